@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# make lint: runs every check, even after one has failed, and fails if any did.
+
+# The files of the clone that git would keep, committed or not yet.
+files = $(shell git ls-files --cached --others --exclude-standard --deduplicate -- $(1))
+
+LINTS := lint-sources lint-python lint-types lint-shell lint-module
+
+.PHONY: lint lint-setup $(LINTS)
+
+lint: ## check all sources: licence lines, ruff, mypy --strict, shellcheck, checkpatch, sparse
+	$(Q)$(MAKE) --no-print-directory --keep-going $(LINTS)
+
+lint-setup:
+	$(Q)setup/setup.sh base lint
+
+lint-sources: lint-setup ## only: licence lines, length of files, white space
+	$(Q)$(VENV)/python setup/check_sources.py
+
+lint-python: lint-setup ## only: ruff, rules and format
+	$(Q)$(VENV)/ruff check --quiet --output-format concise
+	$(Q)$(VENV)/ruff format --quiet --check || { echo "run: make format"; exit 1; }
+
+lint-types: lint-setup ## only: mypy --strict
+	$(Q)$(VENV)/mypy --no-error-summary $(call files,'*.py')
+
+lint-shell: lint-setup ## only: shellcheck
+	$(Q)$(VENV)/python setup/check_sources.py --list shell | xargs -r shellcheck
+
+lint-module: lint-setup ## only: checkpatch and sparse on the module, for each kernel or KERNEL
+	$(Q)$(PAGEPROOF) lab lint $(KERNEL_ARG)
