@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The helper's life: launch, notice its death, launch again, stop. How it is
+ * launched, and what tells of its death, stands in launch.c.
+ */
+#include <linux/delay.h>
+#include <linux/jiffies.h>
+#include <linux/ktime.h>
+#include <linux/lockdep.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/pid.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "umh_shm.h"
+
+static unsigned int max_restarts = 10;
+module_param(max_restarts, uint, 0444);
+MODULE_PARM_DESC(max_restarts, "restarts in a row, none of which lived 60 s, before giving up (default 10)");
+
+static unsigned int restart_ms = 100;
+module_param(restart_ms, uint, 0444);
+MODULE_PARM_DESC(restart_ms, "milliseconds before the first restart, doubled each time up to 50 times as many (default 100)");
+
+#define RESTART_MS_MAX	60000U	/* for the parameter */
+#define BACKOFF_MAX	50	/* times restart_ms */
+#define STABLE_SECONDS	60	/* a helper that lived this long died a first time */
+#define LEAVE_MS	1000	/* to leave by itself after a stop, then SIGKILL */
+#define KILL_MS		5000	/* to be gone after SIGKILL */
+
+enum helper_state {
+	HELPER_STARTING,	/* launched, not heard of yet */
+	HELPER_HEALTHY,		/* answered the latest health check */
+	HELPER_UNHEALTHY,	/* did not */
+	HELPER_RESTARTING,	/* gone, to be launched again after a while */
+	HELPER_FAILED,		/* gone too often */
+	HELPER_STOPPING,
+	HELPER_STOPPED,
+};
+
+static const char * const state_names[] = {
+	[HELPER_STARTING]	= "starting",
+	[HELPER_HEALTHY]	= "healthy",
+	[HELPER_UNHEALTHY]	= "unhealthy",
+	[HELPER_RESTARTING]	= "restarting",
+	[HELPER_FAILED]		= "failed",
+	[HELPER_STOPPING]	= "stopping",
+	[HELPER_STOPPED]	= "stopped",
+};
+
+static struct {
+	struct workqueue_struct *wq;	/* ordered: one launch or check at a time */
+	struct delayed_work launch;
+	struct work_struct health;
+	wait_queue_head_t left;		/* for !active */
+
+	struct mutex control;		/* one start or stop at a time; outside lock */
+
+	/*
+	 * Protects what follows. tgid and exec_id are set by the helper's own
+	 * process while active, cleared under the lock, and compared by
+	 * anybody. Anybody may read state, stopping, active and restarts.
+	 */
+	struct mutex lock;
+	enum helper_state state;
+	bool stopping;			/* launch no more */
+	bool active;			/* a leash is out */
+	struct pid *tgid;		/* counted, so its address is not used twice */
+	u64 exec_id;			/* task_struct.self_exec_id of our program */
+	unsigned int restarts;		/* all of them */
+	unsigned int in_a_row;
+	unsigned int delay_ms;		/* before the next restart */
+	time64_t born;			/* seconds, ktime_get_seconds() */
+} helper = {
+	.left = __WAIT_QUEUE_HEAD_INITIALIZER(helper.left),
+	.control = __MUTEX_INITIALIZER(helper.control),
+	.lock = __MUTEX_INITIALIZER(helper.lock),
+	.state = HELPER_STOPPED,
+	.stopping = true,
+};
+
+/*
+ * Whether the current task belongs to the helper: its thread group, and still
+ * our program, not what it may have executed since. The struct pid is compared
+ * and not a number: numbers come again and differ between pid namespaces.
+ */
+bool umh_shm_helper_is_current(void)
+{
+	/* Pairs with umh_shm_helper_adopt_current(): exec_id goes with tgid. */
+	return smp_load_acquire(&helper.tgid) == task_tgid(current) &&
+	       READ_ONCE(helper.exec_id) == READ_ONCE(current->self_exec_id);
+}
+
+/* Makes the current task the helper. It is about to execute our program. */
+void umh_shm_helper_adopt_current(void)
+{
+	/* The execution adds one to self_exec_id. */
+	WRITE_ONCE(helper.exec_id, current->self_exec_id + 1);
+	/* Release: pairs with umh_shm_helper_is_current(). */
+	smp_store_release(&helper.tgid, get_pid(task_tgid(current)));
+}
+
+/* Whether the current task is the helper and is to leave. */
+bool umh_shm_helper_dismissed(void)
+{
+	return READ_ONCE(helper.stopping) && umh_shm_helper_is_current();
+}
+
+bool umh_shm_helper_running(void)
+{
+	return READ_ONCE(helper.tgid);
+}
+
+/* The pid as the reader's namespace numbers it, 0 when there is none. */
+pid_t umh_shm_helper_pid(void)
+{
+	pid_t nr;
+
+	mutex_lock(&helper.lock);
+	nr = pid_vnr(helper.tgid);
+	mutex_unlock(&helper.lock);
+	return nr;
+}
+
+unsigned int umh_shm_helper_restarts(void)
+{
+	return READ_ONCE(helper.restarts);
+}
+
+const char *umh_shm_helper_state(void)
+{
+	return state_names[READ_ONCE(helper.state)];
+}
+
+/* Caller holds the lock. */
+static void plan_restart(void)
+{
+	lockdep_assert_held(&helper.lock);
+	if (ktime_get_seconds() - helper.born >= STABLE_SECONDS) {
+		helper.in_a_row = 0;
+		helper.delay_ms = restart_ms;
+	}
+	if (helper.in_a_row >= max_restarts) {
+		WRITE_ONCE(helper.state, HELPER_FAILED);
+		pr_err("the helper is gone, and not launched again after %u restarts\n",
+		       helper.in_a_row);
+		return;
+	}
+	helper.in_a_row++;
+	WRITE_ONCE(helper.restarts, helper.restarts + 1);
+	WRITE_ONCE(helper.state, HELPER_RESTARTING);
+	pr_notice("the helper is gone, restart %u of %u in %u ms\n", helper.in_a_row,
+		  max_restarts, helper.delay_ms);
+	queue_delayed_work(helper.wq, &helper.launch, msecs_to_jiffies(helper.delay_ms));
+	helper.delay_ms = min(helper.delay_ms * 2, restart_ms * BACKOFF_MAX);
+}
+
+/* Each launch ends here exactly once, also one that failed. */
+void umh_shm_helper_gone(void)
+{
+	struct pid *tgid;
+
+	mutex_lock(&helper.lock);
+	tgid = helper.tgid;
+	WRITE_ONCE(helper.tgid, NULL);
+	WRITE_ONCE(helper.active, false);
+	umh_shm_proto_peer_gone();
+	if (helper.stopping)
+		WRITE_ONCE(helper.state, HELPER_STOPPED);
+	else
+		plan_restart();
+	mutex_unlock(&helper.lock);
+	wake_up_all(&helper.left);
+
+	/* One that let go of its leash must not keep the memory. */
+	if (tgid)
+		kill_pid(tgid, SIGKILL, 1);
+	put_pid(tgid);
+}
+
+static void launch_work(struct work_struct *work)
+{
+	mutex_lock(&helper.lock);
+	if (helper.stopping) {
+		mutex_unlock(&helper.lock);
+		return;
+	}
+	WRITE_ONCE(helper.state, HELPER_STARTING);
+	WRITE_ONCE(helper.active, true);
+	helper.born = ktime_get_seconds();
+	mutex_unlock(&helper.lock);
+
+	if (!umh_shm_launch())
+		queue_work(helper.wq, &helper.health);
+}
+
+/**
+ * umh_shm_helper_health() - ask the helper for a sign of life
+ *
+ * Return: 0, or the error of umh_shm_request(); -EBADMSG: a wrong answer.
+ */
+int umh_shm_helper_health(void)
+{
+	struct umh_shm_reply *reply;
+	int err;
+
+	reply = kmalloc(sizeof(*reply), GFP_KERNEL);
+	if (!reply)
+		return -ENOMEM;
+	err = umh_shm_request(UMH_SHM_ID_HEALTH, UMH_SHM_HEALTH_PAYLOAD,
+			      strlen(UMH_SHM_HEALTH_PAYLOAD), UMH_SHM_HEALTH_WORD, reply);
+	if (!err && (reply->len != strlen(UMH_SHM_HEALTH_REPLY) ||
+		     memcmp(reply->data, UMH_SHM_HEALTH_REPLY, reply->len)))
+		err = -EBADMSG;
+	if (err && !READ_ONCE(helper.stopping))
+		pr_err("unhealthy: no sound answer from the helper, error %d\n", err);
+	if (!err)
+		pr_info("%s\n", reply->data);
+	kfree(reply);
+
+	mutex_lock(&helper.lock);
+	if (helper.state <= HELPER_UNHEALTHY)
+		WRITE_ONCE(helper.state, err ? HELPER_UNHEALTHY : HELPER_HEALTHY);
+	mutex_unlock(&helper.lock);
+	return err;
+}
+
+static void health_work(struct work_struct *work)
+{
+	umh_shm_helper_health();
+}
+
+/* Launches the helper unless it was launched already. Does not wait for it. */
+int umh_shm_helper_start(void)
+{
+	mutex_lock(&helper.control);
+	mutex_lock(&helper.lock);
+	if (helper.stopping || helper.state == HELPER_FAILED) {
+		WRITE_ONCE(helper.stopping, false);
+		WRITE_ONCE(helper.state, HELPER_STARTING);
+		helper.in_a_row = 0;
+		helper.delay_ms = restart_ms;
+		/* Slots that others had, with allow_any. */
+		umh_shm_proto_peer_gone();
+		queue_delayed_work(helper.wq, &helper.launch, 0);
+	}
+	mutex_unlock(&helper.lock);
+	mutex_unlock(&helper.control);
+	return 0;
+}
+
+static bool wait_left(unsigned int ms)
+{
+	return wait_event_timeout(helper.left, !READ_ONCE(helper.active), msecs_to_jiffies(ms));
+}
+
+/*
+ * The leash is released in the middle of the exit. When nobody has the pid any
+ * more, all other files are closed too and no longer count as users of the
+ * module.
+ */
+static void wait_reaped(struct pid *tgid)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(LEAVE_MS);
+	bool there;
+
+	do {
+		rcu_read_lock();
+		there = pid_task(tgid, PIDTYPE_TGID);
+		rcu_read_unlock();
+		if (!there)
+			return;
+		usleep_range(500, 2000);
+	} while (time_before(jiffies, end));
+}
+
+/**
+ * umh_shm_helper_stop() - make the helper leave, launch it no more
+ *
+ * Asks first, kills after a second. Afterwards the module can be unloaded
+ * unless others have the device open.
+ *
+ * Return: 0, also when it had been stopped before; -EBUSY: it cannot be killed.
+ */
+int umh_shm_helper_stop(void)
+{
+	struct pid *tgid;
+	bool left;
+
+	mutex_lock(&helper.control);
+	mutex_lock(&helper.lock);
+	WRITE_ONCE(helper.stopping, true);
+	WRITE_ONCE(helper.state, helper.active ? HELPER_STOPPING : HELPER_STOPPED);
+	mutex_unlock(&helper.lock);
+
+	/* After this no launch runs or will; the latest one may be alive. */
+	cancel_delayed_work_sync(&helper.launch);
+	umh_shm_proto_wake_readers();
+
+	mutex_lock(&helper.lock);
+	tgid = get_pid(helper.tgid);
+	mutex_unlock(&helper.lock);
+	left = wait_left(LEAVE_MS);
+	if (!left) {
+		pr_notice("the helper does not leave by itself: killed\n");
+		if (tgid)
+			kill_pid(tgid, SIGKILL, 1);
+		left = wait_left(KILL_MS);
+	}
+	if (tgid && left)
+		wait_reaped(tgid);
+	put_pid(tgid);
+	/* It got its answer or -EPIPE, at the latest after its time-out. */
+	cancel_work_sync(&helper.health);
+	mutex_unlock(&helper.control);
+	return left ? 0 : -EBUSY;
+}
+
+int __init umh_shm_helper_init(void)
+{
+	int err;
+
+	if (!restart_ms || restart_ms > RESTART_MS_MAX) {
+		pr_err("restart_ms=%u: not within 1 to %u\n", restart_ms, RESTART_MS_MAX);
+		return -EINVAL;
+	}
+	INIT_DELAYED_WORK(&helper.launch, launch_work);
+	INIT_WORK(&helper.health, health_work);
+	helper.wq = alloc_ordered_workqueue("umh_shm", 0);
+	if (!helper.wq)
+		return -ENOMEM;
+	err = umh_shm_launch_init();
+	if (err) {
+		pr_err("the helper's program cannot be used: error %d\n", err);
+		destroy_workqueue(helper.wq);
+	}
+	return err;
+}
+
+/* After umh_shm_helper_stop(), or when it was never started. */
+void umh_shm_helper_exit(void)
+{
+	destroy_workqueue(helper.wq);
+	umh_shm_launch_exit();
+}

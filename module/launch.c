@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Making the helper's process.
+ *
+ * The program lies in an unlinked tmpfs file and is executed through
+ * /proc/self/fd/0, so no file on disk is needed. The helper finds three files
+ * open (UMH_SHM_FD_*). One of them is its leash: nobody else has it, so its
+ * release tells that the process is gone, whatever it died of. Waiting for the
+ * process instead (UMH_WAIT_PROC) would hold up suspend for as long as the
+ * helper lives. The device comes as an open file too, so that the helper needs
+ * no node in /dev.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/cred.h>
+#include <linux/file.h>
+#include <linux/kdev_t.h>
+#include <linux/module.h>
+#include <linux/shmem_fs.h>
+#include <linux/umh.h>
+
+#include "umh_shm.h"
+
+static struct file *program;	/* constant after load */
+
+static int leash_release(struct inode *inode, struct file *file)
+{
+	umh_shm_helper_gone();
+	return 0;
+}
+
+static const struct file_operations leash_fops = {
+	.owner		= THIS_MODULE,
+	.release	= leash_release,
+};
+
+/* What goes from the launcher to the new process: files by number. */
+struct launch_files {
+	struct file *file[3];
+};
+
+/* Runs in the new process, before the program is executed. */
+static int install_files(struct subprocess_info *info, struct cred *new)
+{
+	struct launch_files *files = info->data;
+	int i, fd;
+
+	umh_shm_helper_adopt_current();
+	for (i = 0; i < ARRAY_SIZE(files->file); i++) {
+		fd = get_unused_fd_flags(0);
+		if (fd < 0)
+			return fd;
+		if (fd != i) {
+			put_unused_fd(fd);
+			return -EBUSY;
+		}
+		fd_install(fd, files->file[i]);
+		files->file[i] = NULL;
+	}
+	return 0;
+}
+
+static int open_files(struct launch_files *files)
+{
+	struct file *file;
+
+	file = anon_inode_getfile("[umh_shm_leash]", &leash_fops, NULL, O_RDONLY);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	files->file[UMH_SHM_FD_LEASH] = file;
+
+	file = anon_inode_getfile("[umh_shm]", &umh_shm_fops, &umh_shm_region, O_RDWR);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	files->file[UMH_SHM_FD_DEVICE] = file;
+
+	files->file[UMH_SHM_FD_PROGRAM] = get_file(program);
+	return 0;
+}
+
+static int execute(struct launch_files *files)
+{
+	char device[24], length[24];
+	char *argv[4] = { UMH_SHM_HELPER_COMM, device, length, NULL };
+	char *envp[1] = { NULL };
+	struct subprocess_info *info;
+	dev_t devt = umh_shm_chrdev_devt();
+	int err;
+
+	snprintf(device, sizeof(device), "%u:%u", MAJOR(devt), MINOR(devt));
+	snprintf(length, sizeof(length), "%lu", umh_shm_region.length);
+	info = call_usermodehelper_setup("/proc/self/fd/0", argv, envp, GFP_KERNEL,
+					 install_files, NULL, files);
+	if (!info)
+		return -ENOMEM;
+	/* Returns when the program runs or will not; argv and files are ours again. */
+	err = call_usermodehelper_exec(info, UMH_WAIT_EXEC);
+	if (err == -ENOENT)
+		pr_err("cannot launch the helper: no /proc/self/fd/0, is /proc mounted?\n");
+	return err;
+}
+
+/**
+ * umh_shm_launch() - make the helper's process
+ *
+ * Each call ends in exactly one umh_shm_helper_gone(): when the process exits,
+ * or at once or soon after when there is none.
+ *
+ * Return: 0 when the program runs, or a negative errno.
+ */
+int umh_shm_launch(void)
+{
+	struct launch_files files = {};
+	bool leashed;
+	int err, i;
+
+	err = open_files(&files);
+	leashed = files.file[UMH_SHM_FD_LEASH];
+	if (!err)
+		err = execute(&files);
+	if (err)
+		pr_err("cannot launch the helper: error %d\n", err);
+	/* What was not handed over. */
+	for (i = 0; i < ARRAY_SIZE(files.file); i++)
+		if (files.file[i])
+			fput(files.file[i]);
+	if (!leashed)
+		umh_shm_helper_gone();
+	return err;
+}
+
+/* Copies the program out of the module's init part. */
+int __init umh_shm_launch_init(void)
+{
+	size_t size = umh_shm_helper_blob_end - umh_shm_helper_blob;
+	struct file *file;
+	loff_t pos = 0;
+	ssize_t written;
+
+	/* It would be executed in place of ours, with our files. */
+	if (IS_ENABLED(CONFIG_STATIC_USERMODEHELPER)) {
+		pr_err("a kernel with CONFIG_STATIC_USERMODEHELPER cannot launch the helper\n");
+		return -EOPNOTSUPP;
+	}
+	file = shmem_file_setup(UMH_SHM_HELPER_COMM, size, EMPTY_VMA_FLAGS);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	written = kernel_write(file, umh_shm_helper_blob, size, &pos);
+	if (written != size) {
+		fput(file);
+		return written < 0 ? written : -ENOSPC;
+	}
+	/* The helper must not get a file through which it can be changed. */
+	program = dentry_open(&file->f_path, O_RDONLY | O_LARGEFILE, current_cred());
+	fput(file);
+	return PTR_ERR_OR_ZERO(program);
+}
+
+void umh_shm_launch_exit(void)
+{
+	fput(program);
+}

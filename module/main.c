@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * umh_shm: memory shared between the kernel and a user-mode helper that the
+ * module carries and launches itself.
+ *
+ *   region.c    the memory            proto.c     requests through its slots
+ *   chrdev.c    /dev/umh_shm          sysfs.c     /sys/class/misc/umh_shm
+ *   launch.c    making the process    debugfs.c   /sys/kernel/debug/umh_shm
+ *   helper.c    its life and death    helper_blob.S   its program
+ *
+ * The running helper has the device open and so pins the module: write 1 to
+ * /sys/class/misc/umh_shm/stop before rmmod.
+ */
+#include <linux/module.h>
+
+#include "umh_shm.h"
+
+static int __init umh_shm_init(void)
+{
+	int err;
+
+	err = umh_shm_region_init(&umh_shm_region);
+	if (err)
+		return err;
+	err = umh_shm_proto_init(&umh_shm_region);
+	if (err)
+		goto err_region;
+	err = umh_shm_helper_init();
+	if (err)
+		goto err_proto;
+	err = umh_shm_chrdev_init();
+	if (err)
+		goto err_helper;
+	umh_shm_debugfs_init();
+	/* The last step: from here on somebody else uses all of the above. */
+	umh_shm_helper_start();
+	return 0;
+
+err_helper:
+	umh_shm_helper_exit();
+err_proto:
+	umh_shm_proto_exit();
+err_region:
+	umh_shm_region_free(&umh_shm_region);
+	return err;
+}
+
+static void __exit umh_shm_exit(void)
+{
+	umh_shm_helper_stop();
+	umh_shm_debugfs_exit();
+	umh_shm_chrdev_exit();
+	umh_shm_helper_exit();
+	umh_shm_proto_exit();
+	umh_shm_region_free(&umh_shm_region);
+}
+
+module_init(umh_shm_init);
+module_exit(umh_shm_exit);
+
+MODULE_DESCRIPTION("Memory shared with a user-mode helper");
+MODULE_AUTHOR("The pageproof project");
+MODULE_LICENSE("GPL");
