@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Building the index: sweeps go in, sorted records come out. */
+#include <stdlib.h>
+
+#include "index.h"
+
+/* What the hook is told. */
+struct adding {
+	struct pw_index *index;
+	uint32_t space;
+	const struct pw_form *form;
+	bool no_memory;
+};
+
+struct pw_index *pw_index_create(void)
+{
+	return calloc(1, sizeof(struct pw_index));
+}
+
+void pw_index_destroy(struct pw_index *index)
+{
+	if (!index)
+		return;
+	for (unsigned int class = 0; class < CLASSES; class++)
+		free(index->class[class].records);
+	free(index->shares);
+	free(index);
+}
+
+/* Make room for one more of size bytes; realloc() moves large blocks without copying them. */
+static bool make_room(void **array, size_t count, size_t *room, size_t size)
+{
+	size_t more = *room ? *room + *room / 2 : 256;
+	void *larger;
+
+	if (count < *room)
+		return true;
+	larger = realloc(*array, more * size);
+	if (!larger)
+		return false;
+	*array = larger;
+	*room = more;
+	return true;
+}
+
+static bool add_record(struct pw_index *index, uint64_t high, uint64_t low, uint64_t pages)
+{
+	struct records *class = &index->class[63 - __builtin_clzll(pages)];
+
+	if (!make_room((void **)&class->records, class->count, &class->room,
+		       sizeof(*class->records)))
+		return false;
+	class->records[class->count++] = (struct pw_record){ high, low | pages << PAGES_SHIFT };
+	index->pages += pages;
+	return true;
+}
+
+static bool add_range(const struct adding *adding, const struct pw_range *range)
+{
+	uint64_t pfn = range->paddr >> adding->form->page_shift;
+	uint64_t vpn = range->start >> adding->form->page_shift;
+	uint64_t pages = (range->last >> adding->form->page_shift) - vpn + 1;
+	uint64_t about = (uint64_t)adding->space << SPACE_SHIFT |
+			 (uint64_t)range->level << LEVEL_SHIFT | range->rights;
+
+	while (pages) {
+		uint64_t here = pages < MOST_PAGES ? pages : MOST_PAGES;
+
+		if (!add_record(adding->index, pfn << PFN_SHIFT | about,
+				vpn << VPN_SHIFT | range->memory_type, here))
+			return false;
+		pfn += here;
+		vpn += here;
+		pages -= here;
+	}
+	return true;
+}
+
+static bool add_share(const struct adding *adding, const struct pw_range *range)
+{
+	struct pw_index *index = adding->index;
+
+	if (!make_room((void **)&index->shares, index->share_count, &index->share_room,
+		       sizeof(*index->shares)))
+		return false;
+	index->shares[index->share_count++] = (struct share){
+		.bytes = pw_level_bytes(&adding->form->level[adding->form->levels - range->level]),
+		.first = range->shared_with,
+		.start = range->start & -(UINT64_C(1) << adding->form->page_shift),
+		.last = range->last,
+		.space = adding->space,
+	};
+	return true;
+}
+
+static int add_ranges(void *arg, const struct pw_range *ranges, size_t count)
+{
+	struct adding *adding = arg;
+
+	for (size_t i = 0; i < count; i++) {
+		bool added = ranges[i].kind == PW_TABLE ? add_share(adding, &ranges[i])
+							: add_range(adding, &ranges[i]);
+
+		if (!added) {
+			adding->no_memory = true;
+			return -1;
+		}
+	}
+	return 0;
+}
+
+int pw_index_add(struct pw_index *index, uint32_t space, const struct pw_paging *paging,
+		 const struct pw_memory *memory, const uint64_t roots[2],
+		 const struct pw_sweep_options *options, struct pw_sweep_stats *ret)
+{
+	struct adding adding = { index, space, paging->form, false };
+	struct pw_sweep_options all = *options;
+	int err;
+
+	if (space >= PW_INDEX_SPACES ||
+	    (index->page_shift && index->page_shift != paging->form->page_shift))
+		return PW_BAD_ARGUMENT;
+	index->page_shift = paging->form->page_shift;
+	all.merge = PW_MERGE_FRAMES;
+	all.ignore = paging->form->ignorable;
+	all.shared_by_rights = true;	/* else a record's rights would not hold for its shares */
+	all.skip = ~(PW_SKIP(PW_LEAF) | PW_SKIP(PW_PROT_NONE) | PW_SKIP(PW_INVALIDATED) |
+		     PW_SKIP(PW_TABLE));
+	err = pw_sweep(paging, memory, roots, &all, add_ranges, &adding, ret);
+	return adding.no_memory ? PW_NO_MEMORY : err;
+}
+
+int pw_index_finish(struct pw_index *index)
+{
+	if (index->share_count)
+		qsort(index->shares, index->share_count, sizeof(*index->shares), pw_compare_shares);
+	for (unsigned int class = 0; class < CLASSES; class++) {
+		struct records *here = &index->class[class];
+
+		if (!pw_sort(here->records, here->count, PFN_SHIFT))
+			return PW_NO_MEMORY;
+		if (here->count && here->count < here->room) {
+			void *smaller = realloc(here->records, here->count * sizeof(*here->records));
+
+			here->records = smaller ? smaller : here->records;
+			here->room = here->count;
+		}
+	}
+	return PW_OK;
+}
+
+void pw_index_size(const struct pw_index *index, size_t *records, uint64_t *pages)
+{
+	*records = 0;
+	for (unsigned int class = 0; class < CLASSES; class++)
+		*records += index->class[class].count;
+	*pages = index->pages;
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Sweeping a range of addresses: every entry in it, in order, down the tree of tables. */
+#include <stdlib.h>
+
+#include "sweep.h"
+
+static int sweep_table(struct sweep *s, struct table *table);
+
+/* A table at entry i: go down, unless it was walked already. */
+static int enter(struct sweep *s, const struct table *table, uint32_t i, uint64_t raw,
+		 const struct pw_entry *entry)
+{
+	uint64_t start = start_of(s, table, i), last = last_of(s, table, i);
+	uint8_t rights = pw_rights_left(s->paging->form->table_rights, raw, table->rights);
+	struct table below = {
+		.level = table->level + 1,
+		.depth = table->depth + 1,
+		.paddr = entry->base,
+		.base = table->base + ((uint64_t)i << table->level->shift),
+		.rights = rights,
+	};
+
+	if (s->options->shared_once) {
+		uint64_t key = pw_seen_key(below.depth, below.paddr,
+					   s->options->shared_by_rights ? rights : 0);
+		const uint64_t *seen = pw_seen_find(&s->seen, key);
+
+		if (seen) {
+			s->stats.shared++;
+			return pw_emit(s, &(struct pw_range){
+				.start = start, .last = last, .paddr = PW_NO_PADDR, .entry = raw,
+				.table = table->paddr, .shared_with = *seen,
+				.level = table->level->number, .kind = PW_TABLE,
+				.rights = rights | PW_ACCESS,
+			});
+		}
+		/* Only a table that is walked whole can stand for a later one. */
+		if (last - start == pw_level_bytes(table->level) - 1 &&
+		    !pw_seen_add(&s->seen, key, start))
+			return NO_MEMORY;
+	}
+	return sweep_table(s, &below);
+}
+
+/* Have the table's bytes; a gap is one range over all that is asked of it, and *gap is true. */
+static int fetch_table(struct sweep *s, struct table *table, uint32_t first, bool *gap)
+{
+	size_t length = pw_table_bytes(table->level);
+	int err = pw_fetch(s->memory, table->paddr, length, s->buffer[table->depth], &table->bytes);
+
+	if (!err && s->paging->zero_fills && pw_all_zero(table->bytes, length))
+		err = PW_ZERO_FILLED;
+	s->stats.tables++;
+	*gap = err > 0;
+	if (err <= 0)
+		return err;
+	s->stats.gaps++;
+	s->stats.entries++;
+	s->entries_left--;
+	return pw_emit(s, &(struct pw_range){
+		.start = start_of(s, table, first), .last = last_of(s, table, table->end - 1),
+		.paddr = PW_NO_PADDR, .table = table->paddr, .level = table->level->number,
+		.kind = (uint8_t)err, .gap_length = (uint32_t)length,
+	});
+}
+
+static int sweep_table(struct sweep *s, struct table *table)
+{
+	const struct pw_level *level = table->level;
+	const uint64_t start = start_of(s, table, 0);
+	const uint64_t last = last_of(s, table, (UINT32_C(1) << level->index_bits) - 1);
+	uint32_t i = pw_index_of(level, start), end = pw_index_of(level, last) + 1;
+	bool gap;
+	int err;
+
+	if (!s->entries_left) {
+		s->stats.stopped_at = start;
+		return WORK_DONE;
+	}
+	table->end = end;
+	err = fetch_table(s, table, i, &gap);
+	if (err || gap)
+		return err;
+	while (i < end) {
+		uint64_t raw = pw_load(table->bytes, i);
+		struct pw_entry entry = pw_decode(s->paging, level, raw);
+		uint32_t next = i + 1;
+
+		table->end = s->entries_left < end - i ? i + (uint32_t)s->entries_left : end;
+		if (table->end == i) {
+			s->stats.stopped_at = start_of(s, table, i);
+			return WORK_DONE;
+		}
+		if (entry.kind == PW_TABLE && table->depth + 1 < s->paging->form->levels) {
+			s->entries_left--;
+			s->stats.entries++;
+			err = enter(s, table, i, raw, &entry);
+			if (err)
+				return err;
+			i++;
+			continue;
+		}
+		if (pw_names_frame(entry.kind)) {
+			err = pw_sweep_frames(s, table, i, &entry, &next);
+		} else {
+			if (entry.kind == PW_NONE && s->options->merge != PW_MERGE_NOTHING)
+				next = pw_run_end(table->bytes, i, table->end, 0, UINT64_MAX, 0);
+			err = pw_emit(s, &(struct pw_range){
+				.start = start_of(s, table, i), .last = last_of(s, table, next - 1),
+				.paddr = PW_NO_PADDR, .entry = raw, .table = table->paddr,
+				.level = level->number,
+				.kind = entry.kind == PW_TABLE ? PW_SPECIAL : entry.kind,
+			});
+		}
+		if (err)
+			return err;
+		s->entries_left -= next - i;
+		s->stats.entries += next - i;
+		i = next;
+	}
+	return 0;
+}
+
+/* The part of the range that is in one half of the address space. */
+static int sweep_half(struct sweep *s, const uint64_t roots[2], int half)
+{
+	const struct pw_form *form = s->paging->form;
+	const struct pw_level *top = &form->level[0];
+	uint64_t bytes = UINT64_C(1) << form->half_bits;
+	uint64_t low = half ? -bytes : 0, high = low + (bytes - 1);
+	struct table table = {
+		.level = top,
+		.paddr = pw_root_of(s->paging, roots[half]),
+		.base = half ? -(UINT64_C(1) << (top->shift + top->index_bits)) : 0,
+		.rights = PW_ALL_RIGHTS,
+	};
+
+	s->first = s->options->first > low ? s->options->first : low;
+	s->last = s->options->last < high ? s->options->last : high;
+	return s->first <= s->last ? sweep_table(s, &table) : 0;
+}
+
+static int alloc_buffers(struct sweep *s)
+{
+	const struct pw_form *form = s->paging->form;
+
+	for (unsigned int depth = 0; s->memory->read && depth < form->levels; depth++) {
+		s->buffer[depth] = malloc(pw_table_bytes(&form->level[depth]));
+		if (!s->buffer[depth])
+			return NO_MEMORY;
+	}
+	return 0;
+}
+
+int pw_sweep(const struct pw_paging *paging, const struct pw_memory *memory,
+	     const uint64_t roots[2], const struct pw_sweep_options *options, pw_range_fn *hook,
+	     void *arg, struct pw_sweep_stats *ret)
+{
+	struct sweep *s;
+	int err;
+
+	if (ret)
+		*ret = (struct pw_sweep_stats){ 0 };
+	if (options->first > options->last || options->merge > PW_MERGE_LIKE)
+		return PW_BAD_ARGUMENT;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return PW_NO_MEMORY;
+	s->paging = paging;
+	s->memory = memory;
+	s->options = options;
+	s->entries_left = options->max_entries ? options->max_entries : PW_MAX_ENTRIES;
+	s->ignore = options->ignore & paging->form->ignorable;
+	s->hook = hook;
+	s->arg = arg;
+	pw_seen_init(&s->seen);
+
+	err = alloc_buffers(s);
+	for (int half = 0; !err && half < 2; half++)
+		err = sweep_half(s, roots, half);
+	if (!err || err == WORK_DONE || err == NO_MEMORY) {
+		int last = pw_flush(s);
+
+		err = last ? last : err;
+	}
+
+	if (ret)
+		*ret = s->stats;
+	for (unsigned int depth = 0; depth < PW_MAX_LEVELS; depth++)
+		free(s->buffer[depth]);
+	pw_seen_deinit(&s->seen);
+	free(s);
+	if (err == WORK_DONE)
+		return PW_TOO_MUCH_WORK;
+	return err == NO_MEMORY ? PW_NO_MEMORY : err;
+}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Index: parse, call the engine, wrap what it gives. */
+#include "binding.h"
+
+#include <stdlib.h>
+
+struct index {
+	PyObject_HEAD
+	struct pw_index *index;
+	bool busy;			/* a thread is in it, with the GIL released */
+	bool finished;			/* nothing was added since it was sorted */
+};
+
+static struct index *take(PyObject *self)
+{
+	struct index *index = (struct index *)self;
+
+	if (index->busy) {
+		PyErr_SetString(PyExc_RuntimeError, "the index is in use by another thread");
+		return NULL;
+	}
+	return index;
+}
+
+static PyObject *index_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
+{
+	static char *names[] = { NULL };
+	struct index *index;
+
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, ":Index", names))
+		return NULL;
+	index = (struct index *)PyType_GenericAlloc(type, 0);
+	if (!index)
+		return NULL;
+	index->index = pw_index_create();
+	if (!index->index) {
+		Py_DECREF(index);
+		return PyErr_NoMemory();
+	}
+	return (PyObject *)index;
+}
+
+static void index_dealloc(PyObject *self)
+{
+	PyTypeObject *type = Py_TYPE(self);
+
+	pw_index_destroy(((struct index *)self)->index);
+	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+	Py_DECREF(type);
+}
+
+static PyObject *index_add(PyObject *self, PyObject *args, PyObject *keywords)
+{
+	static char *names[] = { "walker", "space", "root", "first", "last", "shared_once",
+				 "max_entries", NULL };
+	struct state *state = PyType_GetModuleState(Py_TYPE(self));
+	struct index *index = take(self);
+	struct pw_sweep_options options = { 0 };
+	struct pw_sweep_stats stats;
+	struct call call;
+	PyObject *walker;
+	unsigned int space;
+	uint64_t roots[2];
+	int shared_once = 1, err;
+
+	if (!index || !state ||
+	    !PyArg_ParseTupleAndKeywords(args, keywords, "O!IO&O&O&|$pO&:add", names,
+					 (PyTypeObject *)state->walker_type, &walker, &space, to_u64,
+					 &roots[0], to_u64, &options.first, to_u64, &options.last,
+					 &shared_once, to_u64, &options.max_entries))
+		return NULL;
+	roots[1] = roots[0];
+	options.shared_once = shared_once;
+	index->busy = true;
+	index->finished = false;
+	call_init(&call, (struct walker *)walker);
+	call_release_gil(&call);
+	err = pw_index_add(index->index, space, &call.walker->paging, &call.memory, roots, &options,
+			   &stats);
+	call_take_gil(&call);
+	index->busy = false;
+	if (err && err != PW_TOO_MUCH_WORK)
+		return set_error(err);
+	return Py_BuildValue("((KKKK)O)", (unsigned long long)stats.tables,
+			     (unsigned long long)stats.entries, (unsigned long long)stats.gaps,
+			     (unsigned long long)stats.shared, err ? Py_False : Py_True);
+}
+
+static PyObject *index_finish(PyObject *self, PyObject *unused)
+{
+	struct index *index = take(self);
+	int err;
+
+	(void)unused;
+	if (!index)
+		return NULL;
+	index->busy = true;
+	Py_BEGIN_ALLOW_THREADS
+	err = pw_index_finish(index->index);
+	Py_END_ALLOW_THREADS
+	index->busy = false;
+	if (err)
+		return set_error(err);
+	index->finished = true;
+	Py_RETURN_NONE;
+}
+
+static PyObject *wrap_mappings(const struct pw_mapping *mappings, size_t count)
+{
+	PyObject *list = PyList_New((Py_ssize_t)count);
+
+	for (size_t i = 0; list && i < count; i++) {
+		const struct pw_mapping *it = &mappings[i];
+		PyObject *mapping = Py_BuildValue("(IKiii)", it->space,
+						  (unsigned long long)it->address, it->level,
+						  it->rights, it->memory_type);
+
+		if (!mapping || PyList_SetItem(list, (Py_ssize_t)i, mapping))
+			Py_CLEAR(list);
+	}
+	return list;
+}
+
+static PyObject *index_lookup(PyObject *self, PyObject *args)
+{
+	struct index *index = take(self);
+	struct pw_mapping few[64], *mappings = few;
+	size_t found, room = sizeof(few) / sizeof(*few);
+	PyObject *list;
+	uint64_t pfn;
+
+	if (!index || !PyArg_ParseTuple(args, "O&:lookup", to_u64, &pfn))
+		return NULL;
+	if (!index->finished) {
+		PyErr_SetString(PyExc_RuntimeError, "finish() comes before lookup()");
+		return NULL;
+	}
+	found = pw_index_lookup(index->index, pfn, mappings, room);
+	if (found > room) {
+		mappings = malloc(found * sizeof(*mappings));
+		if (!mappings)
+			return PyErr_NoMemory();
+		found = pw_index_lookup(index->index, pfn, mappings, found);
+	}
+	list = wrap_mappings(mappings, found);
+	if (mappings != few)
+		free(mappings);
+	return list;
+}
+
+static PyObject *index_size(PyObject *self, PyObject *unused)
+{
+	struct index *index = take(self);
+	size_t records;
+	uint64_t pages;
+
+	(void)unused;
+	if (!index)
+		return NULL;
+	pw_index_size(index->index, &records, &pages);
+	return Py_BuildValue("(KK)", (unsigned long long)records, (unsigned long long)pages);
+}
+
+static PyMethodDef index_methods[] = {
+	{ "add", (PyCFunction)(void (*)(void))index_add, METH_VARARGS | METH_KEYWORDS, NULL },
+	{ "finish", index_finish, METH_NOARGS, NULL },
+	{ "lookup", index_lookup, METH_VARARGS, NULL },
+	{ "size", index_size, METH_NOARGS, NULL },
+	{ 0 },
+};
+
+static PyType_Slot index_slots[] = {
+	{ Py_tp_new, index_new },
+	{ Py_tp_dealloc, index_dealloc },
+	{ Py_tp_methods, index_methods },
+	{ 0 },
+};
+
+PyType_Spec index_spec = {
+	.name = "pageproof_pagewalk.Index",
+	.basicsize = sizeof(struct index),
+	.flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+	.slots = index_slots,
+};

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The module pageproof_pagewalk: its types and names. */
+#include "binding.h"
+
+/* The names of the numbers that the types give, from the engine, so that no list is kept twice. */
+static int add_names(PyObject *module, const char *name, int count, const char *(*name_of)(int))
+{
+	PyObject *names = PyTuple_New(count);
+	int err = names ? 0 : -1;
+
+	for (int i = 0; !err && i < count; i++) {
+		PyObject *text = PyUnicode_FromString(name_of(i));
+
+		err = text ? PyTuple_SetItem(names, i, text) : -1;
+	}
+	if (!err)
+		err = PyModule_AddObjectRef(module, name, names);
+	Py_XDECREF(names);
+	return err;
+}
+
+static const char *kind_name(int kind)
+{
+	return pw_kind_name((enum pw_kind)kind);
+}
+
+static const char *type_name(int type)
+{
+	return pw_memory_type_name((enum pw_memory_type)type);
+}
+
+static int add_type(PyObject *module, PyType_Spec *spec, PyObject **ret)
+{
+	*ret = PyType_FromModuleAndSpec(module, spec, NULL);
+	return *ret ? PyModule_AddType(module, (PyTypeObject *)*ret) : -1;
+}
+
+static int module_exec(PyObject *module)
+{
+	struct state *state = PyModule_GetState(module);
+
+	if (add_type(module, &walker_spec, &state->walker_type) ||
+	    add_type(module, &index_spec, &state->index_type) ||
+	    add_names(module, "KINDS", PW_KINDS, kind_name) ||
+	    add_names(module, "MEMORY_TYPES", PW_MEMORY_TYPES, type_name) ||
+	    PyModule_AddStringConstant(module, "RANGE_FORMAT", "=6Q4BI"))
+		return -1;
+#define ADD(name) PyModule_AddIntConstant(module, #name, PW_##name)
+	return ADD(WRITE) || ADD(EXECUTE) || ADD(USER) || ADD(ACCESS) || ADD(MERGE_NOTHING) ||
+	       ADD(MERGE_FRAMES) || ADD(MERGE_LIKE) || ADD(INDEX_SPACES) ? -1 : 0;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+	struct state *state = PyModule_GetState(module);
+
+	Py_VISIT(state->walker_type);
+	Py_VISIT(state->index_type);
+	return 0;
+}
+
+static int module_clear(PyObject *module)
+{
+	struct state *state = PyModule_GetState(module);
+
+	Py_CLEAR(state->walker_type);
+	Py_CLEAR(state->index_type);
+	return 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+	{ Py_mod_exec, module_exec },
+	{ 0 },
+};
+
+static struct PyModuleDef module_def = {
+	PyModuleDef_HEAD_INIT,
+	.m_name = "pageproof_pagewalk",
+	.m_doc = "The page-table engine in C; see pageproof_pagewalk.pyi.",
+	.m_size = sizeof(struct state),
+	.m_slots = module_slots,
+	.m_traverse = module_traverse,
+	.m_clear = module_clear,
+};
+
+PyMODINIT_FUNC PyInit_pageproof_pagewalk(void);
+
+PyMODINIT_FUNC PyInit_pageproof_pagewalk(void)
+{
+	return PyModuleDef_Init(&module_def);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the engine's tests share: physical memory made of a few entries, and checks. */
+#ifndef TABLES_H
+#define TABLES_H
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pagewalk.h"
+
+#define BIT(number) (UINT64_C(1) << (number))
+#define P BIT(0)
+#define RW BIT(1)
+#define US BIT(2)
+#define PWT BIT(3)
+#define PCD BIT(4)
+#define A BIT(5)
+#define D BIT(6)
+#define PSE BIT(7)
+#define G BIT(8)
+#define PROTNONE BIT(8)
+#define PAT_LARGE BIT(12)
+#define NX BIT(63)
+#define TABLE (P | RW | US | A)
+#define ADDRESS_BITS UINT64_C(0x000ffffffffff000)
+#define END UINT64_MAX
+
+/* Tables of the tests; all else up to MEMORY_BYTES is zero, beyond it is nothing. */
+#define ROOT 0x1000
+#define T1 0x2000
+#define T2 0x3000
+#define T3 0x4000
+#define T4 0x5000
+#define T5 0x6000
+#define MEMORY_BYTES 0x10000
+
+/* An entry and where it is. A row of zeros ends a list. */
+struct row {
+	uint64_t table;
+	uint32_t index;
+	uint64_t entry;
+};
+
+/*
+ * The bytes begin one after an aligned address, so that alignment is never relied on; they end
+ * where AddressSanitizer watches.
+ */
+struct tables {
+	unsigned char *block, *bytes;
+	struct pw_direct direct[3];
+	struct pw_memory memory;
+	uint64_t missing;		/* a page that reads as excluded; 1: none */
+	unsigned int reads;
+};
+
+/* direct: the engine reads the bytes itself, else through a callback that counts. */
+void tables_init(struct tables *tables, const struct row *rows, uint64_t missing, bool direct);
+void tables_deinit(struct tables *tables);
+void tables_put(struct tables *tables, uint64_t table, uint32_t index, uint64_t entry);
+
+/* __swp_entry() of pgtable_64.h: bits 58:9 hold the inverted offset. */
+#define SWAP(type, offset) \
+	((uint64_t)(type) << 59 | (~(uint64_t)(offset) & (BIT(50) - 1)) << 9)
+#define INVERTED(frame) (((uint64_t)(frame)) ^ ADDRESS_BITS)
+
+/* A 6.12 with everything on; a 6.1 with memory failure, which has SWP_SWAPIN_ERROR. */
+extern const struct pw_swap_layout layout_6_12, layout_6_1;
+/* What Linux programs the PAT to, with these paging forms. */
+extern const struct pw_paging four_levels, five_levels;
+
+extern unsigned int passed, failed;
+extern const char *test_name;
+
+void check(bool good, const char *file, int line, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+#define CHECK(condition, ...) check(condition, __FILE__, __LINE__, __VA_ARGS__)
+/* Two numbers that should be equal. */
+void check_same(const char *what, uint64_t got, uint64_t wanted, const char *file, int line);
+#define CHECK_SAME(what, got, wanted) \
+	check_same((what), (uint64_t)(got), (uint64_t)(wanted), __FILE__, __LINE__)
+
+void test_walk(void);
+void test_sweep(void);
+void test_bounds(void);
+void test_form(void);
+void test_index(void);
+
+#endif
