@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line: the only place where the rooms meet a user, and the only one that exits."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pageproof import __version__
+from pageproof.errors import Exit, PageproofError
+from pageproof.front import COMMANDS, Command
+from pageproof.front.verify import EPILOG
+
+if TYPE_CHECKING:
+    from pageproof.target import Target
+
+#: Opens the target; tells the function that it is given what it does.
+_Open = Callable[[Callable[[str], None]], "Target"]
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, with errors that look like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise PageproofError(message, "", f"see {self.prog} --help")
+
+
+def build_parser(*, target: bool = True, lab: bool = False) -> argparse.ArgumentParser:
+    """The whole command line.
+
+    Args:
+        target: with target options; a drgn script has them from drgn.
+        lab: with the lab's own commands, which need its package.
+    """
+    parser = _Parser(
+        prog="pageproof",
+        description="Prove that a kernel mapping and a user mapping are the same physical memory.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"pageproof {__version__}")
+    if target:
+        _add_target(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for command in COMMANDS:
+        one = commands.add_parser(
+            command.name,
+            help=command.help,
+            description=command.description,
+            epilog=command.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_options(one)
+        one.set_defaults(chosen=command)
+    if lab:
+        _add_lab(commands)
+    else:
+        commands.add_parser("lab", help="real kernels in QEMU to try all of it on", add_help=False)
+    return parser
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("target (default: the live kernel)")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument("-c", "--core", metavar="VMCORE", type=Path, help="a vmcore")
+    which.add_argument("--qemu", metavar="SOCKET", help="a running QEMU guest, by its QMP socket")
+    group.add_argument(
+        "-s",
+        "--symbols",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="debug info (vmlinux, *.ko) beside what drgn finds; repeatable",
+    )
+
+
+def _add_lab(commands: Any) -> None:
+    try:
+        from pageproof_lab.cli import add_parser
+    except ImportError as error:
+        raise PageproofError(
+            f"the lab is not installed: {error}", "", "run it from the project's own tree"
+        ) from None
+    add_parser(commands)
+
+
+def _run_command(command: Command, args: argparse.Namespace, open_it: _Open) -> int:
+    """Check the options, open the target, run: the command writes its own answer."""
+    from pageproof.output import Progress
+
+    command.check(args)
+    progress = Progress()
+    try:
+        return command.run(open_it(progress.say), args, progress)
+    finally:
+        progress.clear()
+
+
+def _open(args: argparse.Namespace) -> _Open:
+    def open_it(say: Callable[[str], None]) -> Target:
+        try:
+            import drgn  # noqa: F401
+        except ImportError as error:
+            raise PageproofError(
+                f"drgn can't be loaded: {error}", "", "install it: pip install 'drgn>=0.3'"
+            ) from None
+        from pageproof.find.region import MODULE
+        from pageproof.target import Wanted, open_target
+
+        wanted = Wanted(qemu=args.qemu, core=args.core, symbols=tuple(args.symbols))
+        return open_target(wanted, [MODULE], say)
+
+    return open_it
+
+
+def _run(argv: Sequence[str]) -> int:
+    if _command_of(argv) == "lab":
+        args = build_parser(lab=True).parse_args(argv)
+        run: Callable[[argparse.Namespace], int] = args.run
+        return run(args)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.command is None:
+        parser.print_help(sys.stderr)
+        return Exit.USAGE
+    return _run_command(args.chosen, args, _open(args))
+
+
+def _command_of(argv: Sequence[str]) -> str | None:
+    """The command in a command line, without parsing what belongs to it."""
+    args, _ = _sieve().parse_known_args([arg for arg in argv if arg not in ("-h", "--help")])
+    return args.rest[0] if args.rest else None
+
+
+def _sieve() -> argparse.ArgumentParser:
+    parser = _Parser(prog="pageproof", add_help=False, allow_abbrev=False)
+    _add_target(parser)
+    parser.add_argument("rest", nargs=argparse.REMAINDER)
+    return parser
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Run; turn what can go wrong outside into one line and an exit code."""
+    try:
+        return int(run())
+    except PageproofError as error:
+        print(f"pageproof: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader has gone (| head): keep Python from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        print("pageproof: interrupted", file=sys.stderr)
+        return 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the command ``pageproof``."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return guarded(lambda: _run(arguments))
+
+
+def main_in_drgn(prog: object, name: str, argv: Sequence[str]) -> int:
+    """Entry point of ``drgn … drgn_scripts/NAME.py``: the target is drgn's own program."""
+    command = next(one for one in COMMANDS if one.name == name)
+
+    def run() -> int:
+        import drgn
+
+        from pageproof.target import given_target
+
+        assert isinstance(prog, drgn.Program)
+        parser = _Parser(
+            prog=f"{name}.py",
+            description=command.description,
+            epilog=command.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_options(parser)
+        return _run_command(command, parser.parse_args(argv), lambda say: given_target(prog))
+
+    return guarded(run)

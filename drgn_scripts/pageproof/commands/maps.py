@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``maps``: the VMAs of a process, and what its tables hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import chain
+
+from pageproof import __version__
+from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS, paging_form
+from pageproof.errors import Exit, PageproofError
+from pageproof.find.maps import ProcessMaps, process_maps
+from pageproof.find.page import PAGE_BYTES, read_mapcounts
+from pageproof.find.paging import read_paging
+from pageproof.judge.residency import Spread, counted_runs, has_gaps, spread, with_mapcounts
+from pageproof.model import MAPS_SCHEMA, MapsReport, VmaResidency
+from pageproof.target import Target
+from pageproof.walk import Paging, TooMuchWork, walk_range
+
+
+def maps(target: Target, pid: int, progress: Callable[[str], None]) -> MapsReport:
+    """Read a process's VMAs and sweep its tables once.
+
+    The tables are those that user mode runs on. On a live target the VMAs are
+    read again after the sweep; where they changed, all of it is done again.
+
+    Raises:
+        PageproofError: there is no such process, or it has no address space.
+    """
+    paging = read_paging(target.prog)
+    form = paging_form(target, paging)
+    attempt, stable = 0, False
+    while not stable and attempt < ATTEMPTS:
+        if attempt:
+            time.sleep(PAUSE_SECONDS)
+        attempt += 1
+        progress("reading the VMAs")
+        before = process_maps(target.prog, paging, pid)
+        progress("sweeping the tables")
+        found = _sweep(target, form, before)
+        vmas = tuple(_counted(target, vma) for vma in found.vmas)
+        stable = not target.facts.live or before == _again(target, pid)
+    sure = stable and bool(before.lines) and not has_gaps(found)
+    return MapsReport(
+        schema=MAPS_SCHEMA,
+        version=__version__,
+        target=target.facts,
+        paging=paging,
+        process=before.process,
+        pgtables_bytes=before.pgtables_bytes,
+        vmas=vmas,
+        outside=found.outside,
+        attempts=attempt,
+        stable=stable,
+        exit_code=Exit.SOUND if sure else Exit.UNDECIDED,
+    )
+
+
+def _counted(target: Target, vma: VmaResidency) -> VmaResidency:
+    counts: list[int] = []
+    for run in counted_runs(vma):
+        assert run.frame is not None
+        pages = (run.last + 1 - run.start) // PAGE_BYTES
+        counts += read_mapcounts(target.prog, run.frame // PAGE_BYTES, pages)
+    return with_mapcounts(vma, counts)
+
+
+def _again(target: Target, pid: int) -> ProcessMaps | None:
+    try:
+        return process_maps(target.prog, read_paging(target.prog), pid)
+    except PageproofError:
+        return None  # the process has ended meanwhile
+
+
+def _sweep(target: Target, form: Paging, found: ProcessMaps) -> Spread:
+    """The user half in one pass; the vsyscall page, which is in the kernel's, after it."""
+    read, root = target.reader.read_physical, found.process.root
+    user_last = (1 << form.tables[0].shift + 8) - 1
+    parts = [walk_range(read, root, 0, user_last, form)]
+    parts += [
+        walk_range(read, root, line.vma.start, line.vma.end - 1, form)
+        for line in found.lines
+        if line.vma.start > user_last
+    ]
+    try:
+        return spread(found.lines, chain.from_iterable(parts))
+    except TooMuchWork as error:
+        raise PageproofError(
+            f"the tables of process {found.process.pid} have too many entries: {error}"
+        ) from None

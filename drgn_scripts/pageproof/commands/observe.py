@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Collecting the evidence of one page: walk, read, walk again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import drgn
+
+from pageproof import judge
+from pageproof.find.page import (
+    PAGE_BYTES,
+    content_by,
+    read_user_virtual,
+    second_opinion,
+    slot_facts,
+    slot_type,
+    struct_page_facts,
+)
+from pageproof.model import (
+    MappingFacts,
+    MemoryGap,
+    PageEvidence,
+    PagingFacts,
+    Route,
+    RouteContent,
+    SlotFacts,
+    Walk,
+)
+from pageproof.target import Target
+from pageproof.target.reader import gap_from_fault
+from pageproof.walk import Paging, WalkerChoice, make_walker
+
+#: How often what moves is looked at before it is given up.
+ATTEMPTS: Final = 5
+PAUSE_SECONDS: Final = 0.01
+
+
+def paging_form(target: Target, paging: PagingFacts) -> Paging:
+    """What a walk has to know of a target."""
+    return Paging(
+        levels=paging.levels,
+        sme_mask=paging.sme_mask,
+        pat=paging.pat,
+        swap=paging.swap,
+        zero_fills=target.facts.zero_fills,
+    )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two addresses to compare, and the page of the region that they should be."""
+
+    mapping: int
+    page_index: int | None
+    kernel_address: int
+    user_address: int
+
+
+def settle(look: Callable[[], PageEvidence], live: bool) -> PageEvidence:
+    """Look until two walks agree, a bounded number of times; once if nothing can move.
+
+    A page table that changed makes a look worthless, and so does a second
+    opinion that differs, which may have been asked a moment later. Content
+    that changed does not, because the other side may write at any time; it is
+    looked at again all the same, to catch a quiet moment.
+    """
+    evidence = look()
+    for attempt in range(2, ATTEMPTS + 1):
+        disputed = judge.disputes(evidence.kernel_walk, evidence.kernel_second) or judge.disputes(
+            evidence.user_walk, evidence.user_second
+        )
+        if not live or (evidence.stable and evidence.content_stable and not disputed):
+            break
+        time.sleep(PAUSE_SECONDS)
+        evidence = replace(look(), attempts=attempt)
+    return evidence
+
+
+def without_vanished(
+    evidences: Sequence[PageEvidence],
+    before: Sequence[MappingFacts],
+    after: Sequence[MappingFacts],
+) -> list[PageEvidence]:
+    """Mark the pages whose mapping went away or moved while it was looked at as torn.
+
+    The tables of a process that has ended are somebody else's memory now:
+    what a walk found in them says nothing.
+    """
+
+    def key(mapping: MappingFacts) -> tuple[int, ...]:
+        # The pid too: a new process may get the mm_struct and the tables of an old one.
+        vma = mapping.vma
+        place = (vma.start, vma.end, vma.pgoff_pages) if vma else ()
+        return mapping.pid, mapping.mm, mapping.root, *place
+
+    there = {key(mapping) for mapping in after}
+    return [
+        one if key(before[one.mapping]) in there else replace(one, stable=False)
+        for one in evidences
+    ]
+
+
+class Observer:
+    """Collects the evidence of one page: walk, read, walk again."""
+
+    def __init__(
+        self,
+        target: Target,
+        paging: PagingFacts,
+        mappings: tuple[MappingFacts, ...],
+        walker: WalkerChoice,
+    ) -> None:
+        self._target = target
+        self._facts = paging
+        self._mappings = mappings
+        self._slot_type = slot_type(target.prog)
+        form = paging_form(target, paging)
+        self._walker = make_walker(target.reader.read_physical, form, walker)
+
+    def observe(self, pair: Pair) -> PageEvidence:
+        """The evidence of one page, looked at until it holds still."""
+        return settle(lambda: self._look(pair), self._target.facts.live)
+
+    def _walks(self, pair: Pair) -> tuple[Walk, Walk]:
+        root = self._mappings[pair.mapping].root
+        return (
+            self._walker.walk(self._facts.kernel_root, pair.kernel_address),
+            self._walker.walk(root, pair.user_address),
+        )
+
+    def _look(self, pair: Pair) -> PageEvidence:
+        prog, mapping = self._target.prog, self._mappings[pair.mapping]
+        kernel, user = self._walks(pair)
+        sme = self._facts.sme_mask
+        kernel_second = second_opinion(prog, None, pair.kernel_address, sme)
+        user_second = second_opinion(prog, mapping.mm, pair.user_address, sme)
+        content = tuple(self._content(pair, kernel, user))
+        slot = self._slot(kernel, pair.page_index)
+        page = None if kernel.pfn is None else struct_page_facts(prog, kernel.pfn)
+        other = user.pfn is not None and user.pfn != kernel.pfn
+        user_page = struct_page_facts(prog, user.pfn) if other and user.pfn is not None else None
+        stable = content_stable = True
+        if self._target.facts.live:
+            again = self._walks(pair)
+            stable = judge.agree(kernel, again[0]) and judge.agree(user, again[1])
+            same = kernel.pfn == user.pfn
+            digests = {c.sha256 for c in content if c.sha256 is not None}
+            content_stable = not same or len(digests) < 2
+        return PageEvidence(
+            mapping=pair.mapping,
+            page_index=pair.page_index,
+            kernel_address=pair.kernel_address,
+            user_address=pair.user_address,
+            kernel_walk=kernel,
+            user_walk=user,
+            kernel_second=kernel_second,
+            user_second=user_second,
+            page=page,
+            user_page=user_page,
+            content=content,
+            slot=slot,
+            attempts=1,
+            stable=stable,
+            content_stable=content_stable,
+        )
+
+    def _content(self, pair: Pair, kernel: Walk, user: Walk) -> Iterator[RouteContent]:
+        reader, prog = self._target.reader, self._target.prog
+        mm = self._mappings[pair.mapping].mm
+
+        def physical(walk: Walk) -> bytes:
+            assert walk.paddr is not None
+            return reader.read_physical(walk.paddr, PAGE_BYTES)
+
+        def guarded(walk: Walk, read: Callable[[], bytes]) -> Callable[[], bytes]:
+            # A virtual route ends in the same frame; where a dump left that
+            # out, drgn would give zeros, so that the frame is asked for first.
+            def checked() -> bytes:
+                physical(walk)
+                return read()
+
+            return checked
+
+        if kernel.paddr is not None:
+            by_kernel = guarded(
+                kernel, lambda: reader.read_kernel_virtual(pair.kernel_address, PAGE_BYTES)
+            )
+            yield content_by(Route.KERNEL_VIRTUAL, by_kernel)
+        if user.paddr is not None:
+            by_user = guarded(
+                user, lambda: read_user_virtual(prog, mm, pair.user_address, gap_from_fault)
+            )
+            yield content_by(Route.USER_VIRTUAL, by_user)
+        if kernel.paddr is not None:
+            yield content_by(Route.PHYSICAL, lambda: physical(kernel))
+        if user.paddr is not None and user.paddr != kernel.paddr:
+            yield content_by(Route.USER_PHYSICAL, lambda: physical(user))
+
+    def _slot(self, kernel: Walk, page: int | None) -> SlotFacts | None:
+        if self._slot_type is None or kernel.paddr is None or page is None:
+            return None
+        try:
+            data = self._target.reader.read_physical(kernel.paddr, PAGE_BYTES)
+        except MemoryGap:
+            return None
+        try:
+            return slot_facts(self._target.prog, self._slot_type, data)
+        except (AttributeError, drgn.OutOfBoundsError):
+            return None

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``walk``: one address, level by level, to its frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pageproof import __version__, judge
+from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS, paging_form
+from pageproof.errors import Exit, PageproofError
+from pageproof.find.expression import find_address
+from pageproof.find.mappings import mapping_at
+from pageproof.find.page import second_opinion, struct_page_facts
+from pageproof.find.paging import read_paging
+from pageproof.model import (
+    WALK_SCHEMA,
+    MappingFacts,
+    Outcome,
+    PagingFacts,
+    TableSet,
+    WalkReport,
+)
+from pageproof.target import Target
+from pageproof.walk import Paging, walk_address
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which address, in whose tables.
+
+    Attributes:
+        address: hex, symbol or variable.
+        pid: in this process's tables; None for the kernel's own.
+        user_tables: in the half of the pair that user mode runs on.
+    """
+
+    address: str
+    pid: int | None = None
+    user_tables: bool = False
+
+
+def walk(target: Target, asked: Asked, progress: Callable[[str], None]) -> WalkReport:
+    """Walk one address, until two walks agree.
+
+    Raises:
+        PageproofError: the address or the process is none.
+    """
+    paging = read_paging(target.prog)
+    form = paging_form(target, paging)
+    address = find_address(target.prog, asked.address)
+    _check_address(address, form, asked)
+    if asked.user_tables and not paging.pti:
+        raise PageproofError(
+            "this kernel has no page-table isolation: there is one set of tables",
+            "",
+            "leave --user-tables out",
+        )
+    progress("walking")
+    report = _look(target, paging, form, asked, address)
+    for attempt in range(2, ATTEMPTS + 1):
+        if not target.facts.live or (report.stable and not report.disputed):
+            break
+        time.sleep(PAUSE_SECONDS)
+        report = replace(_look(target, paging, form, asked, address), attempts=attempt)
+    return report
+
+
+def _check_address(address: int, form: Paging, asked: Asked) -> None:
+    where = f"{address:#x}" if asked.address == f"{address:#x}" else f"{asked.address}"
+    if not form.is_canonical(address):
+        raise PageproofError(
+            f"the address is not canonical with {form.levels} levels of tables",
+            where,
+            "no table can have it: bits 63 down to the topmost one that counts must be the same",
+        )
+    if address >> 63 == 0 and asked.pid is None:
+        raise PageproofError("this is a user address", where, "say of which process with --pid PID")
+
+
+def _look(
+    target: Target, paging: PagingFacts, form: Paging, asked: Asked, address: int
+) -> WalkReport:
+    prog, read = target.prog, target.reader.read_physical
+    process = None if asked.pid is None else mapping_at(prog, paging, asked.pid, address)
+    tables, root = _tables(paging, process, asked.user_tables)
+    seen = walk_address(read, root, address, form)
+    second = None
+    if tables is not TableSet.PROCESS_USER:
+        mm = None if process is None else process.mm
+        second = second_opinion(prog, mm, address, paging.sme_mask)
+    page = None if seen.pfn is None else struct_page_facts(prog, seen.pfn)
+    stable = True
+    if target.facts.live:
+        stable = judge.agree(seen, walk_address(read, root, address, form))
+        stable = stable and _is_there(target, paging, process, address)
+    disputed = second is not None and judge.disputes(seen, second)
+    sure = seen.outcome is Outcome.MAPPED and stable and not disputed
+    return WalkReport(
+        schema=WALK_SCHEMA,
+        version=__version__,
+        target=target.facts,
+        paging=paging,
+        asked=asked.address,
+        tables=tables,
+        process=process,
+        walk=seen,
+        second=second,
+        disputed=disputed,
+        page=page,
+        attempts=1,
+        stable=stable,
+        exit_code=Exit.SOUND if sure else Exit.UNDECIDED,
+    )
+
+
+def _tables(paging: PagingFacts, process: MappingFacts | None, user: bool) -> tuple[TableSet, int]:
+    if process is None:
+        return TableSet.KERNEL, paging.kernel_root
+    if user:
+        return TableSet.PROCESS_USER, process.root
+    return TableSet.PROCESS, process.kernel_half_root
+
+
+def _is_there(
+    target: Target, paging: PagingFacts, process: MappingFacts | None, address: int
+) -> bool:
+    """Whether the process still has the same tables: another's may stand in their place."""
+    if process is None:
+        return True
+    try:
+        now = mapping_at(target.prog, paging, process.pid, address)
+    except PageproofError:
+        return False
+    return (now.mm, now.root) == (process.mm, process.root)

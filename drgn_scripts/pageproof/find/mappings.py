@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Mappings in user address spaces, found in the kernel's lists, never by a process's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+import drgn
+from drgn import cast
+from drgn.helpers.linux.mm import for_each_vma
+from drgn.helpers.linux.pid import find_task, for_each_task
+
+from pageproof.errors import PageproofError
+from pageproof.find.words import VM_FLAGS, i_mode_words, page_prot_words, vm_flags_words
+from pageproof.model import FileFacts, MappingFacts, PagingFacts, TaskFault, VmaFacts
+
+_PTI_USER_HALF: Final = 1 << 12
+#: The end of user addresses with 5 levels of tables.
+_USER_END: Final = 1 << 56
+#: ``NAME_MAX`` and its NUL.
+_NAME_BYTES: Final = 256
+#: A list that was read while it changed may be a ring; ``vm.max_map_count`` is 65530.
+_MAX_VMAS: Final = 1 << 20
+#: What drgn raises for data that makes no sense, as when it changes while it is read.
+_BROKEN: Final = (drgn.FaultError, ValueError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Mappings:
+    """What a search gave: the mappings, and the tasks that could not be searched to the end."""
+
+    found: tuple[MappingFacts, ...]
+    faults: tuple[TaskFault, ...]
+
+
+@dataclass
+class _Space:
+    """One address space and who runs on it: thread group id -> comm."""
+
+    mm: drgn.Object
+    groups: dict[int, str] = field(default_factory=dict)
+    threads: int = 0
+
+
+def find_mappings(
+    prog: drgn.Program, paging: PagingFacts, fops: int, pid: int | None = None
+) -> Mappings:
+    """Every VMA of every process whose file has the given file operations.
+
+    Threads that share an address space are one mapping, named after their
+    group's leader. A fault in one task is noted and the search goes on.
+
+    Args:
+        prog: the target.
+        paging: its paging form.
+        fops: address of ``struct file_operations``.
+        pid: only the address space of this process.
+    """
+    faults: list[TaskFault] = []
+
+    def wanted(vma: drgn.Object) -> bool:
+        file = vma.vm_file
+        return bool(file) and file.f_op.value_() == fops
+
+    found: list[MappingFacts] = []
+    for space in _spaces(prog, pid, faults):
+        found += _mappings_of(prog, paging, space, wanted, faults)
+    found.sort(key=lambda m: (m.pid, m.vma.start if m.vma else 0))
+    return Mappings(tuple(found), tuple(faults))
+
+
+def mapping_at(prog: drgn.Program, paging: PagingFacts, pid: int, address: int) -> MappingFacts:
+    """The mapping of one process that covers an address; without a VMA if none does.
+
+    Raises:
+        PageproofError: there is no such process, or it has no address space.
+    """
+    faults: list[TaskFault] = []
+    space = _space_of(prog, pid, faults)
+    covering = _mappings_of(
+        prog,
+        paging,
+        space,
+        lambda vma: vma.vm_start.value_() <= address < vma.vm_end.value_(),
+        faults,
+    )
+    return next(covering, None) or _mapping(prog, paging, space, None)
+
+
+def address_space(
+    prog: drgn.Program, paging: PagingFacts, pid: int
+) -> tuple[MappingFacts, tuple[MappingFacts, ...]]:
+    """A process's address space: as such, without a VMA, and with each of its VMAs.
+
+    Raises:
+        PageproofError: there is no such process, it has no address space, or
+            its VMAs can't be read to the end.
+    """
+    faults: list[TaskFault] = []
+    space = _space_of(prog, pid, faults)
+    vmas = tuple(_mappings_of(prog, paging, space, lambda vma: True, faults))
+    if faults:
+        raise PageproofError(f"process {pid} can't be read: {faults[-1].message}")
+    return _mapping(prog, paging, space, None), vmas
+
+
+def _space_of(prog: drgn.Program, pid: int, faults: list[TaskFault]) -> _Space:
+    """The address space of a process.
+
+    Raises:
+        PageproofError: there is no such process, or it has no address space.
+    """
+    for space in _spaces(prog, pid, faults):
+        faults.clear()  # those were other tasks
+        return space
+    if faults:
+        raise PageproofError(f"process {pid} can't be read: {faults[0].message}")
+    if not find_task(prog, pid):
+        raise PageproofError(f"there is no process {pid} in the target")
+    raise PageproofError(
+        f"process {pid} has no user address space", "", "it is a kernel thread, or it is exiting"
+    )
+
+
+def _spaces(prog: drgn.Program, pid: int | None, faults: list[TaskFault]) -> Iterator[_Space]:
+    """Address spaces by mm, in order of their lowest thread group id."""
+    spaces: dict[int, _Space] = {}
+    tasks = for_each_task(prog)
+    while True:
+        number, comm = 0, "?"
+        try:
+            task = next(tasks)
+        except StopIteration:
+            break
+        except _BROKEN as error:
+            # The list itself is broken here: what comes after it is not known.
+            faults.append(TaskFault(0, "?", f"the list of tasks: {error}"))
+            break
+        try:
+            number = task.tgid.value_()
+            comm = task.group_leader.comm.string_().decode("utf-8", "replace")
+            mm = task.mm
+            if not mm:
+                continue
+            space = spaces.setdefault(mm.value_(), _Space(mm))
+            space.groups[number] = comm
+            space.threads += 1
+        except drgn.FaultError as error:
+            faults.append(TaskFault(number, comm, str(error)))
+    for space in sorted(spaces.values(), key=lambda s: min(s.groups, default=0)):
+        if pid is None or pid in space.groups:
+            yield space
+
+
+def _mappings_of(
+    prog: drgn.Program,
+    paging: PagingFacts,
+    space: _Space,
+    wanted: Callable[[drgn.Object], bool],
+    faults: list[TaskFault],
+) -> Iterator[MappingFacts]:
+    leader = min(space.groups)
+    vmas = for_each_vma(space.mm)
+    seen: set[int] = set()
+    try:
+        for vma in islice(vmas, _MAX_VMAS):
+            if wanted(vma):
+                if vma.value_() in seen:
+                    raise ValueError("the list of VMAs goes in circles")
+                seen.add(vma.value_())
+                yield _mapping(prog, paging, space, vma)
+        if next(vmas, None) is not None:
+            raise ValueError(f"gave up after {_MAX_VMAS} VMAs: the list does not end")
+    except _BROKEN as error:
+        faults.append(TaskFault(leader, space.groups[leader], str(error)))
+
+
+def _mapping(
+    prog: drgn.Program, paging: PagingFacts, space: _Space, vma: drgn.Object | None
+) -> MappingFacts:
+    leader = min(space.groups)
+    pgd = space.mm.pgd.value_() - paging.page_offset_base
+    return MappingFacts(
+        pid=leader,
+        comm=space.groups[leader],
+        threads=space.threads,
+        other_pids=tuple(sorted(group for group in space.groups if group != leader)),
+        mm=space.mm.value_(),
+        root=pgd | _PTI_USER_HALF if paging.pti else pgd,
+        kernel_half_root=pgd,
+        vma=None if vma is None else _vma(prog, vma),
+    )
+
+
+def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
+    """Facts of a VMA.
+
+    Raises:
+        ValueError: they make no sense: it was freed or built while it was read.
+    """
+    start, end = vma.vm_start.value_(), vma.vm_end.value_()
+    if not start < end or (start | end) & 0xFFF or end > _USER_END:
+        raise ValueError(f"a VMA from {start:#x} to {end:#x} makes no sense")
+    flags = _vm_flags(vma)
+    prot = vma.vm_page_prot.pgprot.value_()
+    ops = vma.vm_ops.value_()
+    return VmaFacts(
+        vma=vma.value_(),
+        start=start,
+        end=end,
+        pgoff_pages=vma.vm_pgoff.value_(),
+        vm_flags=flags,
+        vm_flags_words=vm_flags_words(flags, _vm_flag_names(prog)),
+        vm_page_prot=prot,
+        vm_page_prot_words=page_prot_words(prot),
+        vm_ops_symbol=_symbol(prog, ops) if ops else "",
+        file=_file(prog, vma.vm_file) if vma.vm_file else None,
+    )
+
+
+def _vm_flags(vma: drgn.Object) -> int:
+    return int(vma.vm_flags.value_())
+
+
+def _vm_flag_names(prog: drgn.Program) -> dict[int, str]:
+    """Our table, under what the target's own enumerators say (``VMA_*_BIT``, from 7.0)."""
+    names = dict(VM_FLAGS)
+    try:
+        enumeration = prog.constant("VMA_READ_BIT").type_
+    except LookupError:
+        return names
+    for enumerator in enumeration.enumerators or ():
+        name = enumerator.name.removeprefix("VMA_").removesuffix("_BIT")
+        if not name.startswith(("ARCH_", "HIGH_ARCH_")):
+            names.setdefault(enumerator.value, name)
+    return names
+
+
+def _symbol(prog: drgn.Program, address: int) -> str:
+    try:
+        return str(prog.symbol(address).name)
+    except LookupError:
+        return f"{address:#x}"
+
+
+def _file(prog: drgn.Program, file: drgn.Object) -> FileFacts:
+    try:
+        # "fs: rename f_path to __f_path" made it a union in newer kernels; both names serve.
+        dentry = file.f_path.dentry
+    except AttributeError:
+        dentry = file.__f_path.dentry
+    inode = file.f_inode
+    mode = inode.i_mode.value_()
+    f_op = file.f_op.value_()
+    name = prog.read_c_string(dentry.d_name.name.value_(), max_size=_NAME_BYTES)
+    return FileFacts(
+        file=file.value_(),
+        f_op=f_op,
+        f_op_symbol=_symbol(prog, f_op),
+        dentry_name=name.decode("utf-8", "replace"),
+        inode=inode.value_(),
+        inode_number=inode.i_ino.value_(),
+        i_mode=mode,
+        i_mode_words=i_mode_words(mode),
+        private_data=file.private_data.value_(),
+    )
+
+
+def mm_object(prog: drgn.Program, mm: int) -> drgn.Object:
+    """``struct mm_struct *`` at an address; for the rooms' own use only."""
+    return cast("struct mm_struct *", drgn.Object(prog, "unsigned long", mm))

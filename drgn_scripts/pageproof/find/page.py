@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the kernel knows about a frame, drgn's own translation, content by several routes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+import drgn
+from drgn import offsetof, sizeof
+from drgn.helpers.linux.mm import (
+    PageSlab,
+    access_remote_vm,
+    compound_head,
+    decode_page_flags_value,
+    follow_phys,
+    page_flags,
+    pfn_to_page,
+)
+
+from pageproof.find.mappings import mm_object
+from pageproof.find.words import text_words
+from pageproof.model import (
+    MemoryGap,
+    Route,
+    RouteContent,
+    SecondOpinion,
+    SlotFacts,
+    StructPageFacts,
+)
+
+PAGE_BYTES: Final = 4096
+_PAGE_SHIFT: Final = 12
+
+#: ``PAGE_TYPE_BASE`` and ``PG_*`` of ``include/linux/page-flags.h`` before 6.12:
+#: a type is there if its bit is *clear* under a base that is all set.
+_OLD_TYPE_BASE: Final = 0xF000_0000
+_OLD_BUDDY: Final = 0x80
+#: ``PAGE_TYPE``'s top byte from 6.12 on (4ffca5a96678) is one of enum pagetype.
+_NO_TYPE: Final = 0xFF
+
+
+def struct_page_facts(prog: drgn.Program, pfn: int) -> StructPageFacts | None:
+    """``struct page`` of a frame; None where there is none, or it is not in the target."""
+    try:
+        return _struct_page(prog, pfn)
+    except drgn.FaultError:
+        return None
+
+
+def _struct_page(prog: drgn.Program, pfn: int) -> StructPageFacts:
+    page = pfn_to_page(prog, pfn)
+    # Type and references of a compound page are its head's.
+    head = compound_head(page)
+    flags = page_flags(page).value_()
+    mapcount = page._mapcount.counter.value_()
+    typed, words, buddy = _page_type(prog, head)
+    if PageSlab(head):
+        words, typed = "slab", True
+    names = _page_flag_names(prog, flags)
+    return StructPageFacts(
+        page=page.value_(),
+        flags=flags,
+        flags_words="|".join(names),
+        type_words=words,
+        refcount=head._refcount.counter.value_(),
+        mapcount=None if typed else mapcount + 1,
+        head=head.value_(),
+        reserved="reserved" in names,
+        hwpoison="hwpoison" in names,
+        buddy=buddy,
+    )
+
+
+def _page_flag_names(prog: drgn.Program, flags: int) -> list[str]:
+    """Flag names as the kernel prints them (``%pGp``); none for flags of 0."""
+    text: str = decode_page_flags_value(prog, flags)
+    return [name.removeprefix("PG_") for name in text.split("|") if name not in ("", "0")]
+
+
+def _page_type(prog: drgn.Program, page: drgn.Object) -> tuple[bool, str, bool]:
+    """(is typed, name of the type, is free in the buddy allocator).
+
+    ``page_type`` shares its word with ``_mapcount``. From 6.12 the type is its
+    top byte; before, a bit that is clear under PAGE_TYPE_BASE.
+    """
+    value = page.page_type.value_() & 0xFFFF_FFFF
+    try:
+        buddy = prog.constant("PGTY_buddy")
+    except LookupError:
+        typed = value & _OLD_TYPE_BASE == _OLD_TYPE_BASE and value != 0xFFFF_FFFF
+        # A negative _mapcount that is a small number below -1 is no type.
+        typed = typed and value & 0x0FFF_0000 == 0x0FFF_0000
+        is_buddy = typed and not value & _OLD_BUDDY
+        return typed, "buddy" if is_buddy else "typed" if typed else "", is_buddy
+    top = value >> 24
+    if not buddy.value_() <= top < _NO_TYPE:
+        return False, "", False
+    for enumerator in buddy.type_.enumerators or ():
+        if enumerator.value == top:
+            name = enumerator.name.removeprefix("PGTY_").replace("_", " ")
+            return True, name, top == buddy.value_()
+    return True, f"type {top:#x}", False
+
+
+def read_mapcounts(prog: drgn.Program, pfn: int, pages: int) -> tuple[int, ...]:
+    """How many entries map each of some frames in a row, by ``struct page``'s own ``_mapcount``.
+
+    Returns:
+        A number a frame; 0 or less for a typed page, and for one that is not
+        counted. Nothing where there are no such frames in the target.
+    """
+    kind = prog.type("struct page")
+    offset = offsetof(kind, "_mapcount")
+    size = sizeof(kind)
+    try:
+        data = prog.read(pfn_to_page(prog, pfn).value_(), pages * size)
+    except drgn.FaultError:
+        return ()
+    counts = (data[at : at + 4] for at in range(offset, len(data), size))
+    return tuple(int.from_bytes(count, "little", signed=True) + 1 for count in counts)
+
+
+def second_opinion(
+    prog: drgn.Program, mm: int | None, address: int, sme_mask: int
+) -> SecondOpinion:
+    """What drgn's own walker makes of an address.
+
+    drgn knows nothing of the C-bit and of nothing but present leaves, so that
+    its physical address is given without the C-bit.
+
+    Args:
+        prog: the target.
+        mm: address of ``struct mm_struct``; None for the kernel's own tables.
+        address: virtual address.
+        sme_mask: the C-bit.
+    """
+    space = prog["init_mm"].address_of_() if mm is None else mm_object(prog, mm)
+    try:
+        paddr = follow_phys(space, address).value_() & ~sme_mask
+    except drgn.FaultError as error:
+        return SecondOpinion(None, None, str(error))
+    return SecondOpinion(paddr, paddr >> _PAGE_SHIFT)
+
+
+def read_user_virtual(
+    prog: drgn.Program, mm: int, address: int, fault: Callable[[Exception], MemoryGap]
+) -> bytes:
+    """One page through a user virtual address, translated by drgn.
+
+    Raises:
+        MemoryGap: what ``fault`` makes of drgn's error.
+    """
+    try:
+        return access_remote_vm(mm_object(prog, mm), address, PAGE_BYTES)
+    except drgn.FaultError as error:
+        raise fault(error) from None
+
+
+def content_by(route: Route, read: Callable[[], bytes]) -> RouteContent:
+    """Digest of what one route gives."""
+    try:
+        data = read()
+    except MemoryGap as gap:
+        return RouteContent(route, None, False, f"{gap.outcome.value}: {gap}")
+    return RouteContent(route, hashlib.sha256(data).hexdigest(), not any(data))
+
+
+def slot_type(prog: drgn.Program) -> drgn.Type | None:
+    """``struct umh_shm_slot`` from the module's DWARF, None without it."""
+    try:
+        return prog.type("struct umh_shm_slot")
+    except LookupError:
+        return None
+
+
+def slot_facts(prog: drgn.Program, kind: drgn.Type, data: bytes) -> SlotFacts:
+    """The typed content of a page that begins with a slot.
+
+    Args:
+        prog: the target, for its byte order.
+        kind: ``struct umh_shm_slot``, or anything that begins with a ``struct
+            rztee_kreq req`` and has numbers after it.
+        data: at least ``sizeof(kind)`` bytes.
+    """
+    slot = drgn.Object.from_bytes_(prog, kind, data)
+    words: list[tuple[str, int]] = []
+    texts: dict[str, str] = {}
+    for member in kind.members or ():
+        if member.name is None or member.name == "req":
+            continue
+        value = slot.member_(member.name)
+        if value.type_.kind is drgn.TypeKind.ARRAY:
+            texts[member.name] = text_words(value.to_bytes_())
+        elif member.name != "state":
+            words.append((member.name, int(value.value_())))
+    return SlotFacts(
+        id=slot.req.id.value_(),
+        payload=text_words(slot.req.payload.to_bytes_()),
+        pl_hash=text_words(slot.req.pl_hash.to_bytes_()),
+        state=_state_word(prog, slot),
+        reply=texts.get("reply", ""),
+        words=tuple(words),
+    )
+
+
+def _state_word(prog: drgn.Program, slot: drgn.Object) -> str:
+    try:
+        number = slot.state.value_()
+    except AttributeError:
+        return ""
+    try:
+        enumerators = prog.type("enum umh_shm_state").enumerators or ()
+    except LookupError:
+        enumerators = ()
+    for enumerator in enumerators:
+        if enumerator.value == number:
+            return str(enumerator.name).removeprefix("UMH_SHM_")
+    return str(number)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The paging form of the kernel under test, from its own data."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import drgn
+
+from pageproof.errors import PageproofError
+from pageproof.model import MemoryType, PagingFacts, SwapLayout
+
+#: ``__START_KERNEL_map``: where the kernel image's mapping is linked on every x86_64.
+_START_KERNEL_MAP: Final = 0xFFFF_FFFF_8000_0000
+
+_U64: Final = (1 << 64) - 1
+
+_MEMORY_TYPES: Final = {
+    "_PAGE_CACHE_MODE_WB": MemoryType.WB,
+    "_PAGE_CACHE_MODE_WC": MemoryType.WC,
+    "_PAGE_CACHE_MODE_UC_MINUS": MemoryType.UC_MINUS,
+    "_PAGE_CACHE_MODE_UC": MemoryType.UC,
+    "_PAGE_CACHE_MODE_WT": MemoryType.WT,
+    "_PAGE_CACHE_MODE_WP": MemoryType.WP,
+}
+
+
+def read_paging(prog: drgn.Program) -> PagingFacts:
+    """Read how the kernel under test pages.
+
+    Raises:
+        PageproofError: the kernel's data does not say.
+    """
+    info = vmcoreinfo(prog)
+    levels, levels_from = _levels(prog, info)
+    phys_base = number_in(info, "NUMBER(phys_base)")
+    if phys_base is None:
+        phys_base = int(prog["phys_base"])
+    # An unsigned long: "negative" where KASLR put the image below its linked place.
+    phys_base &= _U64
+    swapper = prog["init_mm"].pgd.value_()
+    return PagingFacts(
+        levels=levels,
+        levels_from=levels_from,
+        kernel_root=swapper - _START_KERNEL_MAP + phys_base & _U64,
+        sme_mask=_sme_mask(prog, info),
+        pat=_pat(prog),
+        pti=_has_cpu_flag(prog, b"pti"),
+        page_offset_base=page_offset(prog),
+        vmalloc_base=optional_number(prog, "vmalloc_base"),
+        vmemmap_base=optional_number(prog, "vmemmap_base"),
+        phys_base=phys_base,
+        swap=_swap_layout(prog),
+    )
+
+
+def page_offset(prog: drgn.Program) -> int:
+    """Base of the direct map: ``page_offset_base``; a constant only without its randomization."""
+    base = optional_number(prog, "page_offset_base")
+    if base is not None:
+        return base
+    from drgn.helpers.linux.mm import virt_to_phys
+
+    return -int(virt_to_phys(prog, 0).value_()) & _U64
+
+
+def vmcoreinfo(prog: drgn.Program) -> dict[str, str]:
+    """The lines of VMCOREINFO, by what stands before their first "="."""
+    text = prog["VMCOREINFO"].string_().decode("utf-8", "replace")
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def number_in(info: dict[str, str], key: str) -> int | None:
+    """A NUMBER() of VMCOREINFO; None if the kernel does not export it."""
+    return int(info[key]) if key in info else None
+
+
+def optional_number(prog: drgn.Program, name: str) -> int | None:
+    """A variable's value; None if this kernel has no such variable."""
+    try:
+        return int(prog[name].value_())
+    except LookupError:
+        return None
+
+
+def _levels(prog: drgn.Program, info: dict[str, str]) -> tuple[int, str]:
+    """4 or 5, from the running kernel and never from its configuration.
+
+    CONFIG_X86_5LEVEL says what could be, and 6.17 dropped it (7212b58d6d71).
+    """
+    enabled = number_in(info, "NUMBER(pgtable_l5_enabled)")
+    if enabled is not None:
+        return (5 if enabled else 4), "VMCOREINFO pgtable_l5_enabled"
+    for name in ("__pgtable_l5_enabled", "pgtable_l5_enabled"):
+        value = optional_number(prog, name)
+        if value is not None:
+            return (5 if value else 4), name
+    entries = optional_number(prog, "ptrs_per_p4d")
+    if entries in (1, 512):
+        return (5 if entries == 512 else 4), "ptrs_per_p4d"
+    raise PageproofError(
+        "the target does not say whether it has 4 or 5 levels of page tables",
+        "",
+        "a kernel from 4.17 on with its VMCOREINFO is needed",
+    )
+
+
+def _sme_mask(prog: drgn.Program, info: dict[str, str]) -> int:
+    mask = number_in(info, "NUMBER(sme_mask)")
+    if mask is None:
+        mask = optional_number(prog, "sme_me_mask") or 0
+    return mask & _U64
+
+
+def _pat(prog: drgn.Program) -> tuple[MemoryType, ...]:
+    """Memory types by PAT index, from the table that the kernel itself decodes with.
+
+    ``__pte2cachemode_tbl`` of ``arch/x86/mm/init.c``: filled from the PAT MSR
+    as it was programmed. Its index is PAT, PCD, PWT from the top.
+    """
+    table = prog["__pte2cachemode_tbl"]
+    enumerators = prog.type("enum page_cache_mode").enumerators or ()
+    by_value = {e.value: _MEMORY_TYPES[e.name] for e in enumerators if e.name in _MEMORY_TYPES}
+    return tuple(by_value[table[index].value_()] for index in range(8))
+
+
+def _has_cpu_flag(prog: drgn.Program, name: bytes) -> bool:
+    """Whether ``boot_cpu_data`` has a feature, looked up by its name in ``x86_cap_flags``."""
+    names = prog["x86_cap_flags"]
+    capability = prog["boot_cpu_data"].x86_capability
+    for bit in range(names.type_.length or 0):
+        pointer = names[bit]
+        if pointer.value_() and pointer.string_() == name:
+            return bool(capability[bit // 32].value_() >> bit % 32 & 1)
+    return False
+
+
+def _swap_layout(prog: drgn.Program) -> SwapLayout | None:
+    """Read what :func:`swap_layout` needs; None where the target does not say."""
+    try:
+        files = prog["swap_info"].type_.length
+    except LookupError:
+        return None
+    if files is None:
+        return None
+    try:
+        prog.constant("PG_anon_exclusive")
+        exclusive = True
+    except LookupError:
+        exclusive = False
+    poison = optional_number(prog, "sysctl_memory_failure_recovery") is not None
+    return swap_layout(files, poison, exclusive)
+
+
+def swap_layout(files: int, poison: bool, exclusive: bool) -> SwapLayout | None:
+    """Where the special swap types begin.
+
+    ``include/linux/swap.h``: of 32 types the last are, in this order, hwpoison
+    (0 or 1), migration (2, or 3 since 6c287605fd56 in 5.19, which also brought
+    PG_anon_exclusive), device memory (0, 2, 4, or 3 since 6.15) and markers (0,
+    1 or, with the swap-in error of 5.19 to 6.2, 2). They are macros, which
+    DWARF does not have; but the kernel's own array has as many elements as
+    there are types left for swap files.
+
+    Args:
+        files: MAX_SWAPFILES, the length of ``swap_info``.
+        poison: the kernel has CONFIG_MEMORY_FAILURE.
+        exclusive: it knows PG_anon_exclusive.
+
+    Returns:
+        None where the numbers fit no known layout.
+    """
+    if exclusive:
+        migration, splits = 3, {0: (0, 0), 1: (0, 1), 2: (0, 2), 4: (3, 1), 5: (4, 1), 6: (4, 2)}
+    else:
+        migration, splits = 2, {0: (0, 0), 2: (2, 0), 4: (4, 0)}
+    hwpoison = int(poison)
+    first_device = files + hwpoison + migration
+    rest = 32 - first_device
+    if rest not in splits:
+        return None
+    device, marker = splits[rest]
+    return SwapLayout(
+        hwpoison=(files, hwpoison),
+        migration=(files + hwpoison, migration),
+        device=(first_device, device),
+        marker=(first_device + device, marker),
+    )

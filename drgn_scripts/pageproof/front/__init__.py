@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The front door: one file a command, with its options, its checks and the forms of its answer.
+
+Nothing here imports drgn before a target is wanted, so that help and usage
+errors come at once and on any machine.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pageproof.front.command import Command
+from pageproof.front.kmap import KMAP
+from pageproof.front.maps import MAPS
+from pageproof.front.verify import VERIFY
+from pageproof.front.walk import WALK
+
+#: Every command that looks at a target, in the order of the help.
+COMMANDS: Final[tuple[Command, ...]] = (VERIFY, WALK, MAPS, KMAP)
+
+__all__ = ["COMMANDS", "Command"]

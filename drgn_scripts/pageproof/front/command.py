@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the command line has to know of a command, and options that several have."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pageproof.output import Progress
+    from pageproof.target import Target
+
+
+def _nothing_to_check(args: argparse.Namespace) -> None:
+    """For a command whose options can't contradict each other."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that looks at a target.
+
+    Attributes:
+        name: the word on the command line.
+        help: one line for the list of commands.
+        description: for the command's own help.
+        epilog: its exit codes.
+        add_options: adds its options.
+        run: looks, writes the answer (:func:`pageproof.output.write_form`), gives the exit code.
+        check: raises PageproofError for options that don't go together, before a target is opened.
+    """
+
+    name: str
+    help: str
+    description: str
+    epilog: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Target, argparse.Namespace, Progress], int]
+    check: Callable[[argparse.Namespace], None] = _nothing_to_check
+
+
+def pid(text: str) -> int:
+    """For argparse: a process ID.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no process ID")
+    return int(text)
+
+
+def add_report_options(
+    parser: argparse.ArgumentParser, formats: Sequence[str] = ("text", "json"), *, drgn: bool = True
+) -> argparse._ArgumentGroup:
+    """How the answer is written.
+
+    Args:
+        parser: the command's.
+        formats: the first is what is written if nothing else is asked for.
+        drgn: with ``--drgn``, which is the format "drgn".
+
+    Returns:
+        The group, for a command's own options of that kind.
+    """
+    how = parser.add_argument_group("report")
+    how.add_argument("--format", choices=formats, default=formats[0])
+    if drgn:
+        how.add_argument(
+            "--drgn",
+            action="store_const",
+            const="drgn",
+            dest="format",
+            help="print drgn code instead that gives the same",
+        )
+    how.add_argument("-o", "--output", metavar="FILE", type=Path, help="write it to a file")
+    return how

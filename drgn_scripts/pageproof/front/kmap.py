@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``pageproof kmap`` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from pageproof.errors import PageproofError
+from pageproof.front.command import Command, add_report_options, pid
+from pageproof.model.regions import REGIONS
+
+if TYPE_CHECKING:
+    from pageproof.output import Progress
+    from pageproof.target import Target
+
+_EPILOG: Final = f"""\
+regions for --explain:
+  {", ".join(REGIONS)}
+
+exit codes:
+  0  the map is whole
+  2  wrong usage, or the target can't be opened
+  3  some page table could not be had
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to show (default: the map, with init_mm's tables)")
+    what.add_argument(
+        "--pid", type=pid, metavar="PID", help="look at the user half and the LDT of this process"
+    )
+    what.add_argument("--explain", metavar="REGION", help="a short text on one region")
+    add_report_options(parser)
+
+
+def check(args: argparse.Namespace) -> None:
+    if args.explain is None:
+        return
+    if args.explain not in REGIONS:
+        names = ", ".join(REGIONS)
+        raise PageproofError(f"there is no region {args.explain!r}", "--explain", f"one of {names}")
+    if args.format != "text":
+        raise PageproofError("--explain is text only", f"--format {args.format}")
+
+
+def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof.commands.kmap import kmap
+    from pageproof.output import Forms, write_form
+    from pageproof.render.jsonform import report_to_json
+    from pageproof.render.kmap import explain_to_text, kmap_to_text
+    from pageproof.render.kmap_drgn import kmap_to_drgn
+
+    found = kmap(target, args.pid, progress.say)
+    progress.clear()
+    forms: Forms
+    if args.explain is not None:
+        forms = {
+            "text": lambda screen: explain_to_text(
+                found, args.explain, color=screen.color, width=screen.width
+            )
+        }
+    else:
+        forms = {
+            "text": lambda screen: kmap_to_text(found, color=screen.color, width=screen.width),
+            "json": lambda screen: report_to_json(found),
+            "drgn": lambda screen: kmap_to_drgn(found),
+        }
+    write_form(forms, args.format, args.output)
+    return found.exit_code
+
+
+KMAP: Final = Command(
+    name="kmap",
+    help="the memory map of the kernel, with its real addresses and what is mapped there",
+    description="Every byte of the 64-bit address space in one row, as the kernel's mm.rst has "
+    "it, with this boot's addresses and what the page tables hold there.",
+    epilog=_EPILOG,
+    add_options=add_options,
+    run=run,
+    check=check,
+)

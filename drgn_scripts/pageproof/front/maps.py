@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``pageproof maps`` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from pageproof.front.command import Command, add_report_options, pid
+
+if TYPE_CHECKING:
+    from pageproof.output import Forms, Progress
+    from pageproof.target import Target
+
+EPILOG: Final = """\
+exit codes:
+  0  all of the address space could be read
+  2  wrong usage, no such process, or the target can't be opened
+  3  part of it could not be read, or it changed all the time
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to show")
+    what.add_argument("--pid", type=pid, metavar="PID", required=True, help="whose address space")
+    how = add_report_options(parser)
+    how.add_argument(
+        "--pages", action="store_true", help="text: the ranges too, virtual to physical"
+    )
+
+
+def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof.commands.maps import maps
+    from pageproof.output import write_form
+    from pageproof.render import maps_to_drgn, maps_to_text, report_to_json
+
+    report = maps(target, args.pid, progress.say)
+    forms: Forms = {
+        "text": lambda screen: maps_to_text(
+            report, pages=args.pages, color=screen.color, width=screen.width
+        ),
+        "json": lambda screen: report_to_json(report),
+        "drgn": lambda screen: maps_to_drgn(report),
+    }
+    progress.clear()
+    write_form(forms, args.format, args.output)
+    return report.exit_code
+
+
+MAPS: Final = Command(
+    name="maps",
+    help="show a process's VMAs as procfs does, and what its tables hold",
+    description="List the VMAs of a process as /proc/PID/maps has them, and what that does not "
+    "show: resident bytes by size of leaf, memory type, flags in words, and the ranges.",
+    epilog=EPILOG,
+    add_options=add_options,
+    run=run,
+)

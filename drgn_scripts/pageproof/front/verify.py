@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``pageproof verify`` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from pageproof.errors import PageproofError
+from pageproof.front.command import Command, add_report_options, pid
+
+if TYPE_CHECKING:
+    from pageproof.output import Progress
+    from pageproof.target import Target
+
+EPILOG: Final = """\
+exit codes:
+  0  everything asked was decided and is sound
+  1  at least one page is DIFFERENT, or there is an error finding
+  2  wrong usage, or the target can't be opened
+  3  nothing wrong, but something could not be decided, or there was nothing to verify
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to verify (default: the whole region, all processes)")
+    what.add_argument("--pid", type=pid, metavar="PID", help="only this process")
+    what.add_argument(
+        "--user", metavar="ADDRESS", help="this address of the process, whatever is mapped there"
+    )
+    what.add_argument(
+        "--length",
+        type=_length,
+        metavar="BYTES",
+        help="how much from there on; whole pages are compared (default: one)",
+    )
+    what.add_argument(
+        "--kernel",
+        metavar="ADDRESS|SYMBOL",
+        help="the kernel address to compare with: hex, a symbol or a variable such as "
+        "umh_shm_region.kaddr (default: the region's page that belongs there)",
+    )
+    how = add_report_options(parser, ("text", "json", "junit"), drgn=False)
+    how.add_argument(
+        "--walker",
+        choices=("auto", "c", "python"),
+        default="auto",
+        help="who walks the page tables: the engine in C, or the slow and obvious walker; "
+        "they give the same (default: c if it was built)",
+    )
+    how.add_argument("-v", "--verbose", action="store_true", help="text: show every page in full")
+
+
+def _length(text: str) -> int:
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes")
+    return value
+
+
+def check(args: argparse.Namespace) -> None:
+    if args.user is None and (args.kernel is not None or args.length is not None):
+        option = "--kernel" if args.kernel is not None else "--length"
+        raise PageproofError(f"{option} goes with --user", "", "say --pid PID --user ADDRESS too")
+    if args.user is not None and args.pid is None:
+        raise PageproofError("--user is an address in a process", "", "say which with --pid PID")
+
+
+def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof.commands.verify import Asked, verify
+    from pageproof.output import write_report
+    from pageproof.walk import WalkerChoice
+
+    asked = Asked(
+        pid=args.pid,
+        user=args.user,
+        length_bytes=args.length or 1,
+        kernel=args.kernel,
+        walker=WalkerChoice(args.walker),
+    )
+    report = verify(target, asked, progress.say)
+    progress.clear()
+    write_report(report, args.format, args.output, verbose=args.verbose)
+    return report.summary.exit_code
+
+
+VERIFY: Final = Command(
+    name="verify",
+    help="prove page by page that kernel and user see the same frames",
+    description="Find the region that the module umh_shm shares and every process that maps "
+    "it, walk both sides of each page, and judge. With --user, compare addresses instead.",
+    epilog=EPILOG,
+    add_options=add_options,
+    run=run,
+    check=check,
+)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``pageproof walk`` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from pageproof.errors import PageproofError
+from pageproof.front.command import Command, add_report_options, pid
+
+if TYPE_CHECKING:
+    from pageproof.output import Forms, Progress
+    from pageproof.target import Target
+
+EPILOG: Final = """\
+exit codes:
+  0  the address is mapped, and drgn's own translation agrees
+  2  wrong usage, no such process or address, or the target can't be opened
+  3  not present, or it could not be decided
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to walk")
+    what.add_argument(
+        "address",
+        metavar="ADDRESS|SYMBOL",
+        help="hex, a symbol or a variable such as umh_shm_region.kaddr",
+    )
+    what.add_argument(
+        "--pid",
+        type=pid,
+        metavar="PID",
+        help="in the tables of this process (default: in the kernel's own)",
+    )
+    what.add_argument(
+        "--user-tables",
+        action="store_true",
+        help="in those that user mode runs on (page-table isolation)",
+    )
+    how = add_report_options(parser)
+    how.add_argument(
+        "-v", "--verbose", action="store_true", help="text: show where each entry leads, and bits"
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    if args.user_tables and args.pid is None:
+        raise PageproofError("--user-tables are a process's tables", "", "say which with --pid PID")
+
+
+def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof.commands.walk import Asked, walk
+    from pageproof.output import write_form
+    from pageproof.render import report_to_json, walk_to_drgn, walk_to_text
+
+    report = walk(target, Asked(args.address, args.pid, args.user_tables), progress.say)
+    forms: Forms = {
+        "text": lambda screen: walk_to_text(
+            report, verbose=args.verbose, color=screen.color, width=screen.width
+        ),
+        "json": lambda screen: report_to_json(report),
+        "drgn": lambda screen: walk_to_drgn(report),
+    }
+    progress.clear()
+    write_form(forms, args.format, args.output)
+    return report.exit_code
+
+
+WALK: Final = Command(
+    name="walk",
+    help="show the way from an address to its frame, level by level",
+    description="Walk the page tables for one address: each entry on the way, what may be done "
+    "with the page, its memory type, frame and struct page.",
+    epilog=EPILOG,
+    add_options=add_options,
+    run=run,
+    check=check,
+)

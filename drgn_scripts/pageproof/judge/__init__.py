@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The room that judges: takes facts, gives verdicts and findings, reads nothing, prints nothing."""
+
+from __future__ import annotations
+
+from pageproof.judge.report import (
+    coverage_findings,
+    mapped_pages,
+    page_at,
+    page_list,
+    prove,
+    summarize,
+    task_findings,
+    unmapped_pages,
+)
+from pageproof.judge.rules import RULES, findings_of
+from pageproof.judge.verdict import agree, disputes, judge_page, names_frame
+
+__all__ = [
+    "RULES",
+    "agree",
+    "coverage_findings",
+    "disputes",
+    "findings_of",
+    "judge_page",
+    "mapped_pages",
+    "names_frame",
+    "page_at",
+    "page_list",
+    "prove",
+    "summarize",
+    "task_findings",
+    "unmapped_pages",
+]

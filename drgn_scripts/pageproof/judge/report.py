@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The judgement of a whole run: proofs, findings about coverage, the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from pageproof.errors import Exit
+from pageproof.judge.rules import findings_of
+from pageproof.judge.verdict import judge_page
+from pageproof.model import (
+    Finding,
+    MappingFacts,
+    PageEvidence,
+    PageProof,
+    RegionFacts,
+    Severity,
+    Summary,
+    TargetFacts,
+    TaskFault,
+    Verdict,
+)
+
+
+def prove(
+    evidence: PageEvidence, target: TargetFacts, mappings: Sequence[MappingFacts]
+) -> PageProof:
+    """Judge one page."""
+    mapping = mappings[evidence.mapping]
+    page = "" if evidence.page_index is None else f"page {evidence.page_index}, "
+    where = f"{page}pid {mapping.pid} at 0x{evidence.user_address:x}"
+    verdict, reason, sentence = judge_page(evidence)
+    return PageProof(
+        evidence=evidence,
+        verdict=verdict,
+        reason=reason,
+        sentence=sentence,
+        findings=findings_of(evidence, target, where),
+    )
+
+
+def mapped_pages(region: RegionFacts, mapping: MappingFacts) -> range:
+    """The region's pages that a mapping covers, by its offset and length; none without a VMA."""
+    vma = mapping.vma
+    if vma is None:
+        return range(0)
+    end = vma.pgoff_pages + (vma.end - vma.start) // 4096
+    return range(vma.pgoff_pages, min(end, region.pages))
+
+
+def _pages_beyond(region: RegionFacts, mapping: MappingFacts) -> int:
+    """How many pages of a mapping are behind the region's end."""
+    vma = mapping.vma
+    if vma is None:
+        return 0
+    pages = (vma.end - vma.start) // 4096
+    return pages - len(mapped_pages(region, mapping))
+
+
+def page_at(region: RegionFacts, mappings: Iterable[MappingFacts], user: int) -> int | None:
+    """The region's page that belongs at a user address, by the mappings around it.
+
+    The address itself need not be mapped: where a process has put something
+    else over a part of its mapping, the rest of the mapping tells.
+    """
+    for mapping in mappings:
+        if mapping.vma is not None:
+            base = mapping.vma.start - mapping.vma.pgoff_pages * 4096
+            if base <= user < base + region.pages * 4096:
+                return (user - base) // 4096
+    return None
+
+
+def unmapped_pages(region: RegionFacts, mappings: Iterable[MappingFacts]) -> tuple[int, ...]:
+    """Pages of the region that no mapping covers."""
+    covered = {page for mapping in mappings for page in mapped_pages(region, mapping)}
+    return tuple(page for page in range(region.pages) if page not in covered)
+
+
+def coverage_findings(region: RegionFacts, mappings: Sequence[MappingFacts]) -> tuple[Finding, ...]:
+    """What of the region has no user side, and what of a user side has no region."""
+    found = []
+    missing = unmapped_pages(region, mappings)
+    if missing and mappings:
+        found.append(
+            Finding(
+                "region-pages-unmapped",
+                Severity.NOTE,
+                region.name,
+                f"{page_list(missing)} of {region.pages} have no user mapping in any process, "
+                "so that there is nothing to compare",
+                (),
+            )
+        )
+    by_pid: dict[int, set[int]] = {}
+    for mapping in mappings:
+        by_pid.setdefault(mapping.pid, set()).update(mapped_pages(region, mapping))
+        beyond = _pages_beyond(region, mapping)
+        if beyond:
+            found.append(
+                Finding(
+                    "mapping-beyond-region",
+                    Severity.ERROR,
+                    f"pid {mapping.pid}",
+                    f"a VMA of the device has {beyond} pages behind the end of the region, which "
+                    f"has {region.pages}",
+                    (),
+                )
+            )
+    for pid, pages in by_pid.items():
+        lacking = [page for page in range(region.pages) if page not in pages]
+        if lacking and tuple(lacking) != missing:
+            found.append(
+                Finding(
+                    "mapping-partial",
+                    Severity.NOTE,
+                    f"pid {pid}",
+                    f"this process maps {page_list(sorted(pages))} of the region, and not "
+                    f"{page_list(lacking)}",
+                    _hole(pid, mappings, lacking),
+                )
+            )
+    return tuple(found)
+
+
+def _hole(
+    pid: int, mappings: Sequence[MappingFacts], lacking: Sequence[int]
+) -> tuple[tuple[str, str], ...]:
+    """Where a page would be that lies between two mapped ones: something else may be there."""
+    vmas = [m.vma for m in mappings if m.pid == pid and m.vma is not None]
+    for below in vmas:
+        base = below.start - below.pgoff_pages * 4096
+        above = {vma.start - vma.pgoff_pages * 4096 for vma in vmas if vma.start > below.start}
+        for page in lacking:
+            if base in above and base + page * 4096 == below.end:
+                return (("to see what is there", f"verify --pid {pid} --user 0x{below.end:x}"),)
+    return ()
+
+
+def task_findings(faults: Iterable[TaskFault]) -> tuple[Finding, ...]:
+    """Tasks that could not be searched: they may map the region, nobody knows."""
+    return tuple(
+        Finding(
+            "task-unreadable",
+            Severity.WARNING,
+            f"pid {fault.pid} {fault.comm}",
+            "this task could not be searched for mappings",
+            (("reason", fault.message),),
+        )
+        for fault in faults
+    )
+
+
+def page_list(pages: Sequence[int]) -> str:
+    """Page numbers as text: "page 3", "pages 0-2, 5"."""
+    spans: list[list[int]] = []
+    for page in pages:
+        if spans and page == spans[-1][1] + 1:
+            spans[-1][1] = page
+        else:
+            spans.append([page, page])
+    texts = [f"{first}" if first == last else f"{first}-{last}" for first, last in spans]
+    return ("page " if len(pages) == 1 else "pages ") + ", ".join(texts)
+
+
+def summarize(
+    proofs: Sequence[PageProof], findings: Sequence[Finding], faults: Sequence[TaskFault]
+) -> Summary:
+    """Counts and the exit code. An empty result is never 0."""
+    every = [*findings, *(finding for proof in proofs for finding in proof.findings)]
+
+    def verdicts(wanted: Verdict) -> int:
+        return sum(proof.verdict is wanted for proof in proofs)
+
+    def severities(wanted: Severity) -> int:
+        return sum(finding.severity is wanted for finding in every)
+
+    different, unknown = verdicts(Verdict.DIFFERENT), verdicts(Verdict.UNKNOWN)
+    errors = severities(Severity.ERROR)
+    if different or errors:
+        code = Exit.WRONG
+    elif unknown or faults or not proofs:
+        code = Exit.UNDECIDED
+    else:
+        code = Exit.SOUND
+    return Summary(
+        pages=len(proofs),
+        same=verdicts(Verdict.SAME),
+        different=different,
+        unknown=unknown,
+        errors=errors,
+        warnings=severities(Severity.WARNING),
+        notes=severities(Severity.NOTE),
+        exit_code=int(code),
+    )

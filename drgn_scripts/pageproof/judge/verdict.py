@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The verdict about one page: what two walks and two second opinions amount to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pageproof.model import Outcome, PageEvidence, Reason, SecondOpinion, Verdict, Walk
+
+#: Outcomes that name a frame for good. INVALIDATED names one too, but for a moment only.
+_FRAMES: Final = frozenset({Outcome.MAPPED, Outcome.PROT_NONE})
+
+_REASONS: Final = {
+    Outcome.NONE: Reason.NOT_PRESENT,
+    Outcome.NON_CANONICAL: Reason.NOT_PRESENT,
+    Outcome.GUARD_MARKER: Reason.NOT_PRESENT,
+    Outcome.UFFD_WP_MARKER: Reason.NOT_PRESENT,
+    Outcome.OTHER_MARKER: Reason.NOT_PRESENT,
+    Outcome.SPECIAL: Reason.NOT_PRESENT,
+    Outcome.RESERVED_BITS: Reason.NOT_PRESENT,
+    Outcome.DEVICE_PRIVATE: Reason.NOT_PRESENT,
+    Outcome.SWAP: Reason.SWAPPED,
+    Outcome.MIGRATION: Reason.TORN,
+    Outcome.INVALIDATED: Reason.TORN,
+    Outcome.HWPOISON: Reason.UNREADABLE,
+    Outcome.POISON_MARKER: Reason.UNREADABLE,
+    Outcome.UNREADABLE: Reason.UNREADABLE,
+    Outcome.EXCLUDED: Reason.EXCLUDED,
+    Outcome.ZERO_FILLED: Reason.ZERO_FILLED,
+}
+
+
+def names_frame(walk: Walk) -> bool:
+    """True if the walk ended at a frame."""
+    return walk.outcome in _FRAMES
+
+
+def agree(before: Walk, after: Walk) -> bool:
+    """True if two walks of one address say the same.
+
+    Accessed and dirty bits come and go by themselves, and a table may be
+    replaced by another that says the same: outcome, frame, permissions and
+    memory type count.
+    """
+    return (
+        before.outcome is after.outcome
+        and before.paddr == after.paddr
+        and before.permissions == after.permissions
+        and before.memory_type == after.memory_type
+        and before.swap_offset == after.swap_offset
+    )
+
+
+def disputes(walk: Walk, second: SecondOpinion) -> bool:
+    """True if drgn's translation contradicts ours.
+
+    drgn walks present leaves and PROT_NONE ones only; that it gives no frame
+    where we give none is agreement, whatever its words. Where we could not
+    read a table, drgn's answer is no contradiction: it may take the zeros of a
+    dump for data.
+    """
+    if names_frame(walk):
+        return second.pfn != walk.pfn
+    return second.pfn is not None and _REASONS[walk.outcome] in (
+        Reason.NOT_PRESENT,
+        Reason.SWAPPED,
+    )
+
+
+def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
+    """The verdict, for UNKNOWN its reason, and one sentence."""
+    kernel, user = evidence.kernel_walk, evidence.user_walk
+    if not evidence.stable:
+        return (
+            Verdict.UNKNOWN,
+            Reason.TORN,
+            "the mapping changed or went away while it was looked at "
+            f"({evidence.attempts} {'attempt' if evidence.attempts == 1 else 'attempts'})",
+        )
+    for side, walk in (("kernel", kernel), ("user", user)):
+        if not names_frame(walk):
+            reason = _REASONS[walk.outcome]
+            return Verdict.UNKNOWN, reason, f"the {side} side has no frame: {walk.detail}"
+    for side, walk, second in (
+        ("kernel", kernel, evidence.kernel_second),
+        ("user", user, evidence.user_second),
+    ):
+        if disputes(walk, second):
+            return (
+                Verdict.UNKNOWN,
+                Reason.DISPUTED,
+                f"our walk and drgn's translation of the {side} address disagree",
+            )
+    if kernel.paddr is not None and kernel.paddr == user.paddr:
+        return Verdict.SAME, None, "both addresses lead to the same frame"
+    return Verdict.DIFFERENT, None, "the two addresses lead to different frames"

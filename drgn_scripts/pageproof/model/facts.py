@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What was read from a target: plain facts, no drgn object and no opinion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pageproof.model.hexint import Address, Bits, Paddr, Pfn
+from pageproof.model.walk import MemoryType
+
+
+class TargetKind(StrEnum):
+    LIVE = "live"
+    QEMU = "qemu"
+    CORE = "core"
+
+
+@dataclass(frozen=True)
+class TargetFacts:
+    """What is looked at.
+
+    Attributes:
+        where: the socket's or the dump's path; "/proc/kcore" for live.
+        format: how memory comes: "kcore", "qmp", "elf", "kdump", "flattened", "given".
+        release: ``uname -r`` of the kernel under test.
+        live: true if memory can change while it is read.
+        zero_fills: true if what the target does not have may read as zeros.
+        notes: things about the attachment that the reader should know.
+    """
+
+    kind: TargetKind
+    where: str
+    format: str
+    release: str
+    live: bool
+    zero_fills: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SwapLayout:
+    """Which swap types are not swap (``include/linux/swap.h``); configuration of the target.
+
+    Each is (first type, number of types); a number of 0 means there is none.
+    """
+
+    hwpoison: tuple[int, int]
+    migration: tuple[int, int]
+    device: tuple[int, int]
+    marker: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class PagingFacts:
+    """The paging form of the kernel under test; nothing here is a constant of ours.
+
+    Attributes:
+        levels: 4 or 5, from the running kernel.
+        levels_from: where the number came from.
+        kernel_root: physical address of ``init_mm.pgd``.
+        sme_mask: the C-bit, 0 if there is none.
+        pat: memory type per PAT index, as the kernel programmed the MSR.
+        pti: true if user mode runs on its own half of the PGD.
+    """
+
+    levels: int
+    levels_from: str
+    kernel_root: Paddr
+    sme_mask: Bits
+    pat: tuple[MemoryType, ...]
+    pti: bool
+    page_offset_base: Address
+    vmalloc_base: Address | None
+    vmemmap_base: Address | None
+    phys_base: Paddr
+    swap: SwapLayout | None
+
+
+@dataclass(frozen=True)
+class RegionFacts:
+    """Kernel memory that is shared on purpose, as the kernel's own data describes it."""
+
+    name: str
+    kernel_address: Address
+    length_bytes: int
+    pages: int
+    backing: str
+    map: str
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """The open file behind a mapping."""
+
+    file: Address
+    f_op: Address
+    f_op_symbol: str
+    dentry_name: str
+    inode: Address
+    inode_number: int
+    i_mode: Bits
+    i_mode_words: str
+    private_data: Address
+
+
+@dataclass(frozen=True)
+class VmaFacts:
+    vma: Address
+    start: Address
+    end: Address
+    pgoff_pages: int
+    vm_flags: Bits
+    vm_flags_words: str
+    vm_page_prot: Bits
+    vm_page_prot_words: str
+    vm_ops_symbol: str
+    file: FileFacts | None
+
+
+@dataclass(frozen=True)
+class MappingFacts:
+    """One VMA of one address space.
+
+    Attributes:
+        pid, comm: of the thread group's leader, in the initial PID namespace.
+        other_pids: other thread groups that run on the same mm (vfork, CLONE_VM).
+        threads: number of tasks that run on the mm.
+        root: physical address of the table that is walked: the half that user
+            mode runs on.
+        kernel_half_root: physical address of ``mm->pgd``; equal to root without PTI.
+        vma: None where the user named an address that no VMA covers.
+    """
+
+    pid: int
+    comm: str
+    threads: int
+    other_pids: tuple[int, ...]
+    mm: Address
+    root: Paddr
+    kernel_half_root: Paddr
+    vma: VmaFacts | None
+
+
+@dataclass(frozen=True)
+class TaskFault:
+    """A task that could not be read to the end, for instance because it was exiting."""
+
+    pid: int
+    comm: str
+    message: str
+
+
+@dataclass(frozen=True)
+class StructPageFacts:
+    """``struct page`` of a frame.
+
+    Attributes:
+        type_words: the head's: "slab", "buddy", "large kmalloc" …; "" for none.
+        refcount: the head's ``_refcount``; 0 is sound for a frozen page (slab of newer kernels).
+        mapcount: number of page-table entries that count as mappings; None where
+            the field has another meaning (a typed page).
+    """
+
+    page: Address
+    flags: Bits
+    flags_words: str
+    type_words: str
+    refcount: int
+    mapcount: int | None
+    head: Address
+    reserved: bool
+    hwpoison: bool
+    buddy: bool
+
+
+@dataclass(frozen=True)
+class SlotFacts:
+    """The typed content of a slot (``struct umh_shm_slot``).
+
+    Attributes:
+        id, payload, pl_hash: ``struct rztee_kreq``; text up to the first NUL,
+            bytes that are no ASCII text as ``\\xNN``.
+        state: the enumerator's name, or the number.
+        reply: the helper's last answer that still stands in the slot.
+        words: the other numbers, by member.
+    """
+
+    id: int
+    payload: str
+    pl_hash: str
+    state: str
+    reply: str
+    words: tuple[tuple[str, int], ...]
+
+
+class Route(StrEnum):
+    """A way to the bytes of a page."""
+
+    KERNEL_VIRTUAL = "kernel-virtual"
+    USER_VIRTUAL = "user-virtual"
+    PHYSICAL = "physical"
+    """The kernel side's frame, read physically."""
+    USER_PHYSICAL = "user-physical"
+    """The user side's frame, where it is another one."""
+
+
+@dataclass(frozen=True)
+class RouteContent:
+    """What one route gave: a digest, or why there is none."""
+
+    route: Route
+    sha256: str | None
+    all_zero: bool
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class SecondOpinion:
+    """What drgn's own translation says, which shares no code with our walker.
+
+    ``paddr`` is None if drgn does not translate the address; ``message`` is then its reason.
+    """
+
+    paddr: Paddr | None
+    pfn: Pfn | None
+    message: str = ""

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Evidence, verdicts, findings and the report that holds them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from pageproof.model.facts import (
+    MappingFacts,
+    PagingFacts,
+    RegionFacts,
+    RouteContent,
+    SecondOpinion,
+    SlotFacts,
+    StructPageFacts,
+    TargetFacts,
+    TaskFault,
+)
+from pageproof.model.hexint import Address
+from pageproof.model.walk import Walk
+
+SCHEMA: Final = "pageproof/report-1"
+
+
+class Verdict(StrEnum):
+    SAME = "SAME"
+    DIFFERENT = "DIFFERENT"
+    UNKNOWN = "UNKNOWN"
+
+
+class Reason(StrEnum):
+    """Why a verdict is UNKNOWN."""
+
+    NOT_PRESENT = "not-present"
+    SWAPPED = "swapped"
+    EXCLUDED = "excluded"
+    ZERO_FILLED = "zero-filled"
+    TORN = "torn"
+    UNREADABLE = "unreadable"
+    DISPUTED = "disputed"
+    """The second opinion names another frame: one of the two walkers is wrong."""
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong or worth knowing beside the verdict."""
+
+    id: str
+    severity: Severity
+    where: str
+    sentence: str
+    evidence: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class PageEvidence:
+    """All that was observed about one kernel page and one user page.
+
+    Attributes:
+        mapping: index into ``Report.mappings``.
+        page_index: page of the region; None where the user named the addresses.
+        attempts: how often walk, read, walk again was tried.
+        stable: the walks before and after the reading agreed in the last attempt.
+        content_stable: the routes that could be read agreed in some attempt,
+            or the target is not live.
+    """
+
+    mapping: int
+    page_index: int | None
+    kernel_address: Address
+    user_address: Address
+    kernel_walk: Walk
+    user_walk: Walk
+    kernel_second: SecondOpinion
+    user_second: SecondOpinion
+    page: StructPageFacts | None
+    user_page: StructPageFacts | None
+    content: tuple[RouteContent, ...]
+    slot: SlotFacts | None
+    attempts: int
+    stable: bool
+    content_stable: bool
+
+
+@dataclass(frozen=True)
+class PageProof:
+    """Evidence with its judgement."""
+
+    evidence: PageEvidence
+    verdict: Verdict
+    reason: Reason | None
+    sentence: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds, as a clock on the wall saw them."""
+
+    attach_seconds: float
+    debug_info_seconds: float
+    verify_seconds: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    pages: int
+    same: int
+    different: int
+    unknown: int
+    errors: int
+    warnings: int
+    notes: int
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What verify has to say. ``unmapped_pages`` are pages of the region that no process maps."""
+
+    schema: str
+    version: str
+    target: TargetFacts
+    paging: PagingFacts
+    region: RegionFacts | None
+    mappings: tuple[MappingFacts, ...]
+    proofs: tuple[PageProof, ...]
+    unmapped_pages: tuple[int, ...]
+    task_faults: tuple[TaskFault, ...]
+    findings: tuple[Finding, ...]
+    times: Times
+    summary: Summary

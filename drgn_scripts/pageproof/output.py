@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where reports and progress go: standard output, or a file that is whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pageproof.errors import PageproofError
+from pageproof.model import Report
+from pageproof.render import report_to_json, report_to_junit, report_to_text
+from pageproof.render.layout import PLAIN_WIDTH
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What text is written for: how wide it may be, and whether colours are seen."""
+
+    width: int
+    color: bool
+
+
+#: How an answer is written down, by the name of the format.
+Forms = Mapping[str, Callable[[Screen], str]]
+
+
+def write_form(forms: Forms, form: str, path: Path | None) -> None:
+    """Render an answer in one of its forms and put it where the user wants it.
+
+    Raises:
+        PageproofError: the file can't be written.
+    """
+    terminal = path is None and sys.stdout.isatty()
+    width = max(shutil.get_terminal_size().columns, 60) if terminal else PLAIN_WIDTH
+    color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    text = forms[form](Screen(width, color))
+    if path is None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        _write_whole(path, text)
+
+
+def write_report(report: Report, form: str, path: Path | None, *, verbose: bool) -> None:
+    """Write what verify has to say.
+
+    Raises:
+        PageproofError: the file can't be written.
+    """
+    forms: Forms = {
+        "text": lambda screen: report_to_text(
+            report, verbose=verbose, color=screen.color, width=screen.width
+        ),
+        "json": lambda screen: report_to_json(report),
+        "junit": lambda screen: report_to_junit(report),
+    }
+    write_form(forms, form, path)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write beside and rename, so that a reader never sees half a report."""
+    temporary = None
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")  # a pipe or /dev/stdout: nothing to rename
+            return
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink()
+        reason = error.strerror or str(error)
+        raise PageproofError(f"can't write the report: {reason}", f"-o {path}") from None
+
+
+class Progress:
+    """One line on standard error that is written over; nothing if that is no terminal."""
+
+    def __init__(self) -> None:
+        self._on = sys.stderr.isatty()
+        self._shown = False
+
+    def say(self, message: str) -> None:
+        if self._on:
+            sys.stderr.write(f"\r\033[K{message} …")
+            sys.stderr.flush()
+            self._shown = True
+
+    def clear(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+            self._shown = False

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Facts as short phrases, for the text and JUnit forms. Nothing is computed, only worded."""
+
+from __future__ import annotations
+
+from pageproof.model import (
+    MappingFacts,
+    PageEvidence,
+    PageProof,
+    Permissions,
+    SecondOpinion,
+    SlotFacts,
+    Step,
+    StructPageFacts,
+    Summary,
+    TargetFacts,
+    TargetKind,
+    Walk,
+)
+
+
+def address(value: int) -> str:
+    """A virtual address as the kernel prints it."""
+    return f"{value:016x}"
+
+
+def size(byte_count: int) -> str:
+    """A size in the largest unit that divides it."""
+    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        if byte_count >= unit and byte_count % unit == 0:
+            return f"{byte_count // unit} {name}"
+    return f"{byte_count} bytes"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def target(facts: TargetFacts) -> str:
+    if facts.kind is TargetKind.LIVE:
+        return "live, /proc/kcore"
+    if facts.kind is TargetKind.QEMU:
+        return f"QEMU guest, {facts.where}"
+    return f"{facts.format} vmcore, {facts.where}"
+
+
+def process(mapping: MappingFacts) -> str:
+    return f"pid {mapping.pid} ({mapping.comm})"
+
+
+def step(one: Step) -> str:
+    """An entry: index, raw bits, names."""
+    return f"[{one.index:3}] {one.entry:016x}  {' '.join(one.flags) or one.kind.value}"
+
+
+def frame(walk: Walk) -> str:
+    if walk.pfn is None or walk.paddr is None:
+        return "none" if walk.outcome.value == "none" else f"none ({walk.outcome.value})"
+    leaf = "" if walk.leaf_bytes == 4096 else f", inside a {size(walk.leaf_bytes)} leaf"
+    return f"PFN 0x{walk.pfn:x}{leaf}"
+
+
+def way(walk: Walk) -> str:
+    """Address and frame, short."""
+    end = walk.outcome.value if walk.pfn is None else f"0x{walk.pfn:x}"
+    return f"{address(walk.address)} -> {end}"
+
+
+def permissions(facts: Permissions | None) -> str:
+    if facts is None:
+        return "-"
+    if not facts.access:
+        return "none (PROT_NONE)"
+    who = "user mode" if facts.user else "kernel only"
+    return f"r{'w' if facts.write else '-'}{'x' if facts.execute else '-'}, {who}"
+
+
+def memory_type(walk: Walk) -> str:
+    return "-" if walk.memory_type is None else walk.memory_type.value
+
+
+def second_opinion(second: SecondOpinion, walk: Walk) -> str:
+    if second.pfn is None:
+        return f"no frame: {second.message}"
+    if walk.pfn is None:
+        return f"PFN 0x{second.pfn:x}"
+    word = "agrees" if second.pfn == walk.pfn else "DISAGREES"
+    return f"PFN 0x{second.pfn:x}, {word}"
+
+
+def struct_page(facts: StructPageFacts) -> str:
+    words = [f"{address(facts.page)}, flags 0x{facts.flags:x} ({facts.flags_words or 'none'})"]
+    if facts.type_words:
+        words.append(f"type {facts.type_words}")
+    words.append(f"refcount {facts.refcount}")
+    if facts.mapcount is not None:
+        words.append(f"mapcount {facts.mapcount}")
+    if facts.head != facts.page:
+        words.append(f"head {address(facts.head)}")
+    return ", ".join(words)
+
+
+def content(evidence: PageEvidence) -> str:
+    """What the routes gave, routes with the same digest together."""
+    by_digest: dict[str, list[str]] = {}
+    zero = set()
+    failed = []
+    for one in evidence.content:
+        if one.sha256 is None:
+            failed.append(f"{one.route.value} ({one.error})")
+            continue
+        by_digest.setdefault(one.sha256, []).append(one.route.value)
+        if one.all_zero:
+            zero.add(one.sha256)
+    words = [
+        f"{'all zeros' if digest in zero else f'sha256 {digest[:16]}…'} by {', '.join(routes)}"
+        for digest, routes in by_digest.items()
+    ]
+    if failed:
+        words.append(f"not read by {', '.join(failed)}")
+    return "; ".join(words) or "not read"
+
+
+def slot(facts: SlotFacts) -> str:
+    # How long the texts are is plain to see; JSON has those numbers too.
+    words = ", ".join(f"{name} {value}" for name, value in facts.words if not name.endswith("_len"))
+    text = f'id {facts.id}, payload "{clip(facts.payload)}", pl_hash "{clip(facts.pl_hash)}"'
+    return ", ".join(part for part in (text, facts.state, words) if part)
+
+
+def clip(text: str, length: int = 40) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def page_name(evidence: PageEvidence) -> str:
+    if evidence.page_index is None:
+        return address(evidence.user_address)
+    return f"page {evidence.page_index}"
+
+
+def page_span(first: PageEvidence, last: PageEvidence) -> str:
+    if first.page_index is None or last.page_index is None:
+        return f"{page_name(first)} to {page_name(last)}"
+    return f"pages {first.page_index}-{last.page_index}"
+
+
+def headline(proof: PageProof, mapping: MappingFacts) -> str:
+    name = page_name(proof.evidence)
+    text = f"{name} of {process(mapping)}: {proof.sentence}"
+    pfn = proof.evidence.kernel_walk.pfn
+    if proof.verdict.value == "SAME" and pfn is not None:
+        text += f", PFN 0x{pfn:x}"
+    if proof.reason is not None:
+        text = f"({proof.reason.value}) {text}"
+    return text
+
+
+def counts(summary: Summary) -> str:
+    if summary.pages == 0:
+        return "no page was compared"
+    parts = [
+        f"{count} {word}"
+        for count, word in (
+            (summary.same, "SAME"),
+            (summary.different, "DIFFERENT"),
+            (summary.unknown, "UNKNOWN"),
+        )
+        if count
+    ]
+    return f"{plural(summary.pages, 'page')}: {', '.join(parts)}"

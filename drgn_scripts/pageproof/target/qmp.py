@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Connecting to a QMP socket without ever hanging on it.
+
+drgn waits for QEMU's greeting for as long as it takes, and a socket that
+another client holds never sends one. So the connection is made here, the
+greeting is looked at without taking it (MSG_PEEK), and only then drgn gets the
+file descriptor, with a time limit on every later answer.
+"""
+
+from __future__ import annotations
+
+import socket
+import stat
+import struct
+import time
+from pathlib import Path
+from typing import Final
+
+from pageproof.errors import PageproofError
+
+GREETING_SECONDS: Final = 3.0
+ANSWER_SECONDS: Final = 30
+
+_BUSY_REMEDY: Final = (
+    "a QMP socket serves one client at a time: end the other (another pageproof or drgn, a "
+    'monitor, libvirt), or give QEMU a second "-qmp unix:PATH,server=on,wait=off"'
+)
+
+
+def connect(address: str) -> socket.socket:
+    """Connect to a QMP server and see its greeting, which stays unread.
+
+    Args:
+        address: path of a Unix socket, or host:port.
+
+    Returns:
+        A blocking socket with a limit on how long it waits to receive.
+
+    Raises:
+        PageproofError: each way of failing with its own message.
+    """
+    where = f"--qemu {address}"
+    connection = _connect_tcp(address, where) if _is_tcp(address) else _connect_unix(address, where)
+    try:
+        _await_greeting(connection, where)
+    except BaseException:
+        connection.close()
+        raise
+    connection.setblocking(True)
+    # drgn has no limit of its own; then a QEMU that stops answering is an error, not a hang.
+    limit = struct.pack("ll", ANSWER_SECONDS, 0)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    return connection
+
+
+def _is_tcp(address: str) -> bool:
+    """The same rule as drgn's, so that the same string means the same place."""
+    _, colon, port = address.rpartition(":")
+    return bool(colon) and address[0] not in "/." and port.isdecimal() and 0 < int(port) < 65536
+
+
+def _connect_unix(address: str, where: str) -> socket.socket:
+    path = Path(address)
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise PageproofError(
+                "this is not a socket",
+                where,
+                'give the PATH of QEMU\'s "-qmp unix:PATH,server=on,wait=off"',
+            )
+    except FileNotFoundError:
+        raise PageproofError(
+            "there is no such socket",
+            where,
+            'is the guest running, and with "-qmp unix:PATH,server=on,wait=off"?',
+        ) from None
+    except PermissionError:
+        raise _no_permission(where) from None
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(GREETING_SECONDS)
+    try:
+        connection.connect(address)
+    except ConnectionRefusedError:
+        connection.close()
+        raise PageproofError(
+            "nobody listens on this socket", where, "its QEMU is gone: start the guest again"
+        ) from None
+    except PermissionError:
+        connection.close()
+        raise _no_permission(where) from None
+    except (BlockingIOError, TimeoutError):
+        connection.close()
+        raise PageproofError("the QMP socket is busy", where, _BUSY_REMEDY) from None
+    except OSError as error:
+        connection.close()
+        raise PageproofError(f"can't connect: {error.strerror or error}", where) from None
+    return connection
+
+
+def _no_permission(where: str) -> PageproofError:
+    return PageproofError(
+        "no permission to use the QMP socket",
+        where,
+        "become the user that QEMU runs as, or root",
+    )
+
+
+def _connect_tcp(address: str, where: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    try:
+        return socket.create_connection((host or "localhost", int(port)), GREETING_SECONDS)
+    except OSError as error:
+        raise PageproofError(
+            f"can't connect: {error.strerror or error}",
+            where,
+            'is the guest running, and with "-qmp tcp:HOST:PORT,server=on,wait=off"?',
+        ) from None
+
+
+def _await_greeting(connection: socket.socket, where: str) -> None:
+    deadline = time.monotonic() + GREETING_SECONDS
+    seen = b""
+    while b"\n" not in seen:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        connection.settimeout(left)
+        try:
+            now = connection.recv(4096, socket.MSG_PEEK)
+        except TimeoutError:
+            break
+        except OSError as error:
+            raise PageproofError(f"the connection broke: {error.strerror}", where) from None
+        if not now:
+            raise PageproofError(
+                "the other side hung up at once",
+                where,
+                "is QEMU shutting down, or is this another program's socket?",
+            )
+        if now == seen:
+            # A peek gives the same bytes at once: leave the sender some time.
+            time.sleep(0.02)
+        seen = now
+        if not b'{"QMP"'.startswith(seen[:6].replace(b" ", b"")):
+            break
+    if not seen:
+        raise PageproofError(
+            f"the QMP socket is busy: no greeting within {GREETING_SECONDS:.0f} s",
+            where,
+            f"{_BUSY_REMEDY}; or is it another kind of socket, such as the guest agent's?",
+        )
+    if b'"QMP"' not in seen:
+        said = seen.split(b"\n")[0][:40].decode("utf-8", "replace")
+        raise PageproofError(
+            f"this is not a QMP socket: it says {said!r}",
+            where,
+            'give the one of QEMU\'s "-qmp", not of "-monitor", "-serial" or the guest agent',
+        )

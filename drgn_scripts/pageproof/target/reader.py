@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one thing that the other rooms get to read memory with. It has no way to write."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import drgn
+
+from pageproof.model import MemoryGap, Outcome
+from pageproof.target.dumpfile import ElfMap
+
+#: How libkdumpfile says that makedumpfile left a page out.
+_EXCLUDED_WORDS: Final = ("excluded page", "page not present in dump", "missing page")
+
+
+class Reader:
+    """Reads memory of a target and does nothing else."""
+
+    def __init__(self, prog: drgn.Program, elf_map: ElfMap | None = None) -> None:
+        self._prog = prog
+        self._elf_map = elf_map
+
+    def read_physical(self, paddr: int, length: int) -> bytes:
+        """Read physical memory.
+
+        Raises:
+            MemoryGap: it is not to be had; an ELF dump's excluded pages are
+                EXCLUDED and never zeros.
+        """
+        if self._elf_map is not None and self._elf_map.is_excluded(paddr, length):
+            raise MemoryGap(Outcome.EXCLUDED, f"{paddr:#x} was left out of the dump")
+        return self._read(paddr, length, physical=True)
+
+    def read_kernel_virtual(self, address: int, length: int) -> bytes:
+        """Read through a kernel virtual address, translated by the target or by drgn.
+
+        Raises:
+            MemoryGap: it is not to be had.
+        """
+        return self._read(address, length, physical=False)
+
+    def _read(self, address: int, length: int, *, physical: bool) -> bytes:
+        try:
+            data: bytes = self._prog.read(address, length, physical)
+        except drgn.FaultError as error:
+            raise gap_from_fault(error) from None
+        except OSError as error:
+            message = f"{address:#x}: {error.strerror or error}"
+            raise MemoryGap(Outcome.UNREADABLE, message) from None
+        return data
+
+
+def gap_from_fault(error: Exception) -> MemoryGap:
+    """Tell from drgn's words whether a dump left the memory out or it is not there at all."""
+    message = str(error)
+    excluded = any(words in message.lower() for words in _EXCLUDED_WORDS)
+    return MemoryGap(Outcome.EXCLUDED if excluded else Outcome.UNREADABLE, message)

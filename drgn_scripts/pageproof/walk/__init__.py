@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The room that walks page tables: takes a root and a way to read, gives what it saw."""
+
+from __future__ import annotations
+
+from pageproof.walk.engine import Walker, WalkerChoice, make_walker
+from pageproof.walk.ranges import TooMuchWork, walk_range
+from pageproof.walk.walker import ReadPhysical, walk_address
+from pageproof.walk.x86_64 import LINUX_PAT, PAGE_BYTES, PAGE_SHIFT, Paging, table_from_cr3
+
+__all__ = [
+    "LINUX_PAT",
+    "PAGE_BYTES",
+    "PAGE_SHIFT",
+    "Paging",
+    "ReadPhysical",
+    "TooMuchWork",
+    "Walker",
+    "WalkerChoice",
+    "make_walker",
+    "table_from_cr3",
+    "walk_address",
+    "walk_range",
+]

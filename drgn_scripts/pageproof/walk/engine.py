@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which walker walks: the engine in C where it is to be had, or the slow and obvious one.
+
+Both give the same: the tests compare them on random tables.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pageproof.errors import PageproofError
+from pageproof.model import (
+    EntryKind,
+    MemoryGap,
+    MemoryType,
+    Outcome,
+    Permissions,
+    Range,
+    Step,
+    Walk,
+)
+from pageproof.walk.ranges import TooMuchWork, check_range, walk_range
+from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
+from pageproof.walk.x86_64 import ENTRIES, PAGE_SHIFT, VIRTUAL_LAST, Level, Paging
+
+if TYPE_CHECKING:
+    import pageproof_pagewalk
+
+
+#: What the engine gives for "no frame".
+_NO_PADDR: Final = VIRTUAL_LAST
+
+
+class WalkerChoice(StrEnum):
+    """What a user may ask for."""
+
+    AUTO = "auto"
+    """The engine in C if it was built, else Python."""
+    C = "c"
+    PYTHON = "python"
+
+
+class Walker(Protocol):
+    """Walks the tables of one target."""
+
+    name: str
+
+    def walk(self, root: int, address: int) -> Walk:
+        """As :func:`pageproof.walk.walk_address`."""
+
+    def ranges(
+        self, root: int, first: int, last: int, *, max_entries: int = ...
+    ) -> Iterator[Range]:
+        """As :func:`pageproof.walk.walk_range`."""
+
+
+def make_walker(
+    read_physical: ReadPhysical, paging: Paging, choice: WalkerChoice = WalkerChoice.AUTO
+) -> Walker:
+    """Make a walker: the only place that knows of more than one.
+
+    Raises:
+        PageproofError: the engine in C was asked for and can't be loaded.
+    """
+    if choice is not WalkerChoice.PYTHON:
+        try:
+            return EngineWalker(read_physical, paging)
+        except ImportError as error:
+            if choice is WalkerChoice.C:
+                raise PageproofError(
+                    f"the page-table engine in C can't be loaded: {error}",
+                    "",
+                    "build it (make engine), or leave --walker out",
+                ) from None
+    return PythonWalker(read_physical, paging)
+
+
+class PythonWalker:
+    """The slow and obvious walker."""
+
+    name = "python"
+
+    def __init__(self, read_physical: ReadPhysical, paging: Paging) -> None:
+        self._read, self._paging = read_physical, paging
+
+    def walk(self, root: int, address: int) -> Walk:
+        return walk_address(self._read, root, address, self._paging)
+
+    def ranges(
+        self, root: int, first: int, last: int, *, max_entries: int = 1 << 24
+    ) -> Iterator[Range]:
+        return walk_range(self._read, root, first, last, self._paging, max_entries=max_entries)
+
+
+class EngineWalker:
+    """The engine in C.
+
+    Raises:
+        ImportError: it was not built.
+    """
+
+    name = "c"
+
+    def __init__(self, read_physical: ReadPhysical, paging: Paging) -> None:
+        import pageproof_pagewalk as engine
+
+        self._engine = engine
+        self._read, self._paging = read_physical, paging
+        self._kinds = tuple(engine.KINDS)
+        self._levels = {level.number: level for level in paging.tables}
+        self._types = tuple(MemoryType(name) for name in engine.MEMORY_TYPES)
+        #: Why a read failed, by its address: the engine itself keeps numbers only.
+        self._gaps: dict[int, str] = {}
+        swap = paging.swap
+        self._walker = engine.Walker(
+            paging.levels,
+            bytes(self._types.index(each) for each in paging.pat),
+            encrypt_mask=paging.sme_mask,
+            swap=None
+            if swap is None
+            else (swap.hwpoison, swap.migration, swap.device, swap.marker),
+            zero_fills=paging.zero_fills,
+            read=self._read_or_gap,
+        )
+
+    def _read_or_gap(self, paddr: int, length: int) -> bytes | int:
+        try:
+            data = self._read(paddr, length)
+        except MemoryGap as gap:
+            self._gaps[paddr] = str(gap)
+            return self._kinds.index(gap.outcome.value)
+        if len(data) != length:
+            self._gaps[paddr] = f"{len(data)} bytes came instead of {length}"
+            return self._kinds.index(Outcome.UNREADABLE.value)
+        return data
+
+    def _outcome(self, kind: int) -> Outcome:
+        name = self._kinds[kind]
+        return Outcome.MAPPED if name == EntryKind.LEAF.value else Outcome(name)
+
+    def _permissions(self, rights: int) -> Permissions:
+        engine = self._engine
+        return Permissions(
+            write=bool(rights & engine.WRITE),
+            execute=bool(rights & engine.EXECUTE),
+            user=bool(rights & engine.USER),
+            access=bool(rights & engine.ACCESS),
+        )
+
+    def _why(self, level: Level, table: int, paddr: int, outcome: Outcome) -> str:
+        zeros = outcome is Outcome.ZERO_FILLED and paddr not in self._gaps
+        reason = str(zeros_made_up()) if zeros else self._gaps.get(paddr, outcome.value)
+        return f"{level.name} table at {table:#x}: {reason}"
+
+    def walk(self, root: int, address: int) -> Walk:
+        if not 0 <= address <= VIRTUAL_LAST:
+            raise ValueError(f"{address:#x} is no 64-bit address")
+        self._gaps.clear()
+        (
+            kind,
+            root,
+            paddr,
+            leaf_bytes,
+            rights,
+            memory_type,
+            swap_type,
+            swap_offset,
+            gap_level,
+            gap_table,
+            gap_paddr,
+            gap_length,
+            raw_steps,
+        ) = self._walker.walk(root & VIRTUAL_LAST, address)
+        outcome = self._outcome(kind)
+        steps = tuple(self._step(step) for step in raw_steps)
+        if outcome is Outcome.MAPPED:
+            detail = ""
+        elif gap_length:
+            detail = self._why(self._levels[gap_level], gap_table, gap_paddr, outcome)
+        elif outcome is Outcome.NON_CANONICAL:
+            detail = f"{address:#018x} is not canonical with {self._paging.levels} levels"
+        else:
+            end = steps[-1]
+            detail = f"{end.name} entry {end.index} of the table at {end.table:#x} is {outcome}"
+        return Walk(
+            address=address,
+            root=root,
+            levels=self._paging.levels,
+            steps=steps,
+            outcome=outcome,
+            paddr=paddr,
+            pfn=None if paddr is None else paddr >> PAGE_SHIFT,
+            leaf_bytes=leaf_bytes,
+            permissions=None if paddr is None else self._permissions(rights),
+            memory_type=None if paddr is None else self._types[memory_type],
+            swap_type=None if swap_type < 0 else swap_type,
+            swap_offset=None if swap_type < 0 else swap_offset,
+            detail=detail,
+        )
+
+    def _step(self, step: pageproof_pagewalk._Step) -> Step:
+        level, table, index, entry, kind, flags, base = step
+        words = tuple(flags.split())
+        if words[:1] == ("type",):
+            words = (f"type {words[1]}", f"offset {words[3]}")
+        return Step(
+            level=level,
+            name=self._levels[level].name,
+            table=table,
+            index=index,
+            entry=entry,
+            kind=EntryKind(self._kinds[kind]),
+            flags=words,
+            base=base,
+        )
+
+    def ranges(
+        self, root: int, first: int, last: int, *, max_entries: int = 1 << 24
+    ) -> Iterator[Range]:
+        check_range(first, last)
+        self._gaps.clear()
+        data, _, stopped_at = self._walker.sweep(
+            root & VIRTUAL_LAST, first, last, max_entries=max_entries
+        )
+        for fields in struct.iter_unpack(self._engine.RANGE_FORMAT, data):
+            yield self._range(*fields)
+        if stopped_at is not None:
+            raise TooMuchWork(f"gave up at {stopped_at:#x}: too many entries")
+
+    def _range(
+        self,
+        start: int,
+        last: int,
+        paddr: int,
+        entry: int,
+        table: int,
+        shared_with: int,
+        level_number: int,
+        kind: int,
+        rights: int,
+        memory_type: int,
+        gap_length: int,
+    ) -> Range:
+        level = self._levels[level_number]
+        shared = self._kinds[kind] == EntryKind.TABLE.value
+        outcome = Outcome.MAPPED if shared else self._outcome(kind)
+        frame = None if paddr == _NO_PADDR else paddr
+        if gap_length:
+            detail = self._why(level, table, table, outcome)
+        elif frame is not None:
+            detail = ""
+        else:
+            index = start >> level.shift & ENTRIES - 1
+            detail = f"{level.name} entry {index} of the table at {table:#x}"
+            if shared:
+                detail += f" shares the table at {self._paging.address_of(entry):#x}"
+        return Range(
+            start,
+            last,
+            level_number,
+            outcome,
+            frame,
+            self._permissions(rights) if shared or frame is not None else None,
+            shared_with=shared_with if shared else None,
+            detail=detail,
+            memory_type=None if frame is None else self._types[memory_type],
+        )
