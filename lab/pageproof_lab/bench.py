@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`pageproof lab bench`: verify beside what drgn alone can do, in one run, on the same targets."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import LabError, boot, build, kernels
+from .paths import source_dir
+from .proc import say
+
+RUNS = 5
+PAGES = (1, 256, 4096)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Of a whole process, median of `RUNS`: wall seconds, and peak memory of the largest run."""
+
+    seconds: float
+    peak_mib: float
+
+
+def measure(words: Sequence[str]) -> Figure:
+    """Run a command `RUNS` times after one run that is not counted."""
+    path = f"{source_dir()}/drgn_scripts:{source_dir()}/lab:{source_dir()}/build/lib"
+    seconds, peak_kib = [], 0
+    for number in range(RUNS + 1):
+        start = time.monotonic()
+        with subprocess.Popen(
+            words,
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as process:
+            assert process.stderr is not None
+            errors = process.stderr.read().decode()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise LabError(f"{' '.join(words)}: exit code {process.returncode}\n{errors}")
+        if number:
+            seconds.append(time.monotonic() - start)
+            peak_kib = max(peak_kib, usage.ru_maxrss)
+    return Figure(statistics.median(seconds), peak_kib / 1024)
+
+
+def bench(series: str) -> int:
+    """Print the table: target, pages, verify, the peer, their ratio."""
+    kernel = kernels.fetch(series)
+    built = build.build(kernel)
+    symbols = ["-s", str(kernel.vmlinux), "-s", str(built.module)]
+    print(f"Linux {kernel.release}; wall seconds of whole processes, median of {RUNS}; peak MiB")
+    print(f"{'target':10}{'pages':>6}{'verify':>9}{'drgn':>9}{'ratio':>7}{'MiB':>7}{'MiB':>6}")
+
+    def row(name: str, target: Sequence[str], pages: int) -> None:
+        ours = [sys.executable, "-m", "pageproof", *target, *symbols, "verify", "--format", "json"]
+        peer = source_dir() / "lab/bench/follow_phys.py"
+        drgn = [sys.executable, "-m", "drgn", "-q", *target, *symbols, str(peer)]
+        a, b = measure(ours), measure(drgn)
+        print(
+            f"{name:10}{pages:6}{a.seconds:9.2f}{b.seconds:9.2f}{a.seconds / b.seconds:7.2f}"
+            f"{a.peak_mib:7.0f}{b.peak_mib:6.0f}",
+            flush=True,
+        )
+
+    with boot.boot(kernel, built=built) as here:
+        for pages in PAGES:
+            here.load_module("backing=vmalloc", "map=insert", f"length={pages * 4096}")
+            row("qemu", ["--qemu", str(here.sockets.qmp)], pages)
+            if pages != PAGES[-1]:
+                stop = "echo 1 > /sys/class/misc/umh_shm/stop && rmmod umh_shm"
+                here.check("sh", "-c", stop)
+        with tempfile.TemporaryDirectory(prefix="pageproof-bench-") as name:
+            say("crashing the guest for its vmcore")
+            for form, dump in here.crash(Path(name), ("elf", "lzo", "zstd")).items():
+                row(form, ["-c", str(dump)], PAGES[-1])
+    return 0

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Booting a kernel to a guest that answers."""
+
+import contextlib
+import json
+import shutil
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from . import LabError, disks, qemu
+from .build import UNUSED_SECONDS, Built
+from .guest import DISKS, Facts, Guest, attach, remove, start_time
+from .kernels import Kernel
+from .paths import cache_dir, run_dir
+from .proc import say
+from .roots import guest_image
+
+SWEEP_SECONDS = 3600
+# Under emulation with two CPUs QEMU 7.2 now and then loses a guest before its first program: seen
+# once as a double fault of 6.12 after cmpxchg16b. A kernel that really can't boot dies each time.
+TRIES = 3
+
+
+class Died(LabError):
+    """QEMU ended while the guest was booting."""
+
+
+def boot(
+    kernel: Kernel,
+    options: qemu.Options | None = None,
+    *,
+    name: str | None = None,
+    built: Built | None = None,
+) -> Guest:
+    """Boot a kernel to a guest that answers.
+
+    :param name: of its directory, for `attach`; else one is made up.
+    :param built: the module for this kernel, if the guest is to have one.
+    :raises LabError: it did not come up; no QEMU is left behind.
+    """
+    options = options or qemu.Options()
+    for number in range(1, TRIES + 1):
+        try:
+            return _boot_once(kernel, options, name, built)
+        except Died as error:
+            if number == TRIES:
+                raise
+            say(f"{error}\nlab: it died while booting, trying again")
+    raise AssertionError
+
+
+def _boot_once(
+    kernel: Kernel, options: qemu.Options, name: str | None, built: Built | None
+) -> Guest:
+    accel, model = qemu.choose(kernel.vmlinuz, options)
+    append = qemu.command_line(options)
+    directory = _new_directory(name)
+    facts = Facts(
+        kernel=kernel.series,
+        release=kernel.release,
+        accelerator=accel,
+        vmlinux=str(kernel.vmlinux),
+        module=str(built.module) if built else None,
+        append=append,
+    )
+    guest = Guest(directory, facts)
+    try:
+        words = qemu.arguments(
+            options,
+            guest.sockets,
+            accel=accel,
+            model=model,
+            vmlinuz=kernel.vmlinuz,
+            initrd=disks.boot_image(kernel, built, guest.disks),
+            append=append,
+            disks=[
+                (guest_image(), False),
+                (disks.kernel_disk(kernel), False),
+                (disks.dump_disk(guest.disks, 2 * options.memory_mib + 256), True),
+            ],
+        )
+        how = "KVM" if accel == "kvm" else "emulated: KVM does not boot it here"
+        say(f"booting {kernel.release} ({how})")
+        start = time.monotonic()
+        guest.running = qemu.Running(
+            words, guest.sockets, options.deadline_seconds, scratch=guest.disks
+        )
+        _wait_boot(guest, start + options.boot_seconds)
+        pid = guest.running.keeper.pid
+        guest.facts = replace(
+            facts,
+            keeper_pid=pid,
+            keeper_start=start_time(pid) or "",
+            boot_seconds=round(time.monotonic() - start, 2),
+        )
+        (directory / "state.json").write_text(json.dumps(asdict(guest.facts)))
+        return guest
+    except BaseException:
+        guest.close()
+        raise
+
+
+def _wait_boot(guest: Guest, deadline: float) -> None:
+    while time.monotonic() < deadline:
+        if not guest.alive():
+            raise Died(f"the guest did not come up{guest.log_tail()}")
+        if guest.sockets.agent.exists() and guest.answers(deadline):
+            return
+        time.sleep(0.02)
+    raise LabError(f"the guest did not come up in time{guest.log_tail()}")
+
+
+def _new_directory(name: str | None) -> Path:
+    scratch = cache_dir() / "disks"
+    scratch.mkdir(exist_ok=True)
+    _sweep(scratch)
+    if name is None:
+        directory = Path(tempfile.mkdtemp(prefix="guest-", dir=run_dir()))
+    else:
+        directory = run_dir() / name
+        if (directory / "state.json").exists() and attach(name).alive():
+            raise LabError(
+                f"lab {name!r} is up already; end it with: pageproof lab down --name {name}"
+            )
+        remove(directory)
+        directory.mkdir()
+    (directory / DISKS).symlink_to(tempfile.mkdtemp(dir=scratch))
+    return directory
+
+
+def _sweep(scratch: Path) -> None:
+    """Remove what guests left that were killed together with their owner."""
+    for disks_of_one in scratch.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - disks_of_one.stat().st_mtime > UNUSED_SECONDS:
+                shutil.rmtree(disks_of_one, ignore_errors=True)
+    for directory in run_dir().iterdir():
+        try:
+            alive = attach(directory.name).alive()
+        except LabError:  # never came up
+            alive = False
+        with contextlib.suppress(FileNotFoundError):
+            if not alive and time.time() - directory.stat().st_mtime > SWEEP_SECONDS:
+                remove(directory)

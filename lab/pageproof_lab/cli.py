@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`pageproof lab …`: the lab's commands. Exit codes: 0 done, 2 wrong usage or it can't be done."""
+
+import argparse
+import contextlib
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from . import LabError, bench, boot, build, demo, guest, kernels, lint, qemu
+from .kernels import Kernel
+from .paths import run_dir
+
+Command = Callable[[argparse.Namespace], int]
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except LabError as error:
+        print(f"pageproof lab: error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("pageproof lab: interrupted, nothing is left running", file=sys.stderr)
+        sys.exit(130)
+
+
+def _command(function: Command) -> Command:
+    def run(args: argparse.Namespace) -> int:
+        with _errors():
+            return function(args)
+
+    return run
+
+
+def _add_kernel(parser: argparse.ArgumentParser, default: str | None = demo.KERNEL) -> None:
+    names = [s.name for s in kernels.SERIES]
+    parser.add_argument(
+        "--kernel", choices=names, default=default, help=f"(default: {default or 'all'})"
+    )
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--name", default="lab", help="name of the lab, where several are up (default: lab)"
+    )
+
+
+def _add_boot_options(parser: argparse.ArgumentParser) -> None:
+    defaults = qemu.Options()
+    parser.add_argument("--paging", type=int, choices=(4, 5), help="levels of page tables")
+    parser.add_argument(
+        "--nokaslr", action="store_true", help="no randomization: the documented addresses"
+    )
+    parser.add_argument(
+        "--pti", choices=("on", "off"), help="page-table isolation (default: the kernel decides)"
+    )
+    parser.add_argument(
+        "--memory",
+        type=int,
+        default=defaults.memory_mib,
+        metavar="MIB",
+        help="(default: %(default)s)",
+    )
+    parser.add_argument("--cpus", type=int, default=defaults.cpus, help="(default: %(default)s)")
+    parser.add_argument("--gdb", action="store_true", help="a gdb stub on a socket")
+    parser.add_argument(
+        "--append", default="", metavar="WORDS", help="more for the kernel's command line"
+    )
+    parser.add_argument(
+        "--deadline",
+        type=float,
+        default=defaults.deadline_seconds,
+        metavar="SECONDS",
+        help="the guest is ended then, whatever happens (default: %(default).0f)",
+    )
+    own = parser.add_argument_group("a kernel of your own, instead of --kernel")
+    own.add_argument("--your-kernel", type=Path, metavar="IMAGE", help="bzImage or vmlinuz")
+    own.add_argument("--your-modules", type=Path, metavar="DIR", help="its lib/modules/RELEASE")
+    own.add_argument("--vmlinux", type=Path, metavar="FILE", help="its vmlinux with debug info")
+    own.add_argument(
+        "--module", type=Path, metavar="FILE", help="umh_shm.ko built for it, if wanted"
+    )
+
+
+def _options(args: argparse.Namespace) -> qemu.Options:
+    if args.memory < 512:
+        raise LabError("--memory: a guest with its crash kernel needs 512 MiB")
+    if args.cpus < 1:
+        raise LabError("--cpus: at least 1")
+    if (
+        args.paging
+        and not args.your_kernel
+        and args.paging not in kernels.series(args.kernel).levels
+    ):
+        raise LabError(f"kernel {args.kernel} has no {args.paging}-level paging")
+    return qemu.Options(
+        paging=args.paging,
+        kaslr=not args.nokaslr,
+        pti=None if args.pti is None else args.pti == "on",
+        memory_mib=args.memory,
+        cpus=args.cpus,
+        gdb=args.gdb,
+        append=args.append,
+        deadline_seconds=args.deadline,
+    )
+
+
+def _kernel(args: argparse.Namespace) -> tuple[Kernel, build.Built | None]:
+    yours = (args.your_kernel, args.your_modules, args.vmlinux)
+    if not any(yours):
+        if args.module:
+            raise LabError("--module goes with --your-kernel; for the lab's kernels it is built")
+        kernel = kernels.fetch(args.kernel)
+        return kernel, build.build(kernel)
+    if not all(yours):
+        raise LabError(
+            "a kernel of your own takes all of --your-kernel, --your-modules and --vmlinux"
+        )
+    if args.module and not args.module.is_file():
+        raise LabError(f"{args.module}: no such file")
+    return kernels.own(*yours), build.Built(args.module) if args.module else None
+
+
+def _target(here: guest.Guest) -> str:
+    """How to point pageproof at a guest; debug info of the lab's own kernels it finds by itself."""
+    words = ["pageproof", "--qemu", str(here.sockets.qmp)]
+    if here.facts.kernel == kernels.OWN:
+        for file in (here.facts.vmlinux, here.facts.module):
+            words += ["-s", file] if file else []
+    return shlex.join(words)
+
+
+def _list(args: argparse.Namespace) -> int:
+    for one in kernels.SERIES:
+        kernel = kernels.cached(one.name)
+        where = kernel.release if kernel else "not fetched yet"
+        levels = " or ".join(map(str, one.levels))
+        print(f"{one.name:6}{where:32} {levels}-level paging, {one.compiler}")
+    for directory in sorted(run_dir().iterdir()):
+        if (directory / "state.json").is_file():
+            here = guest.attach(directory.name)
+            how = f"up, {here.facts.accelerator}" if here.alive() else "ended"
+            print(f"lab {directory.name}: {here.facts.release}, {how}, {directory}")
+    return 0
+
+
+def _up(args: argparse.Namespace) -> int:
+    options = _options(args)
+    kernel, built = _kernel(args)
+    with boot.boot(kernel, options, name=args.name, built=built) as here:
+        if built is not None and not args.no_load:
+            here.load_module(*args.parameter)
+        here.detach()
+    print(
+        f"up: {here.facts.release}, {here.facts.accelerator}, {here.facts.boot_seconds} s to boot"
+    )
+    print(f"verify from outside:  {_target(here)} verify")
+    name = "" if args.name == "lab" else f" --name {args.name}"
+    print(f"verify from inside:   pageproof lab exec{name} -- pageproof verify")
+    print(f"serial log:           {here.sockets.serial}")
+    if options.gdb:
+        print(f"gdb:                  target remote {here.sockets.gdb}")
+    print(f"end it:               pageproof lab down{name}")
+    return 0
+
+
+def _exec(args: argparse.Namespace) -> int:
+    words = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not words:
+        raise LabError("exec: name a command, as in: pageproof lab exec -- uname -a")
+    stdin = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
+    here = guest.attach(args.name)
+    try:
+        ran = here.run(*words, stdin=stdin, timeout_seconds=args.timeout)
+    finally:
+        here.hang_up()
+    sys.stdout.write(ran.out)
+    sys.stderr.write(ran.err)
+    return ran.code
+
+
+def _crash(args: argparse.Namespace) -> int:
+    args.output.mkdir(parents=True, exist_ok=True)
+    with guest.attach(args.name) as here:
+        dumps = here.crash(args.output, args.dump_format or ("lzo",), args.level)
+        for path in dumps.values():
+            print(path)
+    return 0
+
+
+def _down(args: argparse.Namespace) -> int:
+    guest.attach(args.name).close()
+    return 0
+
+
+def _chosen(args: argparse.Namespace) -> list[str]:
+    return [args.kernel] if args.kernel else [s.name for s in kernels.SERIES]
+
+
+def _fetch(args: argparse.Namespace) -> int:
+    for name in _chosen(args):
+        print(kernels.fetch(name).home)
+    return 0
+
+
+def _build(args: argparse.Namespace) -> int:
+    for name in _chosen(args):
+        print(build.build(kernels.fetch(name)).module)
+    return 0
+
+
+def _lint(args: argparse.Namespace) -> int:
+    return lint.lint(_chosen(args))
+
+
+def _bench(args: argparse.Namespace) -> int:
+    return bench.bench(args.kernel)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    return demo.demo(args.kernel, _options(args))
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `lab` to the parser of `pageproof`; each command sets `run`."""
+    lab = subparsers.add_parser("lab", help="real kernels in QEMU to try pageproof on")
+    commands = lab.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
+
+    def add(name: str, function: Command, text: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+        parser.set_defaults(run=_command(function))
+        return parser
+
+    add("list", _list, "the kernels there are, and the labs that are up")
+
+    up = add("up", _up, "boot a guest, load umh_shm.ko, leave it up")
+    _add_kernel(up)
+    _add_name(up)
+    _add_boot_options(up)
+    up.add_argument("--no-load", action="store_true", help="do not load umh_shm.ko")
+    up.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of umh_shm.ko; repeatable",
+    )
+
+    execute = add("exec", _exec, "run a command in the guest; its exit code is this one's")
+    _add_name(execute)
+    execute.add_argument(
+        "--timeout", type=float, default=300, metavar="SECONDS", help="(default: %(default)s)"
+    )
+    execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
+
+    crash = add(
+        "crash", _crash, "panic the guest and bring its vmcore here; the guest is gone then"
+    )
+    _add_name(crash)
+    crash.add_argument(
+        "--dump-format", action="append", choices=guest.FORMATS, help="repeatable (default: lzo)"
+    )
+    crash.add_argument(
+        "--level",
+        type=int,
+        choices=range(32),
+        default=31,
+        metavar="0..31",
+        help="makedumpfile's dump level (default: 31, on 7.1 and newer without bit 8)",
+    )
+    crash.add_argument(
+        "-o", "--output", type=Path, default=Path(), metavar="DIR", help="(default: here)"
+    )
+
+    down = add("down", _down, "end the guest")
+    _add_name(down)
+
+    for name, function, text in (
+        ("fetch", _fetch, "fetch kernels with headers and debug info into the cache"),
+        ("build", _build, "build umh_shm.ko and print its path"),
+        ("lint", _lint, "checkpatch and sparse on the module"),
+    ):
+        _add_kernel(add(name, function, text), None)
+
+    _add_kernel(add("bench", _bench, "time verify beside what drgn alone can do"))
+
+    show = add(
+        "demo", _demo, "the proof three times: from outside, inside the guest, from its vmcore"
+    )
+    _add_kernel(show)
+    _add_boot_options(show)

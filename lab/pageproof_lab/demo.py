@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`pageproof lab demo`: one guest, three proofs."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from . import LabError, boot, build, kernels, qemu
+from .paths import cache_dir, source_dir
+
+KERNEL = "6.12"
+
+
+def pageproof(*words: str) -> int:
+    """Run this checkout's pageproof on the host, on this terminal."""
+    path = os.pathsep.join(
+        str(source_dir() / name) for name in ("drgn_scripts", "lab", "build/lib")
+    )
+    command = [sys.executable, "-m", "pageproof", *words]
+    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode
+
+
+def _title(number: int, text: str, words: Sequence[str]) -> None:
+    print(f"\n━━ {number}. {text}\n$ pageproof {shlex.join(words)}\n", flush=True)
+
+
+def demo(series: str, options: qemu.Options) -> int:
+    """Boot, load the module, prove from outside and inside, panic, prove from the vmcore.
+
+    :returns: 0 if all three proofs say SAME, else 1.
+    """
+    kernel = kernels.fetch(series)
+    built = build.build(kernel)
+    kept = cache_dir() / "demo"
+    kept.mkdir(exist_ok=True)
+    results: list[tuple[str, int, float]] = []
+
+    def proof(name: str, code: int, start: float) -> None:
+        results.append((name, code, time.monotonic() - start))
+
+    with boot.boot(kernel, options, built=built) as here:
+        here.load_module()
+        said = here.check("cat", "/sys/class/misc/umh_shm/last_reply").strip()
+        log = [line for line in here.check("dmesg").splitlines() if "umh_shm" in line]
+        print("\n".join(["", "the guest's kernel log:", *log, "", f"the helper said: {said}"]))
+        if said != "2 hello world":
+            raise LabError(f"the helper was to say '2 hello world', not {said!r}")
+
+        words = ["--qemu", str(here.sockets.qmp), "verify"]
+        _title(1, "from outside, through QEMU's monitor", words)
+        start = time.monotonic()
+        proof("qemu", pageproof(*words), start)
+
+        _title(2, "inside the guest, through /proc/kcore", ["verify"])
+        start = time.monotonic()
+        ran = here.run("pageproof", "verify", timeout_seconds=120)
+        print(ran.out + ran.err, flush=True)
+        proof("live", ran.code, start)
+
+        start = time.monotonic()
+        vmcore = here.crash(kept, ("lzo",))["lzo"]
+        print(
+            f"the guest panicked; kexec and makedumpfile left {vmcore}"
+            f" ({vmcore.stat().st_size >> 20} MiB) in {time.monotonic() - start:.1f} s"
+        )
+
+    words = ["-c", str(vmcore), "verify"]
+    _title(3, "after its panic, from the vmcore", words)
+    start = time.monotonic()
+    proof("core", pageproof(*words), start)
+
+    print()
+    for name, code, seconds in results:
+        print(f"{name:5} {'SAME' if code == 0 else f'exit code {code}':14} {seconds:.1f} s")
+    return 0 if all(code == 0 for _, code, _ in results) else 1

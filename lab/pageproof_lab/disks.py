@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a guest boots from and writes its crash dump to."""
+
+import shutil
+from pathlib import Path
+
+from .build import Built
+from .initramfs import DISK_MODULES, GUEST_MODULES, copy_program, pack
+from .kernels import Kernel
+from .paths import cache_lock, source_dir
+from .proc import run
+from .roots import guest_root, make_ext4, size_mib
+
+
+def kernel_disk(kernel: Kernel) -> Path:
+    """Modules and debug info of a kernel as ext4, made once; the guest's /usr/lib/debug."""
+    image = kernel.home / "disk.ext4"
+    with cache_lock(f"disk-{kernel.series}"):
+        if not image.exists():
+            tree = image.with_suffix(".tree")
+            shutil.rmtree(tree, ignore_errors=True)
+            debug = tree / "lib" / "modules" / kernel.release
+            debug.mkdir(parents=True)
+            _link_or_copy(kernel.vmlinux, debug / "vmlinux")
+            _link_or_copy(kernel.vmlinuz, tree / "vmlinuz")
+            shutil.copytree(kernel.modules, tree / "modules" / kernel.release, symlinks=True)
+            make_ext4(image, size_mib(tree, spare_mib=16), tree)
+            shutil.rmtree(tree)
+    return image
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(source)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
+
+
+def capture_image(kernel: Kernel, into: Path) -> Path:
+    """The initramfs of the crash kernel: busybox, makedumpfile, kdump/capture-init."""
+    root = guest_root()
+    tree = into / "capture.tree"
+    tree.mkdir()
+    copy_program(root, "/usr/bin/makedumpfile", tree)
+    image = into / "capture.img"
+    pack(
+        image,
+        {"bin/busybox": root / "usr/bin/busybox", "init": source_dir() / "kdump/capture-init"},
+        trees={".": tree},
+        kernel=kernel,
+        modules=DISK_MODULES,
+    )
+    shutil.rmtree(tree)
+    return image
+
+
+def boot_image(kernel: Kernel, built: Built | None, into: Path) -> Path:
+    """The initramfs that mounts the disks and brings this checkout along, to /opt/pageproof."""
+    source, root = source_dir(), guest_root()
+    files = {
+        "bin/busybox": root / "usr/bin/busybox",
+        "init": source / "lab/guest/init",
+        "pageproof/guest/rc": source / "lab/guest/rc",
+        "pageproof/guest/inittab": source / "lab/guest/inittab",
+        "pageproof/guest/pageproof": source / "lab/guest/pageproof",
+        "pageproof/capture.img": capture_image(kernel, into),
+        **{f"pageproof/kdump/{p.name}": p for p in (source / "kdump").iterdir() if p.is_file()},
+    }
+    trees = {}
+    if built is not None:
+        files["pageproof/umh_shm.ko"] = built.module
+        if built.programs is not None:
+            trees["pageproof/vm"] = built.programs
+    for path in sorted((source / "drgn_scripts").rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            files[f"pageproof/{path.relative_to(source)}"] = path
+    image = into / "boot.img"
+    pack(image, files, trees=trees, kernel=kernel, modules=GUEST_MODULES)
+    return image
+
+
+def dump_disk(into: Path, size_mib: int) -> Path:
+    """An empty ext4 disk for the crash kernel to write dumps to."""
+    disk = into / "dump.ext4"
+    make_ext4(disk, size_mib)
+    return disk
+
+
+def read_from_disk(disk: Path, path: str, target: Path) -> None:
+    """Copy a file out of an ext4 image, without mounting it.
+
+    :raises FileNotFoundError: the image has no such file.
+    """
+    part = target.with_name(target.name + ".part")
+    part.unlink(missing_ok=True)
+    run(["debugfs", "-R", f"dump {path} {part}", disk])
+    if not part.exists():
+        raise FileNotFoundError(path)
+    part.rename(target)

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A running guest: run commands in it, crash it, end it."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from . import LabError, disks, qemu
+from .channel import Agent, Monitor, Ran
+from .paths import run_dir
+
+DISKS = "disks"
+FORMATS = ("elf", "lzo", "zstd", "flat")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What others need to know of a running guest; state.json in its directory."""
+
+    kernel: str
+    release: str
+    accelerator: str
+    vmlinux: str
+    module: str | None
+    append: str
+    keeper_pid: int = 0
+    keeper_start: str = ""
+    boot_seconds: float = 0.0
+
+
+def start_time(pid: int) -> str | None:
+    """When a running process started, in clock ticks: a PID with it is unique.
+
+    proc(5), /proc/PID/stat, fields 3 and 22.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+@dataclass
+class Guest:
+    """A guest by its directory; from `boot.boot()` (it is ours) or `attach()` (it stays up)."""
+
+    directory: Path
+    facts: Facts
+    running: qemu.Running | None = None
+    stays_up: bool = False
+    _agent: Agent | None = field(default=None, repr=False)
+
+    @property
+    def sockets(self) -> qemu.Sockets:
+        return qemu.Sockets(self.directory)
+
+    @property
+    def disks(self) -> Path:
+        """Its initramfs and disks: in the cache, as a run directory may be small and in memory."""
+        return self.directory / DISKS
+
+    def __enter__(self) -> "Guest":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        if not self.stays_up:
+            self.close()
+
+    # Talking to it
+
+    @property
+    def agent(self) -> Agent:
+        if self._agent is None and not self.answers(time.monotonic() + 30):
+            raise LabError(f"{self.directory.name}: the guest does not answer{self.log_tail()}")
+        assert self._agent is not None
+        return self._agent
+
+    def answers(self, deadline: float) -> bool:
+        """Connect to the agent in the guest.
+
+        :param deadline: by time.monotonic().
+        :returns: whether it answered in time.
+        """
+        try:
+            self._agent = Agent(self.sockets.agent)
+            self._agent.wait_alive(deadline)
+        except (LabError, TimeoutError):
+            self.hang_up()
+            return False
+        return True
+
+    def hang_up(self) -> None:
+        """Free the agent's socket: it serves one client at a time."""
+        if self._agent is not None:
+            self._agent.close()
+            self._agent = None
+
+    def run(self, *argv: str, stdin: bytes = b"", timeout_seconds: float = 120) -> Ran:
+        """Run a program in the guest, found by PATH, and wait for its end."""
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/busybox"
+        return self.agent.run(
+            ["/usr/bin/env", *argv],
+            stdin=stdin,
+            timeout_seconds=timeout_seconds,
+            env=[f"PATH={path}", "HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb"],
+        )
+
+    def check(self, *argv: str, stdin: bytes = b"", timeout_seconds: float = 120) -> str:
+        """`run`, and its stdout.
+
+        :raises LabError: its exit code is not 0.
+        """
+        ran = self.run(*argv, stdin=stdin, timeout_seconds=timeout_seconds)
+        if ran.code:
+            raise LabError(
+                f"in the guest: {' '.join(argv)}: exit code {ran.code}\n{ran.out}{ran.err}".rstrip()
+            )
+        return ran.out
+
+    def load_module(self, *parameters: str) -> None:
+        """insmod umh_shm.ko, and wait for the health check's end."""
+        self.check("insmod", f"/lib/modules/{self.facts.release}/updates/umh_shm.ko", *parameters)
+        deadline = time.monotonic() + 30
+        while (state := self.check("cat", "/sys/class/misc/umh_shm/state").strip()) == "starting":
+            if time.monotonic() > deadline:
+                raise LabError("umh_shm: still starting after 30 s")
+            time.sleep(0.05)
+        if state != "healthy":
+            raise LabError(f"umh_shm: {state}: {self.check('dmesg')[-2000:]}")
+
+    # Crashing it
+
+    def load_crash_kernel(self, formats: Iterable[str], level: int) -> None:
+        """kexec -p: what the kernel is to run when it panics (kdump/load)."""
+        self.check(
+            "/opt/pageproof/kdump/load",
+            "/usr/lib/debug/vmlinuz",
+            "/opt/pageproof/capture.img",
+            f"pageproof.formats={','.join(formats)}",
+            f"pageproof.level={level}",
+        )
+
+    def crash(
+        self,
+        into: Path,
+        formats: Iterable[str] = FORMATS,
+        level: int = 31,
+        timeout_seconds: float = 180,
+    ) -> dict[str, Path]:
+        """Panic by sysrq-c; the crash kernel saves dumps; bring them to `into`.
+
+        The guest is gone afterwards.
+
+        :param level: makedumpfile's dump level.
+        :returns: format -> file.
+        """
+        formats = tuple(formats)
+        self.load_crash_kernel(formats, level)
+        self.hang_up()
+        agent = Agent(self.sockets.agent)
+        agent.send("guest-exec", {"path": "/bin/sh", "arg": ["-c", "echo c > /proc/sysrq-trigger"]})
+        self._wait_end(timeout_seconds)
+        agent.close()
+        disk = self.disks / "dump.ext4"
+        status = into / "status"
+        try:
+            disks.read_from_disk(disk, "/status", status)
+        except FileNotFoundError as error:
+            raise LabError(f"the crash kernel saved nothing{self.log_tail()}") from error
+        said = status.read_text()
+        dumps = {}
+        for name in formats:
+            if f"{name} code=0 " not in said:
+                raise LabError(f"the dump in format {name} failed:\n{said}")
+            dumps[name] = into / f"vmcore.{name}"
+            disks.read_from_disk(disk, f"/vmcore.{name}", dumps[name])
+        return dumps
+
+    def _wait_end(self, timeout_seconds: float) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while self.alive():
+            if time.monotonic() > deadline:
+                raise LabError(
+                    f"the guest did not power off within {timeout_seconds:.0f} s{self.log_tail()}"
+                )
+            time.sleep(0.05)
+
+    # Ending it
+
+    def alive(self) -> bool:
+        if self.running is not None:
+            return self.running.keeper.poll() is None
+        return start_time(self.facts.keeper_pid) == self.facts.keeper_start
+
+    def detach(self) -> None:
+        """Let it stay up after this process has ended."""
+        assert self.running is not None
+        self.hang_up()
+        self.running.let_go()
+        self.stays_up = True
+
+    def close(self) -> None:
+        """End the guest and remove its directory."""
+        self.hang_up()
+        if self.running is not None:
+            self.running.end()
+        elif self.alive():
+            os.kill(self.facts.keeper_pid, 15)
+            self._wait_end(10)
+        remove(self.directory)
+
+    def log_tail(self) -> str:
+        try:
+            serial = self.sockets.serial.read_text(errors="replace").splitlines()[-40:]
+            errors = self.sockets.errors.read_text(errors="replace").splitlines()[-5:]
+        except FileNotFoundError:
+            return ""
+        return "\n  ".join(["; the last it said:", *errors, *serial])
+
+
+def remove(directory: Path) -> None:
+    """Remove a guest's directory and its disks."""
+    shutil.rmtree((directory / DISKS).resolve(), ignore_errors=True)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def attach(name: str) -> Guest:
+    """A guest that stays up.
+
+    :raises LabError: there is none of that name.
+    """
+    directory = run_dir() / name
+    try:
+        facts = Facts(**json.loads((directory / "state.json").read_text()))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise LabError(f"no lab {name!r} is up; start it with: pageproof lab up") from error
+    return Guest(directory, facts)
+
+
+def monitor(guest: Guest) -> Monitor:
+    """The guest's second monitor: the first is left to drgn."""
+    return Monitor(guest.sockets.control)

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Small initramfs images: busybox, the modules that reach the disks, and whatever else is given.
+
+Format: "newc" cpio, uncompressed (linux Documentation/driver-api/early-userspace/
+buffer-format.rst).
+"""
+
+import lzma
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from . import LabError
+from .kernels import Kernel
+
+# In the order of their dependencies; what a kernel has built in is simply not there.
+DISK_MODULES = (
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_modern_dev",
+    "virtio_pci_legacy_dev",
+    "virtio_pci",
+    "virtio_blk",
+)
+GUEST_MODULES = (*DISK_MODULES, "virtio_console", "qemu_fw_cfg")
+
+
+def copy_modules(kernel: Kernel, names: Iterable[str], into: Path) -> None:
+    """Copy modules uncompressed, numbered in the order in which to load them."""
+    into.mkdir(parents=True)
+    found = {
+        path.name.split(".ko")[0].replace("-", "_"): path for path in kernel.modules.rglob("*.ko*")
+    }
+    for number, name in enumerate(n for n in names if n in found):
+        data = found[name].read_bytes()
+        if found[name].suffix == ".xz":
+            data = lzma.decompress(data)
+        (into / f"{number:02d}-{name}.ko").write_bytes(data)
+
+
+def copy_program(root: Path, program: str, into: Path) -> None:
+    """Copy a program of a Debian tree with the shared libraries that it names, recursively."""
+    todo, done = [program], set[str]()
+    library_dirs = ("usr/lib/x86_64-linux-gnu", "usr/lib64", "lib/x86_64-linux-gnu", "lib64")
+    while todo:
+        name = todo.pop()
+        if name in done:
+            continue
+        done.add(name)
+        places = (
+            [root / name.lstrip("/")]
+            if name.startswith("/")
+            else [root / d / name for d in library_dirs]
+        )
+        source = next((p for p in places if p.exists()), None)
+        if source is None:
+            raise LabError(f"{root}: no {name}, which {program} needs")
+        target = into / (name.lstrip("/") if name.startswith("/") else f"lib/{name}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source.resolve(), target)
+        dynamic = subprocess.run(
+            ["readelf", "-ld", source], capture_output=True, text=True, check=True
+        ).stdout
+        for line in dynamic.splitlines():
+            if "(NEEDED)" in line or "program interpreter" in line:
+                todo.append(
+                    line.rsplit("[", 1)[1]
+                    .removeprefix("Requesting program interpreter: ")
+                    .rstrip("]")
+                )
+
+
+def pack(
+    image: Path,
+    files: Mapping[str, Path],
+    *,
+    trees: Mapping[str, Path] | None = None,
+    kernel: Kernel | None = None,
+    modules: Iterable[str] = (),
+) -> None:
+    """Write `image`.
+
+    :param files: path in the image -> file; made executable.
+    :param trees: path in the image -> directory to copy.
+    """
+    with tempfile.TemporaryDirectory(prefix="pageproof-initramfs-") as name:
+        top = Path(name)
+        for sub in ("bin", "dev", "proc", "sys", "tmp", "mnt"):
+            (top / sub).mkdir()
+        for target, source in files.items():
+            place = top / target
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, place)
+            place.chmod(0o755)
+        for target, tree in (trees or {}).items():
+            shutil.copytree(tree, top / target, symlinks=True, dirs_exist_ok=True)
+        if kernel is not None:
+            copy_modules(kernel, modules, top / "modules")
+        part = image.with_suffix(".part")
+        with part.open("wb") as out:
+            listing = "\n".join(sorted(str(p.relative_to(top)) for p in top.rglob("*")))
+            done = subprocess.run(
+                ["cpio", "-o", "-H", "newc", "--quiet", "--owner=0:0"],
+                input=listing.encode(),
+                stdout=out,
+                stderr=subprocess.PIPE,
+                cwd=top,
+            )
+        if done.returncode:
+            raise LabError(f"cpio: {done.stderr.decode()}")
+        part.rename(image)

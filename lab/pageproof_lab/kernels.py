@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debian's cloud kernels: which there are, and fetching one with all that belongs to it."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import LabError, debuginfo
+from .apt import Apt, NotInArchive
+from .paths import cache_dir, cache_lock
+from .proc import run, say
+from .roots import build_root
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line of kernels in Debian's archive."""
+
+    name: str
+    suites: tuple[str, ...]
+    release: str  # regular expression of its releases
+    compiler: str
+    levels: tuple[int, ...]  # depths of paging that it can run with
+
+
+SERIES = (
+    # Debian built 5.10 without CONFIG_X86_5LEVEL.
+    Series("5.10", ("bullseye", "bullseye-security"), r"5\.10\.0-\d+-cloud-amd64", "gcc-12", (4,)),
+    Series("6.1", ("bookworm", "bookworm-security"), r"6\.1\.0-\d+-cloud-amd64", "gcc-12", (4, 5)),
+    Series(
+        "6.12", ("trixie", "trixie-security"), r"6\.12\.\d+\+deb13-cloud-amd64", "gcc-14", (4, 5)
+    ),
+    Series("7.2", ("trixie-backports",), r"7\.2\.\d+\+deb13-cloud-amd64", "gcc-14", (4, 5)),
+)
+
+OWN = "own"  # in place of a series: a kernel of the user's
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel in the cache, complete."""
+
+    series: str
+    release: str
+    compiler: str
+    levels: tuple[int, ...]
+    home: Path  # where what is derived from it is kept
+    vmlinuz: Path
+    modules: Path  # the directory lib/modules/RELEASE
+    vmlinux: Path  # with DWARF, of use to drgn
+    headers: str | None  # build directory inside the build root
+
+
+def series(name: str) -> Series:
+    for one in SERIES:
+        if one.name == name:
+            return one
+    raise LabError(f"unknown kernel {name!r}: there are {', '.join(s.name for s in SERIES)}")
+
+
+def cached(name: str) -> Kernel | None:
+    """The kernel of a series if it is in the cache."""
+    one = series(name)
+    home = cache_dir() / "kernels" / name
+    try:
+        release: str = json.loads((home / "complete.json").read_text())["release"]
+    except FileNotFoundError:
+        return None
+    tree = home / release
+    return Kernel(
+        one.name,
+        release,
+        one.compiler,
+        one.levels,
+        tree,
+        tree / "vmlinuz",
+        tree / "modules" / release,
+        tree / "vmlinux",
+        f"/usr/src/linux-headers-{release}",
+    )
+
+
+def fetch(name: str) -> Kernel:
+    """The kernel of a series; downloaded, unless the cache has it."""
+    with cache_lock(f"kernel-{name}"):
+        kernel = cached(name)
+        if kernel is None:
+            release = _download(series(name))
+            (cache_dir() / "kernels" / name / "complete.json").write_text(
+                json.dumps({"release": release})
+            )
+            kernel = cached(name)
+            assert kernel is not None
+            debuginfo.publish(kernel.vmlinux)
+    _install_headers(kernel)
+    return kernel
+
+
+def _version(release: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", release)))
+
+
+def _download(one: Series) -> str:
+    apt = Apt(f"kernel-{one.name}", one.suites)
+    apt.update()
+    releases = [
+        n.removeprefix("linux-image-").removesuffix("-dbg")
+        for n in apt.names(rf"linux-image-{one.release}-dbg")
+    ]
+    failure = "the index names none"
+    for release in sorted(releases, key=_version, reverse=True):
+        say(f"fetching kernel {release} (image, headers, debug info: about 400 MB)")
+        try:
+            _fetch_release(apt, one, release)
+            return release
+        except NotInArchive as error:
+            # An index may name what the pool has dropped (seen in bullseye-security).
+            say(f"{release} cannot be had, trying the next older")
+            failure = str(error)
+    raise LabError(f"no kernel {one.name} in {', '.join(one.suites)}: {failure}")
+
+
+def _packages(apt: Apt, release: str) -> dict[str, list[str]]:
+    """Package names by use; the image's own dependencies are where 7.2 keeps kernel and modules."""
+    version = release.removesuffix("-cloud-amd64")
+    image = [f"linux-image-{release}"]
+    image += [
+        n
+        for n in apt.depends(image[0])
+        if re.fullmatch(rf"linux-(binary|modules)-{re.escape(release)}", n)
+    ]
+    headers = [f"linux-headers-{release}", f"linux-headers-{version}-common"]
+    headers += [n for n in apt.depends(headers[0]) if n.startswith("linux-kbuild-")]
+    return {"image": image, "headers": headers, "debug": [f"linux-image-{release}-dbg"]}
+
+
+def _fetch_release(apt: Apt, one: Series, release: str) -> None:
+    home = cache_dir() / "kernels" / one.name
+    part = home / f"{release}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    debs = {use: apt.download(names, part / use) for use, names in _packages(apt, release).items()}
+    for deb in debs["image"]:
+        run(["dpkg-deb", "-x", deb, part / "tree"])
+    lib = "lib/modules" if (part / "tree/lib/modules").is_dir() else "usr/lib/modules"
+    images = [*(part / "tree/boot").glob("vmlinuz-*"), *(part / "tree" / lib).glob("*/vmlinuz*")]
+    if not images:
+        raise LabError(f"{release}: its packages hold no vmlinuz")
+    images[0].rename(part / "vmlinuz")
+    (part / "tree" / lib).rename(part / "modules")
+    _extract_vmlinux(debs["debug"][0], part)
+    for leftover in ("tree", "image", "debug"):
+        shutil.rmtree(part / leftover)
+    shutil.rmtree(home / release, ignore_errors=True)
+    part.rename(home / release)
+
+
+def _extract_vmlinux(deb: Path, into: Path) -> None:
+    """Take vmlinux out of the debug package, without what only debuggers of code need."""
+    say("extracting its debug info")
+    tree = into / "debug" / "tree"
+    tree.mkdir()
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as fsys:
+        done = subprocess.run(
+            ["tar", "-x", "--wildcards", "*/vmlinux*"],
+            stdin=fsys.stdout,
+            cwd=tree,
+            capture_output=True,
+            text=True,
+        )
+    found = [p for p in tree.rglob("vmlinux*") if p.is_file() and not p.is_symlink()]
+    if done.returncode or not found:
+        raise LabError(f"{deb.name}: no vmlinux in it: {done.stderr}")
+    drop = ".rela*", ".debug_line", ".debug_aranges", ".debug_frame", ".debug_loc*", ".debug_r*"
+    run(["objcopy", *[f"--remove-section={s}" for s in drop], found[0], into / "vmlinux"])
+
+
+def own(image: Path, modules: Path, vmlinux: Path) -> Kernel:
+    """A kernel of the user's own.
+
+    :param modules: its directory lib/modules/RELEASE, or one that holds just that.
+    """
+    for path in (image, modules, vmlinux):
+        if not path.exists():
+            raise LabError(f"{path}: no such file or directory")
+    if not (modules / "modules.order").exists():
+        found = sorted(modules.glob("**/modules.order"))
+        if len(found) != 1:
+            raise LabError(
+                f"{modules}: holds {len(found)} kernels' modules; name lib/modules/RELEASE"
+            )
+        modules = found[0].parent
+    key = "".join(f"{p.resolve()} {p.stat().st_mtime_ns}\n" for p in (image, modules, vmlinux))
+    home = cache_dir() / "kernels" / OWN / hashlib.sha256(key.encode()).hexdigest()[:12]
+    home.mkdir(parents=True, exist_ok=True)
+    return Kernel(OWN, modules.name, "", (4, 5), home, image, modules, vmlinux, None)
+
+
+def _install_headers(kernel: Kernel) -> None:
+    """Put the headers where their own Makefiles expect them: /usr/src of the build root."""
+    root = build_root()
+    assert kernel.headers is not None
+    with cache_lock("build-root"):
+        if (root / kernel.headers.lstrip("/") / "Makefile").is_file():
+            return
+        for deb in sorted(
+            (kernel.home / "headers").glob("*.deb"), key=lambda d: "kbuild" not in d.name
+        ):
+            run(["dpkg-deb", "-x", deb, root])

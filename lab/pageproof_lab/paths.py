@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the lab keeps things: a cache that survives, a run directory that does not."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import LabError
+
+
+def cache_dir() -> Path:
+    """`$XDG_CACHE_HOME/pageproof`, made if need be (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    path = Path(base) / "pageproof"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def run_dir() -> Path:
+    """Directory of the running labs; short, as a Unix socket's path ends at 107 bytes."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    path = Path(base) / "pageproof" if base else Path(f"/tmp/pageproof-{os.getuid()}")
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.stat().st_uid != os.getuid():
+        raise LabError(
+            f"{path} belongs to somebody else; set XDG_RUNTIME_DIR to a directory of yours"
+        )
+    return path
+
+
+def source_dir() -> Path:
+    """Root of the checkout: the lab builds the module and hands the project to the guest."""
+    named = os.environ.get("PAGEPROOF_SOURCE")
+    candidates = [Path(named)] if named else [Path(__file__).resolve().parents[2], Path.cwd()]
+    for path in candidates:
+        if (path / "lab/guest/init").is_file():
+            return path
+    raise LabError(
+        f"no pageproof checkout at {' or '.join(map(str, candidates))}: run the lab from a clone, "
+        "or name one in PAGEPROOF_SOURCE"
+    )
+
+
+@contextlib.contextmanager
+def cache_lock(name: str) -> Iterator[None]:
+    """Only one process builds a thing in the cache; the others wait and find it built."""
+    locks = cache_dir() / "locks"
+    locks.mkdir(exist_ok=True)
+    with (locks / name).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Running other programs: said aloud, checked, and with what they printed when they fail."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from . import LabError
+
+VERBOSE = os.environ.get("V") == "1"
+
+
+def say(message: str) -> None:
+    """Progress goes to stderr, so that stdout stays what was asked for."""
+    print(f"lab: {message}", file=sys.stderr, flush=True)
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    show: bool = False,
+    timeout_seconds: float = 1200,
+) -> str:
+    """Run `command` and return its stdout.
+
+    :param show: let its output through to stderr (downloads show their own progress).
+    :raises LabError: it could not be started, failed or took longer than `timeout_seconds`.
+    """
+    words = [str(word) for word in command]
+    if VERBOSE:
+        say(shlex.join(words))
+    through = show or VERBOSE
+    try:
+        done = subprocess.run(
+            words,
+            cwd=cwd,
+            env={**os.environ, **env} if env else None,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr if through else subprocess.PIPE,
+            stderr=None if through else subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=timeout_seconds,
+        )
+    except FileNotFoundError as error:
+        raise LabError(
+            f"{words[0]}: not installed; `make setup` installs what the lab needs"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"{shlex.join(words)}: no end after {timeout_seconds:.0f} s") from error
+    if done.returncode:
+        tail = "\n".join((done.stdout or "").splitlines()[-30:])
+        raise LabError(f"{shlex.join(words)}: exit code {done.returncode}\n{tail}".rstrip())
+    return done.stdout or ""
+
+
+def run_in_root(root: Path, command: Sequence[str], *, show: bool = False) -> str:
+    """Run `command` inside the directory tree `root`, with /proc (objtool of 7.2 reads it).
+
+    Private mount and PID namespaces, so that nothing stays mounted whatever happens;
+    without root's rights a user namespace gives them.
+    """
+    namespaces = ["--mount", "--pid", "--fork", "--kill-child"]
+    if os.getuid() != 0:
+        namespaces.append("--map-root-user")
+    return run(
+        ["unshare", *namespaces, f"--root={root}", "--mount-proc", "--", *command],
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "LC_ALL": "C.UTF-8"},
+        show=show,
+    )

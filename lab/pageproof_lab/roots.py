@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two Debian trees, made by mmdebstrap once: the guest's root and the build root.
+
+One build root serves all kernels: trixie has gcc-12 and gcc-14, and a glibc that runs the build
+tools of the newest kernel (objtool of 7.2 wants 2.38, Debian 12 has 2.36).
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from .apt import KEYRING, mirrors
+from .paths import cache_dir, cache_lock, source_dir
+from .proc import run, run_in_root, say
+
+SUITE = "trixie"
+PYTHON = "3.13"  # of SUITE
+GUEST_PACKAGES = (
+    "busybox-static",
+    "kmod",
+    "kexec-tools",
+    "makedumpfile",
+    "python3",
+    "qemu-guest-agent",
+    "util-linux",
+)
+BUILD_PACKAGES = (
+    "bc",
+    "binutils",
+    "gcc-12",
+    "gcc-14",
+    "libc6-dev",
+    "libelf1t64",
+    "libmd-dev",
+    "make",
+    "pahole",
+    "sparse",
+    "perl",
+)
+_NO_DOCS = [f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "man", "locale", "info")]
+
+
+def _tree(name: str, packages: tuple[str, ...], *, extra: str = "") -> Path:
+    """Directory tree `name` with `packages`; the name carries what it is made of."""
+    key = hashlib.sha256(" ".join((SUITE, *packages, extra)).encode()).hexdigest()[:12]
+    path = cache_dir() / f"{name}-{key}"
+    if path.is_dir():
+        return path
+    say(f"making the {name} (Debian {SUITE}, {len(packages)} packages and what they need)")
+    part = path.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    tarball = part.with_suffix(".tar")
+    where = mirrors()
+    run(
+        [
+            "mmdebstrap",
+            "--variant=minbase",
+            f"--include={','.join(packages)}",
+            *_NO_DOCS,
+            f"--keyring={KEYRING}",
+            "--aptopt=Acquire::Retries 3",
+            SUITE,
+            tarball,
+            where.source(SUITE),
+            where.source(f"{SUITE}-security"),
+        ],
+        show=sys.stderr.isatty(),
+    )
+    # From a tarball and without its owners: the tree is then this user's own, root or not.
+    run(["tar", "-xf", tarball, "-C", part, "--no-same-owner", "--exclude=./dev/*"])
+    tarball.unlink()
+    for old in cache_dir().glob(f"{name}-*"):
+        if old != part:
+            shutil.rmtree(old, ignore_errors=True)
+    part.rename(path)
+    return path
+
+
+def build_root() -> Path:
+    """Tree with compilers and make; kernel headers are added under its /usr/src."""
+    with cache_lock("build-root-make"):
+        return _tree("build-root", BUILD_PACKAGES)
+
+
+def guest_root() -> Path:
+    """Tree that the guest runs: Python, drgn, kexec, makedumpfile, the guest agent."""
+    requirements = source_dir() / "setup" / "requirements.txt"
+    with cache_lock("guest-root"):
+        path = _tree("guest-root", GUEST_PACKAGES, extra=requirements.read_text())
+        stamp = path / "opt" / "python-ready"
+        if not stamp.exists():
+            say("installing drgn into the guest root")
+            run(
+                [
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "install",
+                    "--progress-bar=on" if sys.stderr.isatty() else "--quiet",
+                    "--disable-pip-version-check",
+                    "--no-compile",
+                    "--only-binary=:all:",
+                    f"--python-version={PYTHON}",
+                    "--implementation=cp",
+                    "--platform=manylinux_2_28_x86_64",
+                    "--platform=manylinux_2_27_x86_64",
+                    "--platform=any",
+                    "--root-user-action=ignore",
+                    "--upgrade",
+                    f"--target={path}/usr/lib/python3/dist-packages",
+                    "-r",
+                    requirements,
+                ],
+                show=True,
+            )
+            # For what the tree has no program of its own (ps, free, vi); the end of PATH.
+            run_in_root(
+                path, ["sh", "-c", "mkdir -p /opt/busybox && busybox --install -s /opt/busybox"]
+            )
+            # Without byte code, Python and drgn take three times as long to start.
+            run_in_root(
+                path,
+                [
+                    "python3",
+                    "-m",
+                    "compileall",
+                    "-q",
+                    "/usr/lib/python3",
+                    f"/usr/lib/python{PYTHON}",
+                ],
+            )
+            stamp.touch()
+    return path
+
+
+def guest_image() -> Path:
+    """The guest root as an ext4 image; a guest writes to a snapshot, never to it."""
+    root = guest_root()
+    image = root.with_suffix(".ext4")
+    with cache_lock("guest-image"):
+        if not image.exists():
+            say("packing the guest root")
+            make_ext4(image, size_mib(root, spare_mib=64), root)
+            for old in cache_dir().glob("guest-root-*.ext4"):
+                if old != image:
+                    old.unlink()
+    return image
+
+
+def make_ext4(image: Path, size_mib: int, tree: Path | None = None) -> None:
+    """Make an ext4 image, sparse, of a directory tree or empty; all its files are root's.
+
+    Without mounting anything, so that it needs no root.
+    """
+    part = image.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    as_root = [] if os.getuid() == 0 else ["unshare", "--map-root-user"]
+    of_tree = ["-d", str(tree)] if tree is not None else []
+    # Linux 5.10 does not know orphan files; no guest needs a journal.
+    features = ["-O", "^has_journal,^orphan_file", "-m", "0", "-E", "root_owner=0:0"]
+    run([*as_root, "mke2fs", "-q", "-t", "ext4", *features, *of_tree, part, f"{size_mib}M"])
+    part.rename(image)
+
+
+def size_mib(tree: Path, spare_mib: int) -> int:
+    """Size of an image that holds a directory tree and has something to spare."""
+    used_mib = int(run(["du", "-sm", "--apparent-size", tree]).split()[0])
+    return used_mib + used_mib // 10 + spare_mib
