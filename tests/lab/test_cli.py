@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`pageproof lab` as a user has it: up, exec, down; and what it says to a mistake."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machine import ROOT, pageproof
+
+from pageproof_lab import kernels
+
+NAME = "test-cli"
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A run directory of the test's own; whatever is up in it is ended."""
+    env = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    yield env
+    pageproof("lab", "down", "--name", NAME, env=env)
+
+
+def qemus(runtime: dict[str, str]) -> list[str]:
+    """Command lines of the QEMU processes that use the run directory."""
+    place = runtime["XDG_RUNTIME_DIR"]
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if "qemu-system" in line and place in line:
+            found.append(line)
+    return found
+
+
+def wait_no_qemu(runtime: dict[str, str], seconds: float = 15) -> bool:
+    deadline = time.monotonic() + seconds
+    while qemus(runtime):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_up_exec_down(runtime: dict[str, str]) -> None:
+    up = pageproof("lab", "up", "--name", NAME, "--kernel", "6.1", "--gdb", env=runtime)
+    assert up.code == 0, up.err
+    assert len(qemus(runtime)) == 2  # the keeper and its QEMU
+    said = pageproof(
+        "lab",
+        "exec",
+        "--name",
+        NAME,
+        "--",
+        "cat",
+        "/sys/class/misc/umh_shm/last_reply",
+        env=runtime,
+    )
+    assert (said.code, said.out.strip()) == (0, "2 hello world")
+    assert (
+        pageproof("lab", "exec", "--name", NAME, "--", "sh", "-c", "exit 7", env=runtime).code == 7
+    )
+    assert NAME in pageproof("lab", "list", env=runtime).out
+    again = pageproof("lab", "up", "--name", NAME, "--kernel", "6.1", env=runtime)
+    assert again.code == 2
+    assert "is up already" in again.err
+
+    line = next(li for li in up.out.splitlines() if li.startswith("verify from outside:"))
+    words = line.split(":", 1)[1].split()
+    assert words[0] == "pageproof"
+    proof = pageproof(*words[1:])
+    assert proof.code == 0, proof.err
+    assert "SAME" in proof.out
+
+    (line,) = (li for li in up.out.splitlines() if li.startswith("gdb:"))
+    with socket.socket(socket.AF_UNIX) as gdb:
+        gdb.settimeout(10)
+        gdb.connect(line.split()[-1])
+        gdb.sendall(b"+$?#3f")  # why did it stop? (gdb manual, "Remote Protocol")
+        assert b"$T" in gdb.recv(4096)
+
+    assert pageproof("lab", "down", "--name", NAME, env=runtime).code == 0
+    assert wait_no_qemu(runtime)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_boot_leaves_no_guest(runtime: dict[str, str], number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "pageproof", "lab", "up", "--name", NAME, "--kernel", "6.1"],
+        env={**os.environ, **runtime, "PYTHONPATH": f"{ROOT}/drgn_scripts:{ROOT}/lab"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as up:
+        deadline = time.monotonic() + 60
+        while not qemus(runtime):
+            assert up.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        up.send_signal(number)
+        up.wait()
+    assert wait_no_qemu(runtime)
+
+
+def test_a_kernel_of_ones_own(runtime: dict[str, str]) -> None:
+    kernel = kernels.fetch("6.1")
+    image = ("--your-kernel", kernel.vmlinuz, "--your-modules", kernel.modules)
+    up = pageproof("lab", "up", "--name", NAME, *image, "--vmlinux", kernel.vmlinux, env=runtime)
+    assert up.code == 0, up.err
+    uname = pageproof("lab", "exec", "--name", NAME, "--", "uname", "-r", env=runtime)
+    assert uname.out.strip() == kernel.release
+
+
+def test_a_kernel_that_dies(runtime: dict[str, str]) -> None:
+    """Tried again, as emulation loses a guest now and then; then its last words are shown."""
+    up = pageproof(
+        "lab", "up", "--name", NAME, "--kernel", "6.1", "--append", "rdinit=/nothing", env=runtime
+    )
+    assert up.code == 2
+    assert up.err.count("booting 6.1") == 3
+    assert "did not come up" in up.err
+    assert "Kernel panic" in up.err
+    assert wait_no_qemu(runtime)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("up", "--kernel", "6.99"), "invalid choice: '6.99'"),
+        (("up", "--paging", "3"), "invalid choice: 3"),
+        (("up", "--kernel", "5.10", "--paging", "5"), "no 5-level paging"),
+        (("up", "--memory", "64"), "512 MiB"),
+        (("up", "--your-kernel", "/nowhere"), "takes all of --your-kernel"),
+        (("exec", "--name", "nobody", "--", "true"), "no lab 'nobody' is up"),
+        (("down", "--name", "nobody"), "no lab 'nobody' is up"),
+        (("exec",), "name a command"),
+    ],
+)
+def test_mistakes(runtime: dict[str, str], words: tuple[str, ...], said: str) -> None:
+    result = pageproof("lab", *words, env=runtime)
+    assert result.code == 2
+    assert said in result.err
+    assert "Traceback" not in result.err

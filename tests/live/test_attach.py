@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Attaching to a real guest in the wrong way: each has its message and remedy, exit code 2."""
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from machine import ROOT, Machine, Result, drgn_script, pageproof
+
+from pageproof_lab import keeper, kernels, qemu
+
+
+def refused(result: Result, *said: str) -> None:
+    assert result.code == 2, result.out + result.err
+    assert result.out == ""
+    assert result.err.startswith("pageproof: error: ")
+    for words in said:
+        assert words in result.err
+
+
+def test_wrong_vmlinux(machine: Machine) -> None:
+    other = "6.1" if machine.setup.kernel != "6.1" else "6.12"
+    vmlinux = str(kernels.fetch(other).vmlinux)
+    target = ("--qemu", str(machine.guest.sockets.qmp), "-s", vmlinux)
+    refused(pageproof(*target, "verify"), "wrong vmlinux", machine.kernel.release, vmlinux)
+
+
+def test_vmlinuz_for_vmlinux(machine: Machine) -> None:
+    target = ("--qemu", str(machine.guest.sockets.qmp), "-s", str(machine.kernel.vmlinuz))
+    refused(pageproof(*target, "verify"), "no ELF file", "vmlinux")
+
+
+def test_no_debug_info(machine: Machine, tmp_path: Path) -> None:
+    target = ("--qemu", str(machine.guest.sockets.qmp))
+    result = pageproof(*target, "verify", env={"XDG_CACHE_HOME": str(tmp_path)})
+    refused(result, "no debug info", machine.kernel.release, "-s")
+
+
+def test_debug_info_is_found(loaded: Machine) -> None:
+    """The lab leaves debug info where pageproof looks for it by build ID: no -s is needed."""
+    result = pageproof("--qemu", str(loaded.guest.sockets.qmp), "verify")
+    assert (result.code, "SAME" in result.out) == (0, True), result.err
+
+
+def test_socket_busy(machine: Machine) -> None:
+    """Somebody else holds the monitor: said within seconds, and the guest is none the worse."""
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(str(machine.guest.sockets.qmp))
+        assert b"QMP" in other.recv(4096)
+        start = time.monotonic()
+        refused(machine.outside("verify"), "qmp.sock")
+        assert time.monotonic() - start < 30
+
+
+def test_socket_of_somebody_else(machine: Machine) -> None:
+    refused(pageproof("--qemu", str(machine.guest.sockets.agent), *machine.symbols, "verify"))
+
+
+def test_no_such_socket(machine: Machine) -> None:
+    refused(pageproof("--qemu", "/nowhere/qmp.sock", "verify"), "/nowhere/qmp.sock")
+
+
+@pytest.fixture
+def empty_machine(tmp_path: Path) -> Iterator[Path]:
+    """QEMU that never ran a guest: a monitor, and no vmcoreinfo."""
+    monitor = tmp_path / "qmp.sock"
+    assert keeper.__file__
+    words = [qemu.QEMU, "-nodefaults", "-display", "none", "-accel", "tcg", "-S"]
+    words += ["-qmp", f"unix:{monitor},server=on,wait=off"]
+    with subprocess.Popen(
+        [sys.executable, keeper.__file__, "60", *words], stdin=subprocess.PIPE
+    ) as held:
+        deadline = time.monotonic() + 20
+        while not monitor.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield monitor
+        held.terminate()
+
+
+def test_no_vmcoreinfo(empty_machine: Path) -> None:
+    refused(pageproof("--qemu", str(empty_machine), "verify"), "vmcoreinfo", "qemu_fw_cfg")
+
+
+def test_not_a_dump() -> None:
+    refused(pageproof("-c", str(ROOT / "README.md"), "verify"), "README.md")
+
+
+def test_not_root(machine: Machine) -> None:
+    """Inside the guest, without the right to read /proc/kcore."""
+    ran = machine.guest.run("setpriv", "--reuid=65534", "--clear-groups", "pageproof", "verify")
+    refused(Result(ran.code, ran.out, ran.err), "/proc/kcore", "root")
+
+
+def test_as_a_plain_drgn_script(loaded: Machine) -> None:
+    """drgn --qemu SOCKET drgn_scripts/verify.py"""
+    result = drgn_script("verify.py", *loaded.target)
+    assert (result.code, "SAME" in result.out) == (0, True), result.out + result.err

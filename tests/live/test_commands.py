@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`walk` and `maps` on a running guest, against debugfs, procfs and drgn."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonschema
+import pytest
+from machine import ONE_A_KERNEL, Json, Machine, Result, number
+
+PAGE_BYTES = 4096
+PFNMAP = 1 << 10
+KERNEL_SIDE = "umh_shm_region.kaddr"
+
+
+@pytest.fixture
+def spaces(machine: Machine) -> Iterator[int]:
+    """The PID of a process that has a mapping of each kind (tests/vm/spaces.py)."""
+    output = "/run/spaces.pid"
+    machine.guest.check("rm", "-f", output)
+    command = (
+        f"setsid python3 /opt/pageproof/vm/spaces.py {output} >/run/spaces.log 2>&1 </dev/null"
+    )
+    machine.guest.check("sh", "-c", f"{command} &")
+    deadline = time.monotonic() + 30
+    while (ran := machine.guest.run("cat", output)).code:
+        assert time.monotonic() < deadline, machine.guest.run("cat", "/run/spaces.log").out
+        time.sleep(0.1)
+    pid = int(ran.out)
+    yield pid
+    machine.guest.run("pkill", "-KILL", "-g", str(pid))
+
+
+def helper_address(machine: Machine) -> tuple[str, str]:
+    """The helper's PID and where it maps the region, as procfs says."""
+    pid = machine.sysfs("helper_pid")
+    lines = machine.guest.check("cat", f"/proc/{pid}/maps").splitlines()
+    (line,) = (line for line in lines if line.endswith("/dev/umh_shm"))
+    return pid, line.partition("-")[0]
+
+
+def schema(checkout: Path, name: str) -> Json:
+    found: Json = json.loads((checkout / f"drgn_scripts/pageproof/schema/{name}").read_text())
+    return found
+
+
+def walked(result: Result) -> Json:
+    """The walk of a report that leads to a frame, and with which drgn agrees."""
+    assert result.code == 0, result.err + result.out
+    report = result.report
+    assert not report["disputed"]
+    walk: Json = report["walk"]
+    if report["second"] is not None:
+        assert report["second"]["pfn"] == walk["pfn"]
+    return walk
+
+
+# walk
+
+
+def test_walk_of_both_sides_ends_in_debugfs_frame(loaded: Machine, checkout: Path) -> None:
+    pid, address = helper_address(loaded)
+    (frame,) = loaded.pfns()
+    for words in ((KERNEL_SIDE,), (KERNEL_SIDE, "--pid", pid), (address, "--pid", pid)):
+        result = loaded.outside("walk", *words, "--format", "json")
+        jsonschema.validate(result.report, schema(checkout, "walk-1.json"))
+        walk = walked(result)
+        assert number(walk["pfn"]) == frame, words
+        assert walk["levels"] == loaded.setup.paging
+        text = loaded.outside("walk", *words, "-v").out
+        assert f"PFN 0x{frame:x}, agrees" in text
+
+
+def test_walk_in_the_half_of_user_mode(loaded: Machine) -> None:
+    """PTI's user half has the helper's page and nothing of the region's kernel side."""
+    pid, address = helper_address(loaded)
+    words = ("--pid", pid, "--user-tables", "--format", "json")
+    user = loaded.outside("walk", address, *words)
+    if not loaded.setup.pti:
+        assert (user.code, user.out) == (2, "")
+        assert "no page-table isolation" in user.err
+        return
+    assert number(walked(user)["pfn"]) == loaded.pfns()[0]
+    kernel = loaded.outside("walk", KERNEL_SIDE, *words)
+    assert kernel.code == 3
+    assert kernel.report["walk"]["pfn"] is None
+    whole = loaded.outside("walk", address, "--pid", pid, "--format", "json").report["walk"]
+    roots = number(user.report["walk"]["root"]), number(whole["root"])
+    assert roots[0] == roots[1] + PAGE_BYTES
+
+
+def test_walk_of_what_is_not_there(loaded: Machine) -> None:
+    pid = loaded.sysfs("helper_pid")
+    nothing = loaded.outside("walk", "0", "--pid", pid, "--format", "json")
+    assert (nothing.code, nothing.report["walk"]["outcome"]) == (3, "none")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("walk", "7f0000000000"), "say of which process with --pid"),
+        (("walk", "8000000000000000"), "not canonical"),
+        (("walk", "no_such_symbol"), "no such symbol"),
+        (("walk", "0", "--pid", "4194303"), "there is no process 4194303"),
+        (("walk", "0", "--pid", "2"), "kernel thread"),
+        (("maps", "--pid", "4194303"), "there is no process 4194303"),
+        (("maps", "--pid", "2"), "kernel thread"),
+    ],
+)
+@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+def test_errors(loaded: Machine, words: tuple[str, ...], message: str) -> None:
+    result = loaded.outside(*words)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
+# maps
+
+
+def procfs_lines(text: str) -> list[str]:
+    """The lines of procfs's form in what maps printed."""
+    lines = text.partition("\n\n")[2].splitlines()[:-1]  # the head and the sum
+    return [line for line in lines if not line.startswith(" ")]
+
+
+def test_maps_are_procfs_lines(loaded: Machine, checkout: Path, spaces: int) -> None:
+    for pid in (loaded.sysfs("helper_pid"), str(spaces), "1"):
+        said = loaded.guest.check("cat", f"/proc/{pid}/maps").splitlines()
+        result = loaded.outside("maps", "--pid", pid)
+        assert result.code == 0, result.err
+        assert procfs_lines(result.out) == [line.rstrip() for line in said]
+        report = loaded.outside("maps", "--pid", pid, "--format", "json").report
+        jsonschema.validate(report, schema(checkout, "maps-1.json"))
+        assert report["outside"] == []
+
+
+def frames(vma: Json) -> list[tuple[int, int]]:
+    """(address, PFN) of every resident page of a VMA."""
+    return [
+        (address, number(run["frame"]) + address - number(run["start"]) >> 12)
+        for run in vma["runs"]
+        if run["frame"] is not None
+        for address in range(number(run["start"]), number(run["last"]), PAGE_BYTES)
+    ]
+
+
+def test_maps_resident_pages_are_pagemaps(loaded: Machine, spaces: int) -> None:
+    """Every frame of every VMA but PFNMAP ones, which pagemap skips."""
+    report = loaded.outside("maps", "--pid", str(spaces), "--format", "json").report
+    vmas = [
+        vma
+        for vma in report["vmas"]
+        if not number(vma["line"]["vma"]["vm_flags"]) & PFNMAP
+        and vma["line"]["name"] != "[vsyscall]"
+    ]
+    places = [[int(vma["line"]["vma"][end], 16) for end in ("start", "end")] for vma in vmas]
+    script = (
+        f"import json; f = open('/proc/{spaces}/pagemap', 'rb'); out = []\n"
+        f"for start, end in {places}:\n"
+        "    f.seek(start // 4096 * 8); data = f.read((end - start) // 4096 * 8)\n"
+        "    for at in range(0, len(data), 8):\n"
+        "        word = int.from_bytes(data[at:at + 8], 'little')\n"
+        "        if word >> 63: out.append((start + at * 512, word & (1 << 55) - 1))\n"
+        "print(json.dumps(out))"
+    )
+    said = [tuple(pair) for pair in json.loads(loaded.guest.check("python3", "-c", script))]
+    mine = [page for vma in vmas for page in frames(vma)]
+    assert len(said) > 100
+    assert mine == said
+
+
+def smaps(text: str) -> dict[str, dict[str, int]]:
+    """/proc/PID/smaps in bytes, by start of the VMA."""
+    found: dict[str, dict[str, int]] = {}
+    here: dict[str, int] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if words[0].endswith(":"):
+            if words[-1] == "kB":
+                here[words[0][:-1]] = int(words[1]) * 1024
+        else:
+            here = found.setdefault(words[0].partition("-")[0], {})
+    return found
+
+
+def test_maps_sums_are_smaps(loaded: Machine, spaces: int) -> None:
+    """Rss, huge leaves, private and shared of what is anonymous; VmPTE.
+
+    Rss does not count the zero page, which is in the tables all the same.
+    """
+    zero_page = number(walked(loaded.outside("walk", "empty_zero_page", "--format", "json"))["pfn"])
+    said = smaps(loaded.guest.check("cat", f"/proc/{spaces}/smaps"))
+    report = loaded.outside("maps", "--pid", str(spaces), "--format", "json").report
+    huge = zeros = compared = 0
+    for vma in report["vmas"]:
+        words = said.get(f"{number(vma['line']['vma']['start']):08x}", {})
+        resident = sum(vma[f"resident_{size}_bytes"] for size in ("4k", "2m", "1g"))
+        huge += vma["resident_2m_bytes"]
+        if not words.get("Rss") or words["Anonymous"] != words["Rss"]:
+            continue
+        zero_bytes = sum(pfn == zero_page for _, pfn in frames(vma)) * PAGE_BYTES
+        assert resident - zero_bytes == words["Rss"]
+        assert vma["resident_2m_bytes"] == words["AnonHugePages"]
+        if not vma["resident_2m_bytes"]:
+            assert vma["private_bytes"] == words["Private_Clean"] + words["Private_Dirty"]
+            assert vma["shared_bytes"] == words["Shared_Clean"] + words["Shared_Dirty"]
+        compared += 1
+        zeros += zero_bytes
+    assert zeros
+    assert compared >= 3
+    assert huge == 2 << 20
+    status = loaded.guest.check("cat", f"/proc/{spaces}/status")
+    (tables,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmPTE"))
+    assert report["pgtables_bytes"] == int(tables) * 1024
+
+
+# Inside the guest, and drgn's code
+
+
+@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+def test_inside(loaded: Machine, spaces: int) -> None:
+    pid, address = helper_address(loaded)
+    (frame,) = loaded.pfns()
+    for words in ((KERNEL_SIDE,), (address, "--pid", pid)):
+        assert number(walked(loaded.inside("walk", *words, "--format", "json"))["pfn"]) == frame
+    inside, outside = (
+        where("maps", "--pid", str(spaces), "--format", "json")
+        for where in (loaded.inside, loaded.outside)
+    )
+    assert (inside.code, outside.code) == (0, 0), inside.err + outside.err
+    # Not what is shared: pageproof itself maps some of the files, inside.
+    seen = [[(vma["line"], vma["runs"]) for vma in one.report["vmas"]] for one in (inside, outside)]
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+def test_code_for_drgn_gives_the_same(loaded: Machine, spaces: int, tmp_path: Path) -> None:
+    """Run by drgn itself: the same frame, and as many present pages in each VMA."""
+
+    def run(*words: str) -> str:
+        script = tmp_path / "pasted.py"
+        assert loaded.outside(*words, "--drgn", "-o", str(script)).code in (0, 3)
+        done = subprocess.run(
+            [sys.executable, "-m", "drgn", "--quiet", *loaded.target, str(script)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    pid, address = helper_address(loaded)
+    (frame,) = loaded.pfns()
+    for words in ((KERNEL_SIDE,), (address, "--pid", pid)):
+        said = run("walk", *words)
+        assert f"PFN {frame:#x} " in said
+        assert f"follow_phys {frame * PAGE_BYTES:#x}" in said
+    said = run("maps", "--pid", pid)
+    report = loaded.outside("maps", "--pid", pid, "--format", "json").report
+    for vma in report["vmas"]:
+        if vma["line"]["name"] == "[vsyscall]":
+            continue
+        pages = sum(vma[f"resident_{size}_bytes"] for size in ("4k", "2m", "1g")) // PAGE_BYTES
+        place = "-".join(f"{number(vma['line']['vma'][end]):x}" for end in ("start", "end"))
+        assert f"{place} {vma['line']['vma']['vm_flags']} {pages} pages" in said

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`verify` on a running guest, from outside and inside, against what others say of its pages."""
+
+import jsonschema
+import pytest
+from machine import REGIONS, Json, Machine, Region, Result, number, pages, verdicts
+
+INSIDE = {"inside": Machine.inside, "outside": Machine.outside}
+
+
+def verify(machine: Machine, where: str, *words: str) -> Result:
+    return INSIDE[where](machine, "verify", "--format", "json", *words)
+
+
+@pytest.mark.parametrize("region", REGIONS, ids=str)
+def test_outside_every_region(machine: Machine, region: Region, schema: Json) -> None:
+    """Each backing with each way of mapping: SAME for what is mapped, and the module's own PFNs."""
+    machine.load(region)
+    result = verify(machine, "outside")
+    report = result.report
+    jsonschema.validate(report, schema)
+    frames = machine.pfns()
+    assert len(frames) == region.pages
+    assert report["region"]["backing"].lower().endswith(region.backing)
+    helper = int(machine.sysfs("helper_pid"))
+    proofs = pages(report)
+    assert set(proofs) == {(helper, index) for index in range(region.pages)}
+    for (_, index), proof in proofs.items():
+        evidence = proof["evidence"]
+        assert number(evidence["kernel_walk"]["pfn"]) == frames[index]
+        if proof["verdict"] == "SAME":
+            assert number(evidence["user_walk"]["pfn"]) == frames[index]
+            assert number(evidence["user_second"]["pfn"]) == frames[index]
+        else:
+            assert (proof["verdict"], proof["reason"], region.map) == (
+                "UNKNOWN",
+                "not-present",
+                "fault",
+            )
+    assert verdicts(report)[0] == "SAME"
+    assert result.code == (0 if set(verdicts(report)) == {"SAME"} else 3)
+
+
+@pytest.mark.parametrize("region", [REGIONS[0], REGIONS[-1]], ids=str)
+def test_inside(machine: Machine, region: Region, schema: Json) -> None:
+    """The same inside the guest, through /proc/kcore; it agrees with what is seen from outside."""
+    machine.load(region)
+    inside, outside = verify(machine, "inside"), verify(machine, "outside")
+    jsonschema.validate(inside.report, schema)
+    assert (inside.code, outside.code) == (0, 0), inside.err + outside.err
+    assert inside.report["target"]["kind"] == "live"
+    first, second = pages(inside.report), pages(outside.report)
+    assert set(first) == set(second)
+    for key, proof in first.items():
+        for side in ("kernel_walk", "user_walk"):
+            mine, other = proof["evidence"][side], second[key]["evidence"][side]
+            assert (mine["address"], mine["pfn"]) == (other["address"], other["pfn"])
+
+
+def test_slot_is_the_articles(loaded: Machine) -> None:
+    """The helper's answer and the request stand in the page, and the walk reads them."""
+    proof = pages(verify(loaded, "outside").report)[int(loaded.sysfs("helper_pid")), 0]
+    slot = proof["evidence"]["slot"]
+    assert (slot["id"], slot["payload"], slot["pl_hash"]) == (2, "hello", "world")
+    assert loaded.sysfs("last_reply") == "2 hello world"
+    assert "2 hello world" in loaded.guest.check("dmesg")
+
+
+def test_file_and_vma(loaded: Machine) -> None:
+    """What the article found by hand: dentry, inode mode, the VMA's range as procfs has it."""
+    pid = int(loaded.sysfs("helper_pid"))
+    (mapping,) = verify(loaded, "outside").report["mappings"]
+    vma = mapping["vma"]
+    assert vma["file"]["dentry_name"] == "umh_shm"
+    assert vma["file"]["f_op_symbol"] == "umh_shm_fops"
+    assert number(vma["file"]["i_mode"]) == 0x2180
+    start, end = number(vma["start"]), number(vma["end"])
+    assert f"{start:x}-{end:x} rw-s" in loaded.guest.check("cat", f"/proc/{pid}/maps")
+
+
+def test_bases_are_the_documented_ones(loaded: Machine) -> None:
+    """Documentation/arch/x86/x86_64/mm.rst, without KASLR; with it, they are not asked for."""
+    paging = verify(loaded, "outside").report["paging"]
+    assert paging["levels"] == loaded.setup.paging
+    names = ("page_offset_base", "vmalloc_base", "vmemmap_base")
+    bases = tuple(number(paging[name]) for name in names)
+    documented = {
+        4: (0xFFFF888000000000, 0xFFFFC90000000000, 0xFFFFEA0000000000),
+        5: (0xFF11000000000000, 0xFFA0000000000000, 0xFFD4000000000000),
+    }[loaded.setup.paging]
+    assert (bases == documented) is not loaded.setup.kaslr
+    assert paging["pti"] is loaded.setup.pti
+
+
+def test_pagemap_agrees(machine: Machine) -> None:
+    """/proc/PID/pagemap is an oracle where pages are inserted one by one (PITFALLS.md 20)."""
+    machine.load(Region("pages", "insert", 4))
+    helper = int(machine.sysfs("helper_pid"))
+    for (pid, index), proof in pages(verify(machine, "outside").report).items():
+        assert pid == helper
+        address = number(proof["evidence"]["user_address"])
+        script = (
+            f"f = open('/proc/{pid}/pagemap', 'rb'); f.seek({address} // 4096 * 8); "
+            "print(int.from_bytes(f.read(8), 'little') & (1 << 55) - 1)"
+        )
+        said = int(machine.guest.check("python3", "-c", script))
+        assert said == number(proof["evidence"]["user_walk"]["pfn"]), index
+
+
+def test_all_mappers_are_found(machine: Machine) -> None:
+    """Other processes than the helper, with part of the region, read-only too."""
+    machine.load(Region("pages", "remap", 4), allow_any=True)
+    whole = machine.map("--pages", "4")
+    part = machine.map("--pages", "2", "--first", "1", "--read-only")
+    result = verify(machine, "outside")
+    expected = {(int(machine.sysfs("helper_pid")), index) for index in range(4)}
+    expected |= {(whole["pid"], index) for index in range(4)}
+    expected |= {(part["pid"], index) for index in (1, 2)}
+    assert set(pages(result.report)) == expected
+    assert set(verdicts(result.report)) == {"SAME"}
+    assert result.code == 0
+    proof = pages(result.report)[part["pid"], 1]
+    assert proof["evidence"]["user_walk"]["permissions"]["write"] is False
+    machine.unload()
+
+
+@pytest.mark.parametrize("where", ["outside", "inside"])
+def test_no_another_frame(machine: Machine, where: str) -> None:
+    """The user's page is a private one with the very same bytes: DIFFERENT, exit 1."""
+    machine.load(Region("pages", "insert", 4), allow_any=True)
+    mapper = machine.map("--pages", "4", "--replace", "1")
+    address = mapper["address"] + 4096
+    kernel = number(verify(machine, "outside").report["region"]["kernel_address"]) + 4096
+    result = verify(
+        machine, where, "--pid", str(mapper["pid"]), "--user", hex(address), "--kernel", hex(kernel)
+    )
+    (proof,) = result.report["proofs"]
+    assert proof["verdict"] == "DIFFERENT"
+    assert proof["evidence"]["kernel_walk"]["pfn"] != proof["evidence"]["user_walk"]["pfn"]
+    assert result.code == 1
+    machine.unload()
+
+
+@pytest.mark.parametrize("where", ["outside", "inside"])
+def test_no_not_present(machine: Machine, where: str) -> None:
+    """A page that was never touched is not mapped: UNKNOWN not-present, exit 3."""
+    machine.load(Region("vmalloc", "fault", 16), allow_any=True)
+    mapper = machine.map("--pages", "4", "--touch", "0", "2")
+    result = verify(machine, where, "--pid", str(mapper["pid"]))
+    found = {index: (p["verdict"], p["reason"]) for (_, index), p in pages(result.report).items()}
+    assert found == {
+        0: ("SAME", None),
+        1: ("UNKNOWN", "not-present"),
+        2: ("SAME", None),
+        3: ("UNKNOWN", "not-present"),
+    }
+    assert result.code == 3
+    machine.unload()
+
+
+def test_nothing_to_verify(machine: Machine) -> None:
+    """Without a mapping there is nothing to prove, and that is not a success."""
+    machine.load()
+    machine.guest.check("sh", "-c", "echo 1 > /sys/class/misc/umh_shm/stop")
+    result = verify(machine, "outside")
+    assert result.code == 3
+    assert result.report["proofs"] == []
+    machine.unload()
+
+
+@pytest.mark.parametrize(("pid", "said"), [(4000000, "no process"), (2, "no user address space")])
+def test_no_such_address_space(loaded: Machine, pid: int, said: str) -> None:
+    result = verify(loaded, "outside", "--pid", str(pid))
+    assert (result.code, result.out, said in result.err) == (2, "", True), result.err
+
+
+def test_module_not_loaded(machine: Machine) -> None:
+    machine.unload()
+    result = machine.outside("verify")
+    assert result.code in (2, 3)
+    assert "umh_shm" in result.err + result.out
+
+
+def test_log_is_clean(machine: Machine) -> None:
+    """After all that, the kernel has nothing to complain of."""
+    log = machine.guest.check("dmesg")
+    assert not [line for line in log.splitlines() if "WARNING" in line or "BUG" in line], log

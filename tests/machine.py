@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What tests do with a guest: load the module, map the region, ask pageproof."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pageproof_lab.build import Built
+from pageproof_lab.guest import FORMATS, Guest
+from pageproof_lab.kernels import Kernel
+
+ROOT = Path(__file__).resolve().parents[1]
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One way to boot. Together the set-ups hold every pair of kernel, depth, KASLR and PTI."""
+
+    kernel: str
+    paging: int
+    kaslr: bool
+    pti: bool
+    formats: tuple[str, ...] = ("lzo",)
+
+    def __str__(self) -> str:
+        kaslr, pti = "kaslr" if self.kaslr else "nokaslr", "pti" if self.pti else "nopti"
+        return f"{self.kernel}-{self.paging}level-{kaslr}-{pti}"
+
+
+# Every pair of values of two parameters stands in some row, as far as the kernels have it.
+SETUPS = (
+    Setup("5.10", 4, kaslr=True, pti=True, formats=FORMATS),
+    Setup("6.1", 5, kaslr=True, pti=False, formats=FORMATS),
+    Setup("6.12", 5, kaslr=False, pti=True, formats=FORMATS),
+    Setup("7.2", 5, kaslr=True, pti=True, formats=FORMATS),
+    Setup("5.10", 4, kaslr=False, pti=False),
+    Setup("6.1", 4, kaslr=False, pti=True),
+    Setup("6.12", 4, kaslr=True, pti=False),
+    Setup("7.2", 4, kaslr=False, pti=False),
+)
+
+# For what does not depend on how a kernel was booted. They stand first in SETUPS: pytest groups
+# tests by the index of a parameter, and so boots each once.
+ONE_A_KERNEL = SETUPS[:4]
+
+
+@dataclass(frozen=True)
+class Region:
+    """How the module is loaded; `refused` pairs are not here but in the module's own tests."""
+
+    backing: str
+    map: str
+    pages: int
+
+    def __str__(self) -> str:
+        return f"{self.backing}-{self.map}-{self.pages}"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return f"backing={self.backing}", f"map={self.map}", f"length={self.pages * 4096}"
+
+
+ARTICLE = Region("kzalloc", "remap", 1)
+REGIONS = (
+    ARTICLE,
+    Region("kzalloc", "fault", 3),
+    Region("pages", "remap", 4),
+    Region("pages", "fault", 1),
+    Region("pages", "insert", 4),
+    Region("vmalloc", "fault", 16),
+    Region("vmalloc", "insert", 5),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What pageproof said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> Json:
+        assert self.out, self.err
+        report: Json = json.loads(self.out)
+        return report
+
+
+def pageproof(*words: str | Path, env: dict[str, str] | None = None) -> Result:
+    """Run this checkout's pageproof on the host."""
+    return _run([sys.executable, "-m", "pageproof", *map(str, words)], env)
+
+
+def drgn_script(name: str, *target: str) -> Result:
+    """Run one of drgn_scripts/ in plain drgn on the host."""
+    return _run([sys.executable, "-m", "drgn", "-q", *target, str(ROOT / "drgn_scripts" / name)])
+
+
+def _run(words: list[str], env: dict[str, str] | None = None) -> Result:
+    done = subprocess.run(
+        words,
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{ROOT}/drgn_scripts:{ROOT}/lab:{ROOT}/build/lib",
+            **(env or {}),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass
+class Machine:
+    setup: Setup
+    guest: Guest
+    kernel: Kernel
+    built: Built
+    _parameters: tuple[str, ...] | None = None
+    _mappers: list[int] = field(default_factory=list)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        return "-s", str(self.kernel.vmlinux), "-s", str(self.built.module)
+
+    @property
+    def target(self) -> tuple[str, ...]:
+        return "--qemu", str(self.guest.sockets.qmp), *self.symbols
+
+    def outside(self, *words: str) -> Result:
+        return pageproof(*self.target, *words)
+
+    def inside(self, *words: str) -> Result:
+        ran = self.guest.run("pageproof", *words, timeout_seconds=180)
+        return Result(ran.code, ran.out, ran.err)
+
+    def load(self, region: Region = ARTICLE, *, allow_any: bool = False) -> None:
+        """Have the module loaded just so; reloaded only if it is not."""
+        parameters = (*region.parameters, f"allow_any={int(allow_any)}")
+        if parameters != self._parameters:
+            self.unload()
+            self.guest.load_module(*parameters)
+            self._parameters = parameters
+
+    def unload(self) -> None:
+        self.end_mappers()
+        if self.guest.run("test", "-d", "/sys/module/umh_shm").code == 0:
+            self.guest.check("sh", "-c", "echo 1 > /sys/class/misc/umh_shm/stop && rmmod umh_shm")
+        self._parameters = None
+
+    def sysfs(self, name: str) -> str:
+        return self.guest.check("cat", f"/sys/class/misc/umh_shm/{name}").strip()
+
+    def pfns(self) -> list[int]:
+        """The region's frames as the module itself knows them."""
+        lines = self.guest.check("cat", "/sys/kernel/debug/umh_shm/pfns").splitlines()
+        pfns = {int(index): int(pfn, 16) for index, pfn in (line.split() for line in lines)}
+        return [pfns[index] for index in range(len(pfns))]
+
+    def map(self, *words: str) -> Json:
+        """Start tests/vm/mapper.py in the guest; it needs allow_any=1."""
+        output = f"/run/mapper-{len(self._mappers)}.json"
+        self.guest.check("rm", "-f", output)
+        command = f"setsid python3 /opt/pageproof/vm/mapper.py --output {output} {' '.join(words)} "
+        self.guest.check("sh", "-c", f"{command} >/run/mapper.log 2>&1 </dev/null &")
+        deadline = time.monotonic() + 30
+        while (ran := self.guest.run("cat", output)).code:
+            log = self.guest.run("cat", "/run/mapper.log").out
+            assert time.monotonic() < deadline and "Error" not in log, log
+            time.sleep(0.1)
+        facts: Json = json.loads(ran.out)
+        self._mappers.append(facts["pid"])
+        return facts
+
+    def end_mappers(self) -> None:
+        for pid in self._mappers:
+            self.guest.run("kill", "-KILL", str(pid))
+            while self.guest.run("test", "-d", f"/proc/{pid}").code == 0:
+                time.sleep(0.02)
+        self._mappers.clear()
+
+
+def number(value: str) -> int:
+    """An address, entry or PFN of a JSON report."""
+    assert value.startswith("0x"), value
+    return int(value, 16)
+
+
+def pages(report: Json) -> dict[tuple[int, int], Json]:
+    """The proofs of a report by (pid of the mapping, page of the region)."""
+    mappings = report["mappings"]
+    return {
+        (mappings[p["evidence"]["mapping"]]["pid"], p["evidence"]["page_index"]): p
+        for p in report["proofs"]
+    }
+
+
+def verdicts(report: Json) -> Sequence[str]:
+    return [proof["verdict"] for proof in report["proofs"]]

@@ -1,0 +1,459 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Judges on hand-made facts: for each rule one case that fires and one that stays silent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from unit.facts import (
+    CORE,
+    FRAME,
+    LIVE,
+    OTHER_DIGEST,
+    PAGE,
+    USER,
+    content,
+    evidence,
+    kernel_walk,
+    lost_walk,
+    mapping,
+    proof,
+    region,
+    report,
+    user_walk,
+)
+
+from pageproof import judge
+from pageproof.errors import Exit
+from pageproof.model import (
+    MemoryType,
+    Outcome,
+    PageEvidence,
+    Permissions,
+    Reason,
+    Route,
+    RouteContent,
+    SecondOpinion,
+    Severity,
+    TargetFacts,
+    TaskFault,
+    Verdict,
+    Walk,
+)
+
+ELSEWHERE = 0x7654_3000
+NOWHERE = SecondOpinion(None, None, "address is not mapped")
+
+
+def different() -> PageEvidence:
+    return evidence(user=user_walk(frame=ELSEWHERE))
+
+
+# Verdicts
+
+
+def test_same_frame_is_same() -> None:
+    got = proof(evidence())
+    assert (got.verdict, got.reason) == (Verdict.SAME, None)
+    assert got.findings == ()
+
+
+def test_another_frame_is_different() -> None:
+    got = proof(different())
+    assert (got.verdict, got.reason) == (Verdict.DIFFERENT, None)
+
+
+def test_frame_zero_is_a_frame_like_any_other() -> None:
+    kernel = replace(kernel_walk(), paddr=0, pfn=0)
+    assert proof(evidence(kernel=kernel, user=user_walk(frame=0))).verdict is Verdict.SAME
+    assert proof(evidence(kernel=kernel)).verdict is Verdict.DIFFERENT
+
+
+def test_equal_content_makes_nothing_same() -> None:
+    """Two frames with the same bytes, zero pages above all, are two frames."""
+    zero = replace(different(), content=content(zero=True))
+    assert proof(zero).verdict is Verdict.DIFFERENT
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (Outcome.NONE, Reason.NOT_PRESENT),
+        (Outcome.NON_CANONICAL, Reason.NOT_PRESENT),
+        (Outcome.GUARD_MARKER, Reason.NOT_PRESENT),
+        (Outcome.UFFD_WP_MARKER, Reason.NOT_PRESENT),
+        (Outcome.OTHER_MARKER, Reason.NOT_PRESENT),
+        (Outcome.SPECIAL, Reason.NOT_PRESENT),
+        (Outcome.RESERVED_BITS, Reason.NOT_PRESENT),
+        (Outcome.DEVICE_PRIVATE, Reason.NOT_PRESENT),
+        (Outcome.SWAP, Reason.SWAPPED),
+        (Outcome.MIGRATION, Reason.TORN),
+        (Outcome.INVALIDATED, Reason.TORN),
+        (Outcome.HWPOISON, Reason.UNREADABLE),
+        (Outcome.POISON_MARKER, Reason.UNREADABLE),
+        (Outcome.UNREADABLE, Reason.UNREADABLE),
+        (Outcome.EXCLUDED, Reason.EXCLUDED),
+        (Outcome.ZERO_FILLED, Reason.ZERO_FILLED),
+    ],
+)
+def test_no_frame_is_unknown_with_its_reason(outcome: Outcome, reason: Reason) -> None:
+    got = proof(evidence(user=lost_walk(outcome)))
+    assert (got.verdict, got.reason) == (Verdict.UNKNOWN, reason)
+    assert "the user side has no frame: PTE entry 176" in got.sentence
+
+
+def test_every_outcome_has_a_verdict() -> None:
+    for outcome in Outcome:
+        walk = user_walk() if outcome is Outcome.MAPPED else lost_walk(outcome)
+        if outcome is Outcome.PROT_NONE:
+            walk = replace(user_walk(), outcome=outcome)
+        assert judge.judge_page(evidence(user=walk))[0] in Verdict
+
+
+def test_a_kernel_side_without_a_frame_is_unknown_too() -> None:
+    lost = replace(kernel_walk(), outcome=Outcome.EXCLUDED, paddr=None, pfn=None, detail="x")
+    got = proof(evidence(kernel=lost))
+    assert got.reason is Reason.EXCLUDED
+    assert "kernel side" in got.sentence
+
+
+def test_walks_that_kept_changing_are_torn_whatever_they_said() -> None:
+    for one in (evidence(), different()):
+        got = proof(replace(one, stable=False, attempts=5), LIVE)
+        assert (got.verdict, got.reason) == (Verdict.UNKNOWN, Reason.TORN)
+        assert "5 attempts" in got.sentence
+
+
+def test_prot_none_still_names_the_frame() -> None:
+    closed = replace(
+        user_walk(),
+        outcome=Outcome.PROT_NONE,
+        permissions=Permissions(write=False, execute=False, user=True, access=False),
+    )
+    got = proof(evidence(user=closed))
+    assert got.verdict is Verdict.SAME
+    assert [f.id for f in got.findings] == ["prot-none"]
+
+
+@pytest.mark.parametrize("side", ["kernel", "user"])
+def test_a_disputed_walk_is_never_same(side: str) -> None:
+    other = SecondOpinion(ELSEWHERE, ELSEWHERE >> 12)
+    one = (
+        replace(evidence(), kernel_second=other)
+        if side == "kernel"
+        else replace(evidence(), user_second=other)
+    )
+    got = proof(one)
+    assert (got.verdict, got.reason) == (Verdict.UNKNOWN, Reason.DISPUTED)
+    (finding,) = got.findings
+    assert (finding.id, finding.severity) == (f"second-opinion-{side}", Severity.ERROR)
+    assert ("our PFN", f"0x{FRAME >> 12:x}") in finding.evidence
+
+
+def test_drgn_finding_no_frame_where_we_do_is_a_dispute() -> None:
+    one = replace(evidence(), user_second=NOWHERE)
+    assert proof(one).reason is Reason.DISPUTED
+
+
+def test_drgn_finding_a_frame_where_nothing_is_present_is_a_dispute() -> None:
+    one = replace(
+        evidence(user=lost_walk(Outcome.NONE)), user_second=SecondOpinion(ELSEWHERE, 0x76543)
+    )
+    assert [f.id for f in proof(one).findings] == ["second-opinion-user"]
+
+
+def test_drgn_taking_a_missing_table_for_data_is_no_dispute() -> None:
+    for outcome in (Outcome.EXCLUDED, Outcome.ZERO_FILLED, Outcome.UNREADABLE, Outcome.MIGRATION):
+        one = replace(evidence(user=lost_walk(outcome)), user_second=SecondOpinion(0, 0))
+        assert proof(one).findings == ()
+
+
+# agree(): what counts as a change between two walks
+
+
+def test_two_equal_walks_agree() -> None:
+    assert judge.agree(user_walk(), user_walk())
+
+
+def test_accessed_and_dirty_bits_are_no_change() -> None:
+    walk = user_walk()
+    clean = replace(walk, steps=(*walk.steps[:-1], replace(walk.steps[-1], entry=0x267)))
+    assert judge.agree(walk, clean)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        user_walk(frame=ELSEWHERE),
+        lost_walk(Outcome.NONE),
+        replace(user_walk(), permissions=Permissions(write=False, execute=False, user=True)),
+        replace(user_walk(), memory_type=MemoryType.UC),
+    ],
+    ids=["frame", "gone", "write protected", "uncached"],
+)
+def test_a_change_that_counts(after: Walk) -> None:
+    assert not judge.agree(user_walk(), after)
+
+
+# Rules: (id, severity, evidence that fires, evidence that is near and silent, target)
+
+
+def permitted(write: bool, execute: bool, user: bool) -> Permissions:
+    return Permissions(write=write, execute=execute, user=user)
+
+
+def with_permissions(kernel: Permissions, user: Permissions) -> PageEvidence:
+    return evidence(
+        kernel=replace(kernel_walk(), permissions=kernel),
+        user=replace(user_walk(), permissions=user),
+    )
+
+
+K_RW = permitted(True, False, False)
+K_RX = permitted(False, True, False)
+K_R = permitted(False, False, False)
+U_RW = permitted(True, False, True)
+U_R = permitted(False, False, True)
+UNCACHED = replace(user_walk(), memory_type=MemoryType.UC)
+MIXED = (
+    *content()[:2],
+    RouteContent(Route.PHYSICAL, OTHER_DIGEST, False),
+)
+HALF_ZERO = (*content(zero=True)[:2], RouteContent(Route.PHYSICAL, OTHER_DIGEST, False))
+
+RULES: list[tuple[str, Severity, PageEvidence, PageEvidence, TargetFacts]] = [
+    (
+        "memory-type-conflict",
+        Severity.ERROR,
+        evidence(user=UNCACHED),
+        evidence(
+            kernel=replace(kernel_walk(), memory_type=MemoryType.UC),
+            user=UNCACHED,
+        ),
+        CORE,
+    ),
+    (
+        "user-writes-kernel-executes",
+        Severity.ERROR,
+        with_permissions(permitted(True, True, False), U_RW),
+        with_permissions(permitted(True, True, False), U_R),
+        CORE,
+    ),
+    (
+        "kernel-address-open-to-user",
+        Severity.ERROR,
+        with_permissions(permitted(True, False, True), U_RW),
+        with_permissions(K_RW, U_RW),
+        CORE,
+    ),
+    (
+        "frame-is-free",
+        Severity.ERROR,
+        replace(evidence(), page=replace(PAGE, buddy=True, type_words="buddy")),
+        replace(evidence(), page=replace(PAGE, type_words="slab", refcount=0, mapcount=None)),
+        CORE,
+    ),
+    (
+        "frame-is-poisoned",
+        Severity.ERROR,
+        replace(evidence(), page=replace(PAGE, hwpoison=True)),
+        replace(evidence(), page=None),
+        CORE,
+    ),
+    (
+        "content-routes-differ",
+        Severity.ERROR,
+        replace(evidence(), content=MIXED),
+        replace(different(), content=MIXED),
+        CORE,
+    ),
+    (
+        "content-changing",
+        Severity.NOTE,
+        replace(evidence(), content=MIXED, content_stable=False, attempts=5),
+        evidence(),
+        LIVE,
+    ),
+    (
+        "user-address-closed-to-user",
+        Severity.WARNING,
+        with_permissions(K_RW, permitted(True, False, False)),
+        with_permissions(K_RW, U_R),
+        CORE,
+    ),
+    (
+        "user-mapping-executable",
+        Severity.WARNING,
+        with_permissions(K_RW, permitted(True, True, True)),
+        with_permissions(K_RX, U_R),
+        CORE,
+    ),
+    (
+        "user-writes-kernel-read-only",
+        Severity.WARNING,
+        with_permissions(K_R, U_RW),
+        with_permissions(K_R, U_R),
+        CORE,
+    ),
+    (
+        "prot-none",
+        Severity.NOTE,
+        evidence(user=replace(user_walk(), outcome=Outcome.PROT_NONE)),
+        evidence(user=lost_walk(Outcome.NONE)),
+        CORE,
+    ),
+    (
+        "content-all-zero",
+        Severity.NOTE,
+        replace(evidence(), content=content(zero=True)),
+        replace(evidence(), content=HALF_ZERO),
+        LIVE,
+    ),
+    (
+        "content-unreadable",
+        Severity.NOTE,
+        replace(evidence(), content=content(None)),
+        replace(evidence(user=lost_walk(Outcome.NONE)), content=content(None)),
+        CORE,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "severity", "fires", "silent", "target"), RULES, ids=[rule[0] for rule in RULES]
+)
+def test_a_rule_fires_and_stays_silent(
+    name: str,
+    severity: Severity,
+    fires: PageEvidence,
+    silent: PageEvidence,
+    target: TargetFacts,
+) -> None:
+    found = {f.id: f for f in proof(fires, target).findings}
+    assert found[name].severity is severity
+    assert found[name].where == "page 0, pid 133 at 0x7f8b5feb0000"
+    assert name not in {f.id for f in proof(silent, target).findings}
+
+
+def test_every_rule_fires_in_some_test() -> None:
+    disputed = replace(evidence(), kernel_second=NOWHERE, user_second=NOWHERE)
+    cases = [(fires, target) for _, _, fires, _, target in RULES] + [(disputed, CORE)]
+    for rule in judge.RULES:
+        assert any(rule(fires, target) for fires, target in cases), rule.__name__
+
+
+def test_changing_content_of_a_live_target_never_makes_it_different() -> None:
+    one = replace(evidence(), content=MIXED, content_stable=False, attempts=5)
+    got = proof(one, LIVE)
+    assert got.verdict is Verdict.SAME
+    assert [f.severity for f in got.findings] == [Severity.NOTE]
+
+
+# Coverage
+
+
+def test_pages_that_nobody_maps_are_told() -> None:
+    (finding,) = judge.coverage_findings(region(8), [mapping(0, 3)])
+    assert finding.id == "region-pages-unmapped"
+    assert "pages 3-7 of 8" in finding.sentence
+    assert judge.unmapped_pages(region(8), [mapping(0, 3)]) == (3, 4, 5, 6, 7)
+
+
+def test_a_whole_mapping_says_nothing() -> None:
+    assert judge.coverage_findings(region(3), [mapping(0, 3)]) == ()
+
+
+def test_two_vmas_of_one_process_may_cover_it_together() -> None:
+    assert judge.coverage_findings(region(4), [mapping(0, 2), mapping(2, 2)]) == ()
+
+
+def test_a_process_with_a_part_is_told_beside_one_with_the_whole() -> None:
+    (finding,) = judge.coverage_findings(region(4), [mapping(0, 4), mapping(0, 1, pid=200)])
+    assert (finding.id, finding.where) == ("mapping-partial", "pid 200")
+    assert "maps page 0 of the region, and not pages 1-3" in finding.sentence
+
+
+def test_a_hole_between_two_vmas_says_how_to_look_into_it() -> None:
+    """A page with something else over it: MAP_FIXED splits the VMA in two."""
+    around = [mapping(0, 1), mapping(2, 2)]
+    (finding,) = judge.coverage_findings(region(4), [mapping(0, 4, pid=1), *around])
+    assert finding.evidence == (
+        ("to see what is there", f"verify --pid 133 --user {USER + 4096:#x}"),
+    )
+    (finding,) = judge.coverage_findings(region(4), [mapping(0, 4, pid=1), mapping(0, 1)])
+    assert finding.evidence == ()
+
+
+def test_the_page_that_belongs_at_an_address() -> None:
+    around = [mapping(2, 2)]
+    assert judge.page_at(region(4), around, USER + 4096) == 1
+    assert judge.page_at(region(4), around, USER) == 0
+    assert judge.page_at(region(4), around, USER + 4 * 4096) is None
+    assert judge.page_at(region(4), [], USER) is None
+
+
+def test_a_vma_beyond_the_region_is_an_error() -> None:
+    (finding,) = judge.coverage_findings(region(2), [mapping(0, 4)])
+    assert (finding.id, finding.severity) == ("mapping-beyond-region", Severity.ERROR)
+    assert "2 pages behind the end of the region, which has 2" in finding.sentence
+
+
+def test_a_vma_that_is_wholly_beyond_the_region() -> None:
+    found = {f.id: f for f in judge.coverage_findings(region(2), [mapping(0, 2), mapping(5, 4)])}
+    assert "4 pages behind" in found["mapping-beyond-region"].sentence
+    assert len(judge.mapped_pages(region(2), mapping(5, 4))) == 0
+
+
+def test_a_vma_of_absurd_size_costs_nothing() -> None:
+    """What was read while it changed may be anything."""
+    vma = mapping().vma
+    assert vma is not None
+    absurd = replace(mapping(), vma=replace(vma, end=1 << 63))
+    (finding,) = judge.coverage_findings(region(2), [absurd])
+    assert finding.id == "mapping-beyond-region"
+    assert len(judge.mapped_pages(region(2), absurd)) == 2
+
+
+@pytest.mark.parametrize(
+    ("pages", "expected"),
+    [
+        ([3], "page 3"),
+        ([0, 1], "pages 0-1"),
+        ([0, 1, 2, 5, 7, 8], "pages 0-2, 5, 7-8"),
+    ],
+)
+def test_page_list(pages: list[int], expected: str) -> None:
+    assert judge.page_list(pages) == expected
+
+
+# Exit codes
+
+
+@pytest.mark.parametrize(
+    ("evidences", "code"),
+    [
+        ([evidence(0), evidence(1)], Exit.SOUND),
+        ([evidence(0), different()], Exit.WRONG),
+        ([evidence(0), evidence(1, user=lost_walk(Outcome.NONE, 1))], Exit.UNDECIDED),
+        ([different(), evidence(user=lost_walk(Outcome.NONE))], Exit.WRONG),
+        ([evidence(user=UNCACHED)], Exit.WRONG),
+        ([with_permissions(K_R, U_RW)], Exit.SOUND),
+        ([replace(evidence(), kernel_second=SecondOpinion(1 << 12, 1))], Exit.WRONG),
+        ([], Exit.UNDECIDED),
+    ],
+    ids=["same", "different", "unknown", "both", "error finding", "warning", "dispute", "empty"],
+)
+def test_exit_code(evidences: list[PageEvidence], code: Exit) -> None:
+    assert report(*evidences).summary.exit_code == code
+
+
+def test_a_task_that_could_not_be_searched_leaves_it_undecided() -> None:
+    got = report(evidence(), faults=(TaskFault(7, "sh", "could not read 0x10"),))
+    assert got.summary.exit_code == Exit.UNDECIDED
+    assert [f.id for f in got.findings] == ["task-unreadable"]
+
+
+def test_counts() -> None:
+    got = report(evidence(0), different(), evidence(2, user=lost_walk(Outcome.SWAP, 2))).summary
+    assert (got.pages, got.same, got.different, got.unknown) == (3, 1, 1, 1)

@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The memory map: rows from markers made by hand, sums from tables made by hand, its texts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from unit.facts import CORE, PAGING
+from unit.layouts import FIVE, FOUR, MOVED_FIVE, MOVED_FOUR
+from unit.tables import NX, PSE, RW, TABLE, US, P, Tables
+
+import pageproof
+from pageproof.errors import PageproofError
+from pageproof.front.kmap import check
+from pageproof.judge.kmap import Ledger, map_findings, memory_map
+from pageproof.model.kmap import KMAP_SCHEMA, Contents, KernelMap, LayoutFacts, MapRow, Placement
+from pageproof.model.regions import REGIONS
+from pageproof.render.jsonform import report_to_json
+from pageproof.render.kmap import explain_to_text, kmap_to_text, offset_words, size_words
+from pageproof.render.kmap_drgn import kmap_to_drgn
+from pageproof.walk import Paging, walk_range
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "kmap"
+LAYOUTS = {
+    "four": FOUR,
+    "five": FIVE,
+    "moved-four": MOVED_FOUR,
+    "moved-five": MOVED_FIVE,
+    "no-vsyscall": replace(FOUR, vsyscall=None, fixmap_start=0xFFFF_FFFF_FF79_0000),
+    "full": replace(MOVED_FIVE, page_offset_base=0xFF11_0000_0000_0000, physmap_bytes=1 << 60),
+    "vmemmap-at-the-end": replace(MOVED_FOUR, vmemmap_base=0xFFFF_FDFF_C000_0000),
+}
+
+#: mm.rst: the first address of each row and its size. ``FIXADDR_START`` is variable there.
+ALIKE = [
+    (0xFFFF_FC00_0000_0000, 2 << 40, "hole"),
+    (0xFFFF_FE00_0000_0000, 1 << 39, "cpu-entry-area"),
+    (0xFFFF_FE80_0000_0000, 1 << 39, "hole"),
+    (0xFFFF_FF00_0000_0000, 1 << 39, "espfix"),
+    (0xFFFF_FF80_0000_0000, 444 << 30, "hole"),
+    (0xFFFF_FFEF_0000_0000, 64 << 30, "efi"),
+    (0xFFFF_FFFF_0000_0000, 2 << 30, "hole"),
+    (0xFFFF_FFFF_8000_0000, 512 << 20, "text"),
+    (0xFFFF_FFFF_A000_0000, 1520 << 20, "modules"),
+    (0xFFFF_FFFF_FF60_0000, 4 << 10, "vsyscall"),
+    (0xFFFF_FFFF_FFE0_0000, 2 << 20, "top-hole"),
+]
+DOCUMENTED = {
+    "four": [
+        (0, 128 << 40, "user"),
+        (0x0000_8000_0000_0000, (1 << 64) - (256 << 40), "non-canonical"),
+        (0xFFFF_8000_0000_0000, 8 << 40, "guard-hole"),
+        (0xFFFF_8800_0000_0000, 1 << 39, "ldt"),
+        (0xFFFF_8880_0000_0000, 64 << 40, "physmap"),
+        (0xFFFF_C880_0000_0000, 1 << 39, "hole"),
+        (0xFFFF_C900_0000_0000, 32 << 40, "vmalloc"),
+        (0xFFFF_E900_0000_0000, 1 << 40, "hole"),
+        (0xFFFF_EA00_0000_0000, 1 << 40, "vmemmap"),
+        (0xFFFF_EB00_0000_0000, 1 << 40, "hole"),
+        (0xFFFF_EC00_0000_0000, 16 << 40, "kasan"),
+        *ALIKE,
+    ],
+    # mm.rst counts 55 physical bits here: 32 PB and 0.5 PB. The kernel's MAX_PHYSMEM_BITS is 52,
+    # so that the physmap and vmemmap are smaller and the rest is a row of its own.
+    "five": [
+        (0, 64 << 50, "user"),
+        (0x0100_0000_0000_0000, (1 << 64) - (128 << 50), "non-canonical"),
+        (0xFF00_0000_0000_0000, 4 << 50, "guard-hole"),
+        (0xFF10_0000_0000_0000, 1 << 48, "ldt"),
+        (0xFF11_0000_0000_0000, 4 << 50, "physmap"),
+        (0xFF21_0000_0000_0000, 28 << 50, "hole"),
+        (0xFF91_0000_0000_0000, 15 << 48, "hole"),
+        (0xFFA0_0000_0000_0000, 25 << 49, "vmalloc"),
+        (0xFFD2_0000_0000_0000, 1 << 49, "hole"),
+        (0xFFD4_0000_0000_0000, 64 << 40, "vmemmap"),
+        (0xFFD4_4000_0000_0000, (512 - 64) << 40, "hole"),
+        (0xFFD6_0000_0000_0000, 9 << 48, "hole"),
+        (0xFFDF_0000_0000_0000, (33 << 48) - (4 << 40), "kasan"),
+        *ALIKE,
+    ],
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_the_documented_map(name: str) -> None:
+    rows = {row.start: (row.size_bytes, row.region) for row in memory_map(LAYOUTS[name])}
+    for start, size, region in DOCUMENTED[name]:
+        assert rows[start] == (size, region), f"{start:#x}"
+    others = {rows[start][1] for start in rows.keys() - {one[0] for one in DOCUMENTED[name]}}
+    assert others == {"boot-fixmap", "fixmap", "hole"}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_every_byte_is_in_one_row(layout: LayoutFacts) -> None:
+    rows = memory_map(layout)
+    assert (rows[0].start, rows[-1].last) == (0, (1 << 64) - 1)
+    for before, after in pairwise(rows):
+        assert after.start == before.last + 1
+    assert sum(row.size_bytes for row in rows) == 1 << 64
+    assert all(row.size_bytes == row.last - row.start + 1 > 0 for row in rows)
+    assert {row.region for row in rows} <= set(REGIONS)
+
+
+def placements(layout: LayoutFacts) -> dict[str, Placement]:
+    return {row.region: row.placement for row in memory_map(layout) if row.region != "hole"}
+
+
+def test_what_kaslr_moved() -> None:
+    found = placements(MOVED_FIVE)
+    moved = {name for name, placement in found.items() if placement is Placement.MOVED}
+    assert moved == {"physmap", "vmalloc", "vmemmap"}
+    inside = {name for name, placement in found.items() if placement is Placement.INSIDE}
+    assert inside == {"text", "modules", "cpu-entry-area"}
+    assert placements(replace(MOVED_FIVE, cpu_entry_area_moved=False))["cpu-entry-area"] == "fixed"
+    holes = {row.start: row.placement for row in memory_map(MOVED_FIVE) if row.region == "hole"}
+    assert holes[0xFF11_0000_0000_0000] is Placement.MOVED
+    assert holes[0xFFFF_FFFF_0000_0000] is Placement.FIXED
+    assert Placement.MOVED not in placements(FIVE).values()
+    assert Placement.INSIDE not in placements(FIVE).values()
+
+
+def test_a_row_begins_at_the_kernels_own_base() -> None:
+    rows = {row.region: row for row in memory_map(MOVED_FOUR)}
+    assert rows["physmap"].start == MOVED_FOUR.page_offset_base
+    assert rows["physmap"].size_bytes == 11 << 40
+    assert rows["vmalloc"].start == MOVED_FOUR.vmalloc_base
+    assert rows["vmemmap"].start == MOVED_FOUR.vmemmap_base
+    assert rows["vmemmap"].size_bytes == (11 << 40) // 4096 * 64
+    assert "kasan" not in rows
+    assert not rows["espfix"].configured
+
+
+def test_without_kasan_its_room_is_shown_only_where_it_is_free() -> None:
+    plain = replace(FOUR, kasan_start=None, kasan_end=None)
+    (row,) = (row for row in memory_map(plain) if row.region == "kasan")
+    assert (row.start, row.configured) == (0xFFFF_EC00_0000_0000, False)
+    assert "not configured" in row.purpose
+
+
+# What tables hold
+
+ROOT, T1, T2, T3, SHARED = 0x1000, 0x2000, 0x3000, 0x4000, 0x5000
+
+
+def contents(tables: Tables, layout: LayoutFacts = FOUR) -> dict[str, Contents]:
+    rows = memory_map(layout)
+    ledger = Ledger(rows)
+    kernel = [row for row in rows if row.start >= 1 << 63 and row.region != "non-canonical"]
+    for row in kernel:
+        ledger.open(row, "init_mm")
+    form = Paging(levels=layout.levels)
+    for seen in walk_range(tables.read, ROOT, kernel[0].start, (1 << 64) - 1, form):
+        ledger.add(seen)
+    return {row.region: row.contents for row in ledger.rows() if row.contents is not None}
+
+
+def test_bytes_by_leaf_and_permission() -> None:
+    found = contents(
+        Tables(
+            {
+                ROOT + 273 * 8: T1 | TABLE,  # PGD: the physmap
+                T1: T2 | TABLE,  # PUD[0]
+                T1 + 8: 0x4000_0000 | P | RW | PSE | NX,  # PUD[1]: 1 GiB, writable
+                T2: T3 | TABLE,  # PMD[0]
+                T2 + 8: 0x20_0000 | P | PSE,  # PMD[1]: 2 MiB, executable
+                T2 + 16: 0x40_0000 | P | RW | PSE,  # PMD[2]: 2 MiB, both
+                T3: P | NX,  # PTE[0], frame 0
+                T3 + 8: 0x1000 | P | US | NX,  # PTE[1]
+                T3 + 16: 0x2000,  # PTE[2]: not present and not none
+            }
+        )
+    )["physmap"]
+    assert found == Contents(
+        "init_mm",
+        mapped_4k_bytes=2 * 4096,
+        mapped_2m_bytes=4 << 20,
+        mapped_1g_bytes=1 << 30,
+        writable_bytes=(1 << 30) + (2 << 20),
+        executable_bytes=4 << 20,
+        write_execute_bytes=2 << 20,
+        user_bytes=4096,
+        not_present_bytes=4096,
+    )
+    assert found.mapped_bytes == (1 << 30) + (4 << 20) + 8192
+
+
+def test_permissions_are_those_of_all_levels() -> None:
+    found = contents(
+        Tables({ROOT + 273 * 8: T1 | TABLE & ~RW | NX, T1: 0x4000_0000 | P | RW | PSE})
+    )["physmap"]
+    assert (found.mapped_bytes, found.writable_bytes, found.executable_bytes) == (1 << 30, 0, 0)
+
+
+def test_kasans_shared_tables_are_reported_and_not_exploded() -> None:
+    """PITFALLS.md 12: one table of each level behind all of the shadow."""
+    entries = {ROOT + index * 8: T1 | TABLE for index in range(472, 504)}  # PGD: KASAN's 16 TB
+    entries |= {T1 + index * 8: T2 | TABLE for index in range(512)}
+    entries |= {T2 + index * 8: T3 | TABLE for index in range(512)}
+    entries |= {T3 + index * 8: SHARED | P | NX for index in range(512)}
+    tables = Tables(entries)
+    found = contents(tables)["kasan"]
+    assert found.mapped_4k_bytes == 2 << 20
+    assert found.shared_entries == 31 + 511 + 511
+    assert found.mapped_bytes + found.shared_bytes == 16 << 40
+    assert tables.reads < 5 * 512
+
+
+def test_a_table_that_can_not_be_had_is_unknown_and_not_empty() -> None:
+    tables = Tables({ROOT + 273 * 8: T1 | TABLE}, missing=(T1,))
+    found = contents(tables)["physmap"]
+    assert (found.unknown_bytes, found.mapped_bytes) == (1 << 39, 0)
+
+
+def test_a_leaf_over_the_end_of_a_row_is_shared_out() -> None:
+    layout = replace(FOUR, fixmap_start=0xFFFF_FFFF_FF57_9000)
+    found = contents(
+        Tables(
+            {
+                ROOT + 511 * 8: T1 | TABLE,
+                T1 + 511 * 8: T2 | TABLE,
+                T2 + 506 * 8: 0x20_0000 | P | RW | PSE | NX,  # PMD: ffffffffff400000
+            }
+        ),
+        layout,
+    )
+    assert found["boot-fixmap"].mapped_2m_bytes == 0x17_9000
+    assert found["fixmap"].mapped_2m_bytes == 0x8_7000
+
+
+# Findings
+
+
+def row(region: str, *, configured: bool = True, **sums: int) -> MapRow:
+    made = next(row for row in memory_map(FOUR) if row.region == region)
+    return replace(made, contents=Contents("init_mm", **sums), configured=configured)
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (row("modules", mapped_4k_bytes=4096, write_execute_bytes=4096), ["write-execute"]),
+        (row("user", mapped_4k_bytes=4096, write_execute_bytes=4096), []),
+        (row("modules", mapped_4k_bytes=4096, executable_bytes=4096), []),
+        (row("guard-hole", mapped_4k_bytes=4096), ["mapped-hole"]),
+        (row("espfix", configured=False, mapped_4k_bytes=4096), ["mapped-hole"]),
+        (row("espfix", mapped_4k_bytes=4096), []),
+        (row("physmap", mapped_4k_bytes=4096, user_bytes=4096), ["user-reachable"]),
+        (row("vsyscall", mapped_4k_bytes=4096, user_bytes=4096), []),
+        (row("kasan", shared_bytes=4096, shared_entries=1), ["shared-tables"]),
+        (row("vmalloc", unknown_bytes=1 << 30), ["undecided"]),
+    ],
+)
+def test_findings(one: MapRow, expected: list[str]) -> None:
+    assert [finding.id for finding in map_findings([one])] == expected
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("offset", "words"),
+    [
+        (0, "0"),
+        (1 << 47, "+128 TB"),
+        (-(1 << 47), "-128 TB"),
+        (0xFFFF_8880_0000_0000 - (1 << 64), "-119.5 TB"),
+        (0xFF11_0000_0000_0000 - (1 << 64), "-59.75 PB"),
+        (0xFFDF_0000_0000_0000 - (1 << 64), "-8.25 PB"),
+        (0xFFFF_FFEF_0000_0000 - (1 << 64), "-68 GB"),
+        (0xFFFF_FFFF_FF57_9000 - (1 << 64), "~-10.53 MB"),
+    ],
+)
+def test_offsets_are_the_documentations(offset: int, words: str) -> None:
+    assert offset_words(offset) == words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 B"),
+        (4096, "4 kB"),
+        (1520 << 20, "~1.48 GB"),
+        (25 << 49, "12.5 PB"),
+        ((1 << 64) - (1 << 48), "~16 EB"),
+    ],
+)
+def test_sizes(size: int, words: str) -> None:
+    assert size_words(size) == words
+
+
+# Forms
+
+
+def made(layout: LayoutFacts) -> KernelMap:
+    sums = {
+        "physmap": Contents("init_mm", 8192, 4 << 20, 1 << 30, 1 << 30, 4096, 0),
+        "modules": Contents("init_mm", 16384, 0, 0, 8192, 12288, 4096),
+        "kasan": Contents("init_mm", 2 << 20, shared_bytes=1 << 40, shared_entries=9),
+        "vmalloc": Contents("init_mm", unknown_bytes=1 << 30),
+        "hole": Contents("init_mm"),
+    }
+    rows = tuple(replace(one, contents=sums.get(one.region)) for one in memory_map(layout))
+    return KernelMap(
+        schema=KMAP_SCHEMA,
+        version=pageproof.__version__,
+        target=CORE,
+        paging=replace(PAGING, levels=layout.levels),
+        layout=layout,
+        pid=None,
+        comm=None,
+        rows=rows,
+        findings=map_findings(rows),
+        seconds=0.25,
+        exit_code=3,
+    )
+
+
+GOLDEN_NAMES = ("four", "five", "moved-four", "moved-five")
+
+
+@pytest.mark.parametrize("name", GOLDEN_NAMES)
+def test_golden_text(name: str) -> None:
+    assert kmap_to_text(made(LAYOUTS[name])) == (GOLDEN / f"{name}.txt").read_text()
+
+
+def test_no_golden_file_is_left_over() -> None:
+    found = {path.stem for path in GOLDEN.iterdir()}
+    assert found == set(GOLDEN_NAMES)
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_every_region_can_be_explained(region: str) -> None:
+    found = made(FOUR)
+    rows = [one for one in found.rows if one.region == region]
+    text = explain_to_text(found, region)
+    assert text.startswith(f"{region}: ")
+    for label in ("where", "lives", "to phys", "defined"):
+        assert f"\n{label}" in text
+    for one in rows:
+        assert f"{one.start:016x}-{one.last:016x}" in text
+
+
+def test_a_region_that_this_kernel_has_not_is_explained_too() -> None:
+    text = explain_to_text(made(MOVED_FOUR), "kasan")
+    assert "this kernel has none" in text
+    assert "KASAN_SHADOW_START" in text
+
+
+@pytest.mark.parametrize("layout", [FOUR, MOVED_FIVE])
+def test_json_fits_the_schema(layout: LayoutFacts) -> None:
+    path = Path(pageproof.__file__).parent / "schema" / "kmap-1.json"
+    schema: Any = json.loads(path.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    document = json.loads(report_to_json(made(layout)))
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.validate(document)
+    document["rows"][0]["start"] = 0
+    assert not validator.is_valid(document)
+
+
+@pytest.mark.parametrize("layout", [FOUR, MOVED_FIVE])
+def test_the_drgn_code_is_code(layout: LayoutFacts) -> None:
+    code = kmap_to_drgn(made(layout))
+    compile(code, "kmap", "exec")
+    assert code.count('"physmap"') == 1
+
+
+@pytest.mark.parametrize(
+    ("explain", "form", "message"),
+    [("x", "text", "no region 'x'"), ("text", "json", "text only")],
+)
+def test_usage(explain: str, form: str, message: str) -> None:
+    from argparse import Namespace
+
+    with pytest.raises(PageproofError, match=message):
+        check(Namespace(explain=explain, format=form))

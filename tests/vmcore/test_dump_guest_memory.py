@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Dumps that QEMU itself writes of a guest that goes on running (dump-guest-memory)."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from machine import ONE_A_KERNEL, Machine, pageproof, pages, verdicts
+
+from pageproof_lab.guest import monitor
+
+
+@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@pytest.mark.parametrize("form", ["elf", "kdump-zlib"])
+def test_dump_guest_memory(machine: Machine, form: str, tmp_path: Path) -> None:
+    machine.load()
+    dump = tmp_path / form
+    with closing(monitor(machine.guest)) as control:
+        control.call("dump-guest-memory", 120, paging=False, protocol=f"file:{dump}", format=form)
+    result = pageproof("-c", dump, *machine.symbols, "verify", "--format", "json")
+    dump.unlink()
+    assert result.code == 0, result.out + result.err
+    assert verdicts(result.report) == ["SAME"]
+    live = pages(machine.outside("verify", "--format", "json").report)
+    for key, proof in pages(result.report).items():
+        seen, now = proof["evidence"], live[key]["evidence"]
+        assert seen["user_walk"]["pfn"] == now["user_walk"]["pfn"]
+        assert seen["slot"] == now["slot"]

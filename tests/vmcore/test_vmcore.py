@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The crash path: after a real panic, all commands say the same of the same pages."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from machine import Json, Machine, Region, drgn_script, pageproof, pages
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """A guest's last reports while it lived (``maps`` is a sleeping process's), and its dumps."""
+
+    machine: Machine
+    live: Json
+    maps: Json
+    dumps: dict[str, Path]
+
+
+@pytest.fixture(scope="session")
+def crashed(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashed]:
+    machine.load(Region("kzalloc", "remap", 4), allow_any=True)
+    mapper = machine.map("--pages", "3", "--first", "1", "--write", "0", "4000", "c0ffee")
+    live = machine.outside("verify", "--format", "json")
+    assert live.code == 0, live.out + live.err
+    maps = machine.outside("maps", "--pid", str(mapper["pid"]), "--format", "json")
+    assert maps.code == 0, maps.err
+    into = tmp_path_factory.mktemp(f"dump-{machine.setup}")
+    dumps = machine.guest.crash(into, machine.setup.formats)
+    yield Crashed(machine, live.report, maps.report, dumps)
+    for dump in dumps.values():
+        dump.unlink()
+
+
+def essence(proof: Json) -> Json:
+    """What must not change by a crash: all of a proof but times and raw accessed and dirty bits."""
+    evidence = proof["evidence"]
+    return {
+        "verdict": proof["verdict"],
+        "content": sorted((c["route"], c["sha256"]) for c in evidence["content"]),
+        "slot": evidence["slot"],
+        "page": evidence["page"] and {k: evidence["page"][k] for k in ("page", "type_words")},
+        **{
+            f"{side} {name}": evidence[side][name]
+            for side in ("kernel_walk", "user_walk")
+            for name in (
+                "address",
+                "root",
+                "levels",
+                "pfn",
+                "leaf_bytes",
+                "permissions",
+                "memory_type",
+            )
+        },
+    }
+
+
+def test_says_the_same(crashed: Crashed) -> None:
+    """In each format; without -s, as the debug info is found by build ID."""
+    live = {key: essence(proof) for key, proof in pages(crashed.live).items()}
+    assert len(live) == 7
+    for name, dump in crashed.dumps.items():
+        result = pageproof("-c", dump, "verify", "--format", "json")
+        assert result.code == 0, name + result.out + result.err
+        assert result.report["target"]["kind"] == "core"
+        assert {key: essence(p) for key, p in pages(result.report).items()} == live, name
+
+
+def held(report: Json) -> list[tuple[Json, Json]]:
+    return [(vma["line"], vma["runs"]) for vma in report["vmas"]]
+
+
+def test_walk_and_maps_say_the_same(crashed: Crashed) -> None:
+    """The region's frame, and all that a sleeping process mapped, with every frame."""
+    first = crashed.live["proofs"][0]["evidence"]["kernel_walk"]
+    pid = str(crashed.maps["process"]["pid"])
+    for name, dump in crashed.dumps.items():
+        walk = pageproof("-c", dump, "walk", "umh_shm_region.kaddr", "--format", "json")
+        assert walk.code == 0, name + walk.out + walk.err
+        assert walk.report["walk"]["pfn"] == first["pfn"]
+        maps = pageproof("-c", dump, "maps", "--pid", pid, "--format", "json")
+        assert maps.code == 0, name + maps.out + maps.err
+        assert held(maps.report) == held(crashed.maps), name
+
+
+def test_as_a_plain_drgn_script(crashed: Crashed) -> None:
+    """drgn -c VMCORE drgn_scripts/verify.py"""
+    target = ("-c", str(crashed.dumps["lzo"]), *crashed.machine.symbols)
+    result = drgn_script("verify.py", *target)
+    assert (result.code, "SAME" in result.out) == (0, True), result.out + result.err
+
+
+def test_cut_dump(crashed: Crashed, tmp_path: Path) -> None:
+    """Half a dump gives an error or an UNKNOWN, never a SAME with exit 0."""
+    cut = tmp_path / "cut.vmcore"
+    whole = crashed.dumps["lzo"].read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    result = pageproof("-c", cut, *crashed.machine.symbols, "verify")
+    assert result.code in (2, 3), result.out + result.err
+    assert "Traceback" not in result.err
+
+
+def test_kmap(crashed: Crashed) -> None:
+    """The memory map of each dump: rows at the live kernel's bases, with their page tables."""
+    bases = crashed.live["paging"]
+    for form, dump in crashed.dumps.items():
+        result = pageproof("-c", dump, "kmap", "--format", "json")
+        assert result.code in (0, 3), f"{form}: {result.err}"
+        rows = {row["region"]: row for row in result.report["rows"]}
+        assert rows["physmap"]["start"] == bases["page_offset_base"], form
+        assert rows["vmalloc"]["start"] == bases["vmalloc_base"], form
+        assert rows["vmemmap"]["start"] == bases["vmemmap_base"], form
+        for region in ("physmap", "vmalloc", "vmemmap", "text", "modules"):
+            held = rows[region]["contents"]
+            assert held["mapped_4k_bytes"] + held["mapped_2m_bytes"] > 0, (form, region)
+        unknown = any(one["id"] == "undecided" for one in result.report["findings"])
+        assert unknown is (result.code == 3), form
+
+
+def test_both_walkers_say_the_same(crashed: Crashed) -> None:
+    """The engine in C changes nothing in a report: it is the slow walker's, word for word."""
+    for name, dump in crashed.dumps.items():
+        reports = []
+        for walker in ("c", "python"):
+            asked = ("verify", "--format", "json", "--walker", walker)
+            report = pageproof("-c", dump, *asked).report
+            del report["times"]
+            reports.append(report)
+        assert reports[0] == reports[1], name
