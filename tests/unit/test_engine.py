@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pageproof_pagewalk as engine
@@ -16,6 +17,7 @@ import pytest
 from unit.tables import NX, PROTNONE, PSE, PWT, RW, TABLE, US, A, D, P, Tables
 
 from pageproof.errors import PageproofError
+from pageproof.judge.residency import merge
 from pageproof.model import MemoryGap, MemoryType, Outcome, Range, SwapLayout
 from pageproof.walk import (
     PAGE_BYTES,
@@ -141,6 +143,25 @@ def test_ranges_are_the_same(seed: int) -> None:
         last = min(END, first + rng.choice(spans))
         expected = [without_reason(one) for one in slow.ranges(root, first, last)]
         assert [without_reason(one) for one in quick.ranges(root, first, last)] == expected
+
+
+def shared(ranges: Iterable[Range]) -> list[Range]:
+    return [one for one in ranges if one.shared_with is not None]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_merging_loses_nothing(seed: int) -> None:
+    rng = random.Random(2000 + seed)
+    paging = random_paging(rng)
+    walker = make_walker(random_tables(rng, paging).read, paging, WalkerChoice.C)
+    fewer = 0
+    for root in range(0, PAGES * PAGE_BYTES, PAGE_BYTES):
+        single = list(walker.ranges(root, 0, END))
+        merged = list(walker.ranges(root, 0, END, merged=True))
+        fewer += len(single) - len(merged)
+        assert list(merge(merged)) == list(merge(single))
+        assert shared(merged) == shared(single)
+    assert fewer
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 600, 1024])

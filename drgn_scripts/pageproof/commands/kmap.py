@@ -5,23 +5,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
 
 from pageproof import __version__
+from pageproof.commands.tables import walker_of
 from pageproof.errors import Exit
 from pageproof.find.layout import read_layout
 from pageproof.find.mappings import mapping_at
 from pageproof.find.paging import read_paging
 from pageproof.judge.kmap import Ledger, map_findings, memory_map
-from pageproof.model import Finding, MappingFacts, PagingFacts, Range, Severity
+from pageproof.model import Finding, MappingFacts, PagingFacts, Severity
 from pageproof.model.kmap import KMAP_SCHEMA, KernelMap, LayoutFacts, MapRow
 from pageproof.target import Target
-from pageproof.walk import PAGE_BYTES, Paging, ReadPhysical, TooMuchWork, walk_range
-
-#: Entries that one walk may read; a kernel's half has some ten thousand for a GiB of memory.
-MAX_ENTRIES: Final = 1 << 26
-#: Progress is told after the first second, and then this often.
-_PROGRESS_SECONDS: Final = 0.2
+from pageproof.walk import TooMuchWork
 
 
 def kmap(target: Target, pid: int | None, progress: Callable[[str], None]) -> KernelMap:
@@ -42,13 +37,14 @@ def kmap(target: Target, pid: int | None, progress: Callable[[str], None]) -> Ke
     mapping = None if pid is None else mapping_at(target.prog, paging, pid, 0)
     rows = memory_map(layout)
     ledger = Ledger(rows)
-    sweep = _Sweep(target, paging, start, progress)
+    walker = walker_of(target, paging, progress=progress)
     findings: list[Finding] = []
     for root, tables, chosen in _walks(rows, paging, layout, mapping):
         for row in chosen:
             ledger.open(row, tables)
         try:
-            for seen in sweep.ranges(root, chosen[0].start, chosen[-1].last):
+            first, last = chosen[0].start, chosen[-1].last
+            for seen in walker.ranges(root, first, last, merged=True):
                 ledger.add(seen)
         except TooMuchWork as error:
             findings.append(Finding("gave-up", Severity.WARNING, tables, str(error)))
@@ -96,47 +92,3 @@ def _walks(
             usual.append(row)
     if usual:
         yield paging.kernel_root, "init_mm", tuple(usual)
-
-
-class _Sweep:
-    """Walks ranges, reading each table once, and says where it is when it takes long."""
-
-    def __init__(
-        self, target: Target, paging: PagingFacts, start: float, progress: Callable[[str], None]
-    ) -> None:
-        self._read = _by_page(target.reader.read_physical)
-        self._form = Paging(
-            levels=paging.levels,
-            sme_mask=paging.sme_mask,
-            pat=paging.pat,
-            swap=paging.swap,
-            zero_fills=target.facts.zero_fills,
-        )
-        self._progress = progress
-        self._next = start + 1
-
-    def ranges(self, root: int, first: int, last: int) -> Iterator[Range]:
-        for seen in walk_range(self._read, root, first, last, self._form, max_entries=MAX_ENTRIES):
-            now = time.monotonic()
-            if now >= self._next:
-                self._progress(f"walking the page tables, at {seen.start:016x}")
-                self._next = now + _PROGRESS_SECONDS
-            yield seen
-
-
-def _by_page(read_physical: ReadPhysical) -> ReadPhysical:
-    """Read whole pages and keep the last few: a walk goes back to the tables above it."""
-    kept: dict[int, bytes] = {}
-
-    def read(paddr: int, length: int) -> bytes:
-        page = paddr & -PAGE_BYTES
-        if page not in kept:
-            data = read_physical(page, PAGE_BYTES)
-            while len(kept) >= 8:
-                del kept[next(iter(kept))]
-            kept[page] = data
-        else:
-            kept[page] = kept.pop(page)
-        return kept[page][paddr - page : paddr - page + length]
-
-    return read

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from itertools import chain
 
 from pageproof import __version__
-from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS, paging_form
+from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS
+from pageproof.commands.tables import paging_form, walker_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.maps import ProcessMaps, process_maps
 from pageproof.find.page import PAGE_BYTES, read_mapcounts
@@ -16,7 +17,7 @@ from pageproof.find.paging import read_paging
 from pageproof.judge.residency import Spread, counted_runs, has_gaps, spread, with_mapcounts
 from pageproof.model import MAPS_SCHEMA, MapsReport, VmaResidency
 from pageproof.target import Target
-from pageproof.walk import Paging, TooMuchWork, walk_range
+from pageproof.walk import TooMuchWork, Walker
 
 
 def maps(target: Target, pid: int, progress: Callable[[str], None]) -> MapsReport:
@@ -29,7 +30,8 @@ def maps(target: Target, pid: int, progress: Callable[[str], None]) -> MapsRepor
         PageproofError: there is no such process, or it has no address space.
     """
     paging = read_paging(target.prog)
-    form = paging_form(target, paging)
+    walker = walker_of(target, paging, progress=progress)
+    user_last = paging_form(target, paging).lower_half_last
     attempt, stable = 0, False
     while not stable and attempt < ATTEMPTS:
         if attempt:
@@ -38,7 +40,7 @@ def maps(target: Target, pid: int, progress: Callable[[str], None]) -> MapsRepor
         progress("reading the VMAs")
         before = process_maps(target.prog, paging, pid)
         progress("sweeping the tables")
-        found = _sweep(target, form, before)
+        found = _sweep(walker, user_last, before)
         vmas = tuple(_counted(target, vma) for vma in found.vmas)
         stable = not target.facts.live or before == _again(target, pid)
     sure = stable and bool(before.lines) and not has_gaps(found)
@@ -73,13 +75,12 @@ def _again(target: Target, pid: int) -> ProcessMaps | None:
         return None  # the process has ended meanwhile
 
 
-def _sweep(target: Target, form: Paging, found: ProcessMaps) -> Spread:
+def _sweep(walker: Walker, user_last: int, found: ProcessMaps) -> Spread:
     """The user half in one pass; the vsyscall page, which is in the kernel's, after it."""
-    read, root = target.reader.read_physical, found.process.root
-    user_last = (1 << form.tables[0].shift + 8) - 1
-    parts = [walk_range(read, root, 0, user_last, form)]
+    root = found.process.root
+    parts = [walker.ranges(root, 0, user_last, merged=True)]
     parts += [
-        walk_range(read, root, line.vma.start, line.vma.end - 1, form)
+        walker.ranges(root, line.vma.start, line.vma.end - 1, merged=True)
         for line in found.lines
         if line.vma.start > user_last
     ]

@@ -11,6 +11,7 @@ from typing import Final
 import drgn
 
 from pageproof import judge
+from pageproof.commands.tables import walker_of
 from pageproof.find.page import (
     PAGE_BYTES,
     content_by,
@@ -32,22 +33,11 @@ from pageproof.model import (
 )
 from pageproof.target import Target
 from pageproof.target.reader import gap_from_fault
-from pageproof.walk import Paging, WalkerChoice, make_walker
+from pageproof.walk import WalkerChoice
 
 #: How often what moves is looked at before it is given up.
 ATTEMPTS: Final = 5
 PAUSE_SECONDS: Final = 0.01
-
-
-def paging_form(target: Target, paging: PagingFacts) -> Paging:
-    """What a walk has to know of a target."""
-    return Paging(
-        levels=paging.levels,
-        sme_mask=paging.sme_mask,
-        pat=paging.pat,
-        swap=paging.swap,
-        zero_fills=target.facts.zero_fills,
-    )
 
 
 @dataclass(frozen=True)
@@ -118,8 +108,7 @@ class Observer:
         self._facts = paging
         self._mappings = mappings
         self._slot_type = slot_type(target.prog)
-        form = paging_form(target, paging)
-        self._walker = make_walker(target.reader.read_physical, form, walker)
+        self._walker = walker_of(target, paging, walker)
 
     def observe(self, pair: Pair) -> PageEvidence:
         """The evidence of one page, looked at until it holds still."""

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
-from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS, paging_form
+from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS
+from pageproof.commands.tables import paging_form, walker_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.expression import find_address
 from pageproof.find.mappings import mapping_at
@@ -23,7 +24,7 @@ from pageproof.model import (
     WalkReport,
 )
 from pageproof.target import Target
-from pageproof.walk import Paging, walk_address
+from pageproof.walk import Paging, Walker
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,8 @@ def walk(target: Target, asked: Asked, progress: Callable[[str], None]) -> WalkR
         PageproofError: the address or the process is none.
     """
     paging = read_paging(target.prog)
-    form = paging_form(target, paging)
     address = find_address(target.prog, asked.address)
-    _check_address(address, form, asked)
+    _check_address(address, paging_form(target, paging), asked)
     if asked.user_tables and not paging.pti:
         raise PageproofError(
             "this kernel has no page-table isolation: there is one set of tables",
@@ -58,12 +58,13 @@ def walk(target: Target, asked: Asked, progress: Callable[[str], None]) -> WalkR
             "leave --user-tables out",
         )
     progress("walking")
-    report = _look(target, paging, form, asked, address)
+    walker = walker_of(target, paging)
+    report = _look(target, paging, walker, asked, address)
     for attempt in range(2, ATTEMPTS + 1):
         if not target.facts.live or (report.stable and not report.disputed):
             break
         time.sleep(PAUSE_SECONDS)
-        report = replace(_look(target, paging, form, asked, address), attempts=attempt)
+        report = replace(_look(target, paging, walker, asked, address), attempts=attempt)
     return report
 
 
@@ -80,12 +81,12 @@ def _check_address(address: int, form: Paging, asked: Asked) -> None:
 
 
 def _look(
-    target: Target, paging: PagingFacts, form: Paging, asked: Asked, address: int
+    target: Target, paging: PagingFacts, walker: Walker, asked: Asked, address: int
 ) -> WalkReport:
-    prog, read = target.prog, target.reader.read_physical
+    prog = target.prog
     process = None if asked.pid is None else mapping_at(prog, paging, asked.pid, address)
     tables, root = _tables(paging, process, asked.user_tables)
-    seen = walk_address(read, root, address, form)
+    seen = walker.walk(root, address)
     second = None
     if tables is not TableSet.PROCESS_USER:
         mm = None if process is None else process.mm
@@ -93,7 +94,7 @@ def _look(
     page = None if seen.pfn is None else struct_page_facts(prog, seen.pfn)
     stable = True
     if target.facts.live:
-        stable = judge.agree(seen, walk_address(read, root, address, form))
+        stable = judge.agree(seen, walker.walk(root, address))
         stable = stable and _is_there(target, paging, process, address)
     disputed = second is not None and judge.disputes(seen, second)
     sure = seen.outcome is Outcome.MAPPED and stable and not disputed

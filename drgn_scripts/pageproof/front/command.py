@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pageproof.output import Progress
+    from pageproof.output import Forms, Progress
     from pageproof.target import Target
 
 
@@ -77,3 +77,15 @@ def add_report_options(
         )
     how.add_argument("-o", "--output", metavar="FILE", type=Path, help="write it to a file")
     return how
+
+
+def write_answer(forms: Forms, args: argparse.Namespace, progress: Progress) -> None:
+    """Put an answer where :func:`add_report_options` let the user have it.
+
+    Raises:
+        PageproofError: the file can't be written.
+    """
+    from pageproof.output import write_form
+
+    progress.clear()
+    write_form(forms, args.format, args.output)

@@ -7,11 +7,11 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from pageproof.errors import PageproofError
-from pageproof.front.command import Command, add_report_options, pid
+from pageproof.front.command import Command, add_report_options, pid, write_answer
 from pageproof.model.regions import REGIONS
 
 if TYPE_CHECKING:
-    from pageproof.output import Progress
+    from pageproof.output import Forms, Progress
     from pageproof.target import Target
 
 _EPILOG: Final = f"""\
@@ -46,13 +46,11 @@ def check(args: argparse.Namespace) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.kmap import kmap
-    from pageproof.output import Forms, write_form
     from pageproof.render.jsonform import report_to_json
     from pageproof.render.kmap import explain_to_text, kmap_to_text
     from pageproof.render.kmap_drgn import kmap_to_drgn
 
     found = kmap(target, args.pid, progress.say)
-    progress.clear()
     forms: Forms
     if args.explain is not None:
         forms = {
@@ -66,7 +64,7 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
             "json": lambda screen: report_to_json(found),
             "drgn": lambda screen: kmap_to_drgn(found),
         }
-    write_form(forms, args.format, args.output)
+    write_answer(forms, args, progress)
     return found.exit_code
 
 

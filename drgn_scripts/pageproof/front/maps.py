@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from pageproof.front.command import Command, add_report_options, pid
+from pageproof.front.command import Command, add_report_options, pid, write_answer
 
 if TYPE_CHECKING:
     from pageproof.output import Forms, Progress
@@ -31,7 +31,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.maps import maps
-    from pageproof.output import write_form
     from pageproof.render import maps_to_drgn, maps_to_text, report_to_json
 
     report = maps(target, args.pid, progress.say)
@@ -42,8 +41,7 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
         "json": lambda screen: report_to_json(report),
         "drgn": lambda screen: maps_to_drgn(report),
     }
-    progress.clear()
-    write_form(forms, args.format, args.output)
+    write_answer(forms, args, progress)
     return report.exit_code
 
 

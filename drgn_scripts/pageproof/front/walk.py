@@ -7,7 +7,7 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from pageproof.errors import PageproofError
-from pageproof.front.command import Command, add_report_options, pid
+from pageproof.front.command import Command, add_report_options, pid, write_answer
 
 if TYPE_CHECKING:
     from pageproof.output import Forms, Progress
@@ -52,7 +52,6 @@ def check(args: argparse.Namespace) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.walk import Asked, walk
-    from pageproof.output import write_form
     from pageproof.render import report_to_json, walk_to_drgn, walk_to_text
 
     report = walk(target, Asked(args.address, args.pid, args.user_tables), progress.say)
@@ -63,8 +62,7 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
         "json": lambda screen: report_to_json(report),
         "drgn": lambda screen: walk_to_drgn(report),
     }
-    progress.clear()
-    write_form(forms, args.format, args.output)
+    write_answer(forms, args, progress)
     return report.exit_code
 
 

@@ -24,7 +24,7 @@ from pageproof.model import (
 )
 from pageproof.walk.ranges import TooMuchWork, check_range, walk_range
 from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
-from pageproof.walk.x86_64 import ENTRIES, PAGE_SHIFT, VIRTUAL_LAST, Level, Paging
+from pageproof.walk.x86_64 import ENTRIES, PAGE_BYTES, PAGE_SHIFT, VIRTUAL_LAST, Level, Paging
 
 if TYPE_CHECKING:
     import pageproof_pagewalk
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: What the engine gives for "no frame".
 _NO_PADDR: Final = VIRTUAL_LAST
+#: Entries that one sweep may look at if its caller names no number: 256 GiB in small pages.
+_MAX_ENTRIES: Final = 1 << 26
 
 
 class WalkerChoice(StrEnum):
@@ -52,9 +54,18 @@ class Walker(Protocol):
         """As :func:`pageproof.walk.walk_address`."""
 
     def ranges(
-        self, root: int, first: int, last: int, *, max_entries: int = ...
+        self, root: int, first: int, last: int, *, merged: bool = False, max_entries: int = ...
     ) -> Iterator[Range]:
-        """As :func:`pageproof.walk.walk_range`."""
+        """As :func:`pageproof.walk.walk_range`.
+
+        Args:
+            root: physical address of the topmost table, or a CR3 value.
+            first: of the range.
+            last: of the range, inclusive.
+            merged: empty entries are left out, and what adjoins and is alike
+                may come as one range.
+            max_entries: the bound on work.
+        """
 
 
 def make_walker(
@@ -90,9 +101,36 @@ class PythonWalker:
         return walk_address(self._read, root, address, self._paging)
 
     def ranges(
-        self, root: int, first: int, last: int, *, max_entries: int = 1 << 24
+        self,
+        root: int,
+        first: int,
+        last: int,
+        *,
+        merged: bool = False,
+        max_entries: int = _MAX_ENTRIES,
     ) -> Iterator[Range]:
-        return walk_range(self._read, root, first, last, self._paging, max_entries=max_entries)
+        read, paging = _by_page(self._read), self._paging
+        for one in walk_range(read, root, first, last, paging, max_entries=max_entries):
+            if not merged or one.outcome is not Outcome.NONE:
+                yield one
+
+
+def _by_page(read_physical: ReadPhysical) -> ReadPhysical:
+    """Read whole pages and keep the last few: a walk goes back to the tables above it."""
+    kept: dict[int, bytes] = {}
+
+    def read(paddr: int, length: int) -> bytes:
+        page = paddr & -PAGE_BYTES
+        if page not in kept:
+            data = read_physical(page, PAGE_BYTES)
+            while len(kept) >= 8:
+                del kept[next(iter(kept))]
+            kept[page] = data
+        else:
+            kept[page] = kept.pop(page)
+        return kept[page][paddr - page : paddr - page + length]
+
+    return read
 
 
 class EngineWalker:
@@ -218,12 +256,25 @@ class EngineWalker:
         )
 
     def ranges(
-        self, root: int, first: int, last: int, *, max_entries: int = 1 << 24
+        self,
+        root: int,
+        first: int,
+        last: int,
+        *,
+        merged: bool = False,
+        max_entries: int = _MAX_ENTRIES,
     ) -> Iterator[Range]:
         check_range(first, last)
         self._gaps.clear()
+        engine = self._engine
         data, _, stopped_at = self._walker.sweep(
-            root & VIRTUAL_LAST, first, last, max_entries=max_entries
+            root & VIRTUAL_LAST,
+            first,
+            last,
+            merge=engine.MERGE_FRAMES if merged else engine.MERGE_NOTHING,
+            ignore=VIRTUAL_LAST,
+            skip=1 << self._kinds.index(EntryKind.NONE.value) if merged else 0,
+            max_entries=max_entries,
         )
         for fields in struct.iter_unpack(self._engine.RANGE_FORMAT, data):
             yield self._range(*fields)

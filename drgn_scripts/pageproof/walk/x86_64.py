@@ -122,6 +122,11 @@ class Paging:
         """The physical address in a present entry or in CR3, without anything else."""
         return entry & ADDRESS_MASK & ~self.sme_mask
 
+    @property
+    def lower_half_last(self) -> int:
+        """Last address of the user half."""
+        return (1 << self.tables[0].shift + 8) - 1
+
     def is_canonical(self, address: int) -> bool:
         """True if bits 63 to 47 (4 levels) or 63 to 56 (5 levels) are all the same."""
         sign = self.tables[0].shift + 8

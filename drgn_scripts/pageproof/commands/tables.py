@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The walker of a target: what every command walks page tables with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pageproof.model import PagingFacts
+from pageproof.target import Target
+from pageproof.walk import Paging, ReadPhysical, Walker, WalkerChoice, make_walker
+
+#: Progress is told after the first second, and then this often.
+_PROGRESS_SECONDS: Final = 0.2
+
+
+def paging_form(target: Target, paging: PagingFacts) -> Paging:
+    """What a walk has to know of a target."""
+    return Paging(
+        levels=paging.levels,
+        sme_mask=paging.sme_mask,
+        pat=paging.pat,
+        swap=paging.swap,
+        zero_fills=target.facts.zero_fills,
+    )
+
+
+def walker_of(
+    target: Target,
+    paging: PagingFacts,
+    choice: WalkerChoice = WalkerChoice.AUTO,
+    progress: Callable[[str], None] | None = None,
+) -> Walker:
+    """The walker for a target's page tables.
+
+    Args:
+        target: an attached target.
+        paging: from :func:`pageproof.find.paging.read_paging`.
+        choice: what the user asked for.
+        progress: told how far it is when sweeps take longer than a second.
+
+    Raises:
+        PageproofError: the engine in C was asked for and can't be loaded.
+    """
+    read: ReadPhysical = target.reader.read_physical
+    if progress is not None:
+        read = _told(read, progress)
+    return make_walker(read, paging_form(target, paging), choice)
+
+
+def _told(read_physical: ReadPhysical, progress: Callable[[str], None]) -> ReadPhysical:
+    """Read, and say how much was read."""
+    start = following = time.monotonic() + 1
+    total = 0
+
+    def read(paddr: int, length: int) -> bytes:
+        nonlocal following, total
+        total += length
+        now = time.monotonic()
+        if now >= following:
+            seconds = now - start + 1
+            progress(f"walking page tables: {total >> 10} KiB read in {seconds:.0f} s")
+            following = now + _PROGRESS_SECONDS
+        return read_physical(paddr, length)
+
+    return read
