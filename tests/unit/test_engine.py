@@ -327,3 +327,36 @@ def test_the_walker_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert make_walker(read, Paging(levels=4)).name == "python"
     with pytest.raises(PageproofError, match="make engine"):
         make_walker(read, Paging(levels=4), WalkerChoice.C)
+
+
+def compare_indices(rng: random.Random) -> int:
+    """How many mappings both indices found; each leads to its frame."""
+    paging = random_paging(rng)
+    read = random_tables(rng, paging).read
+    slow, quick = (make_walker(read, paging, one) for one in (WalkerChoice.PYTHON, WalkerChoice.C))
+    indices = slow.frames(), quick.frames()
+    roots = range(0, PAGES * PAGE_BYTES, 4 * PAGE_BYTES)
+    frames: set[int] = set()
+    for space, root in enumerate(roots):
+        first = rng.choice([0, random_address(rng, paging.levels)])
+        last = min(END, first + rng.choice([1 << 31, 1 << 40, END]))
+        swept = [index.add(space, root, first, last) for index in indices]
+        assert swept[0] == swept[1]
+        ranges = quick.ranges(root, first, last, merged=True)
+        frames |= {one.frame >> 12 for one in ranges if one.frame is not None}
+    for index in indices:
+        index.finish()
+    hits = 0
+    for pfn in rng.sample(sorted(frames), min(20, len(frames))):
+        found = indices[1].lookup(pfn)
+        if len(found) > 500:
+            continue  # tables that share tables that share tables: too much for the slow one
+        assert indices[0].lookup(pfn) == found
+        hits += len(found)
+        for space, address in found[:20]:
+            assert slow.walk(roots[space], address).pfn == pfn
+    return hits
+
+
+def test_frames_are_found_at_the_same_places() -> None:
+    assert sum(compare_indices(random.Random(3000 + seed)) for seed in range(6)) > 500

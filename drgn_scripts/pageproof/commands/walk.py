@@ -50,7 +50,7 @@ def walk(target: Target, asked: Asked, progress: Callable[[str], None]) -> WalkR
     """
     paging = read_paging(target.prog)
     address = find_address(target.prog, asked.address)
-    _check_address(address, paging_form(target, paging), asked)
+    check_address(address, paging_form(target, paging), asked)
     if asked.user_tables and not paging.pti:
         raise PageproofError(
             "this kernel has no page-table isolation: there is one set of tables",
@@ -68,7 +68,8 @@ def walk(target: Target, asked: Asked, progress: Callable[[str], None]) -> WalkR
     return report
 
 
-def _check_address(address: int, form: Paging, asked: Asked) -> None:
+def check_address(address: int, form: Paging, asked: Asked) -> None:
+    """Raise PageproofError if no table can have the address, or it is not said whose."""
     where = f"{address:#x}" if asked.address == f"{address:#x}" else f"{asked.address}"
     if not form.is_canonical(address):
         raise PageproofError(
@@ -85,7 +86,7 @@ def _look(
 ) -> WalkReport:
     prog = target.prog
     process = None if asked.pid is None else mapping_at(prog, paging, asked.pid, address)
-    tables, root = _tables(paging, process, asked.user_tables)
+    tables, root = tables_of(paging, process, asked.user_tables)
     seen = walker.walk(root, address)
     second = None
     if tables is not TableSet.PROCESS_USER:
@@ -116,7 +117,10 @@ def _look(
     )
 
 
-def _tables(paging: PagingFacts, process: MappingFacts | None, user: bool) -> tuple[TableSet, int]:
+def tables_of(
+    paging: PagingFacts, process: MappingFacts | None, user: bool
+) -> tuple[TableSet, int]:
+    """Which tables are walked, and their root."""
     if process is None:
         return TableSet.KERNEL, paging.kernel_root
     if user:

@@ -17,7 +17,8 @@ from pageproof.errors import PageproofError
 from pageproof.find.words import VM_FLAGS, i_mode_words, page_prot_words, vm_flags_words
 from pageproof.model import FileFacts, MappingFacts, PagingFacts, TaskFault, VmaFacts
 
-_PTI_USER_HALF: Final = 1 << 12
+#: ``PTI_USER_PGTABLE_BIT``: the half of the pair of PGDs that user mode runs on.
+PTI_USER_HALF: Final = 1 << 12
 #: The end of user addresses with 5 levels of tables.
 _USER_END: Final = 1 << 56
 #: ``NAME_MAX`` and its NUL.
@@ -88,6 +89,13 @@ def mapping_at(prog: drgn.Program, paging: PagingFacts, pid: int, address: int) 
         faults,
     )
     return next(covering, None) or _mapping(prog, paging, space, None)
+
+
+def address_spaces(prog: drgn.Program, paging: PagingFacts) -> Mappings:
+    """Every address space once, as such, without its VMAs; in order of process."""
+    faults: list[TaskFault] = []
+    found = [_mapping(prog, paging, space, None) for space in _spaces(prog, None, faults)]
+    return Mappings(tuple(found), tuple(faults))
 
 
 def address_space(
@@ -189,7 +197,7 @@ def _mapping(
         threads=space.threads,
         other_pids=tuple(sorted(group for group in space.groups if group != leader)),
         mm=space.mm.value_(),
-        root=pgd | _PTI_USER_HALF if paging.pti else pgd,
+        root=pgd | PTI_USER_HALF if paging.pti else pgd,
         kernel_half_root=pgd,
         vma=None if vma is None else _vma(prog, vma),
     )

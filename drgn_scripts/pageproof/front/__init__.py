@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pageproof.front.alias import ALIAS
 from pageproof.front.command import Command
 from pageproof.front.kmap import KMAP
 from pageproof.front.maps import MAPS
@@ -16,6 +17,6 @@ from pageproof.front.verify import VERIFY
 from pageproof.front.walk import WALK
 
 #: Every command that looks at a target, in the order of the help.
-COMMANDS: Final[tuple[Command, ...]] = (VERIFY, WALK, MAPS, KMAP)
+COMMANDS: Final[tuple[Command, ...]] = (VERIFY, WALK, MAPS, KMAP, ALIAS)
 
 __all__ = ["COMMANDS", "Command"]

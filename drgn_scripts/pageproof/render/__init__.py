@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from pageproof.render.drgncode import maps_to_drgn, walk_to_drgn
+from pageproof.render.aliastext import alias_to_text
+from pageproof.render.drgncode import alias_to_drgn, maps_to_drgn, walk_to_drgn
 from pageproof.render.jsonform import report_to_json
 from pageproof.render.junit import report_to_junit
 from pageproof.render.mapstext import maps_to_text
@@ -11,6 +12,8 @@ from pageproof.render.text import report_to_text
 from pageproof.render.walktext import walk_to_text
 
 __all__ = [
+    "alias_to_drgn",
+    "alias_to_text",
     "maps_to_drgn",
     "maps_to_text",
     "report_to_json",

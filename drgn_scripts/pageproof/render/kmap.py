@@ -11,19 +11,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pageproof.model import Severity
 from pageproof.model.kmap import Contents, KernelMap, LayoutFacts, MapRow
 from pageproof.model.regions import REGIONS
+from pageproof.render import words
 from pageproof.render.layout import LABEL, PLAIN_WIDTH, Sheet, print_facts, target_facts
 
 #: A row of the map is never folded; a narrower terminal does that itself.
 _WIDTH: Final = 132
 _UNITS: Final = (("EB", 60), ("PB", 50), ("TB", 40), ("GB", 30), ("MB", 20), ("kB", 10))
-_SEVERITIES: Final = {
-    Severity.ERROR: "bold red",
-    Severity.WARNING: "yellow",
-    Severity.NOTE: "cyan",
-}
 #: Of many like findings this many are shown.
 _FINDINGS: Final = 20
 
@@ -212,7 +207,7 @@ def _findings(console: Console, found: KernelMap) -> None:
     if found.findings:
         console.print()
     for finding in found.findings[:_FINDINGS]:
-        text = Text(f"{finding.severity.value:8}", style=_SEVERITIES[finding.severity])
+        text = Text(f"{finding.severity.value:8}", style=words.SEVERITIES[finding.severity])
         text.append(f"{finding.where}: {finding.sentence}", style="default")
         console.print(text)
     if len(found.findings) > _FINDINGS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pageproof.model import Outcome, Permissions, TableSet, Walk
+from pageproof.model import Outcome, Permissions, Severity, TableSet, Walk
 
 _FLAGS: Final = {
     "P": "present",
@@ -20,6 +20,13 @@ _FLAGS: Final = {
     "G": "global",
     "PROTNONE": "PROT_NONE",
     "NX": "no-execute",
+}
+
+#: Styles of findings.
+SEVERITIES: Final = {
+    Severity.ERROR: "bold red",
+    Severity.WARNING: "yellow",
+    Severity.NOTE: "cyan",
 }
 
 TABLES: Final = {

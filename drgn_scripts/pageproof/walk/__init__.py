@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pageproof.walk.engine import Walker, WalkerChoice, make_walker
+from pageproof.walk.frames import FrameIndex, Swept
 from pageproof.walk.ranges import TooMuchWork, walk_range
 from pageproof.walk.walker import ReadPhysical, walk_address
 from pageproof.walk.x86_64 import LINUX_PAT, PAGE_BYTES, PAGE_SHIFT, Paging, table_from_cr3
@@ -12,8 +13,10 @@ __all__ = [
     "LINUX_PAT",
     "PAGE_BYTES",
     "PAGE_SHIFT",
+    "FrameIndex",
     "Paging",
     "ReadPhysical",
+    "Swept",
     "TooMuchWork",
     "Walker",
     "WalkerChoice",

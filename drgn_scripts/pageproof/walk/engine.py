@@ -22,6 +22,7 @@ from pageproof.model import (
     Step,
     Walk,
 )
+from pageproof.walk.frames import EngineFrames, FrameIndex, PythonFrames
 from pageproof.walk.ranges import TooMuchWork, check_range, walk_range
 from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
 from pageproof.walk.x86_64 import ENTRIES, PAGE_BYTES, PAGE_SHIFT, VIRTUAL_LAST, Level, Paging
@@ -66,6 +67,9 @@ class Walker(Protocol):
                 may come as one range.
             max_entries: the bound on work.
         """
+
+    def frames(self) -> FrameIndex:
+        """An empty index of frames, filled with these tables."""
 
 
 def make_walker(
@@ -113,6 +117,9 @@ class PythonWalker:
         for one in walk_range(read, root, first, last, paging, max_entries=max_entries):
             if not merged or one.outcome is not Outcome.NONE:
                 yield one
+
+    def frames(self) -> FrameIndex:
+        return PythonFrames(self, self._paging)
 
 
 def _by_page(read_physical: ReadPhysical) -> ReadPhysical:
@@ -280,6 +287,9 @@ class EngineWalker:
             yield self._range(*fields)
         if stopped_at is not None:
             raise TooMuchWork(f"gave up at {stopped_at:#x}: too many entries")
+
+    def frames(self) -> FrameIndex:
+        return EngineFrames(self._engine.Index(), self._walker)
 
     def _range(
         self,

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``alias``: every mapping of a frame, in the kernel's half and in all processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pageproof import __version__
+from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS
+from pageproof.commands.sweep import Sweep
+from pageproof.commands.tables import paging_form, walker_of
+from pageproof.commands.walk import Asked, check_address, tables_of
+from pageproof.errors import Exit, PageproofError
+from pageproof.find.expression import find_address, parse_hex
+from pageproof.find.mapcount import page_mapcount
+from pageproof.find.mappings import mapping_at
+from pageproof.find.page import struct_page_facts
+from pageproof.find.paging import read_paging
+from pageproof.judge.alias import alias_findings
+from pageproof.model import PagingFacts, StructPageFacts, Walk
+from pageproof.model.alias import ALIAS_SCHEMA, AliasReport
+from pageproof.target import Target
+from pageproof.walk import PAGE_SHIFT, Walker
+
+#: More than any frame: MAXPHYADDR is at most 52.
+_PFN_END: Final = 1 << 52 - PAGE_SHIFT
+
+
+def alias(target: Target, asked: Asked, progress: Callable[[str], None]) -> AliasReport:
+    """Find every mapping of a frame.
+
+    All page tables are swept. On a live target each mapping is walked once
+    more afterwards; where one has gone, all of it is done again.
+
+    Args:
+        target: an attached target.
+        asked: an address, or without a process a frame's number.
+        progress: told what is being done.
+
+    Raises:
+        PageproofError: the address or the process is none, or it leads to no frame.
+    """
+    paging = read_paging(target.prog)
+    walker = walker_of(target, paging, progress=progress)
+    walk, pfn = _frame(target, paging, walker, asked)
+    attempt, settled = 0, False
+    while not settled and attempt < ATTEMPTS:
+        if attempt:
+            time.sleep(PAUSE_SECONDS)
+        attempt += 1
+        progress("sweeping all page tables")
+        before = _counts(target, pfn)[1]
+        sweep = Sweep(target, paging, walker)
+        aliases, stable = sweep.aliases(pfn)
+        page, mapcount = _counts(target, pfn)
+        settled = not target.facts.live or (stable and before == mapcount)
+    sure = settled and not sweep.doubts
+    return AliasReport(
+        schema=ALIAS_SCHEMA,
+        version=__version__,
+        target=target.facts,
+        paging=paging,
+        asked=asked.address,
+        walk=walk,
+        pfn=pfn,
+        page=page,
+        mapcount=mapcount,
+        spaces=sweep.spaces,
+        kernel=tuple(one for one in aliases if one.region is not None),
+        users=tuple(one for one in aliases if one.region is None),
+        findings=(*sweep.doubts, *alias_findings(pfn, page, mapcount, aliases)),
+        attempts=attempt,
+        stable=settled,
+        exit_code=Exit.SOUND if sure else Exit.UNDECIDED,
+    )
+
+
+def _frame(
+    target: Target, paging: PagingFacts, walker: Walker, asked: Asked
+) -> tuple[Walk | None, int]:
+    """The frame, and how the address led to it."""
+    prog = target.prog
+    number = parse_hex(asked.address)
+    if asked.pid is None and number is not None and number < _PFN_END:
+        return None, number
+    address = find_address(prog, asked.address)
+    check_address(address, paging_form(target, paging), asked)
+    process = None if asked.pid is None else mapping_at(prog, paging, asked.pid, address)
+    _, root = tables_of(paging, process, asked.user_tables)
+    walk = walker.walk(root, address)
+    if walk.pfn is None:
+        raise PageproofError(
+            f"the address leads to no frame: {walk.detail}",
+            asked.address,
+            "pageproof walk shows the way",
+            Exit.UNDECIDED,
+        )
+    return walk, walk.pfn
+
+
+def _counts(target: Target, pfn: int) -> tuple[StructPageFacts | None, int | None]:
+    """``struct page`` now, and how many mappings the kernel counts."""
+    page = struct_page_facts(target.prog, pfn)
+    return page, page_mapcount(target.prog, pfn, page)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``pageproof alias`` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from pageproof.front.command import Command, add_report_options, pid, write_answer
+
+if TYPE_CHECKING:
+    from pageproof.output import Forms, Progress
+    from pageproof.target import Target
+
+EPILOG: Final = """\
+exit codes:
+  0  these are all mappings of the frame
+  2  wrong usage, no such process or address, or the target can't be opened
+  3  the address leads to no frame, or mappings may be missing
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("which frame")
+    what.add_argument(
+        "frame",
+        metavar="PFN|ADDRESS|SYMBOL",
+        help="a frame's number in hex; or a kernel address, a symbol or a variable such as "
+        "umh_shm_region.kaddr, which is walked to its frame",
+    )
+    what.add_argument(
+        "--pid",
+        type=pid,
+        metavar="PID",
+        help="it is an address in this process",
+    )
+    add_report_options(parser)
+
+
+def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof.commands.alias import alias
+    from pageproof.commands.walk import Asked
+    from pageproof.render import alias_to_drgn, alias_to_text, report_to_json
+
+    report = alias(target, Asked(args.frame, args.pid), progress.say)
+    forms: Forms = {
+        "text": lambda screen: alias_to_text(report, color=screen.color, width=screen.width),
+        "json": lambda screen: report_to_json(report),
+        "drgn": lambda screen: alias_to_drgn(report),
+    }
+    write_answer(forms, args, progress)
+    return report.exit_code
+
+
+ALIAS: Final = Command(
+    name="alias",
+    help="every mapping of a frame, in the kernel's half and in all processes",
+    description="Sweep all page tables for one frame: where the kernel and every process have "
+    "it mapped, with which rights and memory type, against what struct page counts.",
+    epilog=EPILOG,
+    add_options=add_options,
+    run=run,
+)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Every mapping of one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pageproof.model.facts import MappingFacts, PagingFacts, StructPageFacts, TargetFacts
+from pageproof.model.hexint import Address, Paddr, Pfn
+from pageproof.model.report import Finding
+from pageproof.model.walk import MemoryType, Permissions, Walk
+
+ALIAS_SCHEMA: Final = "pageproof/alias-1"
+
+
+@dataclass(frozen=True)
+class Alias:
+    """One mapping of the frame.
+
+    Attributes:
+        tables: whose: "init_mm", "init_mm, user half" (PTI), "efi_mm", "pid N".
+        root: physical address of their topmost table.
+        address: of the frame's first byte.
+        region: row of the kernel's memory map; None in the user half.
+        process: whose tables, with the VMA that covers the address; None for
+            the kernel's own.
+        counted: struct page counts it (``_mapcount``); the kernel's own
+            mappings and special ones (PFNMAP, the zero page) it never does.
+    """
+
+    tables: str
+    root: Paddr
+    address: Address
+    leaf_bytes: int
+    permissions: Permissions | None
+    memory_type: MemoryType | None
+    region: str | None
+    process: MappingFacts | None
+    counted: bool
+
+
+@dataclass(frozen=True)
+class AliasReport:
+    """Every mapping of a frame, and what struct page says of their number.
+
+    Attributes:
+        asked: address or frame, as the user wrote it.
+        walk: from the address to the frame; None if the frame itself was named.
+        page: None where there is no ``struct page``.
+        mapcount: how many user mappings the kernel counts of this page; None
+            where it keeps no such count.
+        spaces: address spaces that were swept.
+        kernel, users: the mappings in the kernel's half and in user halves, by
+            tables and address.
+        attempts, stable: as for a walk; true if every mapping still stood at the end.
+        exit_code: 0 if these are all mappings, 3 if that is not sure.
+    """
+
+    schema: str
+    version: str
+    target: TargetFacts
+    paging: PagingFacts
+    asked: str
+    walk: Walk | None
+    pfn: Pfn
+    page: StructPageFacts | None
+    mapcount: int | None
+    spaces: int
+    kernel: tuple[Alias, ...]
+    users: tuple[Alias, ...]
+    findings: tuple[Finding, ...]
+    attempts: int
+    stable: bool
+    exit_code: int
