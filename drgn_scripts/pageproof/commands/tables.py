@@ -7,9 +7,19 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from pageproof.model import PagingFacts
+from pageproof.find.page import is_plain_ram
+from pageproof.model import PagingFacts, TargetKind
 from pageproof.target import Target
-from pageproof.walk import Paging, ReadPhysical, Walker, WalkerChoice, make_walker
+from pageproof.walk import (
+    PAGE_BYTES,
+    PAGE_SHIFT,
+    Paging,
+    ReadPhysical,
+    Walker,
+    WalkerChoice,
+    make_walker,
+    zeros_made_up,
+)
 
 #: Progress is told after the first second, and then this often.
 _PROGRESS_SECONDS: Final = 0.2
@@ -22,7 +32,8 @@ def paging_form(target: Target, paging: PagingFacts) -> Paging:
         sme_mask=paging.sme_mask,
         pat=paging.pat,
         swap=paging.swap,
-        zero_fills=target.facts.zero_fills,
+        # Of the live kernel it is known which zeros are made up: see _believable().
+        zero_fills=target.facts.zero_fills and target.facts.kind is not TargetKind.LIVE,
     )
 
 
@@ -44,9 +55,24 @@ def walker_of(
         PageproofError: the engine in C was asked for and can't be loaded.
     """
     read: ReadPhysical = target.reader.read_physical
+    if target.facts.kind is TargetKind.LIVE:
+        read = _believable(read, lambda pfn: is_plain_ram(target.prog, paging, pfn))
     if progress is not None:
         read = _told(read, progress)
     return make_walker(read, paging_form(target, paging), choice)
+
+
+def _believable(read_physical: ReadPhysical, is_real: Callable[[int], bool]) -> ReadPhysical:
+    """Read tables; a table of nothing but zeros only where its frame is known to be read itself."""
+
+    def read(paddr: int, length: int) -> bytes:
+        data = read_physical(paddr, length)
+        table = paddr & -PAGE_BYTES
+        if any(data) or any(read_physical(table, PAGE_BYTES)) or is_real(table >> PAGE_SHIFT):
+            return data
+        raise zeros_made_up()
+
+    return read
 
 
 def _told(read_physical: ReadPhysical, progress: Callable[[str], None]) -> ReadPhysical:

@@ -20,9 +20,11 @@ from drgn.helpers.linux.mm import (
 )
 
 from pageproof.find.mappings import mm_object
+from pageproof.find.paging import START_KERNEL_MAP
 from pageproof.find.words import text_words
 from pageproof.model import (
     MemoryGap,
+    PagingFacts,
     Route,
     RouteContent,
     SecondOpinion,
@@ -37,6 +39,7 @@ _PAGE_SHIFT: Final = 12
 #: a type is there if its bit is *clear* under a base that is all set.
 _OLD_TYPE_BASE: Final = 0xF000_0000
 _OLD_BUDDY: Final = 0x80
+_OLD_OFFLINE: Final = 0x100
 #: ``PAGE_TYPE``'s top byte from 6.12 on (4ffca5a96678) is one of enum pagetype.
 _NO_TYPE: Final = 0xFF
 
@@ -47,6 +50,28 @@ def struct_page_facts(prog: drgn.Program, pfn: int) -> StructPageFacts | None:
         return _struct_page(prog, pfn)
     except drgn.FaultError:
         return None
+
+
+def is_plain_ram(prog: drgn.Program, paging: PagingFacts, pfn: int) -> bool:
+    """Whether ``/proc/kcore`` gives a frame's own bytes, and never zeros in their place.
+
+    It gives zeros for what is no RAM, and for offline and poisoned pages (``read_kcore_iter()``
+    of fs/proc/kcore.c). What is no RAM has no struct page or a reserved one, as has some RAM:
+    of that the kernel's image is known.
+    """
+    page = struct_page_facts(prog, pfn)
+    if page is None or page.hwpoison or page.type_words == "offline":
+        return False
+    return not page.reserved or pfn in _image(prog, paging)
+
+
+def _image(prog: drgn.Program, paging: PagingFacts) -> range:
+    """The frames of the kernel's image."""
+    try:
+        ends = [int(prog.symbol(name).address) for name in ("_text", "_end")]
+    except LookupError:
+        return range(0)
+    return range(*(end - START_KERNEL_MAP + paging.phys_base >> _PAGE_SHIFT for end in ends))
 
 
 def _struct_page(prog: drgn.Program, pfn: int) -> StructPageFacts:
@@ -92,8 +117,11 @@ def _page_type(prog: drgn.Program, page: drgn.Object) -> tuple[bool, str, bool]:
         typed = value & _OLD_TYPE_BASE == _OLD_TYPE_BASE and value != 0xFFFF_FFFF
         # A negative _mapcount that is a small number below -1 is no type.
         typed = typed and value & 0x0FFF_0000 == 0x0FFF_0000
-        is_buddy = typed and not value & _OLD_BUDDY
-        return typed, "buddy" if is_buddy else "typed" if typed else "", is_buddy
+        if not typed:
+            return False, "", False
+        is_buddy = not value & _OLD_BUDDY
+        offline = not value & _OLD_OFFLINE
+        return True, "buddy" if is_buddy else "offline" if offline else "typed", is_buddy
     top = value >> 24
     if not buddy.value_() <= top < _NO_TYPE:
         return False, "", False

@@ -11,7 +11,7 @@ from pageproof.errors import PageproofError
 from pageproof.model import MemoryType, PagingFacts, SwapLayout
 
 #: ``__START_KERNEL_map``: where the kernel image's mapping is linked on every x86_64.
-_START_KERNEL_MAP: Final = 0xFFFF_FFFF_8000_0000
+START_KERNEL_MAP: Final = 0xFFFF_FFFF_8000_0000
 
 _U64: Final = (1 << 64) - 1
 
@@ -42,7 +42,7 @@ def read_paging(prog: drgn.Program) -> PagingFacts:
     return PagingFacts(
         levels=levels,
         levels_from=levels_from,
-        kernel_root=swapper - _START_KERNEL_MAP + phys_base & _U64,
+        kernel_root=swapper - START_KERNEL_MAP + phys_base & _U64,
         sme_mask=_sme_mask(prog, info),
         pat=_pat(prog),
         pti=_has_cpu_flag(prog, b"pti"),

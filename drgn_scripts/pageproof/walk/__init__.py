@@ -6,7 +6,7 @@ from __future__ import annotations
 from pageproof.walk.engine import Walker, WalkerChoice, make_walker
 from pageproof.walk.frames import FrameIndex, Swept
 from pageproof.walk.ranges import TooMuchWork, walk_range
-from pageproof.walk.walker import ReadPhysical, walk_address
+from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
 from pageproof.walk.x86_64 import LINUX_PAT, PAGE_BYTES, PAGE_SHIFT, Paging, table_from_cr3
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "table_from_cr3",
     "walk_address",
     "walk_range",
+    "zeros_made_up",
 ]
