@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Hand-made facts of walk and maps."""
+"""Hand-made facts of walk, maps and alias."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from unit.facts import CORE, PAGE, PAGING, USER, agreeing, kernel_walk, mapping, user_walk
 
 from pageproof.find.maps import permission_letters
+from pageproof.judge.alias import alias_findings
 from pageproof.judge.residency import spread, with_mapcounts
 from pageproof.model import (
     MAPS_SCHEMA,
@@ -23,6 +24,7 @@ from pageproof.model import (
     Walk,
     WalkReport,
 )
+from pageproof.model.alias import ALIAS_SCHEMA, Alias, AliasReport
 
 RW_USER = Permissions(write=True, execute=False, user=True)
 SMALL, LARGE = 1 << 12, 1 << 21
@@ -131,6 +133,50 @@ def maps_report() -> MapsReport:
         pgtables_bytes=36 * 1024,
         vmas=(heap, *found.vmas[1:]),
         outside=(),
+        attempts=1,
+        stable=True,
+        exit_code=0,
+    )
+
+
+def alias_report() -> AliasReport:
+    """A page of the region: in the physmap, and in a process with PFNMAP."""
+    walk = kernel_walk()
+    physmap = Alias(
+        tables="init_mm",
+        root=PAGING.kernel_root,
+        address=walk.address,
+        leaf_bytes=walk.leaf_bytes,
+        permissions=walk.permissions,
+        memory_type=walk.memory_type,
+        region="physmap",
+        process=None,
+        counted=False,
+    )
+    user = replace(
+        physmap,
+        tables=f"pid {mapping().pid}",
+        root=mapping().root,
+        address=USER,
+        permissions=RW_USER,
+        region=None,
+        process=mapping(),
+    )
+    assert walk.pfn is not None
+    return AliasReport(
+        schema=ALIAS_SCHEMA,
+        version="0.1.0",
+        target=CORE,
+        paging=PAGING,
+        asked="umh_shm_region.kaddr",
+        walk=walk,
+        pfn=walk.pfn,
+        page=PAGE,
+        mapcount=None,
+        spaces=3,
+        kernel=(physmap,),
+        users=(user,),
+        findings=tuple(alias_findings(walk.pfn, PAGE, None, (physmap, user))),
         attempts=1,
         stable=True,
         exit_code=0,

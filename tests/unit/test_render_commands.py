@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""walk and maps written down, against golden files; see test_render.py for how to renew them."""
+"""walk, maps and alias written down, against golden files; test_render.py tells how to renew."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import Any
 
 import jsonschema
 import pytest
-from unit.commandfacts import kernel_report, leaf, line, maps_report, user_report
-from unit.facts import PAGING, USER, lost_walk, user_walk
+from unit.commandfacts import alias_report, kernel_report, leaf, line, maps_report, user_report
+from unit.facts import PAGING, USER, lost_walk, mapping, user_walk
 
 import pageproof
 from pageproof.judge.residency import merge
-from pageproof.model import Outcome, Permissions, SecondOpinion, TableSet, Walk
+from pageproof.model import Finding, Outcome, Permissions, SecondOpinion, Severity, TableSet, Walk
+from pageproof.model.alias import AliasReport
 from pageproof.render import (
+    alias_to_drgn,
+    alias_to_text,
     maps_to_drgn,
     maps_to_text,
     report_to_json,
@@ -45,6 +48,23 @@ def swapped() -> Walk:
     return replace(lost_walk(Outcome.SWAP), swap_type=0, swap_offset=4711)
 
 
+def torn_alias() -> AliasReport:
+    """A frame that was named, without a struct page, while mappings came and went."""
+    gap = Finding("incomplete", Severity.NOTE, "pid 182", "mappings may be missing")
+    whole = alias_report()
+    return replace(
+        whole,
+        walk=None,
+        asked="2157",
+        page=None,
+        users=(replace(whole.users[0], process=replace(mapping(), vma=None)),),
+        findings=(gap,),
+        attempts=5,
+        stable=False,
+        exit_code=3,
+    )
+
+
 FILES: dict[str, Callable[[], str]] = {
     "walk-kernel.txt": lambda: walk_to_text(kernel_report()),
     "walk-kernel.json": lambda: report_to_json(kernel_report()),
@@ -57,6 +77,10 @@ FILES: dict[str, Callable[[], str]] = {
     "maps-pages.txt": lambda: maps_to_text(maps_report(), pages=True),
     "maps.json": lambda: report_to_json(maps_report()),
     "maps.drgn": lambda: maps_to_drgn(maps_report()),
+    "alias.txt": lambda: alias_to_text(alias_report()),
+    "alias-torn.txt": lambda: alias_to_text(torn_alias()),
+    "alias.json": lambda: report_to_json(alias_report()),
+    "alias.drgn": lambda: alias_to_drgn(alias_report()),
 }
 
 
@@ -69,7 +93,9 @@ def test_golden(name: str) -> None:
 
 
 def test_no_golden_file_is_left_over() -> None:
-    mine = {path.name for path in GOLDEN.iterdir() if path.name.startswith(("walk", "maps"))}
+    mine = {
+        path.name for path in GOLDEN.iterdir() if path.name.startswith(("walk", "maps", "alias"))
+    }
     assert mine == set(FILES)
 
 
@@ -162,6 +188,8 @@ def schema(name: str) -> Any:
         ("walk-1.json", user_report(swapped())),
         ("walk-1.json", replace(user_report(), second=None, page=None)),
         ("maps-1.json", maps_report()),
+        ("alias-1.json", alias_report()),
+        ("alias-1.json", torn_alias()),
     ],
 )
 def test_json_fits_the_schema(name: str, report: Any) -> None:

@@ -89,6 +89,24 @@ def test_walk_and_maps_say_the_same(crashed: Crashed) -> None:
         assert held(maps.report) == held(crashed.maps), name
 
 
+def test_alias(crashed: Crashed) -> None:
+    """Who mapped the region's first page while the guest lived, maps it in each dump."""
+    firsts = {
+        (key[0], one["evidence"]["user_address"]): one["evidence"]["kernel_walk"]["pfn"]
+        for key, one in pages(crashed.live).items()
+        if key[1] == 0
+    }
+    for name, dump in crashed.dumps.items():
+        result = pageproof("-c", dump, "alias", "umh_shm_region.kaddr", "--format", "json")
+        report = result.report
+        found = {(one["process"]["pid"], one["address"]) for one in report["users"]}
+        assert found == set(firsts), name
+        assert {report["pfn"]} == set(firsts.values()), name
+        assert "physmap" in {one["region"] for one in report["kernel"]}, name
+        incomplete = any(one["id"] == "incomplete" for one in report["findings"])
+        assert result.code == (3 if incomplete else 0), name + result.out
+
+
 def test_as_a_plain_drgn_script(crashed: Crashed) -> None:
     """drgn -c VMCORE drgn_scripts/verify.py"""
     target = ("-c", str(crashed.dumps["lzo"]), *crashed.machine.symbols)

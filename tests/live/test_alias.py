@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`alias` on a running guest, against debugfs, procfs and the kernel's own counts."""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import jsonschema
+import pytest
+from machine import ONE_A_KERNEL, Json, Machine, Region, number
+
+from pageproof.commands.sweep import Sweep
+from pageproof.commands.tables import paging_form, walker_of
+from pageproof.find.mapcount import page_mapcount
+from pageproof.find.mappings import address_spaces
+from pageproof.find.page import struct_page_facts
+from pageproof.find.paging import read_paging
+from pageproof.target import Wanted, open_target
+from pageproof_lab.guest import monitor
+
+PAGE_BYTES = 4096
+KERNEL_SIDE = "umh_shm_region.kaddr"
+SAMPLE = 1500
+
+pytestmark = pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+
+
+@pytest.fixture
+def schema(checkout: Path) -> Json:
+    path = checkout / "drgn_scripts/pageproof/schema/alias-1.json"
+    found: Json = json.loads(path.read_text())
+    return found
+
+
+def mappers(machine: Machine) -> set[tuple[int, int]]:
+    """(pid, address) of everybody who maps the region's first page, as procfs says."""
+    script = (
+        "import glob\n"
+        "for path in glob.glob('/proc/[0-9]*/maps'):\n"
+        "    try: lines = open(path).readlines()\n"
+        "    except OSError: continue\n"
+        "    for line in lines:\n"
+        "        words = line.split()\n"
+        "        if words[-1] == '/dev/umh_shm' and int(words[2], 16) == 0:\n"
+        "            print(path.split('/')[2], words[0].partition('-')[0])\n"
+    )
+    lines = machine.guest.check("python3", "-c", script).splitlines()
+    return {(int(pid), int(address, 16)) for pid, address in map(str.split, lines)}
+
+
+def users(report: Json) -> set[tuple[int, int]]:
+    return {(one["process"]["pid"], number(one["address"])) for one in report["users"]}
+
+
+@pytest.mark.parametrize(
+    ("region", "rows", "counted"),
+    [
+        (Region("kzalloc", "remap", 1), ["physmap"], False),
+        (Region("vmalloc", "insert", 5), ["physmap", "vmalloc"], True),
+    ],
+    ids=str,
+)
+def test_the_region_has_its_aliases_and_all_its_mappers(
+    machine: Machine, schema: Json, region: Region, rows: list[str], counted: bool
+) -> None:
+    machine.load(region, allow_any=True)
+    mapper = machine.map("--pages", "1", "--touch", "0")
+    (frame, *_) = machine.pfns()
+    expected = mappers(machine)
+    assert len(expected) >= 2
+    for words in ((KERNEL_SIDE,), (f"{frame:x}",), (mapper["address"], "--pid", mapper["pid"])):
+        asked = [f"{word:x}" if word == mapper["address"] else str(word) for word in words]
+        result = machine.outside("alias", *asked, "--format", "json")
+        assert result.code == 0, result.err + result.out
+        report = result.report
+        jsonschema.validate(report, schema)
+        assert number(report["pfn"]) == frame
+        assert users(report) == expected
+        assert [one["region"] for one in report["kernel"]] == rows
+        assert {one["counted"] for one in report["users"]} == {counted}
+        assert all(one["process"]["vma"]["file"] for one in report["users"])
+        if counted:
+            assert report["mapcount"] == len(expected)
+        assert [one["id"] for one in report["findings"]] == ([] if counted else ["special"])
+    text = machine.outside("alias", KERNEL_SIDE).out
+    assert f"PFN 0x{frame:x}" in text
+    assert "in the kernel's half, 2 by processes" in text
+
+
+def test_inside(loaded: Machine) -> None:
+    (frame,) = loaded.pfns()
+    result = loaded.inside("alias", KERNEL_SIDE, "--format", "json")
+    assert result.code == 0, result.err + result.out
+    assert number(result.report["pfn"]) == frame
+    assert users(result.report) == mappers(loaded)
+
+
+def test_the_kernels_text_is_in_the_physmap_too(loaded: Machine) -> None:
+    report = loaded.outside("alias", "_text", "--format", "json").report
+    assert {"physmap", "text"} <= {one["region"] for one in report["kernel"]}
+    rights = {one["region"]: one["permissions"] for one in report["kernel"]}
+    assert (rights["text"]["execute"], rights["physmap"]["execute"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("7f0000000000",), 2, "say of which process with --pid"),
+        (("no_such_symbol",), 2, "no such symbol"),
+        (("0", "--pid", "2"), 2, "kernel thread"),
+        (("0", "--pid", "1"), 3, "leads to no frame"),
+    ],
+)
+def test_errors(loaded: Machine, words: tuple[str, ...], code: int, message: str) -> None:
+    result = loaded.outside("alias", *words)
+    assert (result.code, result.out) == (code, "")
+    assert message in result.err
+
+
+def test_code_for_drgn_gives_the_same(loaded: Machine, tmp_path: Path) -> None:
+    script = tmp_path / "pasted.py"
+    result = loaded.outside("alias", KERNEL_SIDE, "--drgn", "-o", str(script))
+    assert result.code == 0, result.err
+    done = subprocess.run(
+        [sys.executable, "-m", "drgn", "--quiet", *loaded.target, str(script)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for pid, address in mappers(loaded):
+        assert f"pid {pid} {address:016x}" in done.stdout
+
+
+@contextmanager
+def frozen(machine: Machine) -> Iterator[None]:
+    """The guest stands still meanwhile."""
+    with closing(monitor(machine.guest)) as control:
+        control.call("stop", 10)
+        try:
+            yield
+        finally:
+            control.call("cont", 10)
+
+
+def test_as_many_mappings_as_the_kernel_counts(loaded: Machine) -> None:
+    """On a guest that stands still: for a sample of all frames that processes map."""
+    target = open_target(
+        Wanted(qemu=str(loaded.guest.sockets.qmp), symbols=(loaded.kernel.vmlinux,)), []
+    )
+    with frozen(loaded):
+        paging = read_paging(target.prog)
+        walker = walker_of(target, paging)
+        sweep = Sweep(target, paging, walker)
+        assert not sweep.doubts
+        last = paging_form(target, paging).lower_half_last
+        pfns = {
+            (one.frame >> 12) + page
+            for space in address_spaces(target.prog, paging).found
+            for one in walker.ranges(space.root, 0, last, merged=True)
+            if one.frame is not None
+            for page in range((one.last + 1 - one.start) // PAGE_BYTES)
+        }
+        sample = sorted(pfns)
+        if len(sample) > SAMPLE:
+            sample = random.Random(1).sample(sample, SAMPLE)
+        compared = shared = 0
+        for pfn in sample:
+            aliases, stable = sweep.aliases(pfn)
+            assert stable
+            assert any(one.region is None for one in aliases), f"{pfn:#x}"
+            counted = sum(one.counted for one in aliases)
+            mapcount = page_mapcount(target.prog, pfn, struct_page_facts(target.prog, pfn))
+            if not counted:
+                assert not mapcount, f"{pfn:#x}"
+                continue
+            assert counted == mapcount, f"{pfn:#x}: {aliases}"
+            compared += 1
+            shared += counted > 1
+    assert compared > 500
+    assert shared > 50

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Judging the mappings of a frame against what struct page counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from unit.commandfacts import alias_report
+from unit.facts import PAGE, user_walk
+
+from pageproof.judge.alias import alias_findings, is_counted
+from pageproof.model import MemoryType
+from pageproof.model.alias import Alias
+
+PHYSMAP, SPECIAL = (*alias_report().kernel, *alias_report().users)
+USER = replace(SPECIAL, counted=True)
+SMALL = replace(PAGE, type_words="", head=PAGE.page, refcount=9)
+
+
+def ids(mapcount: int | None, *aliases: Alias, refcount: int = 9) -> list[str]:
+    page = replace(SMALL, mapcount=mapcount, refcount=refcount)
+    return [finding.id for finding in alias_findings(7, page, mapcount, aliases)]
+
+
+def test_special_entries_are_not_counted() -> None:
+    walk = user_walk()
+    assert walk.pfn is not None
+    plain = replace(walk.steps[-1], entry=walk.steps[-1].entry & ~(1 << 9))
+    special = replace(plain, entry=plain.entry | 1 << 9)
+    counted = replace(walk, steps=(*walk.steps[:-1], plain))
+    assert is_counted(counted, ())
+    assert not is_counted(counted, {walk.pfn})
+    assert not is_counted(replace(walk, steps=(*walk.steps[:-1], special)), ())
+
+
+@pytest.mark.parametrize(
+    ("mapcount", "aliases", "expected"),
+    [
+        (0, (PHYSMAP,), []),
+        (2, (PHYSMAP, USER, USER), []),
+        (1, (PHYSMAP, USER, USER), ["mapcount"]),
+        (3, (PHYSMAP, USER, USER), ["mapcount"]),
+        (None, (PHYSMAP, SPECIAL), ["special"]),
+        (0, (PHYSMAP, SPECIAL), ["special"]),
+        (None, (PHYSMAP, USER), ["uncounted"]),
+    ],
+)
+def test_the_count_is_compared(
+    mapcount: int | None, aliases: tuple[Alias, ...], expected: list[str]
+) -> None:
+    assert ids(mapcount, *aliases) == expected
+
+
+def test_fewer_references_than_mappings() -> None:
+    assert ids(2, USER, USER, refcount=1) == ["refcount"]
+    assert ids(2, USER, USER, refcount=2) == []
+
+
+def test_a_compound_page_has_the_references_of_all_its_pages() -> None:
+    page = replace(SMALL, mapcount=2, refcount=1, head=PAGE.page - 64)
+    assert not list(alias_findings(7, page, 2, (USER, USER)))
+
+
+def test_memory_types_that_differ() -> None:
+    assert ids(0, PHYSMAP, replace(PHYSMAP, memory_type=MemoryType.UC)) == ["memory-types"]
