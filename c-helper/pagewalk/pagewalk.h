@@ -271,7 +271,9 @@ int pw_index_finish(struct pw_index *index);
  */
 size_t pw_index_lookup(const struct pw_index *index, uint64_t pfn, struct pw_mapping *ret,
 		       size_t room);
+#ifndef PW_INDEX_MOST
 #define PW_INDEX_MOST (1u << 20)
+#endif
 
 /* What the index holds: records (16 bytes each) and the pages that they stand for. */
 void pw_index_size(const struct pw_index *index, size_t *records, uint64_t *pages);
