@@ -80,7 +80,8 @@ def test_the_region_has_its_aliases_and_all_its_mappers(
         jsonschema.validate(report, schema)
         assert number(report["pfn"]) == frame
         assert users(report) == expected
-        assert [one["region"] for one in report["kernel"]] == rows
+        # Frames of the image that were freed after boot keep their place in it.
+        assert [one["region"] for one in report["kernel"] if one["region"] != "text"] == rows
         assert {one["counted"] for one in report["users"]} == {counted}
         assert all(one["process"]["vma"]["file"] for one in report["users"])
         if counted:
@@ -150,6 +151,8 @@ def frozen(machine: Machine) -> Iterator[None]:
 
 def test_as_many_mappings_as_the_kernel_counts(loaded: Machine) -> None:
     """On a guest that stands still: for a sample of all frames that processes map."""
+    for _ in range(2):
+        loaded.map("--pages", "1", "--touch", "0")  # two Pythons share their text and libraries
     target = open_target(
         Wanted(qemu=str(loaded.guest.sockets.qmp), symbols=(loaded.kernel.vmlinux,)), []
     )

@@ -34,6 +34,7 @@ from pageproof.model import (
 
 PAGE_BYTES: Final = 4096
 _PAGE_SHIFT: Final = 12
+_U64: Final = (1 << 64) - 1
 
 #: ``PAGE_TYPE_BASE`` and ``PG_*`` of ``include/linux/page-flags.h`` before 6.12:
 #: a type is there if its bit is *clear* under a base that is all set.
@@ -71,7 +72,10 @@ def _image(prog: drgn.Program, paging: PagingFacts) -> range:
         ends = [int(prog.symbol(name).address) for name in ("_text", "_end")]
     except LookupError:
         return range(0)
-    return range(*(end - START_KERNEL_MAP + paging.phys_base >> _PAGE_SHIFT for end in ends))
+    # phys_base is modulo 2**64: KASLR may put the image below its linked place.
+    return range(
+        *((end - START_KERNEL_MAP + paging.phys_base & _U64) >> _PAGE_SHIFT for end in ends)
+    )
 
 
 def _struct_page(prog: drgn.Program, pfn: int) -> StructPageFacts:
