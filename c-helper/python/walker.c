@@ -339,14 +339,15 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *keywor
 	return (PyObject *)walker;
 }
 
+/*
+ * The views are not visited, so that the collector takes what they hold for used: a memoryview
+ * that it clears before this object lets go of it is a crash (memory_clear() and memory_dealloc()
+ * of CPython's Objects/memoryobject.c). Buffers hold no walker, so that no cycle stays for it.
+ */
 static int walker_traverse(PyObject *self, visitproc visit, void *arg)
 {
-	struct walker *walker = (struct walker *)self;
-
 	Py_VISIT(Py_TYPE(self));
-	Py_VISIT(walker->read);
-	for (Py_ssize_t i = 0; i < walker->views_count; i++)
-		Py_VISIT(walker->views[i].obj);
+	Py_VISIT(((struct walker *)self)->read);
 	return 0;
 }
 

@@ -6,9 +6,11 @@ The trees are made with a seed each, so that a failure can be had again.
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import threading
+import weakref
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -257,6 +259,26 @@ def test_direct_memory_that_was_left_out() -> None:
 def test_direct_memory_that_overlaps_is_refused() -> None:
     with pytest.raises(ValueError, match="overlap"):
         engine.Walker(4, TYPES, direct=[(4096, b"12345678"), (0, bytes(4097))])
+
+
+def test_a_walker_that_its_own_reader_holds_is_collected() -> None:
+    """With a memoryview as direct memory: clearing that one first crashed the interpreter."""
+
+    class Holder:
+        walker: engine.Walker
+
+        def read(self, paddr: int, length: int) -> int:
+            return engine.KINDS.index("unreadable")
+
+    memory = small_memory()
+    view = memoryview(memory)
+    holder = Holder()
+    holder.walker = engine.Walker(4, TYPES, read=holder.read, direct=[(0, view)])
+    gone = weakref.ref(holder)
+    del holder, view
+    gc.collect()
+    assert gone() is None
+    memory.append(0)  # and nobody reads it any more
 
 
 @pytest.mark.parametrize("answer", [b"1234567", 3, None, "text"])
