@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pageproof.errors import Exit, PageproofError
-from pageproof.target.dumpfile import ElfMap, Segment, inspect_dump
+from pageproof.target.dumpfile import inspect_dump
+from pageproof.target.elfmap import ElfMap, Segment
 
 PAGE = 4096
 

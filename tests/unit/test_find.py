@@ -14,7 +14,7 @@ from pageproof.find.expression import find_address, parse_hex
 from pageproof.find.paging import swap_layout
 from pageproof.model import Outcome, SwapLayout
 from pageproof.target.debuginfo import load_debug_info
-from pageproof.target.dumpfile import ElfMap, Segment
+from pageproof.target.elfmap import ElfMap, Segment
 from pageproof.target.reader import Reader, gap_from_fault
 
 # Swap layouts, as the four kernels of the lab and others have them
@@ -157,7 +157,7 @@ def test_the_reader_reads_and_says_what_it_can_not() -> None:
 
 def test_the_reader_has_no_way_to_write() -> None:
     public = {name for name in dir(Reader) if not name.startswith("_")}
-    assert public == {"read_physical", "read_kernel_virtual"}
+    assert public == {"read_physical", "read_kernel_virtual", "direct_memory"}
 
 
 @pytest.mark.parametrize(

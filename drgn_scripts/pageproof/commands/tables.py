@@ -59,7 +59,7 @@ def walker_of(
         read = _believable(read, lambda pfn: is_plain_ram(target.prog, paging, pfn))
     if progress is not None:
         read = _told(read, progress)
-    return make_walker(read, paging_form(target, paging), choice)
+    return make_walker(read, paging_form(target, paging), choice, target.reader.direct_memory())
 
 
 def _believable(read_physical: ReadPhysical, is_real: Callable[[int], bool]) -> ReadPhysical:

@@ -89,6 +89,11 @@ class MemoryGap(Exception):
         super().__init__(message)
         self.outcome = outcome
 
+    @classmethod
+    def left_out(cls, paddr: int) -> MemoryGap:
+        """What whoever knows of it says of memory that an ELF dump names and does not hold."""
+        return cls(Outcome.EXCLUDED, f"{paddr:#x} was left out of the dump")
+
 
 @dataclass(frozen=True)
 class Permissions:

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What kind of dump a file is, whether it is all there, and what an ELF dump left out.
+"""What kind of dump a file is, and whether it is all there.
 
-drgn reads dumps; what stands here is what it does not say: a cut file, and
-which pages of an ELF dump were excluded (drgn gives zeros for those).
+drgn reads dumps; what stands here is what it does not say: that a file is
+cut. What an ELF dump left out stands in elfmap.py.
 
 Sources: makedumpfile's ``IMPLEMENTATION`` and ``diskdump_mod.h``; ``elf.h``.
 """
 
 from __future__ import annotations
 
-import bisect
 import os
 import struct
 from dataclasses import dataclass
@@ -17,12 +16,14 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from pageproof.errors import PageproofError
+from pageproof.target.elfmap import ElfMap, Segment, map_file
 
 _ELF_MAGIC: Final = b"\x7fELF"
 _KDUMP_MAGIC: Final = b"KDUMP   "
 _FLAT_MAGIC: Final = b"makedumpfile\0\0\0\0"
 _ET_CORE: Final = 4
 _PT_LOAD: Final = 1
+_PHDR_BYTES: Final = 56
 _PN_XNUM: Final = 0xFFFF
 
 _PACKERS: Final = (
@@ -46,44 +47,6 @@ _KDUMP_HEADER_BYTES: Final = 464
 _KDUMP_INCOMPLETE: Final = 0x8
 #: ``split`` in ``struct kdump_sub_header``, which follows the first block.
 _KDUMP_SPLIT_OFFSET: Final = 12
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One PT_LOAD: ``memory_bytes`` at ``paddr``, of which the first ``file_bytes`` are there."""
-
-    paddr: int
-    memory_bytes: int
-    file_bytes: int
-    order: int
-
-
-class ElfMap:
-    """Which physical memory an ELF dump names, and which of it is in the file."""
-
-    def __init__(self, segments: list[Segment]) -> None:
-        self._segments = sorted(segments, key=lambda s: s.paddr)
-        self._starts = [s.paddr for s in self._segments]
-        self._reach: list[int] = []
-        reach = 0
-        for segment in self._segments:
-            reach = max(reach, segment.paddr + segment.memory_bytes)
-            self._reach.append(reach)
-
-    def is_excluded(self, paddr: int, length: int) -> bool:
-        """True if the dump names this memory but does not hold all of it.
-
-        Where segments overlap, the later program header counts, as in drgn.
-        """
-        at = bisect.bisect_right(self._starts, paddr) - 1
-        best: Segment | None = None
-        while at >= 0 and self._reach[at] > paddr:
-            segment = self._segments[at]
-            inside = paddr < segment.paddr + segment.memory_bytes
-            if inside and (best is None or segment.order > best.order):
-                best = segment
-            at -= 1
-        return best is not None and paddr + length > best.paddr + best.file_bytes
 
 
 @dataclass(frozen=True)
@@ -181,6 +144,12 @@ def _read_elf(file: BinaryIO, head: bytes, size: int, where: str) -> ElfMap:
             raise _cut(where, size, shoff + shentsize)
         file.seek(shoff + 44)
         (phnum,) = struct.unpack("<I", file.read(4))
+    if phentsize < _PHDR_BYTES:
+        raise PageproofError(
+            f"the dump is damaged: its program headers have {phentsize} bytes",
+            where,
+            "copy it again in binary mode",
+        )
     if phoff + phnum * phentsize > size:
         raise _cut(where, size, phoff + phnum * phentsize)
     file.seek(phoff)
@@ -193,10 +162,10 @@ def _read_elf(file: BinaryIO, head: bytes, size: int, where: str) -> ElfMap:
         )
         needed = max(needed, offset + filesz)
         if p_type == _PT_LOAD:
-            segments.append(Segment(paddr, memsz, filesz, number))
+            segments.append(Segment(paddr, memsz, filesz, number, offset))
     if needed > size:
         raise _cut(where, size, needed)
-    return ElfMap(segments)
+    return ElfMap(segments, map_file(file))
 
 
 def _check_flattened(file: BinaryIO, size: int, where: str) -> bool:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import drgn
 
 from pageproof.model import MemoryGap, Outcome
-from pageproof.target.dumpfile import ElfMap
+from pageproof.target.elfmap import ElfMap
 
 #: How libkdumpfile says that makedumpfile left a page out.
 _EXCLUDED_WORDS: Final = ("excluded page", "page not present in dump", "missing page")
@@ -29,8 +30,17 @@ class Reader:
                 EXCLUDED and never zeros.
         """
         if self._elf_map is not None and self._elf_map.is_excluded(paddr, length):
-            raise MemoryGap(Outcome.EXCLUDED, f"{paddr:#x} was left out of the dump")
+            raise MemoryGap.left_out(paddr)
         return self._read(paddr, length, physical=True)
+
+    def direct_memory(self) -> Sequence[tuple[int, memoryview | int]]:
+        """Physical memory that is there without :meth:`read_physical`, which says the same.
+
+        Returns:
+            (paddr, bytes), or (paddr, length) of what was left out of the
+            dump; sorted, without overlaps. Empty on targets that have none.
+        """
+        return self._elf_map.direct() if self._elf_map is not None else ()
 
     def read_kernel_virtual(self, address: int, length: int) -> bytes:
         """Read through a kernel virtual address, translated by the target or by drgn.

@@ -7,7 +7,7 @@ Both give the same: the tests compare them on random tables.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -30,6 +30,9 @@ from pageproof.walk.x86_64 import ENTRIES, PAGE_BYTES, PAGE_SHIFT, VIRTUAL_LAST,
 if TYPE_CHECKING:
     import pageproof_pagewalk
 
+
+#: (paddr, bytes) of physical memory, or (paddr, length) for what a dump left out.
+DirectMemory = Sequence[tuple[int, memoryview | int]]
 
 #: What the engine gives for "no frame".
 _NO_PADDR: Final = VIRTUAL_LAST
@@ -73,16 +76,25 @@ class Walker(Protocol):
 
 
 def make_walker(
-    read_physical: ReadPhysical, paging: Paging, choice: WalkerChoice = WalkerChoice.AUTO
+    read_physical: ReadPhysical,
+    paging: Paging,
+    choice: WalkerChoice = WalkerChoice.AUTO,
+    direct: DirectMemory = (),
 ) -> Walker:
     """Make a walker: the only place that knows of more than one.
+
+    Args:
+        read_physical: gives all physical memory that there is.
+        paging: the form of the tables.
+        choice: what the user asked for.
+        direct: memory that the engine in C need not ask for.
 
     Raises:
         PageproofError: the engine in C was asked for and can't be loaded.
     """
     if choice is not WalkerChoice.PYTHON:
         try:
-            return EngineWalker(read_physical, paging)
+            return EngineWalker(read_physical, paging, direct)
         except ImportError as error:
             if choice is WalkerChoice.C:
                 raise PageproofError(
@@ -149,7 +161,9 @@ class EngineWalker:
 
     name = "c"
 
-    def __init__(self, read_physical: ReadPhysical, paging: Paging) -> None:
+    def __init__(
+        self, read_physical: ReadPhysical, paging: Paging, direct: DirectMemory = ()
+    ) -> None:
         import pageproof_pagewalk as engine
 
         self._engine = engine
@@ -169,6 +183,7 @@ class EngineWalker:
             else (swap.hwpoison, swap.migration, swap.device, swap.marker),
             zero_fills=paging.zero_fills,
             read=self._read_or_gap,
+            direct=direct,
         )
 
     def _read_or_gap(self, paddr: int, length: int) -> bytes | int:
@@ -196,8 +211,10 @@ class EngineWalker:
         )
 
     def _why(self, level: Level, table: int, paddr: int, outcome: Outcome) -> str:
-        zeros = outcome is Outcome.ZERO_FILLED and paddr not in self._gaps
-        reason = str(zeros_made_up()) if zeros else self._gaps.get(paddr, outcome.value)
+        reason = self._gaps.get(paddr)
+        if reason is None:  # the engine found out itself
+            left_out = outcome is Outcome.EXCLUDED
+            reason = str(MemoryGap.left_out(paddr) if left_out else zeros_made_up())
         return f"{level.name} table at {table:#x}: {reason}"
 
     def walk(self, root: int, address: int) -> Walk:

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The physical memory of an ELF dump: where it is in the file, and what was left out.
+
+Segments may overlap: /proc/vmcore has the kernel's text in one of its own and
+in that of all memory. The later program header counts, as in drgn.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import BinaryIO, Final
+
+_PADDR_END: Final = 1 << 64
+#: p_paddr of a segment that has no physical address, as in drgn.
+_NO_PADDR: Final = _PADDR_END - 1
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One PT_LOAD: ``memory_bytes`` at ``paddr``, of which the first ``file_bytes`` are there."""
+
+    paddr: int
+    memory_bytes: int
+    file_bytes: int
+    order: int
+    file_offset: int = 0
+
+    @property
+    def end(self) -> int:
+        return min(self.paddr + self.memory_bytes, _PADDR_END)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a segment that no later segment covers; without an offset it was left out."""
+
+    paddr: int
+    length: int
+    file_offset: int | None
+
+
+class ElfMap:
+    """Which physical memory an ELF dump names, and which of it is in the file.
+
+    Args:
+        segments: in any order; their own ``order`` says which header came later.
+        memory: the file from its start on, if it could be mapped.
+    """
+
+    def __init__(self, segments: list[Segment], memory: memoryview | None = None) -> None:
+        self.pieces = tuple(_pieces(segments))
+        self._starts = [piece.paddr for piece in self.pieces]
+        self._memory = memory
+
+    def is_excluded(self, paddr: int, length: int) -> bool:
+        """True if the dump names this memory but does not hold all of it."""
+        end = paddr + length
+        at = bisect.bisect_right(self._starts, paddr) - 1
+        for piece in self.pieces[max(at, 0) : bisect.bisect_left(self._starts, end)]:
+            if not piece.paddr <= paddr < piece.paddr + piece.length:
+                return False  # nobody's: unreadable, but not excluded
+            if piece.file_offset is None:
+                return True
+            paddr = piece.paddr + piece.length
+        return False
+
+    def direct(self) -> list[tuple[int, memoryview | int]]:
+        """What can be had without a read: by physical address, without overlaps.
+
+        Returns:
+            (paddr, the file's bytes), or (paddr, length) for what was left
+            out; nothing if the file could not be mapped.
+        """
+        memory = self._memory
+        if memory is None:
+            return []
+        return [
+            (
+                piece.paddr,
+                piece.length
+                if piece.file_offset is None
+                else memory[piece.file_offset : piece.file_offset + piece.length],
+            )
+            for piece in self.pieces
+        ]
+
+
+def map_file(file: BinaryIO) -> memoryview | None:
+    """The bytes of a file, read-only; None where it can't be mapped.
+
+    A mapping ends where the file ends now. If somebody cuts the file later, or
+    its disk fails, touching what is gone ends the process with SIGBUS.
+    """
+    try:
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except (OSError, ValueError):  # some file systems can't; an empty file has nothing to map
+        return None
+
+
+def _pieces(segments: list[Segment]) -> Iterator[Piece]:
+    for start, end, segment in _uncovered(segments):
+        held_end = segment.paddr + segment.file_bytes
+        if start < held_end:
+            offset = segment.file_offset + start - segment.paddr
+            yield Piece(start, min(end, held_end) - start, offset)
+        if end > held_end:
+            yield Piece(max(start, held_end), end - max(start, held_end), None)
+
+
+def _uncovered(segments: list[Segment]) -> Iterator[tuple[int, int, Segment]]:
+    """Each segment's stretches that no later one covers, by physical address."""
+    named = sorted((s for s in segments if s.paddr != _NO_PADDR), key=lambda s: s.paddr)
+    edges = sorted({edge for s in named for edge in (s.paddr, s.end)})
+    coming = iter(named)
+    following = next(coming, None)
+    #: Those that began, the latest program header first; some have ended.
+    open_ones: list[tuple[int, int, Segment]] = []
+    for start, end in pairwise(edges):
+        while following is not None and following.paddr == start:
+            heapq.heappush(open_ones, (-following.order, following.end, following))
+            following = next(coming, None)
+        while open_ones and open_ones[0][1] <= start:
+            heapq.heappop(open_ones)
+        if open_ones:
+            yield start, end, open_ones[0][2]
