@@ -32,73 +32,119 @@ uint32_t pw_run_end(const void *table, uint32_t i, uint32_t end, uint64_t flip, 
 	return i;
 }
 
-/*
- * How many frames from base on may be added up without a carry into a bit that is no address:
- * the encryption bit, or what is above the address.
- */
-static uint64_t frames_left(const struct sweep *s, uint64_t base, uint8_t shift)
-{
-	uint64_t address = s->paging->form->address_mask & ~s->paging->encrypt_mask;
-	/* The lowest bit above the page's that is no address. */
-	uint64_t above = ~address & -(UINT64_C(1) << shift);
-	uint64_t stop = above & -above;
-
-	return (stop - (base & (stop - 1))) >> shift;
-}
-
-/* Frames with the same attributes, from entry i of a table on. */
+/* Frames with the same attributes, from one entry of a table on. */
 struct frames {
-	const void *bytes;
-	uint32_t i, end;
+	struct pw_range like;		/* what all their ranges have */
 	uint64_t step;			/* bytes of a leaf */
-	uint64_t moves;			/* the bits that name the frame */
+	uint64_t flip;			/* the bits that are stored inverted */
 	uint64_t alike;			/* the bits that must not change */
 	uint64_t attributes;		/* what these are */
-	uint64_t flip;			/* the bits that are stored inverted */
+	uint64_t carry;			/* the lowest bit above the frame's that is no address */
+	bool skip;
 };
 
 /*
- * Frames that nothing merges with: as many as there is room for in the batch, but not the last
- * entry, which may be clipped. Nearly all time goes here where frames come in random order.
+ * How many frames from base on may be added up without a carry into a bit that is no address: the
+ * encryption bit, or what is above the address. What is beyond has other attributes.
  */
-static void append_singles(struct sweep *s, struct frames *frames, const struct pw_range *like,
-			   uint64_t first_start)
+static inline uint64_t frames_left(const struct frames *f, uint64_t base)
 {
-	const struct frames f = *frames;
-	const struct pw_paging *paging = s->paging;
-	const bool merges = s->options->merge == PW_MERGE_FRAMES;
-	const struct pw_range constant = *like;
-	struct pw_range *to = &s->ranges[s->count], *const stop = &s->ranges[BATCH];
-	uint64_t start = first_start;
-	uint32_t i = f.i;
-
-	for (; i + 1 < f.end && to < stop; i++, to++, start += f.step) {
-		const uint64_t raw = pw_load(f.bytes, i), after = pw_load(f.bytes, i + 1);
-		const uint64_t paddr = pw_address_of(paging, raw ^ f.flip) & -f.step;
-
-		if ((raw & f.alike) != f.attributes)
-			break;
-		if (merges && !((after ^ f.flip ^ (paddr + f.step)) & f.moves))
-			break;
-		put_range(to, &constant, start, start + f.step - 1, paddr, raw);
-	}
-	s->count = (size_t)(to - s->ranges);
-	frames->i = i;
+	return (f->carry - (base & (f->carry - 1))) / f->step;
 }
 
-/* One past the last frame that merges with frame i, which is at base. */
-static uint32_t frames_end(const struct sweep *s, const struct frames *f, uint64_t base,
-			   uint8_t shift)
+/* Entries i to end - 1, which merge, as one range; *ret: one past the last that is in it. */
+static int give_run(struct sweep *s, const struct table *table, const struct frames *f, uint32_t i,
+		    uint32_t end, uint32_t *ret)
 {
-	uint64_t most;
+	const uint64_t raw = pw_load(table->bytes, i);
+	const uint64_t base = pw_address_of(s->paging, raw ^ f->flip) & -f->step;
+	struct pw_range range = f->like;
 
-	if (s->options->merge == PW_MERGE_NOTHING)
-		return f->i + 1;
-	if (s->options->merge == PW_MERGE_LIKE)
-		return pw_run_end(f->bytes, f->i, f->end, 0, f->alike, 0);
-	most = frames_left(s, base, shift);
-	return pw_run_end(f->bytes, f->i, most < f->end - f->i ? f->i + (uint32_t)most : f->end,
-			  f->flip, ~s->ignore, f->step);
+	if (s->options->merge == PW_MERGE_FRAMES && frames_left(f, base) < end - i)
+		end = i + (uint32_t)frames_left(f, base);
+	range.start = start_of(s, table, i);
+	range.last = last_of(s, table, end - 1);
+	range.paddr = base + (range.start & (f->step - 1));
+	range.entry = raw;
+	*ret = end;
+	return pw_emit(s, &range);
+}
+
+/* Bit k is set if entry i + k + 1 does not go on where entry i + k ends. */
+static inline uint32_t breaks_at(const void *table, uint32_t i, uint32_t count, uint64_t flip,
+				 uint64_t mask, uint64_t step)
+{
+	uint64_t before = (pw_load(table, i) ^ flip) & mask;
+	uint32_t breaks = 0;
+
+	for (uint32_t k = 0; k < count; k++) {
+		const uint64_t after = (pw_load(table, i + k + 1) ^ flip) & mask;
+
+		breaks |= (uint32_t)(after - before != step) << k;
+		before = after;
+	}
+	return breaks;
+}
+
+/*
+ * The runs that begin after entry i and end before the last entry of the table that is asked:
+ * nothing of them is clipped, and none continues what is in the batch. Eight entries are compared
+ * without a branch, then each run is a step, so that short ones cost little more than long ones.
+ * i is the first of a run. *ret: the first entry that was not given, *ret_end: the end of its run;
+ * the same if it is no frame like these, or has to be looked at alone.
+ */
+static int give_runs(struct sweep *s, const struct table *table, const struct frames *frames,
+		     uint32_t i, uint32_t *ret, uint32_t *ret_end)
+{
+	const struct frames f = *frames;
+	const struct pw_form *form = s->paging->form;
+	const void *bytes = table->bytes;
+	const uint64_t address_mask = form->address_mask, high_mask = form->high_mask;
+	const uint64_t keep = -f.step & ~s->paging->encrypt_mask;
+	const uint64_t mask = s->options->merge == PW_MERGE_NOTHING ? 0 : ~s->ignore;
+	const uint64_t base = table->base;
+	const uint8_t shift = table->level->shift, high_shift = form->high_shift;
+	const uint32_t last = table->end - 1;
+	struct pw_range *to = &s->ranges[s->count], *const stop = &s->ranges[BATCH];
+	uint64_t raw = pw_load(bytes, i);
+	uint32_t start = i;
+	int err = 0;
+
+	while (i < last) {
+		const uint32_t count = last - i < 8 ? last - i : 8;
+		uint32_t breaks = count == 8 ? breaks_at(bytes, i, 8, f.flip, mask, f.step)
+					     : breaks_at(bytes, i, count, f.flip, mask, f.step);
+
+		for (; breaks; breaks &= breaks - 1) {
+			const uint32_t end = i + (uint32_t)__builtin_ctz(breaks) + 1;
+			const uint64_t bits = raw ^ f.flip;
+			const uint64_t paddr = ((bits & address_mask) |
+						(bits & high_mask) << high_shift) & keep;
+
+			if ((paddr & (f.carry - 1)) + ((uint64_t)(end - start) << shift) > f.carry)
+				goto out;
+			if (to == stop) {
+				s->count = BATCH;
+				err = pw_flush(s);
+				to = s->ranges;
+				if (err)
+					goto out;
+			}
+			put_range(to, &f.like, base + ((uint64_t)start << shift),
+				  base + ((uint64_t)end << shift) - 1, paddr, raw);
+			to += !f.skip;
+			start = end;
+			raw = pw_load(bytes, start);
+			if ((raw & f.alike) != f.attributes)
+				goto out;
+		}
+		i += count;
+	}
+out:
+	s->count = (size_t)(to - s->ranges);
+	*ret = start;
+	*ret_end = i < last ? start : table->end;
+	return err;
 }
 
 int pw_sweep_frames(struct sweep *s, const struct table *table, uint32_t i,
@@ -109,48 +155,39 @@ int pw_sweep_frames(struct sweep *s, const struct table *table, uint32_t i,
 	const uint64_t step = pw_level_bytes(table->level);
 	const uint64_t moves = (form->address_mask | form->high_mask) & -step &
 			       ~paging->encrypt_mask;
-	uint64_t raw = pw_load(table->bytes, i);
+	const uint64_t above = ~(form->address_mask & ~paging->encrypt_mask) & -step;
+	const uint64_t raw = pw_load(table->bytes, i);
 	struct frames f = {
-		.bytes = table->bytes,
-		.i = i,
-		.end = table->end,
+		.like = {
+			.table = table->paddr,
+			.level = table->level->number,
+			.kind = entry->kind,
+			.rights = pw_rights_left(form->leaf_rights, raw, table->rights) |
+				  (entry->kind == PW_LEAF ? PW_ACCESS : 0),
+			.memory_type = pw_memory_type_of(paging, table->level, raw),
+		},
 		.step = step,
-		.moves = moves,
-		.alike = ~moves & ~s->ignore,
-		.attributes = raw & ~moves & ~s->ignore,
 		.flip = entry->inverted ? moves : 0,
+		.alike = ~moves & ~s->ignore,
+		.carry = above & -above,
+		.skip = s->options->skip & PW_SKIP(entry->kind),
 	};
-	struct pw_range range = {
-		.table = table->paddr,
-		.level = table->level->number,
-		.kind = entry->kind,
-		.rights = pw_rights_left(form->leaf_rights, raw, table->rights),
-		.memory_type = pw_memory_type_of(paging, table->level, raw),
-	};
-	const bool skip = s->options->skip & PW_SKIP(entry->kind);
-	bool first = true;
+	uint32_t end = i + 1;
 	int err;
 
-	range.rights |= entry->kind == PW_LEAF ? PW_ACCESS : 0;
-	do {
-		const uint64_t base = pw_address_of(paging, raw ^ f.flip) & -step;
-		const uint32_t next = frames_end(s, &f, base, table->level->shift);
-
-		range.start = start_of(s, table, f.i);
-		range.last = last_of(s, table, next - 1);
-		range.paddr = base + (range.start & (step - 1));
-		range.entry = raw;
-		f.i = next;
-		if (skip)
-			continue;
-		/* Only the first may continue what was before this table or these attributes. */
-		err = first ? pw_emit(s, &range) : append(s, &range);
-		if (err)
-			return err;
-		first = false;
-		if (s->options->merge != PW_MERGE_LIKE && f.i + 1 < f.end)
-			append_singles(s, &f, &range, range.last + 1);
-	} while (f.i < f.end && ((raw = pw_load(f.bytes, f.i)) & f.alike) == f.attributes);
-	*ret = f.i;
-	return 0;
+	f.attributes = raw & f.alike;
+	if (s->options->merge == PW_MERGE_LIKE)
+		end = pw_run_end(table->bytes, i, table->end, 0, f.alike, 0);
+	else if (s->options->merge == PW_MERGE_FRAMES)
+		end = pw_run_end(table->bytes, i, table->end, f.flip, ~s->ignore, step);
+	/* Only the first run may continue what was before this table or these attributes. */
+	err = give_run(s, table, &f, i, end, &i);
+	if (!err && i == end && end < table->end && s->options->merge != PW_MERGE_LIKE &&
+	    (pw_load(table->bytes, end) & f.alike) == f.attributes) {
+		err = give_runs(s, table, &f, end, &i, &end);
+		if (!err && i < end)
+			err = give_run(s, table, &f, i, end, &i);
+	}
+	*ret = i;
+	return err;
 }

@@ -94,6 +94,7 @@ int main(void)
 {
 	test_walk();
 	test_sweep();
+	test_runs();
 	test_bounds();
 	test_form();
 	test_index();

@@ -82,6 +82,7 @@ void check_same(const char *what, uint64_t got, uint64_t wanted, const char *fil
 
 void test_walk(void);
 void test_sweep(void);
+void test_runs(void);
 void test_bounds(void);
 void test_form(void);
 void test_index(void);
