@@ -182,6 +182,18 @@ class Machine:
         self._mappers.append(facts["pid"])
         return facts
 
+    def spaces(self, *words: str) -> int:
+        """Start tests/vm/spaces.py in the guest; the PID of its process group."""
+        output = "/run/spaces.pid"
+        self.guest.check("rm", "-f", output)
+        command = f"setsid python3 /opt/pageproof/vm/spaces.py {output} {' '.join(words)}"
+        self.guest.check("sh", "-c", f"{command} >/run/spaces.log 2>&1 </dev/null &")
+        deadline = time.monotonic() + 30
+        while (ran := self.guest.run("cat", output)).code:
+            assert time.monotonic() < deadline, self.guest.run("cat", "/run/spaces.log").out
+            time.sleep(0.1)
+        return int(ran.out)
+
     def end_mappers(self) -> None:
         for pid in self._mappers:
             self.guest.run("kill", "-KILL", str(pid))

@@ -4,7 +4,6 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,17 +19,7 @@ KERNEL_SIDE = "umh_shm_region.kaddr"
 @pytest.fixture
 def spaces(machine: Machine) -> Iterator[int]:
     """The PID of a process that has a mapping of each kind (tests/vm/spaces.py)."""
-    output = "/run/spaces.pid"
-    machine.guest.check("rm", "-f", output)
-    command = (
-        f"setsid python3 /opt/pageproof/vm/spaces.py {output} >/run/spaces.log 2>&1 </dev/null"
-    )
-    machine.guest.check("sh", "-c", f"{command} &")
-    deadline = time.monotonic() + 30
-    while (ran := machine.guest.run("cat", output)).code:
-        assert time.monotonic() < deadline, machine.guest.run("cat", "/run/spaces.log").out
-        time.sleep(0.1)
-    pid = int(ran.out)
+    pid = machine.spaces()
     yield pid
     machine.guest.run("pkill", "-KILL", "-g", str(pid))
 

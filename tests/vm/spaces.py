@@ -2,6 +2,7 @@
 """A process with one mapping of each kind, in the guest: writes its PID to a file and sleeps.
 
 Its address space holds still, so that procfs and pageproof can be asked one after the other.
+With a second word, `spin`, it never sleeps: a CPU is on its tables, then.
 """
 
 import mmap
@@ -42,6 +43,8 @@ def main() -> None:
         temporary = output.with_suffix(".tmp")
         temporary.write_text(str(os.getpid()))
         temporary.replace(output)
+        while "spin" in sys.argv[2:]:
+            pass
     while True:
         signal.pause()
 

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest that holds still, and a drgn program on it in the test's own process."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import drgn
+from drgn.helpers.linux.pid import for_each_task
+from machine import Machine
+
+from pageproof.commands.tables import paging_form, walker_of
+from pageproof.find.paging import read_paging
+from pageproof.model import PagingFacts
+from pageproof.target import Target, given_target
+from pageproof.walk import Paging, Walker, WalkerChoice
+from pageproof_lab.channel import Monitor
+from pageproof_lab.guest import monitor
+
+VIRTUAL_LAST = (1 << 64) - 1
+PTI_USER_HALF = 1 << 12
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A tree of page tables as drgn names it and as a walker does, and the half that counts."""
+
+    name: str
+    mm: drgn.Object
+    root: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class View:
+    """A program on the guest and both walkers."""
+
+    target: Target
+    paging: PagingFacts
+    engine: Walker
+    python: Walker
+
+    @property
+    def form(self) -> Paging:
+        return paging_form(self.target, self.paging)
+
+    @property
+    def kernel_half(self) -> int:
+        """First address of the kernel's half."""
+        return VIRTUAL_LAST - self.form.lower_half_last
+
+    def kernel(self) -> Tree:
+        init_mm = self.target.prog["init_mm"].address_of_()
+        return Tree("init_mm", init_mm, self.paging.kernel_root, self.kernel_half, VIRTUAL_LAST)
+
+    def processes(self) -> list[Tree]:
+        """The user half of every address space, as user mode has it."""
+        spaces: dict[int, Tree] = {}
+        half = PTI_USER_HALF if self.paging.pti else 0
+        for task in for_each_task(self.target.prog):
+            if task.mm:
+                name = f"{task.tgid.value_()} ({task.comm.string_().decode()})"
+                root = task.mm.pgd.value_() - self.paging.page_offset_base | half
+                tree = Tree(name, task.mm, root, 0, self.form.lower_half_last)
+                spaces.setdefault(task.mm.value_(), tree)
+        return list(spaces.values())
+
+
+@contextmanager
+def attached(machine: Machine) -> Iterator[View]:
+    """Attach drgn as its users do.
+
+    QEMU's monitor serves one client at a time, and a test that fails keeps its program alive:
+    so the connection is cut here, and not left to the end of the program.
+    """
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(machine.guest.sockets.qmp))
+        prog = drgn.Program()
+        try:
+            prog.set_qemu_qmp(os.dup(connection.fileno()))
+            prog.load_debug_info([machine.kernel.vmlinux])
+            target = given_target(prog)
+            paging = read_paging(prog)
+            yield View(
+                target,
+                paging,
+                walker_of(target, paging, WalkerChoice.C),
+                walker_of(target, paging, WalkerChoice.PYTHON),
+            )
+        finally:
+            connection.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def frozen(machine: Machine) -> Iterator[Monitor]:
+    """Stop the guest's CPUs for a while; the guest itself can't be asked anything meanwhile."""
+    with closing(monitor(machine.guest)) as control:
+        control.call("stop")
+        try:
+            yield control
+        finally:
+            control.call("cont")
