@@ -45,7 +45,7 @@ static enum pw_kind swap_kind(const struct pw_swap_layout *layout, unsigned int 
 }
 
 struct pw_entry pw_decode(const struct pw_paging *paging, const struct pw_level *level,
-			  uint64_t raw)
+			  uint64_t raw, bool upper)
 {
 	const struct pw_form *form = paging->form;
 	const struct pw_rule *rule = level->rules;
@@ -63,6 +63,8 @@ struct pw_entry pw_decode(const struct pw_paging *paging, const struct pw_level 
 		uint64_t flip = rule->inverted ? form->address_mask | form->high_mask : 0;
 
 		entry.base = pw_address_of(paging, raw ^ flip) & -pw_level_bytes(level);
+	} else if (entry.kind == PW_SWAP && upper) {
+		entry.kind = PW_SPECIAL;
 	} else if (entry.kind == PW_SWAP) {
 		uint64_t mask = (UINT64_C(1) << form->swap.offset_bits) - 1;
 		unsigned int type = (unsigned int)(raw >> form->swap.type_shift) &
@@ -125,7 +127,7 @@ int pw_flag_names(const struct pw_paging *paging, const struct pw_step *step, ch
 	if (step->level < 1 || step->level > form->levels || step->kind == PW_NONE)
 		return 0;
 	level = &form->level[form->levels - step->level];
-	entry = pw_decode(paging, level, step->entry);
+	entry = pw_decode(paging, level, step->entry, step->upper);
 	if (entry.swap_type >= 0) {
 		put(&out, "type", "%s%s %llu", (uint64_t)entry.swap_type);
 		put(&out, "offset", "%s%s %llu", entry.swap_offset);

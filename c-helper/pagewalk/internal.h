@@ -19,8 +19,12 @@ struct pw_entry {
 	uint64_t base;			/* PW_NO_PADDR: points nowhere */
 };
 
+/*
+ * upper: the entry is on the way to the upper half. What swap would be is PW_SPECIAL there: the
+ * kernel's own memory is never swapped out.
+ */
 struct pw_entry pw_decode(const struct pw_paging *paging, const struct pw_level *level,
-			  uint64_t raw);
+			  uint64_t raw, bool upper);
 uint8_t pw_rights_left(const struct pw_right *rights, uint64_t raw, uint8_t above);
 uint8_t pw_memory_type_of(const struct pw_paging *paging, const struct pw_level *level,
 			  uint64_t raw);

@@ -40,7 +40,8 @@ enum pw_kind {
 	PW_UFFD_WP_MARKER,
 	PW_POISON_MARKER,
 	PW_OTHER_MARKER,
-	PW_SPECIAL,		/* not present, not zero, and the layout does not say what */
+	PW_SPECIAL,		/* not present, not zero, and the layout does not say what; or in
+				   the upper half */
 	PW_RESERVED_BITS,	/* present, with bits that must be zero: access would fault */
 	PW_NON_CANONICAL,	/* outcome: the address is in no half */
 	PW_EXCLUDED,		/* outcome: a table was left out of the dump */
@@ -118,6 +119,7 @@ struct pw_step {
 	uint32_t index;			/* in the table */
 	uint8_t level;			/* 1 for the last */
 	uint8_t kind;			/* enum pw_kind */
+	bool upper;			/* on the way to the upper half */
 };
 
 /* A memory read that failed, and for which table. */

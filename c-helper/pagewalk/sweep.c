@@ -69,6 +69,7 @@ static int sweep_table(struct sweep *s, struct table *table)
 	const struct pw_level *level = table->level;
 	const uint64_t start = start_of(s, table, 0);
 	const uint64_t last = last_of(s, table, (UINT32_C(1) << level->index_bits) - 1);
+	const bool upper = table->base >> 63;
 	uint32_t i = pw_index_of(level, start), end = pw_index_of(level, last) + 1;
 	bool gap;
 	int err;
@@ -83,7 +84,7 @@ static int sweep_table(struct sweep *s, struct table *table)
 		return err;
 	while (i < end) {
 		uint64_t raw = pw_load(table->bytes, i);
-		struct pw_entry entry = pw_decode(s->paging, level, raw);
+		struct pw_entry entry = pw_decode(s->paging, level, raw, upper);
 		uint32_t next = i + 1;
 
 		table->end = s->entries_left < end - i ? i + (uint32_t)s->entries_left : end;

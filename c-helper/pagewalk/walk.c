@@ -65,8 +65,9 @@ int pw_walk(const struct pw_paging *paging, const struct pw_memory *memory,
 			set_gap(&walk, level, table, paddr, length, err);
 			break;
 		}
-		entry = pw_decode(paging, level, raw);
-		*step = (struct pw_step){ table, raw, entry.base, index, level->number, entry.kind };
+		entry = pw_decode(paging, level, raw, half > 0);
+		*step = (struct pw_step){ table, raw, entry.base, index, level->number, entry.kind,
+					  half > 0 };
 		walk.steps++;
 		walk.outcome = entry.kind;
 		if (entry.kind == PW_TABLE) {

@@ -140,6 +140,14 @@ static const struct walk_case {
 	{ "8: huge migration", PMD_ONLY(SWAP(25, 0x40000)), USER, PW_MIGRATION, NOTHING, 0, 0, 0, 3 },
 	{ "8: rubbish above", { { ROOT, 254, T1 | RW } }, USER, PW_SPECIAL, NOTHING, 0, 0, 0, 1 },
 
+	/* In the upper half nothing is swapped out: set_memory_np() left it so. */
+	{ "8: upper half", { { ROOT, 511, T1 | TABLE }, { T1, 511, T2 | TABLE },
+			     { T2, 511, T3 | TABLE }, { T3, 511, INVERTED(0x7000) | A | D | NX } },
+	  END, PW_SPECIAL, NOTHING, 0, 0, 0, 4 },
+	{ "8: upper half, PMD", { { ROOT, 511, T1 | TABLE }, { T1, 511, T2 | TABLE },
+				  { T2, 511, INVERTED(0x40000000) | A | D | NX } },
+	  END, PW_SPECIAL, NOTHING, 0, 0, 0, 3 },
+
 	/* 9: frame 0 and address 0 are legal. */
 	{ "9: zero", { { ROOT, 0, T1 | TABLE }, { T1, 0, T2 | TABLE }, { T2, 0, T3 | TABLE },
 		       { T3, 0, P } }, 0, PW_LEAF, 0, 4096, PW_EXECUTE | PW_ACCESS, PW_WB, 4 },

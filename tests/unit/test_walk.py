@@ -10,7 +10,16 @@ import pytest
 from unit.tables import NX, PAT_LARGE, PCD, PROTNONE, PSE, PWT, RW, TABLE, US, A, D, G, P, Tables
 
 from pageproof.model import EntryKind, MemoryType, Outcome, SwapLayout
-from pageproof.walk import LINUX_PAT, Paging, table_from_cr3, walk_address
+from pageproof.render import words
+from pageproof.walk import (
+    LINUX_PAT,
+    PAGE_BYTES,
+    Paging,
+    WalkerChoice,
+    make_walker,
+    table_from_cr3,
+    walk_address,
+)
 
 FOUR = Paging(levels=4)
 FIVE = Paging(levels=5)
@@ -272,6 +281,33 @@ def test_non_present_kinds_are_told_apart(
     assert walk.outcome is expected
     assert walk.pfn is None
     assert walk.permissions is None
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, LAYOUT_6_1, None])
+def test_nothing_of_the_kernels_half_is_swapped_out(layout: SwapLayout | None) -> None:
+    """As set_memory_np() left the kernel's own text once it was freed: type 16, if it were swap."""
+    raw = 0x800F_FFFF_E0B6_6062
+    paging = Paging(levels=4, swap=layout)
+    last, first = (1 << 64) - 1, ((1 << 64) - 1) & -PAGE_BYTES
+    tables = Tables(
+        {
+            ROOT + 511 * 8: T1 | TABLE,
+            T1 + 511 * 8: T2 | TABLE,
+            T2 + 510 * 8: raw,
+            T2 + 511 * 8: T3 | TABLE,
+            T3 + 511 * 8: raw,
+        }
+    )
+    for choice in (WalkerChoice.C, WalkerChoice.PYTHON):
+        walker = make_walker(tables.read, paging, choice)
+        for address, steps in ((last, 4), (last - (2 << 20), 3)):
+            walk = walker.walk(ROOT, address)
+            assert (walk.outcome, len(walk.steps)) == (Outcome.SPECIAL, steps)
+            assert (walk.swap_type, walk.swap_offset, walk.paddr) == (None, None, None)
+            assert walk.steps[-1].flags == ("RW", "A", "D", "NX")
+            assert "set_memory_np" in words.end(walk)
+        (run,) = walker.ranges(ROOT, first, last)
+        assert (run.outcome, run.frame) == (Outcome.SPECIAL, None)
 
 
 def test_swap_type_and_offset_are_given() -> None:

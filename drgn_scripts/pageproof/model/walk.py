@@ -35,7 +35,8 @@ class EntryKind(StrEnum):
     POISON_MARKER = "poison-marker"
     OTHER_MARKER = "other-marker"
     SPECIAL = "special"
-    """Not present and not zero, and the target's layout does not say what it is."""
+    """Not present and not zero, and the target's layout does not say what it is; or such an
+    entry in the kernel's half, where nothing is swapped out."""
     RESERVED_BITS = "reserved-bits"
     """Present, with bits set that the architecture wants to be zero: access would fault."""
 

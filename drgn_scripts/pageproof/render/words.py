@@ -67,6 +67,8 @@ def end(walk: Walk) -> str:
     """How a walk without a present frame ended; "" for one with."""
     if walk.outcome is Outcome.SWAP:
         return f"swapped out: swap area {walk.swap_type}, slot {walk.swap_offset}"
+    if walk.outcome in (Outcome.SPECIAL, Outcome.INVALIDATED) and walk.address >> 63:
+        return "not present: the kernel took it out of its own tables, as set_memory_np() does"
     return _ENDS.get(walk.outcome, "")
 
 

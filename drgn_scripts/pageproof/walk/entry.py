@@ -54,8 +54,17 @@ class Entry:
     swap_offset: int | None = None
 
 
-def decode_entry(raw: int, level: Level, paging: Paging) -> Entry:
-    """Say what the 64 bits of an entry mean at a level."""
+def decode_entry(raw: int, level: Level, paging: Paging, *, upper: bool = False) -> Entry:
+    """Say what the 64 bits of an entry mean at a level.
+
+    Args:
+        raw: the entry.
+        level: of its table.
+        paging: the form of the tables.
+        upper: it is on the way to the kernel's half, of which nothing is ever
+            swapped out: ``set_memory_np()`` leaves what looks like it, an entry
+            without PRESENT with its address inverted.
+    """
     if raw & PRESENT:
         return _decode_present(raw, level, paging)
     if raw == 0:
@@ -63,14 +72,14 @@ def decode_entry(raw: int, level: Level, paging: Paging) -> Entry:
     if level.number == 1:
         if raw & PROTNONE:
             return Entry(EntryKind.PROT_NONE, _leaf_base(_invert(raw), level, paging))
-        return _decode_swap(raw, paging.swap)
+        return Entry(EntryKind.SPECIAL) if upper else _decode_swap(raw, paging.swap)
     if level.leaf:
         if raw & PSE:
             # pmd_present() is true for PSE alone: pmd_mkinvalid() has taken
             # PRESENT away for the moment of a split, the frame is still named.
             kind = EntryKind.PROT_NONE if raw & PROTNONE else EntryKind.INVALIDATED
             return Entry(kind, _leaf_base(_invert(raw), level, paging))
-        if not raw & PROTNONE:
+        if not raw & PROTNONE and not upper:
             return _decode_swap(raw, paging.swap)
     return Entry(EntryKind.SPECIAL)
 

@@ -102,7 +102,7 @@ def _walk_table(
                 detail=f"{level.name} table at {table:#x}: {gap}",
             )
             continue
-        entry = decode_entry(raw, level, paging)
+        entry = decode_entry(raw, level, paging, upper=bool(start >> 63))
         if entry.base is None:
             outcome = Outcome(entry.kind.value)
             yield Range(start, stop, level.number, outcome, None, None, detail=where)

@@ -75,7 +75,7 @@ def walk_address(read_physical: ReadPhysical, root: int, address: int, paging: P
             raw = read_entry(read_physical, table, index, level, paging)
         except MemoryGap as gap:
             return end(gap.outcome, f"{level.name} table at {table:#x}: {gap}")
-        entry = decode_entry(raw, level, paging)
+        entry = decode_entry(raw, level, paging, upper=bool(address >> 63))
         steps.append(
             Step(
                 level=level.number,
