@@ -182,17 +182,29 @@ class Machine:
         self._mappers.append(facts["pid"])
         return facts
 
-    def spaces(self, *words: str) -> int:
-        """Start tests/vm/spaces.py in the guest; the PID of its process group."""
-        output = "/run/spaces.pid"
+    def start(self, script: str, *words: str) -> Any:
+        """Start a script of tests/vm in the guest, in a process group of its own.
+
+        Returns:
+            What it wrote, as JSON, to the file that is its first word: once it is ready.
+        """
+        output = "/run/started.json"
         self.guest.check("rm", "-f", output)
-        command = f"setsid python3 /opt/pageproof/vm/spaces.py {output} {' '.join(words)}"
-        self.guest.check("sh", "-c", f"{command} >/run/spaces.log 2>&1 </dev/null &")
+        command = f"setsid python3 /opt/pageproof/vm/{script} {output} {' '.join(words)}"
+        self.guest.check("sh", "-c", f"{command} >/run/started.log 2>&1 </dev/null &")
         deadline = time.monotonic() + 30
         while (ran := self.guest.run("cat", output)).code:
-            assert time.monotonic() < deadline, self.guest.run("cat", "/run/spaces.log").out
+            log = self.guest.run("cat", "/run/started.log").out
+            assert time.monotonic() < deadline and "Error" not in log, log
             time.sleep(0.1)
-        return int(ran.out)
+        return json.loads(ran.out)
+
+    def end_group(self, pid: int) -> None:
+        """End what `start` started, and wait until its memory is free."""
+        deadline = time.monotonic() + 30
+        while self.guest.run("pkill", "-KILL", "-g", str(pid)).code == 0:
+            assert time.monotonic() < deadline, f"process group {pid} does not end"
+            time.sleep(0.02)
 
     def end_mappers(self) -> None:
         for pid in self._mappers:

@@ -10,6 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from machine import ONE_A_KERNEL, Json, Machine, Result, number
+from procfs import frames, pagemap, smaps
 
 PAGE_BYTES = 4096
 PFNMAP = 1 << 10
@@ -19,9 +20,9 @@ KERNEL_SIDE = "umh_shm_region.kaddr"
 @pytest.fixture
 def spaces(machine: Machine) -> Iterator[int]:
     """The PID of a process that has a mapping of each kind (tests/vm/spaces.py)."""
-    pid = machine.spaces()
+    pid: int = machine.start("spaces.py")
     yield pid
-    machine.guest.run("pkill", "-KILL", "-g", str(pid))
+    machine.end_group(pid)
 
 
 def helper_address(machine: Machine) -> tuple[str, str]:
@@ -127,16 +128,6 @@ def test_maps_are_procfs_lines(loaded: Machine, checkout: Path, spaces: int) -> 
         assert report["outside"] == []
 
 
-def frames(vma: Json) -> list[tuple[int, int]]:
-    """(address, PFN) of every resident page of a VMA."""
-    return [
-        (address, number(run["frame"]) + address - number(run["start"]) >> 12)
-        for run in vma["runs"]
-        if run["frame"] is not None
-        for address in range(number(run["start"]), number(run["last"]), PAGE_BYTES)
-    ]
-
-
 def test_maps_resident_pages_are_pagemaps(loaded: Machine, spaces: int) -> None:
     """Every frame of every VMA but PFNMAP ones, which pagemap skips."""
     report = loaded.outside("maps", "--pid", str(spaces), "--format", "json").report
@@ -146,34 +137,10 @@ def test_maps_resident_pages_are_pagemaps(loaded: Machine, spaces: int) -> None:
         if not number(vma["line"]["vma"]["vm_flags"]) & PFNMAP
         and vma["line"]["name"] != "[vsyscall]"
     ]
-    places = [[int(vma["line"]["vma"][end], 16) for end in ("start", "end")] for vma in vmas]
-    script = (
-        f"import json; f = open('/proc/{spaces}/pagemap', 'rb'); out = []\n"
-        f"for start, end in {places}:\n"
-        "    f.seek(start // 4096 * 8); data = f.read((end - start) // 4096 * 8)\n"
-        "    for at in range(0, len(data), 8):\n"
-        "        word = int.from_bytes(data[at:at + 8], 'little')\n"
-        "        if word >> 63: out.append((start + at * 512, word & (1 << 55) - 1))\n"
-        "print(json.dumps(out))"
-    )
-    said = [tuple(pair) for pair in json.loads(loaded.guest.check("python3", "-c", script))]
+    said = pagemap(loaded, spaces, vmas)
     mine = [page for vma in vmas for page in frames(vma)]
     assert len(said) > 100
     assert mine == said
-
-
-def smaps(text: str) -> dict[str, dict[str, int]]:
-    """/proc/PID/smaps in bytes, by start of the VMA."""
-    found: dict[str, dict[str, int]] = {}
-    here: dict[str, int] = {}
-    for line in text.splitlines():
-        words = line.split()
-        if words[0].endswith(":"):
-            if words[-1] == "kB":
-                here[words[0][:-1]] = int(words[1]) * 1024
-        else:
-            here = found.setdefault(words[0].partition("-")[0], {})
-    return found
 
 
 def test_maps_sums_are_smaps(loaded: Machine, spaces: int) -> None:

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 import pytest
-from attached import PTI_USER_HALF, VIRTUAL_LAST, Tree, View, attached, frozen
+from attached import CPUS, PTI_USER_HALF, VIRTUAL_LAST, Tree, View, attached, frozen
 from drgn.helpers.linux.mm import follow_phys
 from drgn.helpers.linux.pid import find_task
 from machine import ONE_A_KERNEL, Machine
 
 from pageproof.model import Outcome, Range
-from pageproof_lab import qemu
 from pageproof_lab.channel import Monitor
 
 #: Addresses that are compared on each kernel, at least.
@@ -29,16 +28,12 @@ ADDRESSES = 10_000
 ASKED_OF_QEMU = 400
 
 
-#: Of a guest of the lab.
-CPUS = qemu.Options().cpus
-
-
 @pytest.fixture
 def spinner(machine: Machine) -> Iterator[int]:
     """The PID of a process with a mapping of each kind that runs and runs (tests/vm/spaces.py)."""
-    pid = machine.spaces("spin")
+    pid: int = machine.start("spaces.py", "spin")
     yield pid
-    machine.guest.run("pkill", "-KILL", "-g", str(pid))
+    machine.end_group(pid)
 
 
 def present(ranges: list[Range]) -> list[Range]:

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the guest's procfs says of the kernel's half, against the tables as the engine walks them.
+
+procfs is read while the guest runs, and the tables while it holds still.
+"""
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import drgn
+import pytest
+from attached import CPUS, VIRTUAL_LAST, View, attached, frozen
+from drgn.helpers.linux.module import for_each_module
+from machine import ONE_A_KERNEL, Machine
+
+from pageproof.commands.kmap import kmap
+from pageproof.model import Outcome, Permissions, Range, Walk
+from pageproof.walk import PAGE_BYTES
+
+KPTR_RESTRICT = "/proc/sys/kernel/kptr_restrict"
+TEXT = Permissions(write=False, execute=True, user=False)
+READ_ONLY = Permissions(write=False, execute=False, user=False)
+DATA = Permissions(write=True, execute=False, user=False)
+
+
+@pytest.fixture
+def pointers(loaded: Machine) -> Iterator[None]:
+    """Have root see addresses: %pK is a hash with 0."""
+    before = loaded.guest.check("cat", KPTR_RESTRICT)
+    loaded.guest.check("sh", "-c", f"echo 1 > {KPTR_RESTRICT}")
+    yield
+    loaded.guest.check("sh", "-c", f"echo {before} > {KPTR_RESTRICT}")
+
+
+def region_of(view: View) -> dict[str, range]:
+    """kmap's rows by name, without its many holes."""
+    rows = kmap(view.target, None, lambda message: None).rows
+    return {row.region: range(row.start, row.last + 1) for row in rows if row.region != "hole"}
+
+
+def held(view: View, first: int, last: int) -> list[Range]:
+    """What the kernel's tables hold in a range."""
+    return list(view.engine.ranges(view.paging.kernel_root, first, last, merged=True))
+
+
+def at(view: View, address: int) -> Walk:
+    walk = view.engine.walk(view.paging.kernel_root, address)
+    assert walk == view.python.walk(view.paging.kernel_root, address)
+    return walk
+
+
+def is_mapped(runs: list[Range], first: int, last: int, paddr: int | None = None) -> bool:
+    """Whether runs are leaves that cover a range whole; in one piece from a frame, if given."""
+    following = first
+    for run in runs:
+        if run.start != following or run.outcome is not Outcome.MAPPED or run.frame is None:
+            return False
+        if paddr is not None and run.frame != paddr + run.start - first:
+            return False
+        following = run.last + 1
+    return following == last + 1
+
+
+# /proc/vmallocinfo
+
+
+@dataclass(frozen=True)
+class Area:
+    """A line of vmallocinfo."""
+
+    line: str
+
+    @property
+    def start(self) -> int:
+        return int(self.line.partition("-")[0], 16)
+
+    @property
+    def last(self) -> int:
+        return int(self.line.split()[0].partition("-")[2], 16) - 1
+
+    def number(self, name: str) -> int | None:
+        found = re.search(rf"\b{name}=(\w+)", self.line)
+        return int(found[1], 0) if found else None
+
+
+def areas(machine: Machine) -> set[Area]:
+    """The areas there are. Read by the agent itself: a new process would be a new stack."""
+    text = machine.guest.agent.read_file("/proc/vmallocinfo").decode()
+    return {Area(line) for line in text.splitlines()}
+
+
+@pytest.mark.usefixtures("pointers")
+@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+def test_vmalloc_areas_are_mapped_as_procfs_says(loaded: Machine) -> None:
+    """Each with pages= holds as many and then nothing; each with phys= leads there, page by page.
+
+    What is not there any more when the guest runs on has moved meanwhile, and is not compared.
+    """
+    compared: Counter[str] = Counter()
+    with attached(loaded) as view:
+        regions = region_of(view)
+        before = areas(loaded)
+        with frozen(loaded):
+            runs = {area: held(view, area.start, area.last) for area in before}
+        for area in before & areas(loaded):
+            assert any(
+                area.start in regions[region] and area.last in regions[region]
+                for region in ("vmalloc", "modules")
+            ), area
+            pages, paddr = area.number("pages"), area.number("phys")
+            if "unpurged" in area.line:
+                assert runs[area] == [], area
+                compared["unpurged"] += 1
+            elif pages is not None:
+                last = area.start + pages * PAGE_BYTES - 1
+                assert is_mapped(runs[area], area.start, last), (area, runs[area])
+                compared["pages"] += 1
+            elif paddr is not None:
+                last = area.last - PAGE_BYTES  # get_vm_area_size(): all but a page to guard it
+                assert is_mapped(runs[area], area.start, last, paddr), (area, runs[area])
+                compared["phys"] += 1
+    assert compared["pages"] > 50
+    assert compared["phys"] >= 5
+
+
+# /proc/iomem
+
+
+def iomem(machine: Machine, name: str) -> list[tuple[int, int]]:
+    """First and last byte of what has a name in /proc/iomem."""
+    text = machine.guest.check("cat", "/proc/iomem")
+    found = re.findall(rf"^ *([0-9a-f]+)-([0-9a-f]+) : {name}$", text, re.MULTILINE)
+    return [(int(first, 16), int(last, 16)) for first, last in found]
+
+
+@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+def test_system_ram_is_mapped_one_to_one(loaded: Machine) -> None:
+    """All of it in the physmap; and a walk of its first, its last and some addresses between."""
+    rng = random.Random("System RAM")
+    banks = iomem(loaded, "System RAM")
+    assert len(banks) >= 2
+    with attached(loaded) as view, frozen(loaded):
+        base = view.paging.page_offset_base
+        physmap = region_of(view)["physmap"]
+        for start, end in banks:
+            first = -(-start // PAGE_BYTES) * PAGE_BYTES
+            last = (end + 1) // PAGE_BYTES * PAGE_BYTES - 1
+            assert base + first in physmap
+            assert base + last in physmap
+            runs = held(view, base + first, base + last)
+            assert is_mapped(runs, base + first, base + last, first), runs
+            for paddr in (first, last, *(rng.randint(first, last) for _ in range(200))):
+                assert at(view, base + paddr).paddr == paddr, f"{paddr:#x}"
+
+
+# /proc/kallsyms
+
+#: The parts of the image that /proc/iomem knows, between two symbols of the linker script.
+PARTS = {
+    "Kernel code": ("_text", "_etext"),
+    "Kernel rodata": ("__start_rodata", "__end_rodata"),
+    "Kernel data": ("_sdata", "_edata"),
+    "Kernel bss": ("__bss_start", "__bss_stop"),
+}
+INIT = ("__init_begin", "__init_end")
+PERCPU = ("__per_cpu_start", "__per_cpu_end")
+#: Some per-CPU variables: of these there are too few for a sample to have any.
+OF_EACH_CPU = ("runqueues", "cpu_info", "softnet_data", "tick_cpu_sched", "kstat")
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A line of kallsyms; `owner` is "[MODULE]", or "" for the image."""
+
+    address: int
+    kind: str
+    name: str
+    owner: str
+
+    def __str__(self) -> str:
+        return f"{self.address:#x} {self.kind} {self.name} {self.owner}"
+
+
+def symbols(machine: Machine, *command: str) -> list[Symbol]:
+    """Those lines of /proc/kallsyms that a command of the guest chooses."""
+    lines = machine.guest.check(*command, "/proc/kallsyms").splitlines()
+    words = [(*line.split(), "")[:4] for line in lines]
+    return [Symbol(int(address, 16), kind, name, owner) for address, kind, name, owner in words]
+
+
+@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+def test_the_image(loaded: Machine) -> None:
+    """Its parts are in the memory that iomem names; what a symbol is decides what may be done.
+
+    What was for boot only may not be executed any more, and with page-table isolation
+    free_kernel_image_pages() takes PRESENT from it in the image's mapping: it is somebody else's
+    memory now (arch/x86/mm/init.c).
+    """
+    pairs = (*PARTS.values(), INIT, PERCPU)
+    names = "|".join((*OF_EACH_CPU, *(name for pair in pairs for name in pair)))
+    chosen = f"BEGIN {{ srand(3) }} NF == 3 && (rand() < 0.004 || $3 ~ /^({names})$/)"
+    sample = symbols(loaded, "awk", chosen)
+    place = {symbol.name: symbol.address for symbol in sample}
+    said = {part: iomem(loaded, part) for part in PARTS}
+    seen: Counter[str] = Counter()
+    with attached(loaded) as view, frozen(loaded):
+        for part, (start, end) in PARTS.items():
+            walked = at(view, place[start]).paddr, at(view, place[end] - 1).paddr
+            assert [walked] == said[part], part
+        image = region_of(view)["text"]
+        percpu = range(place[PERCPU[0]], place[PERCPU[1]])
+        ends = {end for _, end in pairs}
+        for symbol in sample:
+            if symbol.name in ends:  # is the first byte of something else
+                continue
+            if symbol.address in percpu:
+                each_cpu_has_its_own(view, symbol)
+                seen["per CPU"] += 1
+                continue
+            assert symbol.address in image, symbol
+            seen[part_of_the_image(view, place, symbol)] += 1
+    assert seen["text"] > 100
+    assert min(seen[part] for part in ("rodata", "data", "init")) > 10, seen
+    assert seen["per CPU"] >= len(OF_EACH_CPU)
+
+
+def each_cpu_has_its_own(view: View, symbol: Symbol) -> None:
+    """Per-CPU symbols are those of a template: at 0, from 6.15 on in the image (9d7de2aa8b41)."""
+    offsets = view.target.prog["__per_cpu_offset"]
+    walks = [at(view, offsets[cpu].value_() + symbol.address & VIRTUAL_LAST) for cpu in range(CPUS)]
+    assert all(walk.permissions == DATA for walk in walks), (str(symbol), walks)
+    assert len({walk.pfn for walk in walks}) == CPUS, str(symbol)
+
+
+def part_of_the_image(view: View, place: dict[str, int], symbol: Symbol) -> str:
+    """In which part a symbol is; its page has that part's permissions."""
+
+    def lies_between(start: str, end: str) -> bool:
+        return place[start] <= symbol.address < place[end]
+
+    walk = at(view, symbol.address)
+    what = str(symbol), walk
+    if lies_between(*INIT):
+        if view.paging.pti:
+            assert walk.outcome in (Outcome.SPECIAL, Outcome.INVALIDATED), what
+        else:
+            assert walk.permissions == DATA, what
+        return "init"
+    if lies_between("_text", "_etext"):
+        assert walk.permissions == TEXT, what
+        return "text"
+    if lies_between("__start_rodata", "__end_rodata"):
+        assert walk.permissions == READ_ONLY, what
+        return "rodata"
+    # Between _edata and __init_begin are tables that are sorted at boot.
+    assert lies_between("_sdata", "__init_begin") or lies_between("__init_end", "__bss_stop"), what
+    assert walk.permissions == DATA, what
+    return "data"
+
+
+# /proc/modules
+
+
+@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+def test_modules(loaded: Machine) -> None:
+    """Where and as large as /proc/modules says, all of it mapped, each symbol with its rights."""
+    lines = [line.split() for line in loaded.guest.check("cat", "/proc/modules").splitlines()]
+    said = {words[0]: (int(words[5], 16), int(words[1])) for words in lines}
+    assert "umh_shm" in said
+    sample = symbols(loaded, "grep", r"\[umh_shm\]$")
+    seen: Counter[str] = Counter()
+    with attached(loaded) as view, frozen(loaded):
+        row = region_of(view)["modules"]
+        for module in for_each_module(view.target.prog):
+            name = module.name.string_().decode()
+            parts = parts_of(module)
+            assert said.pop(name) == (parts[0][0], sum(size for _, size in parts))
+            for base, size in parts:
+                if size:
+                    last = base + size - 1
+                    assert base in row, name
+                    assert last in row, name
+                    assert is_mapped(held(view, base, last), base, last), name
+        for symbol in sample:
+            assert symbol.address in row, symbol
+            seen[kind_of_symbol(view, symbol)] += 1
+    assert not said
+    assert min(seen[kind] for kind in "trdb") > 5, seen
+
+
+def parts_of(module: drgn.Object) -> list[tuple[int, int]]:
+    """Start and size of what a module has in memory, its code first."""
+    try:
+        # Since 6.4 each kind of content is on its own: ac3b43283923.
+        return [(part.base.value_(), part.size.value_()) for part in module.mem]
+    except AttributeError:
+        layout = module.core_layout
+        return [(layout.base.value_(), layout.size.value_())]
+
+
+def kind_of_symbol(view: View, symbol: Symbol) -> str:
+    """The letter of a module's symbol; its page has permissions that become it."""
+    allowed = {"t": (TEXT,), "w": (TEXT,), "r": (READ_ONLY,), "b": (DATA,)}
+    kind = symbol.kind.lower()
+    # Of data, some is read-only after the module's init.
+    walk = at(view, symbol.address)
+    assert walk.permissions in allowed.get(kind, (DATA, READ_ONLY)), (str(symbol), walk)
+    return kind

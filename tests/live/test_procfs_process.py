@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`maps` against pagemap and smaps, on mappings that are easily counted wrong.
+
+What the kernel counts and `maps` has in its runs is not the same: Rss has no zero page, small or
+huge, for those are special; nothing of VM_PFNMAP; and huge pages of a pool on a line of their own
+(smaps_pte_entry(), smaps_pmd_entry(), smaps_hugetlb_range() of fs/proc/task_mmu.c).
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from machine import ONE_A_KERNEL, Json, Machine, number
+from procfs import PAGE_BYTES, frames, pagemap, smaps
+
+PFNMAP = 1 << 10
+POOL = "/proc/sys/vm/nr_hugepages"
+HUGE_BYTES = 2 << 20
+
+
+@pytest.fixture
+def odd(loaded: Machine) -> Iterator[Json]:
+    """What tests/vm/odd_spaces.py says; it sleeps."""
+    loaded.guest.check("sh", "-c", f"echo 1 > {POOL}")
+    facts: Json = loaded.start("odd_spaces.py")
+    yield facts
+    loaded.end_group(facts["pid"])
+    loaded.guest.check("sh", "-c", f"echo 0 > {POOL}")
+
+
+def maps(machine: Machine, pid: int) -> list[Json]:
+    """The VMAs of a process; but not the vsyscall page, which is in nobody's."""
+    result = machine.outside("maps", "--pid", str(pid), "--pages", "--format", "json")
+    assert result.code == 0, result.err
+    return [vma for vma in result.report["vmas"] if vma["line"]["name"] != "[vsyscall]"]
+
+
+def resident(vma: Json) -> int:
+    return sum(int(vma[f"resident_{size}_bytes"]) for size in ("4k", "2m", "1g"))
+
+
+def covering(vmas: list[Json], address: int) -> Json:
+    (vma,) = (
+        vma
+        for vma in vmas
+        if number(vma["line"]["vma"]["start"]) <= address < number(vma["line"]["vma"]["end"])
+    )
+    return vma
+
+
+@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+def test_pages_are_pagemaps_and_sums_are_smaps(loaded: Machine, odd: Json) -> None:
+    """Of four processes that sleep, VMA by VMA, whatever it is."""
+    zero = loaded.outside("walk", "empty_zero_page", "--format", "json").report["walk"]
+    mine = {pid: maps(loaded, pid) for pid in (odd["pid"], odd["partner"], 1)}
+    is_named(odd, mine[odd["pid"]], mine[odd["partner"]])
+    helper = int(loaded.sysfs("helper_pid"))
+    mine[helper] = maps(loaded, helper)
+    huge_zero = dict(frames(covering(mine[odd["pid"]], odd["only_read"])))[odd["only_read"]]
+    zeros = {number(zero["pfn"]), *range(huge_zero, huge_zero + HUGE_BYTES // PAGE_BYTES)}
+    for pid, vmas in mine.items():
+        ordinary = [vma for vma in vmas if not is_pfnmap(vma)]
+        pages = [page for vma in ordinary for page in frames(vma)]
+        assert pages == pagemap(loaded, pid, ordinary)
+        # By the agent itself: a new process would share some of the files' pages.
+        said = smaps(loaded.guest.agent.read_file(f"/proc/{pid}/smaps").decode())
+        for vma in vmas:
+            compare(vma, said[f"{number(vma['line']['vma']['start']):08x}"], zeros)
+
+
+def is_pfnmap(vma: Json) -> bool:
+    return bool(number(vma["line"]["vma"]["vm_flags"]) & PFNMAP)
+
+
+def compare(vma: Json, said: dict[str, int], zeros: set[int]) -> None:
+    """A VMA and its part of smaps."""
+    what = f"{vma['line']}: {said}"
+    uncounted = sum(is_pfnmap(vma) or pfn in zeros for _, pfn in frames(vma)) * PAGE_BYTES
+    pool = said["Private_Hugetlb"] + said["Shared_Hugetlb"]
+    assert resident(vma) - uncounted == said["Rss"] + pool, what
+    if not vma["resident_2m_bytes"]:
+        private, shared = (
+            said[f"{kind}_Clean"] + said[f"{kind}_Dirty"] for kind in ("Private", "Shared")
+        )
+        assert (vma["private_bytes"], vma["shared_bytes"]) == (private, shared), what
+
+
+def is_named(odd: Json, vmas: list[Json], partners: list[Json]) -> None:
+    """A page that nobody may touch has its frame, inverted in the entry; a guard page has none."""
+    nobody = run_at(vmas, odd["nobody"])
+    assert (nobody["outcome"], nobody["permissions"]["access"]) == ("prot-none", False)
+    assert nobody["frame"] is not None
+    if odd["guard"] is not None:
+        guard = run_at(vmas, odd["guard"])
+        assert (guard["outcome"], guard["frame"]) == ("guard-marker", None)
+    assert covering(vmas, odd["only_read"])["resident_2m_bytes"] >= HUGE_BYTES
+    assert covering(vmas, odd["pool"])["resident_2m_bytes"] == HUGE_BYTES
+    # Of two huge pages the first is in small ones here, and the partner has both in one piece.
+    split, whole = (covering(vmas, odd["split"] + at) for at in (0, HUGE_BYTES))
+    assert split["resident_4k_bytes"] == 7 * PAGE_BYTES
+    assert whole["resident_2m_bytes"] == HUGE_BYTES
+    assert covering(partners, odd["split"])["resident_2m_bytes"] == 2 * HUGE_BYTES
+
+
+def run_at(vmas: list[Json], address: int) -> Json:
+    """The run that begins at an address."""
+    runs: list[Json] = covering(vmas, address)["runs"]
+    (found,) = (run for run in runs if number(run["start"]) == address)
+    return found

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the guest's procfs says of a process, in the form of what `maps` says."""
+
+import json
+
+from machine import Json, Machine, number
+
+PAGE_BYTES = 4096
+
+
+def frames(vma: Json) -> list[tuple[int, int]]:
+    """(address, PFN) of every resident page of a VMA."""
+    return [
+        (address, number(run["frame"]) + address - number(run["start"]) >> 12)
+        for run in vma["runs"]
+        if run["frame"] is not None
+        for address in range(number(run["start"]), number(run["last"]), PAGE_BYTES)
+    ]
+
+
+def pagemap(machine: Machine, pid: int, vmas: list[Json]) -> list[tuple[int, int]]:
+    """(address, PFN) of every page of some VMAs that /proc/PID/pagemap has as present."""
+    places = [[int(vma["line"]["vma"][end], 16) for end in ("start", "end")] for vma in vmas]
+    script = (
+        f"import json; f = open('/proc/{pid}/pagemap', 'rb'); out = []\n"
+        f"for start, end in {places}:\n"
+        "    f.seek(start // 4096 * 8); data = f.read((end - start) // 4096 * 8)\n"
+        "    for at in range(0, len(data), 8):\n"
+        "        word = int.from_bytes(data[at:at + 8], 'little')\n"
+        "        if word >> 63: out.append((start + at * 512, word & (1 << 55) - 1))\n"
+        "print(json.dumps(out))"
+    )
+    said = json.loads(machine.guest.check("python3", "-c", script))
+    return [(address, pfn) for address, pfn in said]
+
+
+def smaps(text: str) -> dict[str, dict[str, int]]:
+    """/proc/PID/smaps in bytes, by start of the VMA."""
+    found: dict[str, dict[str, int]] = {}
+    here: dict[str, int] = {}
+    for line in text.splitlines():
+        words = line.split()
+        if words[0].endswith(":"):
+            if words[-1] == "kB":
+                here[words[0][:-1]] = int(words[1]) * 1024
+        else:
+            here = found.setdefault(words[0].partition("-")[0], {})
+    return found
