@@ -149,14 +149,15 @@ def frozen(machine: Machine) -> Iterator[None]:
             control.call("cont", 10)
 
 
-def test_as_many_mappings_as_the_kernel_counts(loaded: Machine) -> None:
+def test_as_many_mappings_as_the_kernel_counts(machine: Machine) -> None:
     """On a guest that stands still: for a sample of all frames that processes map."""
+    machine.load(allow_any=True)
     for _ in range(2):
-        loaded.map("--pages", "1", "--touch", "0")  # two Pythons share their text and libraries
+        machine.map("--pages", "1", "--touch", "0")  # two Pythons share their text and libraries
     target = open_target(
-        Wanted(qemu=str(loaded.guest.sockets.qmp), symbols=(loaded.kernel.vmlinux,)), []
+        Wanted(qemu=str(machine.guest.sockets.qmp), symbols=(machine.kernel.vmlinux,)), []
     )
-    with frozen(loaded):
+    with frozen(machine):
         paging = read_paging(target.prog)
         walker = walker_of(target, paging)
         sweep = Sweep(target, paging, walker)
