@@ -79,6 +79,8 @@ static inline int pw_half_of(const struct pw_form *form, uint64_t address)
  */
 int pw_fetch(const struct pw_memory *memory, uint64_t paddr, size_t length, void *buffer,
 	     const void **ret);
+/* Tell the processor that a table may be fetched soon; any address will do. */
+void pw_prefetch(const struct pw_memory *memory, uint64_t paddr);
 bool pw_all_zero(const void *bytes, size_t length);
 
 /* A dump's segments need not be aligned in its file, nor so in memory. */

@@ -93,6 +93,10 @@ static int sweep_table(struct sweep *s, struct table *table)
 			return WORK_DONE;
 		}
 		if (entry.kind == PW_TABLE && table->depth + 1 < s->paging->form->levels) {
+			/* Tables lie anywhere: while this one is read, the next one can come. */
+			if (i + 1 < end)
+				pw_prefetch(s->memory,
+					    pw_address_of(s->paging, pw_load(table->bytes, i + 1)));
 			s->entries_left--;
 			s->stats.entries++;
 			err = enter(s, table, i, raw, &entry);
