@@ -6,9 +6,11 @@ import json
 from machine import Json, Machine, number
 
 PAGE_BYTES = 4096
+#: (address, PFN)
+Pages = list[tuple[int, int]]
 
 
-def frames(vma: Json) -> list[tuple[int, int]]:
+def frames(vma: Json) -> Pages:
     """(address, PFN) of every resident page of a VMA."""
     return [
         (address, number(run["frame"]) + address - number(run["start"]) >> 12)
@@ -18,20 +20,30 @@ def frames(vma: Json) -> list[tuple[int, int]]:
     ]
 
 
-def pagemap(machine: Machine, pid: int, vmas: list[Json]) -> list[tuple[int, int]]:
-    """(address, PFN) of every page of some VMAs that /proc/PID/pagemap has as present."""
-    places = [[int(vma["line"]["vma"][end], 16) for end in ("start", "end")] for vma in vmas]
+def pagemaps(machine: Machine, asked: dict[int, list[Json]]) -> dict[int, Pages]:
+    """(address, PFN) of every page that /proc/PID/pagemap has as present, by PID.
+
+    Args:
+        machine: whose guest is asked.
+        asked: VMAs of a process, by its PID.
+    """
+    places = {
+        pid: [[number(vma["line"]["vma"][end]) for end in ("start", "end")] for vma in vmas]
+        for pid, vmas in asked.items()
+    }
     script = (
-        f"import json; f = open('/proc/{pid}/pagemap', 'rb'); out = []\n"
-        f"for start, end in {places}:\n"
-        "    f.seek(start // 4096 * 8); data = f.read((end - start) // 4096 * 8)\n"
-        "    for at in range(0, len(data), 8):\n"
-        "        word = int.from_bytes(data[at:at + 8], 'little')\n"
-        "        if word >> 63: out.append((start + at * 512, word & (1 << 55) - 1))\n"
+        f"import json; out = {{}}\n"
+        f"for pid, ranges in {places}.items():\n"
+        "    f = open(f'/proc/{pid}/pagemap', 'rb'); pages = out.setdefault(pid, [])\n"
+        "    for start, end in ranges:\n"
+        "        f.seek(start // 4096 * 8); data = f.read((end - start) // 4096 * 8)\n"
+        "        for at in range(0, len(data), 8):\n"
+        "            word = int.from_bytes(data[at:at + 8], 'little')\n"
+        "            if word >> 63: pages.append((start + at * 512, word & (1 << 55) - 1))\n"
         "print(json.dumps(out))"
     )
     said = json.loads(machine.guest.check("python3", "-c", script))
-    return [(address, pfn) for address, pfn in said]
+    return {int(pid): [(address, pfn) for address, pfn in pages] for pid, pages in said.items()}
 
 
 def smaps(text: str) -> dict[str, dict[str, int]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from machine import ONE_A_KERNEL, Json, Machine, Result, number
-from procfs import frames, pagemap, smaps
+from procfs import frames, pagemaps, smaps
 
 PAGE_BYTES = 4096
 PFNMAP = 1 << 10
@@ -137,7 +137,7 @@ def test_maps_resident_pages_are_pagemaps(loaded: Machine, spaces: int) -> None:
         if not number(vma["line"]["vma"]["vm_flags"]) & PFNMAP
         and vma["line"]["name"] != "[vsyscall]"
     ]
-    said = pagemap(loaded, spaces, vmas)
+    said = pagemaps(loaded, {spaces: vmas})[spaces]
     mine = [page for vma in vmas for page in frames(vma)]
     assert len(said) > 100
     assert mine == said

@@ -9,8 +9,12 @@ huge, for those are special; nothing of VM_PFNMAP; and huge pages of a pool on a
 from collections.abc import Iterator
 
 import pytest
+from attached import View, attached
 from machine import ONE_A_KERNEL, Json, Machine, number
-from procfs import PAGE_BYTES, frames, pagemap, smaps
+from procfs import PAGE_BYTES, frames, pagemaps, smaps
+
+from pageproof.commands.maps import maps
+from pageproof.render.jsonform import to_json
 
 PFNMAP = 1 << 10
 POOL = "/proc/sys/vm/nr_hugepages"
@@ -27,11 +31,12 @@ def odd(loaded: Machine) -> Iterator[Json]:
     loaded.guest.check("sh", "-c", f"echo 0 > {POOL}")
 
 
-def maps(machine: Machine, pid: int) -> list[Json]:
+def maps_of(view: View, pid: int) -> list[Json]:
     """The VMAs of a process; but not the vsyscall page, which is in nobody's."""
-    result = machine.outside("maps", "--pid", str(pid), "--pages", "--format", "json")
-    assert result.code == 0, result.err
-    return [vma for vma in result.report["vmas"] if vma["line"]["name"] != "[vsyscall]"]
+    report = maps(view.target, pid, lambda message: None)
+    assert report.stable
+    vmas: list[Json] = to_json(report)["vmas"]
+    return [vma for vma in vmas if vma["line"]["name"] != "[vsyscall]"]
 
 
 def resident(vma: Json) -> int:
@@ -50,20 +55,21 @@ def covering(vmas: list[Json], address: int) -> Json:
 @pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
 def test_pages_are_pagemaps_and_sums_are_smaps(loaded: Machine, odd: Json) -> None:
     """Of four processes that sleep, VMA by VMA, whatever it is."""
-    zero = loaded.outside("walk", "empty_zero_page", "--format", "json").report["walk"]
-    mine = {pid: maps(loaded, pid) for pid in (odd["pid"], odd["partner"], 1)}
+    pids = odd["pid"], odd["partner"], int(loaded.sysfs("helper_pid")), 1
+    with attached(loaded) as view:
+        mine = {pid: maps_of(view, pid) for pid in pids}
+        zero_page = view.target.prog["empty_zero_page"].address_
+        zero = view.engine.walk(view.paging.kernel_root, zero_page).pfn
     is_named(odd, mine[odd["pid"]], mine[odd["partner"]])
-    helper = int(loaded.sysfs("helper_pid"))
-    mine[helper] = maps(loaded, helper)
     huge_zero = dict(frames(covering(mine[odd["pid"]], odd["only_read"])))[odd["only_read"]]
-    zeros = {number(zero["pfn"]), *range(huge_zero, huge_zero + HUGE_BYTES // PAGE_BYTES)}
-    for pid, vmas in mine.items():
-        ordinary = [vma for vma in vmas if not is_pfnmap(vma)]
-        pages = [page for vma in ordinary for page in frames(vma)]
-        assert pages == pagemap(loaded, pid, ordinary)
+    zeros = {zero, *range(huge_zero, huge_zero + HUGE_BYTES // PAGE_BYTES)}
+    ordinary = {pid: [vma for vma in mine[pid] if not is_pfnmap(vma)] for pid in pids}
+    pages = pagemaps(loaded, ordinary)
+    for pid in pids:
+        assert [page for vma in ordinary[pid] for page in frames(vma)] == pages[pid]
         # By the agent itself: a new process would share some of the files' pages.
         said = smaps(loaded.guest.agent.read_file(f"/proc/{pid}/smaps").decode())
-        for vma in vmas:
+        for vma in mine[pid]:
             compare(vma, said[f"{number(vma['line']['vma']['start']):08x}"], zeros)
 
 
@@ -71,7 +77,7 @@ def is_pfnmap(vma: Json) -> bool:
     return bool(number(vma["line"]["vma"]["vm_flags"]) & PFNMAP)
 
 
-def compare(vma: Json, said: dict[str, int], zeros: set[int]) -> None:
+def compare(vma: Json, said: dict[str, int], zeros: set[int | None]) -> None:
     """A VMA and its part of smaps."""
     what = f"{vma['line']}: {said}"
     uncounted = sum(is_pfnmap(vma) or pfn in zeros for _, pfn in frames(vma)) * PAGE_BYTES
