@@ -99,9 +99,10 @@ def pageproof(*words: str | Path, env: dict[str, str] | None = None) -> Result:
     return _run([sys.executable, "-m", "pageproof", *map(str, words)], env)
 
 
-def drgn_script(name: str, *target: str) -> Result:
-    """Run one of drgn_scripts/ in plain drgn on the host."""
-    return _run([sys.executable, "-m", "drgn", "-q", *target, str(ROOT / "drgn_scripts" / name)])
+def drgn_script(name: str, *target: str, words: Sequence[str] = ()) -> Result:
+    """Run one of drgn_scripts/ in plain drgn on the host, with words of its own."""
+    script = str(ROOT / "drgn_scripts" / name)
+    return _run([sys.executable, "-m", "drgn", "-q", *target, script, *words])
 
 
 def _run(words: list[str], env: dict[str, str] | None = None) -> Result:

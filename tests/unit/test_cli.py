@@ -50,6 +50,9 @@ def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         (["walk", "1000", "--pid", "-1"], "'-1' is no process ID"),
         (["maps"], "required: --pid"),
         (["maps", "--pid", "x"], "'x' is no process ID"),
+        (["whatis"], "required: ADDRESS|SYMBOL"),
+        (["whatis", "runqueues", "--cpu", "-1"], "'-1' is no CPU"),
+        (["whatis", "0", "--pid", "0"], "'0' is no process ID"),
         (["frobnicate"], "invalid choice"),
         (["--no-such-option"], "pageproof"),
     ],
@@ -77,7 +80,7 @@ def test_help_tells_the_exit_codes(words: list[str]) -> None:
         assert code in got.stdout
 
 
-@pytest.mark.parametrize("command", ["walk", "maps"])
+@pytest.mark.parametrize("command", ["walk", "maps", "whatis"])
 def test_help_of_a_command_that_shows(command: str) -> None:
     got = run(command, "--help")
     assert got.returncode == 0

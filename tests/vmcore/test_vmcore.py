@@ -151,3 +151,30 @@ def test_both_walkers_say_the_same(crashed: Crashed) -> None:
             del report["times"]
             reports.append(report)
         assert reports[0] == reports[1], name
+
+
+def test_whatis(crashed: Crashed) -> None:
+    """A symbol of the module, with the area that its caller got; a page that was left out."""
+    pid = str(crashed.maps["process"]["pid"])
+    code = next(
+        vma
+        for vma in crashed.maps["vmas"]
+        if vma["line"]["inode_number"] and vma["line"]["permissions"] == "r-xp" and vma["runs"]
+    )
+    place = code["runs"][0]["start"]
+    for name, dump in crashed.dumps.items():
+        fops = pageproof("-c", dump, "whatis", "umh_shm_fops", "--format", "json")
+        assert fops.code == 0, name + fops.out + fops.err
+        found = fops.report["identity"]
+        assert (found["symbol"]["name"], found["symbol"]["offset_bytes"]) == ("umh_shm_fops", 0)
+        assert found["module"]["name"] == "umh_shm"
+        assert found["vmap"]["caller"], name
+        # makedumpfile leaves the page cache out at all of our levels; the tables stay.
+        page = pageproof("-c", dump, "whatis", place, "--pid", pid, "--format", "json")
+        assert page.code == 0, name + page.out + page.err
+        assert page.report["walk"]["paddr"] == code["runs"][0]["frame"], name
+        assert (page.report["frame"]["use"], page.report["frame"]["content"]) == (
+            "file",
+            "excluded",
+        ), name
+        assert page.report["vma"]["name"] == code["line"]["name"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 import drgn
@@ -25,12 +26,26 @@ def parse_hex(text: str) -> int | None:
     return value if value < 1 << 64 else None
 
 
-def find_address(prog: drgn.Program, text: str) -> int:
+def _as_it_is(variable: drgn.Object) -> drgn.Object:
+    return variable
+
+
+def find_address(
+    prog: drgn.Program,
+    text: str,
+    choose: Callable[[drgn.Object], drgn.Object] = _as_it_is,
+) -> int:
     """The address that a text names.
 
     Hex goes first: ``add`` is 0xadd. Else it is a variable with members
     (``umh_shm_region.kaddr``) or a symbol. A pointer stands for what it points
     at; anything else, and everything after ``&``, for where it is.
+
+    Args:
+        prog: the target.
+        text: as the user wrote it.
+        choose: makes of a variable the one that is meant, before its members are looked at: a
+            CPU's copy of it.
 
     Raises:
         PageproofError: it names nothing.
@@ -44,7 +59,7 @@ def find_address(prog: drgn.Program, text: str) -> int:
             "this is no address", repr(text), "give hex, a symbol, or a variable and its members"
         )
     try:
-        found = prog[match["name"]]
+        found = choose(prog[match["name"]])
         for step in _STEP.finditer(match["rest"]):
             found = found.member_(step["member"]) if step["member"] else found[int(step["index"])]
         if not match["amp"] and found.type_.kind is drgn.TypeKind.POINTER:

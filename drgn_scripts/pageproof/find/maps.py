@@ -42,7 +42,7 @@ def process_maps(prog: drgn.Program, paging: PagingFacts, pid: int) -> ProcessMa
     process, mappings = address_space(prog, paging, pid)
     try:
         mm = mm_object(prog, process.mm)
-        lines = [_line(prog, one.vma) for one in mappings if one.vma is not None]
+        lines = [vma_line(prog, one.vma) for one in mappings if one.vma is not None]
         lines += _gate(prog, mm)
         pgtables = int(mm.pgtables_bytes.counter.value_())
     except (drgn.FaultError, ValueError) as error:
@@ -50,7 +50,12 @@ def process_maps(prog: drgn.Program, paging: PagingFacts, pid: int) -> ProcessMa
     return ProcessMaps(process, tuple(lines), pgtables)
 
 
-def _line(prog: drgn.Program, facts: VmaFacts) -> VmaLine:
+def vma_line(prog: drgn.Program, facts: VmaFacts) -> VmaLine:
+    """What procfs says of a VMA.
+
+    Raises:
+        FaultError: it can't be read.
+    """
     vma = cast("struct vm_area_struct *", drgn.Object(prog, "unsigned long", facts.vma))
     device = inode = offset = 0
     if vma.vm_file:

@@ -15,8 +15,9 @@ from pageproof.front.kmap import KMAP
 from pageproof.front.maps import MAPS
 from pageproof.front.verify import VERIFY
 from pageproof.front.walk import WALK
+from pageproof.front.whatis import WHATIS
 
 #: Every command that looks at a target, in the order of the help.
-COMMANDS: Final[tuple[Command, ...]] = (VERIFY, WALK, MAPS, KMAP, ALIAS)
+COMMANDS: Final[tuple[Command, ...]] = (VERIFY, WALK, MAPS, KMAP, WHATIS, ALIAS)
 
 __all__ = ["COMMANDS", "Command"]

@@ -10,6 +10,8 @@ from pageproof.render.junit import report_to_junit
 from pageproof.render.mapstext import maps_to_text
 from pageproof.render.text import report_to_text
 from pageproof.render.walktext import walk_to_text
+from pageproof.render.whatis_drgn import whatis_to_drgn
+from pageproof.render.whatistext import whatis_to_text
 
 __all__ = [
     "alias_to_drgn",
@@ -21,4 +23,6 @@ __all__ = [
     "report_to_text",
     "walk_to_drgn",
     "walk_to_text",
+    "whatis_to_drgn",
+    "whatis_to_text",
 ]

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``whatis``: the region of an address, its frame, and all that the kernel knows it to be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pageproof import __version__, judge
+from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS
+from pageproof.commands.tables import paging_form, walker_of
+from pageproof.commands.walk import Asked as WalkAsked
+from pageproof.commands.walk import check_address
+from pageproof.errors import PageproofError
+from pageproof.find.identify import BROKEN, Place, identify, unanswered
+from pageproof.find.layout import read_layout
+from pageproof.find.mappings import mapping_at
+from pageproof.find.maps import vma_line
+from pageproof.find.owner import find_copy, owner_facts
+from pageproof.find.page import struct_page_facts
+from pageproof.find.paging import read_paging
+from pageproof.judge.kmap import memory_map
+from pageproof.judge.whatis import (
+    alias_addresses,
+    as_alias,
+    exit_code,
+    is_known,
+    page_use,
+    row_at,
+)
+from pageproof.model import (
+    MappingFacts,
+    MemoryGap,
+    Outcome,
+    PagingFacts,
+    TableSet,
+    Walk,
+)
+from pageproof.model.kmap import LayoutFacts, MapRow
+from pageproof.model.whatis import (
+    WHATIS_SCHEMA,
+    FrameFacts,
+    OwnerFacts,
+    PageUse,
+    Unknown,
+    WhatisReport,
+)
+from pageproof.target import Target
+from pageproof.walk import Walker
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which address.
+
+    Attributes:
+        address: hex, symbol or variable.
+        pid: in this process's tables; None for the kernel's own.
+        cpu: whose copy of a per-CPU variable; None for other addresses.
+    """
+
+    address: str
+    pid: int | None = None
+    cpu: int | None = None
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What does not change while one address is looked at."""
+
+    target: Target
+    asked: Asked
+    paging: PagingFacts
+    layout: LayoutFacts
+    walker: Walker
+    address: int
+    region: MapRow
+
+
+def whatis(target: Target, asked: Asked, progress: Callable[[str], None]) -> WhatisReport:
+    """Say what an address is, until two walks agree.
+
+    Raises:
+        PageproofError: the address, the CPU or the process is none.
+    """
+    prog = target.prog
+    paging = read_paging(prog)
+    address = find_copy(prog, asked.address, asked.cpu)
+    check_address(address, paging_form(target, paging), WalkAsked(asked.address, asked.pid))
+    layout = read_layout(prog, paging)
+    region = row_at(memory_map(layout), address)
+    walker = walker_of(target, paging)
+    scene = _Scene(target, asked, paging, layout, walker, address, region)
+    progress("looking")
+    report = _look(scene)
+    for attempt in range(2, ATTEMPTS + 1):
+        if not target.facts.live or report.stable:
+            break
+        time.sleep(PAUSE_SECONDS)
+        report = replace(_look(scene), attempts=attempt)
+    return report
+
+
+def _look(scene: _Scene) -> WhatisReport:
+    target, prog, address = scene.target, scene.target.prog, scene.address
+    asked, paging = scene.asked, scene.paging
+    process = None if asked.pid is None else mapping_at(prog, paging, asked.pid, address)
+    tables, root, tables_of = _tables(scene, process)
+    walk = scene.walker.walk(root, address)
+    place = Place(
+        prog=prog,
+        read_virtual=target.reader.read_kernel_virtual,
+        paging=paging,
+        layout=scene.layout,
+        region=scene.region.region,
+        address=address,
+        pid=asked.pid,
+        walk=walk,
+    )
+    identity, unknown = identify(place)
+    vma = None
+    if process is not None and process.vma is not None:
+        try:
+            vma = vma_line(prog, process.vma)
+        except BROKEN as error:
+            unknown += (unanswered("vma", error),)
+    frame, open_questions = _frame(scene, walk)
+    unknown += open_questions
+    stable = not target.facts.live or _held_still(scene, process, walk, root)
+    use = None if frame is None else frame.use
+    known = is_known(identity, use, in_vma=vma is not None)
+    return WhatisReport(
+        schema=WHATIS_SCHEMA,
+        version=__version__,
+        target=target.facts,
+        paging=paging,
+        asked=asked.address,
+        address=address,
+        cpu=asked.cpu,
+        region=scene.region,
+        offset_bytes=address - scene.region.start,
+        process=process,
+        vma=vma,
+        tables=tables,
+        tables_of=tables_of,
+        walk=walk,
+        frame=frame,
+        identity=identity,
+        unknown=unknown,
+        kasan=scene.layout.kasan_start is not None,
+        known=known,
+        attempts=1,
+        stable=stable,
+        exit_code=exit_code(walk, unknown, known=known, stable=stable),
+    )
+
+
+def _tables(scene: _Scene, process: MappingFacts | None) -> tuple[TableSet, int, str]:
+    """Which tables map the address: those that it is used through."""
+    if process is None:
+        if scene.region.region == "efi" and scene.layout.efi_root is not None:
+            return TableSet.KERNEL, scene.layout.efi_root, "efi_mm"
+        return TableSet.KERNEL, scene.paging.kernel_root, "init_mm"
+    if scene.paging.pti and scene.address >> 63 == 0:
+        return TableSet.PROCESS_USER, process.root, f"pid {process.pid}"
+    return TableSet.PROCESS, process.kernel_half_root, f"pid {process.pid}"
+
+
+def _frame(scene: _Scene, walk: Walk) -> tuple[FrameFacts | None, tuple[Unknown, ...]]:
+    """The frame that a walk ended at, and what could not be said of it."""
+    if walk.pfn is None or walk.paddr is None:
+        return None, ()
+    prog = scene.target.prog
+    page = struct_page_facts(prog, walk.pfn)
+    owner: OwnerFacts | None = None
+    unknown: list[Unknown] = []
+    if page is not None:
+        try:
+            owner = owner_facts(prog, walk.pfn, page)
+        except BROKEN as error:
+            unknown.append(unanswered("owner", error))
+        use = page_use(page, owner)
+    else:
+        use, why = _no_page(scene, walk.pfn)
+        unknown += why
+    content = Outcome.MAPPED if page is None else _content(scene, walk.paddr)
+    aliases = tuple(
+        as_alias(region, scene.walker.walk(scene.paging.kernel_root, alias), walk.paddr)
+        for region, alias in alias_addresses(scene.paging, scene.layout, scene.address, walk.paddr)
+    )
+    return FrameFacts(use, page, owner, content, aliases), tuple(unknown)
+
+
+def _no_page(scene: _Scene, pfn: int) -> tuple[PageUse, tuple[Unknown, ...]]:
+    """Whether a frame has no ``struct page``, or it is only not to be had."""
+    where = scene.layout.vmemmap_base + pfn * scene.layout.struct_page_bytes
+    walk = scene.walker.walk(scene.paging.kernel_root, where & (1 << 64) - 1)
+    if walk.outcome in (Outcome.NONE, Outcome.NON_CANONICAL):
+        return PageUse.NO_STRUCT_PAGE, ()
+    reason = walk.detail or "the target lacks it"
+    return PageUse.UNKNOWN, (Unknown("page", walk.outcome, f"struct page: {reason}"),)
+
+
+def _content(scene: _Scene, paddr: int) -> Outcome:
+    """Whether a dump has the frame's bytes."""
+    if scene.target.facts.live:
+        return Outcome.MAPPED
+    try:
+        scene.target.reader.read_physical(paddr, 1)
+    except MemoryGap as gap:
+        return gap.outcome
+    return Outcome.MAPPED
+
+
+def _held_still(scene: _Scene, process: MappingFacts | None, walk: Walk, root: int) -> bool:
+    """Whether the way is the same after all was looked at as it was before."""
+    if not judge.agree(walk, scene.walker.walk(root, scene.address)):
+        return False
+    if process is None:
+        return True
+    try:
+        now = mapping_at(scene.target.prog, scene.paging, process.pid, scene.address)
+    except PageproofError:
+        return False
+    return (now.mm, now.root) == (process.mm, process.root)

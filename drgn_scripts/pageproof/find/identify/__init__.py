@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What an address is: one small function for each thing that it may be.
+
+Each finder looks at one question, gives its facts or None, and is run apart
+from the others: what one can't read does not keep the next from answering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import drgn
+
+from pageproof.find.identify.areas import (
+    find_cpu_entry,
+    find_espfix,
+    find_fixmap,
+    find_ldt,
+    find_vsyscall,
+)
+from pageproof.find.identify.drgns import drgn_identities
+from pageproof.find.identify.memory import find_page_struct, find_slab, find_vmap
+from pageproof.find.identify.percpu import find_per_cpu
+from pageproof.find.identify.place import Missing, Place
+from pageproof.find.identify.shadow import find_shadow
+from pageproof.find.identify.symbols import find_module, find_symbol
+from pageproof.model import MemoryGap, Outcome
+from pageproof.model.whatis import Identity, Unknown
+from pageproof.target.reader import gap_from_fault
+
+#: Facts of one kind, or None: the address is no such thing.
+Finder = Callable[[Place], Any]
+
+#: By the field of :class:`~pageproof.model.whatis.Identity` that a finder fills.
+FINDERS: Final[tuple[tuple[str, Finder], ...]] = (
+    ("symbol", find_symbol),
+    ("module", find_module),
+    ("slab", find_slab),
+    ("vmap", find_vmap),
+    ("per_cpu", find_per_cpu),
+    ("page_struct", find_page_struct),
+    ("fixmap", find_fixmap),
+    ("cpu_entry", find_cpu_entry),
+    ("ldt", find_ldt),
+    ("espfix", find_espfix),
+    ("vsyscall", find_vsyscall),
+    ("shadow", find_shadow),
+)
+
+
+def identify(
+    place: Place, finders: tuple[tuple[str, Finder], ...] = FINDERS
+) -> tuple[Identity, tuple[Unknown, ...]]:
+    """Ask all finders, and drgn.
+
+    Returns:
+        What was found, and the questions that could not be answered.
+    """
+    identity = Identity()
+    unknown: list[Unknown] = []
+    for name, finder in finders:
+        try:
+            found = finder(place)
+        except BROKEN as error:
+            unknown.append(unanswered(name, error))
+        else:
+            identity = replace(identity, **{name: found})
+    words, task, ended_by = drgn_identities(place)
+    if ended_by is not None:
+        unknown.append(unanswered("drgn", ended_by))
+    return replace(identity, drgn=words, task=task), tuple(unknown)
+
+
+#: What a finder may meet: memory that is not there, data that makes no sense, and kernels that
+#: have not what is looked for (LookupError, AttributeError).
+BROKEN: Final = (
+    Missing,
+    MemoryGap,
+    drgn.FaultError,
+    drgn.ObjectAbsentError,
+    ValueError,
+    NotImplementedError,
+    LookupError,
+    AttributeError,
+)
+
+
+def unanswered(question: str, error: Exception) -> Unknown:
+    """Put an error as a question without an answer."""
+    if isinstance(error, MemoryGap):
+        return Unknown(question, error.outcome, str(error))
+    if isinstance(error, drgn.FaultError):
+        return Unknown(question, gap_from_fault(error).outcome, str(error))
+    text = str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
+    return Unknown(question, Outcome.UNREADABLE, text or type(error).__name__)
+
+
+__all__ = ["BROKEN", "FINDERS", "Finder", "Missing", "Place", "identify", "unanswered"]

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What drgn itself makes of an address; a task's stack is known from here."""
+
+from __future__ import annotations
+
+from drgn.helpers.common.memory import identify_address_all
+from drgn.helpers.linux.common import IdentifiedTaskStack, IdentifiedTaskStruct
+
+from pageproof.find.identify.place import Place
+from pageproof.model.whatis import TaskFacts, TaskPart
+
+
+def drgn_identities(place: Place) -> tuple[tuple[str, ...], TaskFacts | None, Exception | None]:
+    """Ask ``identify_address_all()``.
+
+    Returns:
+        Its words; the task, if there is one; and what ended it before its end, if anything did.
+    """
+    words: list[str] = []
+    task: TaskFacts | None = None
+    if place.address >> 63 == 0:
+        return (), None, None  # it knows of kernel addresses only
+    try:
+        for one in identify_address_all(place.prog, place.address):
+            words.append(str(one))
+            if task is None and isinstance(one, IdentifiedTaskStack | IdentifiedTaskStruct):
+                task = _task(one)
+    except Exception as error:  # drgn's helpers raise whatever broken lists make of them
+        return tuple(words), task, error
+    return tuple(words), task, None
+
+
+def _task(one: IdentifiedTaskStack | IdentifiedTaskStruct) -> TaskFacts:
+    task = one.task
+    stack = isinstance(one, IdentifiedTaskStack)
+    start = task.stack.value_() if stack else task.value_()
+    return TaskFacts(
+        part=TaskPart.STACK if stack else TaskPart.STRUCT,
+        pid=task.pid.value_(),
+        comm=task.comm.string_().decode("utf-8", "replace"),
+        task=task.value_(),
+        start=start,
+        offset_bytes=one.address - start,
+    )

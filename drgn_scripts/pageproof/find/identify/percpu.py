@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Per-CPU memory: which CPU's, and which variable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+import drgn
+from drgn.helpers.linux.cpumask import for_each_possible_cpu
+from drgn.helpers.linux.list import list_for_each_entry
+from drgn.helpers.linux.module import for_each_module
+
+from pageproof.find.identify.place import Place
+from pageproof.model.whatis import PerCpuFacts, PerCpuPart
+
+_U64: Final = (1 << 64) - 1
+
+
+def static_range(prog: drgn.Program) -> tuple[int, int]:
+    """Per-CPU pointers of the image's variables: from 0 on, or from 6.15 on inside the image."""
+    start, end = prog.symbol("__per_cpu_start"), prog.symbol("__per_cpu_end")
+    return int(start.address), int(end.address)
+
+
+def find_per_cpu(place: Place) -> PerCpuFacts | None:
+    """The CPU whose unit an address is in, and the variable.
+
+    The first chunk is in the direct map as a rule, the others are vmalloc areas (mm/percpu.c).
+    """
+    if place.region not in ("physmap", "vmalloc"):
+        return None
+    prog, address = place.prog, place.address
+    unit_bytes = prog["pcpu_unit_size"].value_()
+    offsets = prog["pcpu_unit_offsets"]
+    first = prog["pcpu_base_addr"].value_()
+    start, _ = static_range(prog)
+    bases = (first,) if place.region == "physmap" else _chunks(prog, first)
+    for base in bases:
+        for cpu in for_each_possible_cpu(prog):
+            unit = base + offsets[cpu].value_()
+            if unit <= address < unit + unit_bytes:
+                # __addr_to_pcpu_ptr(): all chunks count from the first one's base.
+                pointer = address - offsets[cpu].value_() - first + start & _U64
+                return _name(prog, cpu, pointer)
+    return None
+
+
+def _chunks(prog: drgn.Program, first: int) -> Iterator[int]:
+    """Base addresses of all chunks."""
+    yield first
+    lists = prog["pcpu_chunk_lists"]
+    count = prog["pcpu_nr_slots"].value_()
+    with suppress(LookupError):
+        # Chunks with and without memcg accounting have lists of their own, from 5.9 to 5.13
+        # (3c7be18ac9a0, faf65dde844a).
+        count *= prog.constant("PCPU_NR_CHUNK_TYPES").value_()
+    seen = {first}
+    for slot in range(count):
+        head = lists[slot].address_of_()
+        for chunk in list_for_each_entry("struct pcpu_chunk", head, "list"):
+            base = chunk.base_addr.value_()
+            if base not in seen:
+                seen.add(base)
+                yield base
+
+
+def _name(prog: drgn.Program, cpu: int, pointer: int) -> PerCpuFacts:
+    start, end = static_range(prog)
+    if start <= pointer < end:
+        name, offset = _variable(prog, pointer, start)
+        return PerCpuFacts(PerCpuPart.STATIC, cpu, pointer, name, offset)
+    for module in for_each_module(prog):
+        base = module.percpu.value_()
+        if base and base <= pointer < base + module.percpu_size.value_():
+            name = module.name.string_().decode("utf-8", "replace")
+            return PerCpuFacts(PerCpuPart.MODULE, cpu, pointer, name, pointer - base)
+    return PerCpuFacts(PerCpuPart.DYNAMIC, cpu, pointer, "", 0)
+
+
+def _variable(prog: drgn.Program, pointer: int, start: int) -> tuple[str, int]:
+    """(name, offset) by the symbol table; ("", offset into all of it) for a gap.
+
+    drgn has no symbols by such an address where they count from 0, but has them all in a list.
+    """
+    for symbol in prog.symbols():
+        if symbol.size and symbol.address <= pointer < symbol.address + symbol.size:
+            return symbol.name, pointer - symbol.address
+    return "", pointer - start

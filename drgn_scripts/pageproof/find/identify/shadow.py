@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KASAN's shadow (mm/kasan/kasan.h, generic mode: one byte for eight)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pageproof.find.identify.place import Place
+from pageproof.model import MemoryGap
+from pageproof.model.whatis import ShadowFacts
+
+_SHIFT: Final = 3
+_TOP: Final = 1 << 64
+_BYTES: Final = 8
+
+#: Macros, which DWARF does not have; their values are the same from 5.10 to 7.2.
+_CODES: Final = {
+    0xFF: "freed page",
+    0xFE: "redzone of a large kmalloc",
+    0xFD: "page-table entries in lazy MMU mode",
+    0xFC: "redzone of a slab object",
+    0xFB: "freed slab object",
+    0xFA: "freed slab object, with its track",
+    0xF9: "redzone of a global variable",
+    0xF8: "nothing: of a vmap area, or a variable out of its scope",
+    0xF1: "redzone left of a stack variable",
+    0xF2: "redzone between stack variables",
+    0xF3: "redzone right of a stack variable",
+    0xF4: "partial redzone of a stack variable",
+    0xCA: "redzone left of an alloca",
+    0xCB: "redzone right of an alloca",
+}
+
+
+def find_shadow(place: Place) -> ShadowFacts | None:
+    """The shadow of a kernel address; for an address in the shadow, what it is the shadow of."""
+    end = place.layout.kasan_end
+    if end is None or place.address >> 63 == 0:
+        return None
+    if place.region == "kasan":
+        shadow = place.address
+        memory = shadowed(shadow, end)
+    else:
+        shadow = shadow_of(place.address, end)
+        memory = place.address & -_BYTES
+    try:
+        values = tuple(place.read_virtual(shadow, _BYTES))
+    except MemoryGap:
+        # Memory without a shadow is no fault: nothing is mapped for most holes.
+        return ShadowFacts(shadow, memory, (), ())
+    return ShadowFacts(shadow, memory, values, tuple(meaning(value) for value in values))
+
+
+def shadow_of(address: int, end: int) -> int:
+    """``kasan_mem_to_shadow()``; the shadow of the last byte ends where the region does."""
+    return (address >> _SHIFT) + end - (_TOP >> _SHIFT)
+
+
+def shadowed(shadow: int, end: int) -> int:
+    """``kasan_shadow_to_mem()``."""
+    return (shadow - end + (_TOP >> _SHIFT)) << _SHIFT
+
+
+def meaning(value: int) -> str:
+    """A shadow byte in words."""
+    if value == 0:
+        return "all 8 bytes may be used"
+    if value < _BYTES:
+        return f"the first {value} of 8 bytes may be used"
+    return _CODES.get(value, f"code {value:#x}")

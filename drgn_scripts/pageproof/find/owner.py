@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whose a page is, as far as ``struct page`` has it, and whose copy of a variable is meant."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import drgn
+from drgn.helpers.linux.cpumask import for_each_possible_cpu
+from drgn.helpers.linux.fs import inode_path
+from drgn.helpers.linux.mm import compound_head, page_index, pfn_to_page
+from drgn.helpers.linux.percpu import per_cpu
+
+from pageproof.errors import PageproofError
+from pageproof.find.expression import find_address
+from pageproof.find.identify.percpu import static_range
+from pageproof.find.page import struct_page_facts
+from pageproof.model import StructPageFacts
+from pageproof.model.whatis import OwnerFacts
+
+#: ``PAGE_MAPPING_FLAGS`` of include/linux/page-flags.h: anonymous; with both bits KSM.
+_ANONYMOUS, _FLAGS = 0x1, 0x3
+#: ``PG_table`` before 6.12, a bit that is clear; 5.10 had one type more before it.
+_TABLE, _TABLE_5_10 = 0x200, 0x400
+_OLD_TYPE_BASE: Final = 0xF000_0000
+#: ``MAX_ORDER`` was 11, and is 10, of the same blocks; some configurations have more.
+_MAX_ORDER: Final = 15
+
+
+def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFacts:
+    """Read what ``struct page`` says of its owner.
+
+    Args:
+        prog: the target.
+        pfn: of the frame.
+        page: its ``struct page``; the owner of a typed page has another place.
+
+    Raises:
+        FaultError: it can't be read.
+    """
+    order = _free_order(prog, pfn, page)
+    if order is not None:
+        return OwnerFacts(free_order=order)
+    own = pfn_to_page(prog, pfn)
+    head = compound_head(own)
+    if _is_table(prog, head, page):
+        return OwnerFacts(page_table=True)
+    if page.mapcount is None or page.reserved or not page.refcount:
+        return OwnerFacts()
+    mapping = head.mapping.value_()
+    kind = mapping & _FLAGS
+    if kind or not mapping:
+        return OwnerFacts(mapping, anonymous=bool(kind & _ANONYMOUS), ksm=kind == _FLAGS)
+    inode = head.mapping.host.read_()
+    # Others keep other things in this word: an address_space is its inode's own.
+    if not inode or inode.i_mapping.value_() != mapping:
+        return OwnerFacts(mapping)
+    path = inode_path(inode)
+    return OwnerFacts(
+        mapping,
+        inode_number=inode.i_ino.value_(),
+        file_name="" if path is None else path.decode("utf-8", "replace"),
+        offset_pages=page_index(own).value_(),
+    )
+
+
+def _free_order(prog: drgn.Program, pfn: int, page: StructPageFacts) -> int | None:
+    """The order of the free block that a frame is in: only a block's first page is marked."""
+    if page.refcount or page.reserved or page.type_words not in ("", "buddy"):
+        return None
+    for order in range(_MAX_ORDER + 1):
+        first = pfn & -(1 << order)
+        facts = page if first == pfn else struct_page_facts(prog, first)
+        if facts is None:
+            return None  # a block does not begin where there is no memory
+        if facts.buddy:
+            own = int(pfn_to_page(prog, first).private.value_())
+            return own if pfn < first + (1 << own) else None
+    return None
+
+
+def _is_table(prog: drgn.Program, head: drgn.Object, page: StructPageFacts) -> bool:
+    """Whether the kernel marked it as a page table."""
+    if page.type_words == "table":
+        return True  # since 6.12 types have names in debug info
+    if page.type_words != "typed":
+        return False
+    kind = prog.type("struct page")
+    if kind.has_member("mem_cgroup"):
+        bit = _TABLE_5_10  # PG_kmemcg went in 5.11 (18b2db3b0385), with this member
+    elif kind.has_member("memcg_data"):
+        bit = _TABLE
+    else:
+        return False
+    return int(head.page_type.value_()) & (_OLD_TYPE_BASE | bit) == _OLD_TYPE_BASE
+
+
+def find_copy(prog: drgn.Program, text: str, cpu: int | None) -> int:
+    """The address that a text names; of a per-CPU variable, the copy of one CPU.
+
+    Args:
+        prog: the target.
+        text: as the user wrote it.
+        cpu: whose copy; None if the user named none.
+
+    Raises:
+        PageproofError: it names nothing, a per-CPU variable comes without a CPU, or a CPU with
+            something else, and for a CPU that can't be.
+    """
+    used = False
+
+    def choose(variable: drgn.Object) -> drgn.Object:
+        nonlocal used
+        if not _is_per_cpu(prog, variable):
+            return variable
+        if cpu is None:
+            raise PageproofError("this is a per-CPU variable", text, "say whose with --cpu CPU")
+        used = True
+        return _copy(prog, variable, cpu)
+
+    address = find_address(prog, text, choose)
+    if cpu is not None and not used:
+        raise PageproofError("this is no per-CPU variable", text, "leave --cpu out")
+    return address
+
+
+def _is_per_cpu(prog: drgn.Program, variable: drgn.Object) -> bool:
+    try:
+        start, end = static_range(prog)
+    except LookupError:
+        return False  # a kernel for one CPU
+    return variable.address_ is not None and start <= variable.address_ < end
+
+
+def _copy(prog: drgn.Program, variable: drgn.Object, cpu: int) -> drgn.Object:
+    possible = list(for_each_possible_cpu(prog))
+    if cpu not in possible:
+        raise PageproofError(
+            f"there is no CPU {cpu}", f"--cpu {cpu}", f"the target has 0 to {max(possible)}"
+        )
+    return per_cpu(variable, cpu)

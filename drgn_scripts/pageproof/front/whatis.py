@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``pageproof whatis`` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from pageproof.front.command import Command, add_report_options, pid, write_answer
+
+if TYPE_CHECKING:
+    from pageproof.output import Forms, Progress
+    from pageproof.target import Target
+
+EPILOG: Final = """\
+exit codes:
+  0  the address is identified
+  2  wrong usage, no such process, CPU or address, or the target can't be opened
+  3  something could not be decided, or nothing is mapped there and nothing known
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to identify")
+    what.add_argument(
+        "address",
+        metavar="ADDRESS|SYMBOL",
+        help="hex, a symbol or a variable such as umh_shm_region.kaddr; a pointer stands for what "
+        "it points at, &VARIABLE for where it is",
+    )
+    what.add_argument(
+        "--pid",
+        type=pid,
+        metavar="PID",
+        help="an address of this process (default: of the kernel)",
+    )
+    what.add_argument(
+        "--cpu", type=_cpu, metavar="CPU", help="of a per-CPU variable, the copy of this CPU"
+    )
+    add_report_options(parser)
+
+
+def _cpu(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no CPU")
+    return int(text)
+
+
+def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof.commands.whatis import Asked, whatis
+    from pageproof.render import report_to_json, whatis_to_drgn, whatis_to_text
+
+    report = whatis(target, Asked(args.address, args.pid, args.cpu), progress.say)
+    forms: Forms = {
+        "text": lambda screen: whatis_to_text(report, color=screen.color, width=screen.width),
+        "json": lambda screen: report_to_json(report),
+        "drgn": lambda screen: whatis_to_drgn(report),
+    }
+    write_answer(forms, args, progress)
+    return report.exit_code
+
+
+WHATIS: Final = Command(
+    name="whatis",
+    help="say what an address is: region, symbol, slab object, vmalloc area, frame …",
+    description="Identify an address: its region, and whatever the kernel knows it to be - "
+    "symbol, module, slab object, task's stack, vmalloc area, per-CPU variable, struct page, "
+    "fixmap slot, VMA - and the frame that it leads to.",
+    epilog=EPILOG,
+    add_options=add_options,
+    run=run,
+)

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What an address is, as text: one line for each thing that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from rich.text import Text
+
+from pageproof.model import Outcome
+from pageproof.model.whatis import (
+    AliasFacts,
+    FrameFacts,
+    Identity,
+    PageUse,
+    PerCpuFacts,
+    PerCpuPart,
+    ShadowFacts,
+    SymbolFacts,
+    TaskPart,
+    Unknown,
+    VmapFacts,
+    WhatisReport,
+)
+from pageproof.render import phrases, words
+from pageproof.render.layout import PLAIN_WIDTH, Sheet, print_facts, target_facts
+from pageproof.render.mapstext import procfs_line
+
+#: What each use of a frame means, for those whose name does not say it.
+_USES: Final = {
+    PageUse.NO_STRUCT_PAGE: "no memory of the kernel's: a device's, or the firmware's",
+    PageUse.FREE: "free: the page allocator has it",
+    PageUse.UNCOUNTED: "nobody holds a reference, and it is in no free block",
+    PageUse.LARGE_KMALLOC: "kmalloc of whole pages",
+    PageUse.RESERVED: "reserved: the kernel's image, or taken before there was a page allocator",
+    PageUse.OTHER: "in use; the kernel does not write down by whom",
+    PageUse.UNKNOWN: "not known",
+}
+_CONTENT: Final = {
+    Outcome.EXCLUDED: "the page itself was left out of the dump",
+    Outcome.ZERO_FILLED: "the page itself may be zeros that this target made up",
+    Outcome.UNREADABLE: "the page itself can't be read",
+}
+
+
+def whatis_to_text(report: WhatisReport, *, color: bool = False, width: int = PLAIN_WIDTH) -> str:
+    """Text with a newline at its end.
+
+    Args:
+        report: what whatis has to say.
+        color: with the terminal's escape sequences.
+        width: columns.
+    """
+    sheet = Sheet(color=color, width=width)
+    head = target_facts(report.target, report.paging)
+    head += [("note", note) for note in report.target.notes]
+    print_facts(sheet.console, [*head, *_asked(report)])
+    sheet.console.print()
+    style = "bold green" if report.exit_code == 0 else "bold yellow"
+    sheet.console.print(Text(_headline(report), style=style), soft_wrap=True)
+    print_facts(sheet.console, [*_identity(report), *_frame(report), *_doubts(report)])
+    return sheet.text()
+
+
+def _asked(report: WhatisReport) -> Iterator[tuple[str, str]]:
+    text = phrases.address(report.address)
+    plain = report.asked.replace("_", "").lower().removeprefix("0x").lstrip("0")
+    if plain != f"{report.address:x}".lstrip("0"):
+        text += f", {report.asked}"
+    if report.cpu is not None:
+        text += f" of CPU {report.cpu}"
+    yield "address", text
+    row = report.region
+    place = f"{row.region}, {phrases.address(row.start)}-{phrases.address(row.last)}"
+    yield "region", f"{place}, +0x{report.offset_bytes:x}"
+    yield "", row.purpose
+    if report.process is not None:
+        yield "process", phrases.process(report.process)
+        if report.address >> 63 == 0:
+            line = report.vma
+            yield "vma", "no VMA covers this address" if line is None else procfs_line(line)
+
+
+def _headline(report: WhatisReport) -> str:
+    """The most telling of all, in one line."""
+    found = report.identity
+    if found.task is not None:
+        task = found.task
+        what = "kernel stack" if task.part is TaskPart.STACK else "task_struct"
+        return f"{what} of {task.pid} ({task.comm}), +0x{task.offset_bytes:x}"
+    if found.symbol is not None:
+        freed = ", freed after boot" if found.symbol.freed else ""
+        return _symbol(found.symbol) + freed
+    for text in _short(found):
+        return text
+    if report.vma is not None:
+        name = report.vma.name or "anonymous memory"
+        return f"{name}, +0x{report.address - report.vma.vma.start:x}"
+    if report.frame is not None:
+        return f"a page of {report.region.region}: {_use(report.frame.use)}"
+    return words.end(report.walk)
+
+
+def _short(found: Identity) -> Iterator[str]:
+    if found.per_cpu is not None:
+        yield _per_cpu(found.per_cpu)
+    if found.slab is not None:
+        slab = found.slab
+        yield f"{slab.state.value} slab object of {slab.cache}, +0x{slab.offset_bytes:x}"
+    if found.page_struct is not None:
+        page = found.page_struct
+        yield f"struct page of PFN 0x{page.pfn:x}, +0x{page.offset_bytes:x}"
+    if found.cpu_entry is not None:
+        entry = found.cpu_entry
+        whose = "all CPUs" if entry.cpu is None else f"CPU {entry.cpu}"
+        yield f"cpu_entry_area of {whose}: {entry.member or 'padding'}, +0x{entry.offset_bytes:x}"
+    if found.vsyscall is not None:
+        call = found.vsyscall.call or "no call"
+        yield f"vsyscall page: {call}; the kernel's mode is {found.vsyscall.mode}"
+    if found.fixmap is not None:
+        slot = found.fixmap
+        name = f"{slot.name} + {slot.index}" if slot.index else slot.name
+        yield f"fixmap slot {slot.slot}, {name}, +0x{slot.offset_bytes:x}"
+    if found.ldt is not None:
+        yield f"LDT remap, slot {found.ldt.slot}, entry {found.ldt.entry}"
+    if found.espfix is not None:
+        yield f"espfix stack of CPU {found.espfix.cpu}, +0x{found.espfix.offset_bytes:x}"
+    if found.module is not None:
+        yield f"{found.module.part} of module {found.module.name}, +0x{found.module.offset_bytes:x}"
+    if found.vmap is not None:
+        yield _vmap(found.vmap)
+
+
+def _symbol(symbol: SymbolFacts) -> str:
+    size = f"/0x{symbol.size_bytes:x}" if symbol.size_bytes else ""
+    return f"{symbol.name}+0x{symbol.offset_bytes:x}{size}"
+
+
+def _per_cpu(facts: PerCpuFacts) -> str:
+    name = {
+        PerCpuPart.STATIC: f"variable {facts.name}" if facts.name else "variables (a gap)",
+        PerCpuPart.MODULE: f"variables of module {facts.name}",
+        PerCpuPart.DYNAMIC: "memory of alloc_percpu()",
+    }[facts.part]
+    return f"per-CPU {name}, +0x{facts.offset_bytes:x}, of CPU {facts.cpu}"
+
+
+def _vmap(area: VmapFacts) -> str:
+    place = "guard page of the " if area.guard else ""
+    return f"{place}vmalloc area of {area.caller or 'an unknown caller'}, +0x{area.offset_bytes:x}"
+
+
+def _identity(report: WhatisReport) -> Iterator[tuple[str, str]]:
+    found = report.identity
+    if found.task is not None:
+        task = found.task
+        yield "task", f"{task.pid} ({task.comm}), task_struct {phrases.address(task.task)}"
+    if found.symbol is not None:
+        symbol = found.symbol
+        section = f", {symbol.section} of the kernel's image" if symbol.section else ""
+        yield "symbol", f"{_symbol(symbol)} at {phrases.address(symbol.start)}{section}"
+        if symbol.freed:
+            yield "", "freed after boot: the symbol is what was here, and no more is"
+        if symbol.source != "debug info":
+            yield "", f"by the {symbol.source}"
+    if found.module is not None:
+        module = found.module
+        size = phrases.size(module.size_bytes)
+        yield "module", f"{module.name}, {module.part}, {size} at {phrases.address(module.start)}"
+    if found.slab is not None:
+        slab = found.slab
+        sizes = f"{slab.object_bytes} bytes in a slot of {slab.slot_bytes}"
+        yield "slab", f"{slab.cache}, {slab.state.value}, {sizes} at {phrases.address(slab.start)}"
+    if found.vmap is not None:
+        yield from _area(found.vmap)
+    if found.per_cpu is not None:
+        yield "percpu", f"CPU {found.per_cpu.cpu}, pointer {phrases.address(found.per_cpu.pointer)}"
+    if report.address >> 63:
+        yield from _shadow(found.shadow, report.kasan)
+    for number, text in enumerate(found.drgn):
+        yield "" if number else "drgn", text
+
+
+def _area(area: VmapFacts) -> Iterator[tuple[str, str]]:
+    span = f"{phrases.address(area.start)}-{phrases.address(area.end)}"
+    yield "vmalloc", f"{span}, {phrases.size(area.end - area.start)}, {area.flags_words}"
+    memory = phrases.plural(area.pages, "page") if area.pages else ""
+    if area.physical is not None:
+        memory = f"physical address 0x{area.physical:x}"
+    parts = [part for part in (f"caller {area.caller}" if area.caller else "", memory) if part]
+    if parts:
+        yield "", ", ".join(parts)
+
+
+def _shadow(shadow: ShadowFacts | None, kasan: bool) -> Iterator[tuple[str, str]]:
+    if shadow is None:
+        yield "kasan", "not known" if kasan else "this kernel has none"
+        return
+    place = f"shadow {phrases.address(shadow.shadow)} of {phrases.address(shadow.memory)}"
+    if not shadow.values:
+        yield "kasan", f"{place}; it can't be read"
+        return
+    data = " ".join(f"{value:02x}" for value in shadow.values)
+    yield "kasan", f"{place}: {data}"
+    yield "", f"{shadow.values[0]:02x}: {shadow.meanings[0]}"
+
+
+def _frame(report: WhatisReport) -> Iterator[tuple[str, str]]:
+    walk, frame = report.walk, report.frame
+    yield "frame", f"{phrases.frame(walk)}, by the tables of {report.tables_of}"
+    if walk.paddr is not None:
+        yield "", f"physical address 0x{walk.paddr:x}"
+    if walk.outcome is not Outcome.MAPPED:
+        yield "means", words.end(walk)
+        yield "", walk.detail
+    if walk.permissions is not None:
+        access, memory = phrases.permissions(walk.permissions), phrases.memory_type(walk)
+        yield "access", f"{access}, {memory}, {phrases.size(walk.leaf_bytes)} leaf"
+    if frame is not None:
+        yield from _use_of(frame)
+        for alias in frame.aliases:
+            yield "alias", _alias(alias)
+
+
+def _use(use: PageUse) -> str:
+    return _USES.get(use, use.value)
+
+
+def _use_of(frame: FrameFacts) -> Iterator[tuple[str, str]]:
+    text = _use(frame.use)
+    owner = frame.owner
+    if frame.use is PageUse.TYPED and frame.page is not None:
+        text = f"of the kernel's type {frame.page.type_words!r}"
+    if frame.use is PageUse.FREE and owner is not None:
+        text += f", in a block of {phrases.plural(1 << (owner.free_order or 0), 'page')}"
+    if frame.use is PageUse.FILE and owner is not None:
+        name = f' "{owner.file_name}"' if owner.file_name else ""
+        text = f"page {owner.offset_pages} of file{name}, inode {owner.inode_number}"
+    yield "use", text
+    if frame.page is not None:
+        yield "page", phrases.struct_page(frame.page)
+    if frame.content is not Outcome.MAPPED:
+        yield "content", _CONTENT.get(frame.content, frame.content.value)
+
+
+def _alias(alias: AliasFacts) -> str:
+    text = f"{phrases.address(alias.address)}, {alias.region}"
+    if alias.same:
+        return f"{text}, {phrases.permissions(alias.permissions)}"
+    if alias.outcome is Outcome.MAPPED:
+        return f"{text}: leads to ANOTHER frame"
+    return f"{text}: not there ({alias.outcome.value})"
+
+
+def _doubts(report: WhatisReport) -> Iterator[tuple[str, str]]:
+    if not report.stable:
+        times = phrases.plural(report.attempts, "attempt")
+        yield "torn", f"it changed while it was looked at ({times})"
+    for number, one in enumerate(report.unknown):
+        yield "" if number else "unknown", _unknown(one)
+
+
+def _unknown(one: Unknown) -> str:
+    return f"{one.question}: {one.outcome.value}: {one.reason}"
