@@ -21,6 +21,20 @@ def test_text(loaded: Machine) -> None:
     assert f"\nframe    PFN 0x{loaded.pfns()[0]:x}, " in result.out
 
 
+def test_aliases(loaded: Machine, checkout: Path) -> None:
+    """Those that alias finds, and procfs's helper among them."""
+    asked = loaded.outside("whatis", KERNEL_SIDE, "--aliases", "--format", "json")
+    assert asked.code == 0, asked.err + asked.out
+    path = checkout / "drgn_scripts/pageproof/schema/whatis-1.json"
+    jsonschema.validate(asked.report, json.loads(path.read_text()))
+    alone = loaded.outside("alias", KERNEL_SIDE, "--format", "json").report
+    assert asked.report["mappings"] == [*alone["kernel"], *alone["users"]]
+    pids = [one["process"]["pid"] for one in alone["users"]]
+    assert pids == [int(loaded.sysfs("helper_pid"))]
+    text = loaded.outside("whatis", KERNEL_SIDE, "--aliases").out
+    assert f"{pids[0]} umh_shm_helper  " in text
+
+
 def test_an_error(loaded: Machine) -> None:
     result = loaded.outside("whatis", "runqueues")
     assert (result.code, result.out) == (2, "")

@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from unit.commandfacts import line
+from unit.commandfacts import alias_report, line
 from unit.facts import CORE, FRAME, KERNEL, PAGE, PAGING, USER, kernel_walk, lost_walk, mapping
 from unit.facts import user_walk as walk_of_user
 from unit.layouts import FOUR
@@ -90,6 +90,7 @@ def at(address: int, walk: Walk, identity: Identity, **more: Any) -> WhatisRepor
         frame=None if walk.pfn is None else frame,
         identity=identity,
         unknown=(),
+        mappings=None,
         kasan=False,
         known=True,
         attempts=1,
@@ -172,6 +173,11 @@ def shadowed() -> WhatisReport:
     return replace(slab(), kasan=True, identity=Identity(slab=SLAB, shadow=shadow))
 
 
+def with_mappings() -> WhatisReport:
+    found = alias_report()
+    return replace(slab(), mappings=(*found.kernel, *found.users))
+
+
 FILES: dict[str, Callable[[], str]] = {
     "whatis-slab.txt": lambda: whatis_to_text(slab()),
     "whatis-slab.json": lambda: report_to_json(slab()),
@@ -183,6 +189,7 @@ FILES: dict[str, Callable[[], str]] = {
     "whatis-user.txt": lambda: whatis_to_text(user()),
     "whatis-user.drgn": lambda: whatis_to_drgn(user()),
     "whatis-hole.txt": lambda: whatis_to_text(hole()),
+    "whatis-aliases.txt": lambda: whatis_to_text(with_mappings()),
     "whatis-doubtful.txt": lambda: whatis_to_text(doubtful()),
     "whatis-kasan.txt": lambda: whatis_to_text(shadowed()),
 }
@@ -273,7 +280,7 @@ def test_every_use_has_words(use: PageUse) -> None:
     assert len(row) > len("use      x")
 
 
-REPORTS = (slab, module, stack, per_cpu, user, hole, doubtful, shadowed)
+REPORTS = (slab, module, stack, per_cpu, user, hole, doubtful, shadowed, with_mappings)
 
 
 @pytest.mark.parametrize("report", REPORTS)

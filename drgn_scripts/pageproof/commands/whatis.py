@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
 from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS
+from pageproof.commands.sweep import Sweep
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.commands.walk import Asked as WalkAsked
 from pageproof.commands.walk import check_address
@@ -58,11 +59,13 @@ class Asked:
         address: hex, symbol or variable.
         pid: in this process's tables; None for the kernel's own.
         cpu: whose copy of a per-CPU variable; None for other addresses.
+        aliases: look for every mapping of the frame too, in all page tables.
     """
 
     address: str
     pid: int | None = None
     cpu: int | None = None
+    aliases: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,25 @@ def whatis(target: Target, asked: Asked, progress: Callable[[str], None]) -> Wha
             break
         time.sleep(PAUSE_SECONDS)
         report = replace(_look(scene), attempts=attempt)
-    return report
+    return _with_mappings(scene, report, progress) if asked.aliases else report
+
+
+def _with_mappings(
+    scene: _Scene, report: WhatisReport, progress: Callable[[str], None]
+) -> WhatisReport:
+    """The report with every mapping of the frame, and with what is open about them."""
+    if report.walk.pfn is None:
+        return replace(report, mappings=())
+    progress("sweeping all page tables")
+    sweep = Sweep(scene.target, scene.paging, scene.walker)
+    mappings, stable = sweep.aliases(report.walk.pfn)
+    unknown = report.unknown + tuple(
+        Unknown("mappings", Outcome.UNREADABLE, f"{doubt.where}: {doubt.sentence}")
+        for doubt in sweep.doubts
+    )
+    stable = stable and report.stable
+    code = exit_code(report.walk, unknown, known=report.known, stable=stable)
+    return replace(report, mappings=mappings, unknown=unknown, stable=stable, exit_code=code)
 
 
 def _look(scene: _Scene) -> WhatisReport:
@@ -148,6 +169,7 @@ def _look(scene: _Scene) -> WhatisReport:
         frame=frame,
         identity=identity,
         unknown=unknown,
+        mappings=None,
         kasan=scene.layout.kasan_start is not None,
         known=known,
         attempts=1,

@@ -37,6 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--cpu", type=_cpu, metavar="CPU", help="of a per-CPU variable, the copy of this CPU"
     )
+    what.add_argument(
+        "--aliases", action="store_true", help="every mapping of its frame too, as alias has them"
+    )
     add_report_options(parser)
 
 
@@ -50,7 +53,8 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.whatis import Asked, whatis
     from pageproof.render import report_to_json, whatis_to_drgn, whatis_to_text
 
-    report = whatis(target, Asked(args.address, args.pid, args.cpu), progress.say)
+    asked = Asked(args.address, args.pid, args.cpu, args.aliases)
+    report = whatis(target, asked, progress.say)
     forms: Forms = {
         "text": lambda screen: whatis_to_text(report, color=screen.color, width=screen.width),
         "json": lambda screen: report_to_json(report),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from pageproof.model.alias import Alias
 from pageproof.model.commands import TableSet, VmaLine
 from pageproof.model.facts import MappingFacts, PagingFacts, StructPageFacts, TargetFacts
 from pageproof.model.hexint import Address, Bits, Paddr, Pfn
@@ -339,7 +340,7 @@ class FrameFacts:
         use: what it is used for.
         page: None without a ``struct page``, or if it can't be read.
         content: MAPPED if the target has its bytes; for a dump, what is in the way.
-        aliases: where else the kernel has it as a matter of course; not all mappings there are.
+        aliases: where else the kernel has it as a matter of course.
     """
 
     use: PageUse
@@ -361,6 +362,7 @@ class WhatisReport:
         vma: for a user address, the VMA that covers it.
         tables_of: "init_mm", "efi_mm" or "pid N".
         frame: None where the walk names no frame.
+        mappings: every mapping of the frame; None if they were not asked for.
         kasan: the kernel has KASAN.
         known: something beyond the region is known of the address.
         attempts, stable: as for a walk.
@@ -385,6 +387,7 @@ class WhatisReport:
     frame: FrameFacts | None
     identity: Identity
     unknown: tuple[Unknown, ...]
+    mappings: tuple[Alias, ...] | None
     kasan: bool
     known: bool
     attempts: int

@@ -21,10 +21,7 @@ def alias_to_text(report: AliasReport, *, color: bool = False, width: int = PLAI
     head += [("note", note) for note in report.target.notes]
     print_facts(sheet.console, [*head, *_frame(report)])
     sheet.console.print()
-    if report.kernel:
-        _aliases(sheet.console, "kernel", [(_kernel_place(one), one) for one in report.kernel])
-    if report.users:
-        _aliases(sheet.console, "process", [(_process(one), one) for one in report.users])
+    print_aliases(sheet.console, (*report.kernel, *report.users))
     for finding in report.findings:
         text = f"{finding.severity.value}: {finding.where}: {finding.sentence}"
         sheet.console.print(Text(text, style=words.SEVERITIES[finding.severity]))
@@ -34,6 +31,15 @@ def alias_to_text(report: AliasReport, *, color: bool = False, width: int = PLAI
     style = "bold green" if report.exit_code == 0 else "bold yellow"
     sheet.console.print(Text(_sum(report), style=style))
     return sheet.text()
+
+
+def print_aliases(console: Console, aliases: Sequence[Alias]) -> None:
+    """Print mappings as tables: those of the kernel's half, then those of processes."""
+    kernel = [(_kernel_place(one), one) for one in aliases if one.region is not None]
+    users = [(_process(one), one) for one in aliases if one.region is None]
+    for title, some in (("kernel", kernel), ("process", users)):
+        if some:
+            _table(console, title, some)
 
 
 def _frame(report: AliasReport) -> Iterator[tuple[str, str]]:
@@ -46,7 +52,7 @@ def _frame(report: AliasReport) -> Iterator[tuple[str, str]]:
         yield "page", phrases.struct_page(report.page)
 
 
-def _aliases(console: Console, title: str, aliases: Sequence[tuple[str, Alias]]) -> None:
+def _table(console: Console, title: str, aliases: Sequence[tuple[str, Alias]]) -> None:
     table = Table.grid(padding=(0, 2))
     for _ in range(5):
         table.add_column(no_wrap=True)

@@ -24,6 +24,7 @@ from pageproof.model.whatis import (
     WhatisReport,
 )
 from pageproof.render import phrases, words
+from pageproof.render.aliastext import print_aliases
 from pageproof.render.layout import PLAIN_WIDTH, Sheet, print_facts, target_facts
 from pageproof.render.mapstext import procfs_line
 
@@ -60,6 +61,9 @@ def whatis_to_text(report: WhatisReport, *, color: bool = False, width: int = PL
     style = "bold green" if report.exit_code == 0 else "bold yellow"
     sheet.console.print(Text(_headline(report), style=style), soft_wrap=True)
     print_facts(sheet.console, [*_identity(report), *_frame(report), *_doubts(report)])
+    if report.mappings:
+        sheet.console.print()
+        print_aliases(sheet.console, report.mappings)
     return sheet.text()
 
 
