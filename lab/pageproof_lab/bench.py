@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof lab bench`: verify beside what drgn alone can do, in one run, on the same targets."""
+"""`pageproof lab bench`: the engine and verify beside their peers, on the same targets."""
 
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import LabError, boot, build, kernels
+from . import boot, build, kernels
+from .bench_engine import bench_engine
+from .measure import measured
 from .paths import source_dir
 from .proc import say
 
+PARTS = ("engine", "verify")
 RUNS = 5
 PAGES = (1, 256, 4096)
 
@@ -29,29 +29,20 @@ class Figure:
 
 def measure(words: Sequence[str]) -> Figure:
     """Run a command `RUNS` times after one run that is not counted."""
-    path = f"{source_dir()}/drgn_scripts:{source_dir()}/lab:{source_dir()}/build/lib"
-    seconds, peak_kib = [], 0
-    for number in range(RUNS + 1):
-        start = time.monotonic()
-        with subprocess.Popen(
-            words,
-            env={**os.environ, "PYTHONPATH": path},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        ) as process:
-            assert process.stderr is not None
-            errors = process.stderr.read().decode()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise LabError(f"{' '.join(words)}: exit code {process.returncode}\n{errors}")
-        if number:
-            seconds.append(time.monotonic() - start)
-            peak_kib = max(peak_kib, usage.ru_maxrss)
-    return Figure(statistics.median(seconds), peak_kib / 1024)
+    runs = [measured(words) for _ in range(RUNS + 1)][1:]
+    return Figure(statistics.median(run.seconds for run in runs), max(run.peak_mib for run in runs))
 
 
-def bench(series: str) -> int:
+def bench(series: str, parts: Sequence[str] = PARTS) -> int:
+    """Print the tables of the parts that are asked for."""
+    if "engine" in parts:
+        bench_engine(series)
+    if "verify" in parts:
+        bench_verify(series)
+    return 0
+
+
+def bench_verify(series: str) -> None:
     """Print the table: target, pages, verify, the peer, their ratio."""
     kernel = kernels.fetch(series)
     built = build.build(kernel)
@@ -81,4 +72,3 @@ def bench(series: str) -> int:
             say("crashing the guest for its vmcore")
             for form, dump in here.crash(Path(name), ("elf", "lzo", "zstd")).items():
                 row(form, ["-c", str(dump)], PAGES[-1])
-    return 0

@@ -218,7 +218,7 @@ def _lint(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    return bench.bench(args.kernel)
+    return bench.bench(args.kernel, args.part or bench.PARTS)
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -286,7 +286,11 @@ def add_parser(subparsers: Any) -> None:
     ):
         _add_kernel(add(name, function, text), None)
 
-    _add_kernel(add("bench", _bench, "time verify beside what drgn alone can do"))
+    timing = add("bench", _bench, "time the engine and verify beside their limit and their peers")
+    _add_kernel(timing)
+    timing.add_argument(
+        "--part", action="append", choices=bench.PARTS, help="repeatable (default: all)"
+    )
 
     show = add(
         "demo", _demo, "the proof three times: from outside, inside the guest, from its vmcore"

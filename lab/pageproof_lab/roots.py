@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two Debian trees, made by mmdebstrap once: the guest's root and the build root.
+"""Debian trees, made by mmdebstrap once: the guest's root, the build root, and one with crash.
 
 One build root serves all kernels: trixie has gcc-12 and gcc-14, and a glibc that runs the build
 tools of the newest kernel (objtool of 7.2 wants 2.38, Debian 12 has 2.36).
@@ -39,6 +39,7 @@ BUILD_PACKAGES = (
     "sparse",
     "perl",
 )
+CRASH_PACKAGES = ("crash",)
 _NO_DOCS = [f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "man", "locale", "info")]
 
 
@@ -83,6 +84,12 @@ def build_root() -> Path:
     """Tree with compilers and make; kernel headers are added under its /usr/src."""
     with cache_lock("build-root-make"):
         return _tree("build-root", BUILD_PACKAGES)
+
+
+def crash_root() -> Path:
+    """Tree with crash, new enough for the lab's kernels; only the benchmark wants it."""
+    with cache_lock("crash-root"):
+        return _tree("crash-root", CRASH_PACKAGES)
 
 
 def guest_root() -> Path:

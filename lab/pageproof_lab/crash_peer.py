@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`crash` as a peer of the engine: its `vm -p` on the same dump."""
+
+import re
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import LabError
+from .measure import measured
+from .roots import crash_root
+
+
+@dataclass(frozen=True)
+class CrashFigure:
+    """`vm -p` of a process: the median of several processes, without the start of crash itself."""
+
+    version: str
+    start_seconds: float
+    seconds: float
+    pages: int
+    peak_mib: float
+
+
+def measure_crash(dump: Path, vmlinux: Path, pids: list[int]) -> CrashFigure:
+    """Run crash once; the clock is read between its commands.
+
+    :raises LabError: it can't read the dump, or it did not say what it was to say.
+    """
+    root = crash_root()
+    # By the tree's own loader and libraries: that needs neither chroot nor root.
+    words = [
+        str(root / "usr/lib64/ld-linux-x86-64.so.2"),
+        "--library-path",
+        str(root / "usr/lib/x86_64-linux-gnu"),
+        str(root / "usr/bin/crash"),
+    ]
+    named = re.search(r"^crash [0-9]\S*", measured([*words, "--version"]).out, re.MULTILINE)
+    version = named[0] if named else "crash"
+    clock = "!date +clock=%s.%N"
+    timed = [line for pid in pids for line in (clock, f"vm -p {pid} > /dev/null", clock)]
+    counted = [f"vm -p {pid} | grep -c '^ *[0-9a-f]*  *[0-9a-f]*$'" for pid in pids]
+    script = "\n".join([*timed, *counted, "quit", ""])
+    ran = measured([*words, "-s", "--no_scroll", str(vmlinux), str(dump)], script)
+    clocks = [float(found) for found in re.findall(r"^clock=([0-9.]+)$", ran.out, re.MULTILINE)]
+    pages = [int(found) for found in re.findall(r"^([0-9]+)$", ran.out, re.MULTILINE)]
+    if len(clocks) != 2 * len(pids) or len(pages) != len(pids):
+        raise LabError(f"{version} did not do as it was asked:\n{ran.out[-2000:]}")
+    each = [after - before for before, after in zip(clocks[::2], clocks[1::2], strict=True)]
+    rest = 2 * sum(each)  # listed, and counted
+    return CrashFigure(
+        version, ran.seconds - rest, statistics.median(each), min(pages), ran.peak_mib
+    )
