@@ -74,6 +74,8 @@ def boot_image(kernel: Kernel, built: Built | None, into: Path) -> Path:
     for path in sorted((source / "drgn_scripts").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             files[f"pageproof/{path.relative_to(source)}"] = path
+    for engine in (source / "build/lib").glob("pageproof_pagewalk*.so"):
+        files[f"pageproof/lib/{engine.name}"] = engine
     image = into / "boot.img"
     pack(image, files, trees=trees, kernel=kernel, modules=GUEST_MODULES)
     return image

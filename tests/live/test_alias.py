@@ -93,6 +93,10 @@ def test_the_region_has_its_aliases_and_all_its_mappers(
 
 
 def test_inside(loaded: Machine) -> None:
+    """The engine in C is there too: the slow walker takes a minute for all tables."""
+    loaded.guest.check(
+        "sh", "-c", "PYTHONPATH=/opt/pageproof/lib python3 -c 'import pageproof_pagewalk'"
+    )
     (frame,) = loaded.pfns()
     result = loaded.inside("alias", KERNEL_SIDE, "--format", "json")
     assert result.code == 0, result.err + result.out
