@@ -5,22 +5,17 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 
 import jsonschema
 import pytest
+from attached import attached, frozen
 from machine import ONE_A_KERNEL, Json, Machine, Region, number
 
 from pageproof.commands.sweep import Sweep
-from pageproof.commands.tables import paging_form, walker_of
 from pageproof.find.mapcount import page_mapcount
 from pageproof.find.mappings import address_spaces
 from pageproof.find.page import struct_page_facts
-from pageproof.find.paging import read_paging
-from pageproof.target import Wanted, open_target
-from pageproof_lab.guest import monitor
 
 PAGE_BYTES = 4096
 KERNEL_SIDE = "umh_shm_region.kaddr"
@@ -142,31 +137,16 @@ def test_code_for_drgn_gives_the_same(loaded: Machine, tmp_path: Path) -> None:
         assert f"pid {pid} {address:016x}" in done.stdout
 
 
-@contextmanager
-def frozen(machine: Machine) -> Iterator[None]:
-    """The guest stands still meanwhile."""
-    with closing(monitor(machine.guest)) as control:
-        control.call("stop", 10)
-        try:
-            yield
-        finally:
-            control.call("cont", 10)
-
-
 def test_as_many_mappings_as_the_kernel_counts(machine: Machine) -> None:
     """On a guest that stands still: for a sample of all frames that processes map."""
     machine.load(allow_any=True)
     for _ in range(2):
         machine.map("--pages", "1", "--touch", "0")  # two Pythons share their text and libraries
-    target = open_target(
-        Wanted(qemu=str(machine.guest.sockets.qmp), symbols=(machine.kernel.vmlinux,)), []
-    )
-    with frozen(machine):
-        paging = read_paging(target.prog)
-        walker = walker_of(target, paging)
+    with frozen(machine), attached(machine) as view:
+        target, paging, walker = view.target, view.paging, view.engine
         sweep = Sweep(target, paging, walker)
         assert not sweep.doubts
-        last = paging_form(target, paging).lower_half_last
+        last = view.form.lower_half_last
         pfns = {
             (one.frame >> 12) + page
             for space in address_spaces(target.prog, paging).found

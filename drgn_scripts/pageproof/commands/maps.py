@@ -11,8 +11,9 @@ from pageproof import __version__
 from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.errors import Exit, PageproofError
+from pageproof.find.mapcount import read_mapcounts
 from pageproof.find.maps import ProcessMaps, process_maps
-from pageproof.find.page import PAGE_BYTES, read_mapcounts
+from pageproof.find.page import PAGE_BYTES
 from pageproof.find.paging import read_paging
 from pageproof.judge.residency import Spread, counted_runs, has_gaps, spread, with_mapcounts
 from pageproof.model import MAPS_SCHEMA, MapsReport, VmaResidency

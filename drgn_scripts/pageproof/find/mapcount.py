@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How many user mappings the kernel counts of one page."""
+"""How many user mappings the kernel counts of pages."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import drgn
-from drgn import cast
-from drgn.helpers.linux.mm import PageCompound, compound_head, page_to_pfn, pfn_to_page
+from drgn import cast, offsetof, sizeof
+from drgn.helpers.linux.mm import (
+    PageCompound,
+    compound_head,
+    compound_nr,
+    page_to_pfn,
+    pfn_to_page,
+)
 
 from pageproof.find.paging import optional_number
 from pageproof.model import StructPageFacts
@@ -45,7 +52,7 @@ def page_mapcount(prog: drgn.Program, pfn: int, page: StructPageFacts | None) ->
 def _in_compound(prog: drgn.Program, head: drgn.Object, own: int) -> int | None:
     try:
         folio = cast("struct folio *", head)
-        # since 6.2: 1aa4d03b0602 ("mm,thp,rmap: handle the normal !PageCompound case first")
+        # Before it was a folio's it stood in the first tail page, as compound_mapcount.
         entire = folio._entire_mapcount.counter.value_() + 1
     except (LookupError, AttributeError):
         first_tail = head[1]
@@ -68,9 +75,74 @@ def _double_mapped(prog: drgn.Program, first_tail: drgn.Object, entire: int) -> 
     return int(entire > 0 and first_tail.flags.value_() >> bit & 1)
 
 
+def read_mapcounts(prog: drgn.Program, pfn: int, pages: int) -> tuple[int, ...]:
+    """How many entries map each of some frames in a row (``folio_precise_page_mapcount()``).
+
+    ``struct page`` counts the entries that map it alone; those that map the
+    whole of a large folio are counted in that. Before 6.2 (cb67f4282bf9) a page
+    that is mapped in both ways counts one more itself (PG_double_map), which is
+    enough to know that it is not mapped once.
+
+    Returns:
+        A number a frame; 0 or less for a typed page, and for one that is not
+        counted. Nothing where there are no such frames in the target.
+    """
+    kind = prog.type("struct page")
+    offset = offsetof(kind, "_mapcount")
+    size = sizeof(kind)
+    try:
+        data = prog.read(pfn_to_page(prog, pfn).value_(), pages * size)
+    except drgn.FaultError:
+        return ()
+    fields = (data[at : at + 4] for at in range(offset, len(data), size))
+    counts = [int.from_bytes(field, "little", signed=True) + 1 for field in fields]
+    try:
+        for first, stop, whole in _large_folios(prog, pfn, data):
+            counts[first:stop] = [count + whole for count in counts[first:stop]]
+    except drgn.FaultError:
+        return ()
+    return tuple(counts)
+
+
+def _large_folios(prog: drgn.Program, pfn: int, data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Large folios among frames in a row.
+
+    Args:
+        prog: the target.
+        pfn: of the first.
+        data: their ``struct page``s, one after the other.
+
+    Yields:
+        Index of the first frame, one past that of the last, and how many
+        entries map the folio as a whole.
+    """
+    try:
+        if not prog.type("struct folio").has_member("_entire_mapcount"):
+            return
+    except LookupError:
+        return
+    kind = prog.type("struct page")
+    # Since 7.1 (d50569612c29) it is not always the head's address; bit 0 still says that it is one.
+    link = "compound_info" if kind.has_member("compound_info") else "compound_head"
+    offset, size = offsetof(kind, link), sizeof(kind)
+    head_flag = 1 << prog.constant("PG_head").value_()
+    index, pages = 0, len(data) // size
+    while index < pages:
+        at = index * size
+        flags, linked = (int.from_bytes(data[n : n + 8], "little") for n in (at, at + offset))
+        if not (flags & head_flag or linked & 1):
+            index += 1
+            continue
+        head = compound_head(pfn_to_page(prog, pfn + index))
+        stop = page_to_pfn(head).value_() + compound_nr(head).value_() - pfn
+        stop = max(index + 1, min(stop, pages))
+        yield index, stop, cast("struct folio *", head)._entire_mapcount.counter.value_() + 1
+        index = stop
+
+
 def huge_zero_pfn(prog: drgn.Program) -> int | None:
     """First frame of the huge page of zeros; None while there is none."""
-    pfn = optional_number(prog, "huge_zero_pfn")  # since 5.11: 3b77e8c8cde5
+    pfn = optional_number(prog, "huge_zero_pfn")  # since 5.13: 3b77e8c8cde5
     if pfn is None:
         try:
             page = prog["huge_zero_page"]

@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 import drgn
-from drgn import cast, offsetof, sizeof
 from drgn.helpers.linux.mm import (
     PageSlab,
     access_remote_vm,
     compound_head,
-    compound_nr,
     decode_page_flags_value,
     follow_phys,
     page_flags,
-    page_to_pfn,
     pfn_to_page,
 )
 
@@ -136,71 +133,6 @@ def _page_type(prog: drgn.Program, page: drgn.Object) -> tuple[bool, str, bool]:
             name = enumerator.name.removeprefix("PGTY_").replace("_", " ")
             return True, name, top == buddy.value_()
     return True, f"type {top:#x}", False
-
-
-def read_mapcounts(prog: drgn.Program, pfn: int, pages: int) -> tuple[int, ...]:
-    """How many entries map each of some frames in a row (``folio_precise_page_mapcount()``).
-
-    ``struct page`` counts the entries that map it alone; those that map the
-    whole of a large folio are counted in that. Before 6.2 (cb67f4282bf9) a page
-    that is mapped in both ways counts one more itself (PG_double_map), which is
-    enough to know that it is not mapped once.
-
-    Returns:
-        A number a frame; 0 or less for a typed page, and for one that is not
-        counted. Nothing where there are no such frames in the target.
-    """
-    kind = prog.type("struct page")
-    offset = offsetof(kind, "_mapcount")
-    size = sizeof(kind)
-    try:
-        data = prog.read(pfn_to_page(prog, pfn).value_(), pages * size)
-    except drgn.FaultError:
-        return ()
-    fields = (data[at : at + 4] for at in range(offset, len(data), size))
-    counts = [int.from_bytes(field, "little", signed=True) + 1 for field in fields]
-    try:
-        for first, stop, whole in _large_folios(prog, pfn, data):
-            counts[first:stop] = [count + whole for count in counts[first:stop]]
-    except drgn.FaultError:
-        return ()
-    return tuple(counts)
-
-
-def _large_folios(prog: drgn.Program, pfn: int, data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Large folios among frames in a row.
-
-    Args:
-        prog: the target.
-        pfn: of the first.
-        data: their ``struct page``s, one after the other.
-
-    Yields:
-        Index of the first frame, one past that of the last, and how many
-        entries map the folio as a whole.
-    """
-    try:
-        if not prog.type("struct folio").has_member("_entire_mapcount"):
-            return
-    except LookupError:
-        return
-    kind = prog.type("struct page")
-    # Since 7.1 (d50569612c29) it is not always the head's address; bit 0 still says that it is one.
-    link = "compound_info" if kind.has_member("compound_info") else "compound_head"
-    offset, size = offsetof(kind, link), sizeof(kind)
-    head_flag = 1 << prog.constant("PG_head").value_()
-    index, pages = 0, len(data) // size
-    while index < pages:
-        at = index * size
-        flags, linked = (int.from_bytes(data[n : n + 8], "little") for n in (at, at + offset))
-        if not (flags & head_flag or linked & 1):
-            index += 1
-            continue
-        head = compound_head(pfn_to_page(prog, pfn + index))
-        stop = page_to_pfn(head).value_() + compound_nr(head).value_() - pfn
-        stop = max(index + 1, min(stop, pages))
-        yield index, stop, cast("struct folio *", head)._entire_mapcount.counter.value_() + 1
-        index = stop
 
 
 def second_opinion(
