@@ -247,7 +247,9 @@ def part_of_the_image(view: View, place: dict[str, int], symbol: Symbol) -> str:
         if view.paging.pti:
             assert walk.outcome in (Outcome.SPECIAL, Outcome.INVALIDATED), what
         else:
-            assert walk.permissions == DATA, what
+            # Read-only where a module's text or read-only data got the frame: set_memory_ro()
+            # changes the frame's other mappings too (cpa_process_alias()).
+            assert walk.permissions in (DATA, READ_ONLY), what
         return "init"
     if lies_between("_text", "_etext"):
         assert walk.permissions == TEXT, what

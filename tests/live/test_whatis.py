@@ -345,23 +345,21 @@ def test_uses_of_frames(ask: Asker, loaded: Machine) -> None:
     memory = ask.prog["max_pfn"].value_()
     pfns = random.Random(1).sample(range(256, memory), 60)
     uses = {"slab", "free", "page table", "reserved", "anonymous"}
-    differ: list[tuple[int, str, str]] = []
-    for _ in range(5):  # a page may be taken and given back between two looks
-        before = kpageflags(loaded, pfns)
-        mine = {pfn: ask(base + pfn * PAGE_BYTES)["frame"] for pfn in pfns}
-        after = kpageflags(loaded, pfns)
-        still = [pfn for pfn in pfns if before[pfn] == after[pfn] != ""]
-        assert len(still) > 30
-        differ = [
-            (pfn, before[pfn], mine[pfn]["use"]) for pfn in still if mine[pfn]["use"] != before[pfn]
-        ]
-        made_up = [
-            pfn for pfn in pfns if before[pfn] == after[pfn] == "" and mine[pfn]["use"] in uses
-        ]
-        differ += [(pfn, "", mine[pfn]["use"]) for pfn in made_up]
-        if not differ:
-            return
-    raise AssertionError(differ)
+    open_ones = dict.fromkeys(pfns, ("", ""))  # until both say the same: pages are taken and freed
+    told = set()
+    for _ in range(8):
+        before = kpageflags(loaded, list(open_ones))
+        mine = {pfn: ask(base + pfn * PAGE_BYTES)["frame"]["use"] for pfn in open_ones}
+        after = kpageflags(loaded, list(open_ones))
+        for pfn, use in mine.items():
+            open_ones[pfn] = before[pfn], use
+            if before[pfn] == after[pfn] == (use if use in uses else ""):
+                told |= {pfn} if use in uses else set()
+                del open_ones[pfn]
+        if not open_ones:
+            break
+    assert not open_ones, {f"{pfn:#x}": pair for pfn, pair in open_ones.items()}
+    assert len(told) > 30
 
 
 def test_a_user_address(ask: Asker, loaded: Machine) -> None:
