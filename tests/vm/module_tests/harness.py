@@ -197,7 +197,21 @@ class Module:
         if self.is_loaded():
             if SYSFS.exists():
                 self.stop()
-            wait_until(lambda: errno_of(self.remove) != "EAGAIN", 10)
+            self.removed()
+
+    def removed(self) -> str:
+        """Remove, once nobody has it; what the last try gave.
+
+        Whoever reads /proc/PID of the helper keeps its mappings a moment longer.
+        """
+        tries = ["EAGAIN"]
+
+        def tried() -> bool:
+            tries.append(errno_of(self.remove))
+            return tries[-1] != "EAGAIN"
+
+        wait_until(tried, 10)
+        return tries[-1]
 
     @contextmanager
     def loaded(self, **parameters: object) -> Iterator[None]:

@@ -190,7 +190,7 @@ def orders(suite: Suite, module: Module) -> None:
         elif not action.__name__.startswith("_stop"):
             wait_until(lambda: module.pid > 0)
         action(module)
-        suite.errno("OK", f"{name}: removed", module.remove)
+        suite.equal(module.removed(), "OK", f"{name}: removed")
         suite.equal(left_behind(), [], f"{name}: nothing left")
         module.unload()
 
@@ -203,7 +203,7 @@ def twenty_times(suite: Suite, module: Module) -> None:
             module.insert(backing=backing, map=how, length=4 * MIB)
             healthy = module.healthy()
             module.stop()
-            removed = errno_of(module.remove)
+            removed = module.removed()
             suite.check(healthy and removed == "OK", f"{backing}: load {turn}", removed)
             if turn == 0:  # what the first load allocates for good is not a leak
                 before = _available_kib()
