@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import jsonschema
 import pytest
 from unit.commandfacts import alias_report, kernel_report, leaf, line, maps_report, user_report
 from unit.facts import PAGING, USER, lost_walk, mapping, user_walk
+from unit.golden import matches_golden
 
 import pageproof
 from pageproof.judge.residency import merge
@@ -86,10 +86,7 @@ FILES: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_golden(name: str) -> None:
-    path, got = GOLDEN / f"{name}", FILES[name]()
-    if os.environ.get("PAGEPROOF_GOLDEN") == "write":
-        path.write_text(got, encoding="utf-8")
-    assert got == path.read_text(encoding="utf-8"), f"{path} differs: see test_render.py"
+    matches_golden(GOLDEN / name, FILES[name]())
 
 
 def test_no_golden_file_is_left_over() -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from unit.commandfacts import alias_report, line
 from unit.facts import CORE, FRAME, KERNEL, PAGE, PAGING, USER, kernel_walk, lost_walk, mapping
 from unit.facts import user_walk as walk_of_user
+from unit.golden import matches_golden
 from unit.layouts import FOUR
 
 import pageproof
@@ -197,10 +197,7 @@ FILES: dict[str, Callable[[], str]] = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_golden(name: str) -> None:
-    path, got = GOLDEN / f"{name}", FILES[name]()
-    if os.environ.get("PAGEPROOF_GOLDEN") == "write":
-        path.write_text(got, encoding="utf-8")
-    assert got == path.read_text(encoding="utf-8"), f"{path} differs: see test_render.py"
+    matches_golden(GOLDEN / name, FILES[name]())
 
 
 def test_no_golden_file_is_left_over() -> None:
