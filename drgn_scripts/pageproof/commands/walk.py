@@ -96,7 +96,7 @@ def _look(
     stable = True
     if target.facts.live:
         stable = judge.agree(seen, walker.walk(root, address))
-        stable = stable and _is_there(target, paging, process, address)
+        stable = stable and is_there(target, paging, process, address)
     disputed = second is not None and judge.disputes(seen, second)
     sure = seen.outcome is Outcome.MAPPED and stable and not disputed
     return WalkReport(
@@ -128,7 +128,7 @@ def tables_of(
     return TableSet.PROCESS, process.kernel_half_root
 
 
-def _is_there(
+def is_there(
     target: Target, paging: PagingFacts, process: MappingFacts | None, address: int
 ) -> bool:
     """Whether the process still has the same tables: another's may stand in their place."""

@@ -12,8 +12,7 @@ from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS
 from pageproof.commands.sweep import Sweep
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.commands.walk import Asked as WalkAsked
-from pageproof.commands.walk import check_address
-from pageproof.errors import PageproofError
+from pageproof.commands.walk import check_address, is_there
 from pageproof.find.identify import BROKEN, Place, identify, unanswered
 from pageproof.find.layout import read_layout
 from pageproof.find.mappings import mapping_at
@@ -239,10 +238,4 @@ def _held_still(scene: _Scene, process: MappingFacts | None, walk: Walk, root: i
     """Whether the way is the same after all was looked at as it was before."""
     if not judge.agree(walk, scene.walker.walk(root, scene.address)):
         return False
-    if process is None:
-        return True
-    try:
-        now = mapping_at(scene.target.prog, scene.paging, process.pid, scene.address)
-    except PageproofError:
-        return False
-    return (now.mm, now.root) == (process.mm, process.root)
+    return is_there(scene.target, scene.paging, process, scene.address)

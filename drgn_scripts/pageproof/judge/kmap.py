@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pageproof.model import Finding, Outcome, Range, Severity
+from pageproof.model import GAPS, Finding, Outcome, Range, Severity
 from pageproof.model.kmap import Contents, LayoutFacts, MapRow, Placement
 from pageproof.model.regions import REGIONS
 
@@ -217,7 +217,6 @@ class Ledger:
 
 
 _LEAVES: Final = {1: "mapped_4k_bytes", 2: "mapped_2m_bytes", 3: "mapped_1g_bytes"}
-_UNKNOWN: Final = frozenset({Outcome.EXCLUDED, Outcome.ZERO_FILLED, Outcome.UNREADABLE})
 
 
 def _columns(seen: Range) -> Iterable[str]:
@@ -225,7 +224,7 @@ def _columns(seen: Range) -> Iterable[str]:
     if seen.shared_with is not None:
         yield "shared_bytes"
         return
-    if seen.outcome in _UNKNOWN:
+    if seen.outcome in GAPS:
         yield "unknown_bytes"
         return
     if seen.outcome is not Outcome.MAPPED or seen.permissions is None:

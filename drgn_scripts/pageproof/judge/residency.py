@@ -8,15 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pageproof.model import Amount, MemoryType, Outcome, Range, Run, VmaLine, VmaResidency
+from pageproof.model import GAPS, Amount, MemoryType, Outcome, Range, Run, VmaLine, VmaResidency
 
 #: Bytes of virtual memory under one entry, by level.
 _LEVEL_BYTES: Final = {1: 1 << 12, 2: 1 << 21, 3: 1 << 30, 4: 1 << 39, 5: 1 << 48}
 _PAGE_BYTES: Final = 1 << 12
 #: ``VM_PFNMAP``: pages that the kernel does not count as mapped.
 _PFNMAP: Final = 1 << 10
-#: Outcomes of a table that could not be had: what is below it is not known.
-GAPS: Final = frozenset({Outcome.EXCLUDED, Outcome.ZERO_FILLED, Outcome.UNREADABLE})
 
 
 @dataclass(frozen=True)

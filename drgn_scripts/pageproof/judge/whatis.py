@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pageproof.errors import Exit
-from pageproof.judge.residency import GAPS
-from pageproof.model import Outcome, PagingFacts, StructPageFacts, Walk
+from pageproof.model import GAPS, Outcome, PagingFacts, StructPageFacts, Walk
 from pageproof.model.kmap import LayoutFacts, MapRow
 from pageproof.model.whatis import AliasFacts, Identity, OwnerFacts, PageUse, Unknown
 

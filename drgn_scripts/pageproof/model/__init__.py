@@ -44,6 +44,7 @@ from pageproof.model.report import (
     Verdict,
 )
 from pageproof.model.walk import (
+    GAPS,
     EntryKind,
     MemoryGap,
     MemoryType,
@@ -55,6 +56,7 @@ from pageproof.model.walk import (
 )
 
 __all__ = [
+    "GAPS",
     "HEX",
     "MAPS_SCHEMA",
     "SCHEMA",

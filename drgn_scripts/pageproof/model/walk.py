@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from pageproof.model.hexint import Address, Bits, Paddr, Pfn
 
@@ -65,6 +66,10 @@ class Outcome(StrEnum):
     """A table on the way reads as zeros on a target that makes up zeros."""
     UNREADABLE = "unreadable"
     """A table on the way can't be read."""
+
+
+#: Outcomes of a table that could not be had: what is below it is not known.
+GAPS: Final = frozenset({Outcome.EXCLUDED, Outcome.ZERO_FILLED, Outcome.UNREADABLE})
 
 
 class MemoryType(StrEnum):

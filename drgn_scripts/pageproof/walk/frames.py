@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from pageproof.model import Outcome, Range
+from pageproof.model import GAPS, Range
 from pageproof.walk.ranges import TooMuchWork
 from pageproof.walk.x86_64 import PAGE_SHIFT, VIRTUAL_LAST, Paging
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     import pageproof_pagewalk
 
     from pageproof.walk.engine import PythonWalker
-
-#: Outcomes of a table that could not be had.
-_GAPS = frozenset({Outcome.EXCLUDED, Outcome.ZERO_FILLED, Outcome.UNREADABLE})
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class PythonFrames:
                     here.shared.append(one)
                 elif one.frame is not None:
                     here.frames.append(one)
-                gaps = gaps or one.outcome in _GAPS
+                gaps = gaps or one.outcome in GAPS
         except TooMuchWork:
             return Swept(gaps, whole=False)
         return Swept(gaps, whole=True)
