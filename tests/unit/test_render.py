@@ -9,7 +9,6 @@ After a wanted change, write them anew and look at the difference:
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from unit.facts import (
     report,
     user_walk,
 )
+from unit.golden import matches_golden
 
 import pageproof
 from pageproof import judge
@@ -120,10 +120,7 @@ FORMS: dict[str, Callable[[Report], str]] = {
 
 
 def check_golden(name: str, got: str) -> None:
-    path = GOLDEN / name
-    if os.environ.get("PAGEPROOF_GOLDEN") == "write":
-        path.write_text(got, encoding="utf-8")
-    assert got == path.read_text(encoding="utf-8"), f"{path} differs: see the top of this file"
+    matches_golden(GOLDEN / name, got)
 
 
 @pytest.mark.parametrize(
