@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pageproof.errors import PageproofError
-from pageproof.model import Report
-from pageproof.render import report_to_json, report_to_junit, report_to_text
-from pageproof.render.layout import PLAIN_WIDTH
+from pageproof.render import PLAIN_WIDTH
 
 
 @dataclass(frozen=True)
@@ -45,22 +43,6 @@ def write_form(forms: Forms, form: str, path: Path | None) -> None:
         sys.stdout.flush()
     else:
         _write_whole(path, text)
-
-
-def write_report(report: Report, form: str, path: Path | None, *, verbose: bool) -> None:
-    """Write what verify has to say.
-
-    Raises:
-        PageproofError: the file can't be written.
-    """
-    forms: Forms = {
-        "text": lambda screen: report_to_text(
-            report, verbose=verbose, color=screen.color, width=screen.width
-        ),
-        "json": lambda screen: report_to_json(report),
-        "junit": lambda screen: report_to_junit(report),
-    }
-    write_form(forms, form, path)
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -19,12 +19,12 @@ import pytest
 from drgn.helpers.linux.mm import pfn_to_page
 from drgn.helpers.linux.percpu import per_cpu_ptr
 from drgn.helpers.linux.pid import find_task
-from machine import ONE_A_KERNEL, Json, Machine, number
+from machine import Json, Machine, each_kernel, number
 
 from pageproof.commands.whatis import Asked, whatis
 from pageproof.errors import PageproofError
 from pageproof.find.region import MODULE
-from pageproof.render import report_to_json
+from pageproof.render.jsonform import report_to_json
 from pageproof.target import Target, Wanted, open_target
 from pageproof_lab.guest import monitor
 
@@ -32,7 +32,7 @@ PAGE_BYTES = 4096
 KERNEL_SIDE = "umh_shm_region.kaddr"
 SCHEMA = "drgn_scripts/pageproof/schema/whatis-1.json"
 
-pytestmark = pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+pytestmark = each_kernel
 
 
 @dataclass

@@ -16,6 +16,8 @@ from unit.facts import evidence, report
 import pageproof
 from pageproof import cli, output
 from pageproof.errors import Exit, PageproofError
+from pageproof.render.jsonform import report_to_json
+from pageproof.render.text import report_to_text
 
 PACKAGE_ROOT = str(Path(pageproof.__file__).parent.parent)
 
@@ -144,11 +146,16 @@ def test_an_error_may_have_an_exit_code_of_its_own() -> None:
 
 # -o FILE
 
+FORMS: output.Forms = {
+    "text": lambda screen: report_to_text(report(evidence()), color=screen.color),
+    "json": lambda screen: report_to_json(report(evidence())),
+}
+
 
 def test_a_report_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     os.umask(0o022)
-    output.write_report(report(evidence()), "json", path, verbose=False)
+    output.write_form(FORMS, "json", path)
     assert json.loads(path.read_text())["summary"]["same"] == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert list(tmp_path.iterdir()) == [path]
@@ -158,20 +165,20 @@ def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
     path = tmp_path / "report.txt"
     path.write_text("old")
     before = path.stat().st_ino
-    output.write_report(report(evidence()), "text", path, verbose=False)
+    output.write_form(FORMS, "text", path)
     assert path.stat().st_ino != before
     assert "SAME" in path.read_text()
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(PageproofError, match="can't write the report"):
-        output.write_report(report(evidence()), "text", tmp_path / "no" / "r", verbose=False)
+        output.write_form(FORMS, "text", tmp_path / "no" / "r")
 
 
 def test_standard_output_has_no_colours_if_it_is_no_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    output.write_report(report(evidence()), "text", None, verbose=False)
+    output.write_form(FORMS, "text", None)
     assert "\033" not in capsys.readouterr().out
 
 
@@ -190,5 +197,5 @@ def test_colours_on_a_terminal(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    output.write_report(report(evidence()), "text", None, verbose=False)
+    output.write_form(FORMS, "text", None)
     assert ("\033[1;32mSAME" in capsys.readouterr().out) is colored

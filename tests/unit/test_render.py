@@ -46,7 +46,9 @@ from pageproof.model import (
     TargetKind,
     TaskFault,
 )
-from pageproof.render import report_to_json, report_to_junit, report_to_text
+from pageproof.render.jsonform import report_to_json
+from pageproof.render.junit import report_to_junit
+from pageproof.render.text import report_to_text
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "report-1.json"

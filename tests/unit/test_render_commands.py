@@ -19,16 +19,11 @@ import pageproof
 from pageproof.judge.residency import merge
 from pageproof.model import Finding, Outcome, Permissions, SecondOpinion, Severity, TableSet, Walk
 from pageproof.model.alias import AliasReport
-from pageproof.render import (
-    alias_to_drgn,
-    alias_to_text,
-    maps_to_drgn,
-    maps_to_text,
-    report_to_json,
-    walk_to_drgn,
-    walk_to_text,
-)
-from pageproof.render.mapstext import procfs_line
+from pageproof.render.aliastext import alias_to_text
+from pageproof.render.drgncode import alias_to_drgn, maps_to_drgn, walk_to_drgn
+from pageproof.render.jsonform import report_to_json
+from pageproof.render.mapstext import maps_to_text, procfs_line
+from pageproof.render.walktext import walk_to_text
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "commands"
 SCHEMAS = Path(pageproof.__file__).parent / "schema"

@@ -46,7 +46,9 @@ from pageproof.model.whatis import (
     VsyscallFacts,
     WhatisReport,
 )
-from pageproof.render import report_to_json, whatis_to_drgn, whatis_to_text
+from pageproof.render.jsonform import report_to_json
+from pageproof.render.whatis_drgn import whatis_to_drgn
+from pageproof.render.whatistext import whatis_to_text
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "commands"
 SCHEMA: Any = json.loads(

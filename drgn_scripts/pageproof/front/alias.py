@@ -40,7 +40,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.alias import alias
     from pageproof.commands.walk import Asked
-    from pageproof.render import alias_to_drgn, alias_to_text, report_to_json
+    from pageproof.render.aliastext import alias_to_text
+    from pageproof.render.drgncode import alias_to_drgn
+    from pageproof.render.jsonform import report_to_json
 
     report = alias(target, Asked(args.frame, args.pid), progress.say)
     forms: Forms = {

@@ -31,7 +31,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.maps import maps
-    from pageproof.render import maps_to_drgn, maps_to_text, report_to_json
+    from pageproof.render.drgncode import maps_to_drgn
+    from pageproof.render.jsonform import report_to_json
+    from pageproof.render.mapstext import maps_to_text
 
     report = maps(target, args.pid, progress.say)
     forms: Forms = {

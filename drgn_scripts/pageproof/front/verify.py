@@ -7,10 +7,10 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from pageproof.errors import PageproofError
-from pageproof.front.command import Command, add_report_options, pid
+from pageproof.front.command import Command, add_report_options, pid, write_answer
 
 if TYPE_CHECKING:
-    from pageproof.output import Progress
+    from pageproof.output import Forms, Progress
     from pageproof.target import Target
 
 EPILOG: Final = """\
@@ -71,7 +71,9 @@ def check(args: argparse.Namespace) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.verify import Asked, verify
-    from pageproof.output import write_report
+    from pageproof.render.jsonform import report_to_json
+    from pageproof.render.junit import report_to_junit
+    from pageproof.render.text import report_to_text
     from pageproof.walk import WalkerChoice
 
     asked = Asked(
@@ -82,8 +84,14 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
         walker=WalkerChoice(args.walker),
     )
     report = verify(target, asked, progress.say)
-    progress.clear()
-    write_report(report, args.format, args.output, verbose=args.verbose)
+    forms: Forms = {
+        "text": lambda screen: report_to_text(
+            report, verbose=args.verbose, color=screen.color, width=screen.width
+        ),
+        "json": lambda screen: report_to_json(report),
+        "junit": lambda screen: report_to_junit(report),
+    }
+    write_answer(forms, args, progress)
     return report.summary.exit_code
 
 

@@ -52,7 +52,9 @@ def check(args: argparse.Namespace) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.walk import Asked, walk
-    from pageproof.render import report_to_json, walk_to_drgn, walk_to_text
+    from pageproof.render.drgncode import walk_to_drgn
+    from pageproof.render.jsonform import report_to_json
+    from pageproof.render.walktext import walk_to_text
 
     report = walk(target, Asked(args.address, args.pid, args.user_tables), progress.say)
     forms: Forms = {

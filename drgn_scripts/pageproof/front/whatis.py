@@ -51,7 +51,9 @@ def _cpu(text: str) -> int:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.whatis import Asked, whatis
-    from pageproof.render import report_to_json, whatis_to_drgn, whatis_to_text
+    from pageproof.render.jsonform import report_to_json
+    from pageproof.render.whatis_drgn import whatis_to_drgn
+    from pageproof.render.whatistext import whatis_to_text
 
     asked = Asked(args.address, args.pid, args.cpu, args.aliases)
     report = whatis(target, asked, progress.say)

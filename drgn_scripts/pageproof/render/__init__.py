@@ -1,28 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The room that writes reports down: takes a report, gives text, computes nothing."""
+"""The room that writes reports down: takes a report, gives text, computes nothing.
 
-from __future__ import annotations
+Each form is imported where it is wanted: rich and all the forms take longer than most walks.
+"""
 
-from pageproof.render.aliastext import alias_to_text
-from pageproof.render.drgncode import alias_to_drgn, maps_to_drgn, walk_to_drgn
-from pageproof.render.jsonform import report_to_json
-from pageproof.render.junit import report_to_junit
-from pageproof.render.mapstext import maps_to_text
-from pageproof.render.text import report_to_text
-from pageproof.render.walktext import walk_to_text
-from pageproof.render.whatis_drgn import whatis_to_drgn
-from pageproof.render.whatistext import whatis_to_text
+from typing import Final
 
-__all__ = [
-    "alias_to_drgn",
-    "alias_to_text",
-    "maps_to_drgn",
-    "maps_to_text",
-    "report_to_json",
-    "report_to_junit",
-    "report_to_text",
-    "walk_to_drgn",
-    "walk_to_text",
-    "whatis_to_drgn",
-    "whatis_to_text",
-]
+#: Width where there is no terminal to ask; both walks side by side fit.
+PLAIN_WIDTH: Final = 110

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from pageproof.model.kmap import Contents, KernelMap, LayoutFacts, MapRow
 from pageproof.model.regions import REGIONS
-from pageproof.render import words
-from pageproof.render.layout import LABEL, PLAIN_WIDTH, Sheet, print_facts, target_facts
+from pageproof.render import PLAIN_WIDTH, words
+from pageproof.render.layout import LABEL, Sheet, print_facts, target_facts
 
 #: A row of the map is never folded; a narrower terminal does that itself.
 _WIDTH: Final = 132

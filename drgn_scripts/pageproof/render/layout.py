@@ -18,9 +18,6 @@ from pageproof.render import phrases
 LABEL: Final = "dim"
 _LABEL_WIDTH: Final = 7
 
-#: Width where there is no terminal to ask; both walks side by side fit.
-PLAIN_WIDTH: Final = 110
-
 
 class Sheet:
     """A console whose text is taken at the end."""

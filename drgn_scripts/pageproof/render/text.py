@@ -20,8 +20,8 @@ from pageproof.model import (
     Verdict,
     VmaFacts,
 )
-from pageproof.render import phrases
-from pageproof.render.layout import LABEL, PLAIN_WIDTH, Sheet, facts_grid, print_facts, target_facts
+from pageproof.render import PLAIN_WIDTH, phrases
+from pageproof.render.layout import LABEL, Sheet, facts_grid, print_facts, target_facts
 
 _VERDICT_STYLES: Final = {
     Verdict.SAME: "bold green",

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pageproof.model import MappingFacts, Outcome, TableSet, WalkReport
-from pageproof.render import phrases, words
-from pageproof.render.layout import LABEL, PLAIN_WIDTH, Sheet, print_facts, target_facts
+from pageproof.render import PLAIN_WIDTH, phrases, words
+from pageproof.render.layout import LABEL, Sheet, print_facts, target_facts
 
 
 def walk_to_text(

@@ -23,9 +23,9 @@ from pageproof.model.whatis import (
     VmapFacts,
     WhatisReport,
 )
-from pageproof.render import phrases, words
+from pageproof.render import PLAIN_WIDTH, phrases, words
 from pageproof.render.aliastext import print_aliases
-from pageproof.render.layout import PLAIN_WIDTH, Sheet, print_facts, target_facts
+from pageproof.render.layout import Sheet, print_facts, target_facts
 from pageproof.render.mapstext import procfs_line
 
 #: What each use of a frame means, for those whose name does not say it.
