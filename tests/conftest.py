@@ -2,7 +2,8 @@
 """Fixtures of the tests with a kernel: a boot serves all tests of a set-up, the crash comes last.
 
 pytest sorts tests by the parameter of a session fixture, so every guest is up once; within
-one guest the order is that of the directories: live before vmcore.
+one guest the order is that of the directories: live before vmcore. With several workers
+(pytest-xdist, --dist loadgroup) all tests of a guest go to one of them.
 """
 
 import json
@@ -17,6 +18,13 @@ from pageproof_lab import boot, build, kernels, qemu
 pytest_plugins = ["plugins.skips"]
 
 KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests of one guest together."""
+    callspec = getattr(item, "callspec", None)  # of parametrized tests only
+    if callspec is not None and "machine" in callspec.params:
+        item.add_marker(pytest.mark.xdist_group(str(callspec.params["machine"])))
 
 
 @pytest.fixture(scope="session", params=SETUPS, ids=str)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pageproof_lab.build import Built
 from pageproof_lab.guest import FORMATS, Guest
 from pageproof_lab.kernels import Kernel
@@ -49,6 +51,7 @@ SETUPS = (
 # For what does not depend on how a kernel was booted. They stand first in SETUPS: pytest groups
 # tests by the index of a parameter, and so boots each once.
 ONE_A_KERNEL = SETUPS[:4]
+each_kernel = pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from attached import attached, frozen
-from machine import ONE_A_KERNEL, Json, Machine, Region, number
+from machine import Json, Machine, Region, each_kernel, number
 
 from pageproof.commands.sweep import Sweep
 from pageproof.find.mapcount import page_mapcount
@@ -21,7 +21,7 @@ PAGE_BYTES = 4096
 KERNEL_SIDE = "umh_shm_region.kaddr"
 SAMPLE = 1500
 
-pytestmark = pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+pytestmark = each_kernel
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from machine import ONE_A_KERNEL, Json, Machine, Result, number
+from machine import Json, Machine, Result, each_kernel, number
 from procfs import frames, pagemaps, smaps
 
 PAGE_BYTES = 4096
@@ -101,7 +101,7 @@ def test_walk_of_what_is_not_there(loaded: Machine) -> None:
         (("maps", "--pid", "2"), "kernel thread"),
     ],
 )
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 def test_errors(loaded: Machine, words: tuple[str, ...], message: str) -> None:
     result = loaded.outside(*words)
     assert (result.code, result.out) == (2, "")
@@ -177,7 +177,7 @@ def test_maps_sums_are_smaps(loaded: Machine, spaces: int) -> None:
 # Inside the guest, and drgn's code
 
 
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 def test_inside(loaded: Machine, spaces: int) -> None:
     pid, address = helper_address(loaded)
     (frame,) = loaded.pfns()
@@ -193,7 +193,7 @@ def test_inside(loaded: Machine, spaces: int) -> None:
     assert seen[0] == seen[1]
 
 
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 def test_code_for_drgn_gives_the_same(loaded: Machine, spaces: int, tmp_path: Path) -> None:
     """Run by drgn itself: the same frame, and as many present pages in each VMA."""
 

@@ -2,11 +2,11 @@
 """The module's own tests, which run inside the guest (tests/vm), one kernel at a time."""
 
 import pytest
-from machine import ONE_A_KERNEL, Machine
+from machine import Machine, each_kernel
 from run_module_tests import GROUPS
 
 
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 @pytest.mark.parametrize("group", GROUPS)
 def test_module(machine: Machine, group: str) -> None:
     machine.unload()

@@ -17,7 +17,7 @@ import pytest
 from attached import CPUS, PTI_USER_HALF, VIRTUAL_LAST, Tree, View, attached, frozen
 from drgn.helpers.linux.mm import follow_phys
 from drgn.helpers.linux.pid import find_task
-from machine import ONE_A_KERNEL, Machine
+from machine import Machine, each_kernel
 
 from pageproof.model import Outcome, Range
 from pageproof_lab.channel import Monitor
@@ -62,7 +62,7 @@ def sample(rng: random.Random, ranges: list[Range], wanted: int) -> list[int]:
     return addresses + [inside(rng, one) for one in rng.choices(ranges, sizes, k=more)]
 
 
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 def test_engine_python_and_drgn_agree_on_every_table(loaded: Machine) -> None:
     """All ranges of all trees; every present page of every process; 10,000 of the kernel's half.
 
@@ -148,7 +148,7 @@ def ask_qemu(
             assert walk.paddr == said, f"{address:#x}: QEMU has {said}, the engine {walk}"
 
 
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 def test_qemu_agrees_on_the_kernels_half(loaded: Machine) -> None:
     """In the tables of a CPU that is in the kernel, which lead where init_mm's do.
 
@@ -162,7 +162,7 @@ def test_qemu_agrees_on_the_kernels_half(loaded: Machine) -> None:
             ask_qemu(rng, cpu, view, roots, view.kernel_half, VIRTUAL_LAST)
 
 
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 def test_qemu_agrees_on_a_process(loaded: Machine, spinner: int) -> None:
     """Of a process that never sleeps, a CPU is on its tables: with PTI mostly on user mode's."""
     rng = random.Random("gva2gpa of a process")

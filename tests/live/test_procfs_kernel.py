@@ -14,7 +14,7 @@ import drgn
 import pytest
 from attached import CPUS, VIRTUAL_LAST, View, attached, frozen
 from drgn.helpers.linux.module import for_each_module
-from machine import ONE_A_KERNEL, Machine
+from machine import Machine, each_kernel
 
 from pageproof.commands.kmap import kmap
 from pageproof.model import Outcome, Permissions, Range, Walk
@@ -93,7 +93,7 @@ def areas(machine: Machine) -> set[Area]:
 
 
 @pytest.mark.usefixtures("pointers")
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 def test_vmalloc_areas_are_mapped_as_procfs_says(loaded: Machine) -> None:
     """Each with pages= holds as many and then nothing; each with phys= leads there, page by page.
 
@@ -136,7 +136,7 @@ def iomem(machine: Machine, name: str) -> list[tuple[int, int]]:
     return [(int(first, 16), int(last, 16)) for first, last in found]
 
 
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 def test_system_ram_is_mapped_one_to_one(loaded: Machine) -> None:
     """All of it in the physmap; and a walk of its first, its last and some addresses between."""
     rng = random.Random("System RAM")
@@ -191,7 +191,7 @@ def symbols(machine: Machine, *command: str) -> list[Symbol]:
     return [Symbol(int(address, 16), kind, name, owner) for address, kind, name, owner in words]
 
 
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 def test_the_image(loaded: Machine) -> None:
     """Its parts are in the memory that iomem names; what a symbol is decides what may be done.
 
@@ -266,7 +266,7 @@ def part_of_the_image(view: View, place: dict[str, int], symbol: Symbol) -> str:
 # /proc/modules
 
 
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 def test_modules(loaded: Machine) -> None:
     """Where and as large as /proc/modules says, all of it mapped, each symbol with its rights."""
     lines = [line.split() for line in loaded.guest.check("cat", "/proc/modules").splitlines()]

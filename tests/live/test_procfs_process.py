@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from attached import View, attached
-from machine import ONE_A_KERNEL, Json, Machine, number
+from machine import Json, Machine, each_kernel, number
 from procfs import PAGE_BYTES, frames, pagemaps, smaps
 
 from pageproof.commands.maps import maps
@@ -53,7 +53,7 @@ def covering(vmas: list[Json], address: int) -> Json:
     return vma
 
 
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 def test_pages_are_pagemaps_and_sums_are_smaps(loaded: Machine, odd: Json) -> None:
     """Of four processes that sleep, VMA by VMA, whatever it is."""
     pids = odd["pid"], odd["partner"], int(loaded.sysfs("helper_pid")), 1

@@ -5,12 +5,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from machine import ONE_A_KERNEL, Machine, pageproof, pages, verdicts
+from machine import Machine, each_kernel, pageproof, pages, verdicts
 
 from pageproof_lab.guest import monitor
 
 
-@pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+@each_kernel
 @pytest.mark.parametrize("form", ["elf", "kdump-zlib"])
 def test_dump_guest_memory(machine: Machine, form: str, tmp_path: Path) -> None:
     machine.load()
