@@ -13,7 +13,7 @@ from machine import Machine
 
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.find.paging import read_paging
-from pageproof.model import PagingFacts
+from pageproof.model import PTI_USER_HALF, PagingFacts
 from pageproof.target import Target, given_target
 from pageproof.walk import Paging, Walker, WalkerChoice
 from pageproof_lab import qemu
@@ -21,7 +21,6 @@ from pageproof_lab.channel import Monitor
 from pageproof_lab.guest import monitor
 
 VIRTUAL_LAST = (1 << 64) - 1
-PTI_USER_HALF = 1 << 12
 #: Of a guest of the lab.
 CPUS = qemu.Options().cpus
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 import pytest
-from attached import CPUS, PTI_USER_HALF, VIRTUAL_LAST, Tree, View, attached, frozen
+from attached import CPUS, VIRTUAL_LAST, Tree, View, attached, frozen
 from drgn.helpers.linux.mm import follow_phys
 from drgn.helpers.linux.pid import find_task
 from machine import Machine, each_kernel
 
-from pageproof.model import Outcome, Range
+from pageproof.model import PTI_USER_HALF, Outcome, Range
 from pageproof_lab.channel import Monitor
 
 #: Addresses that are compared on each kernel, at least.

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from unit.facts import LIVE, evidence, mapping, proof, user_walk
 
-from pageproof.commands import observe
+from pageproof.commands import attempts, observe
 from pageproof.model import MappingFacts, PageEvidence, Reason, SecondOpinion, Verdict
 
 SOUND = evidence()
@@ -20,7 +20,7 @@ DISPUTED = replace(SOUND, user_second=SecondOpinion(0x1000, 1))
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(observe, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(attempts, "PAUSE_SECONDS", 0)
 
 
 def in_turn(*looks: PageEvidence) -> Callable[[], PageEvidence]:
@@ -41,14 +41,14 @@ def test_a_sound_look_is_enough() -> None:
 
 def test_what_never_settles_is_given_up() -> None:
     got = observe.settle(in_turn(TORN), live=True)
-    assert got.attempts == observe.ATTEMPTS
+    assert got.attempts == attempts.ATTEMPTS
     judged = proof(got, LIVE)
     assert (judged.verdict, judged.reason) == (Verdict.UNKNOWN, Reason.TORN)
 
 
 def test_content_that_never_settles_leaves_the_verdict() -> None:
     got = observe.settle(in_turn(BUSY), live=True)
-    assert got.attempts == observe.ATTEMPTS
+    assert got.attempts == attempts.ATTEMPTS
     assert proof(got, LIVE).verdict is Verdict.SAME
 
 

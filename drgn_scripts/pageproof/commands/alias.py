@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from pageproof import __version__
-from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS
+from pageproof.commands.attempts import look_until
 from pageproof.commands.sweep import Sweep
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.commands.walk import Asked, check_address, tables_of
@@ -45,17 +45,28 @@ def alias(target: Target, asked: Asked, progress: Callable[[str], None]) -> Alia
     paging = read_paging(target.prog)
     walker = walker_of(target, paging, progress=progress)
     walk, pfn = _frame(target, paging, walker, asked)
-    attempt, settled = 0, False
-    while not settled and attempt < ATTEMPTS:
-        if attempt:
-            time.sleep(PAUSE_SECONDS)
-        attempt += 1
-        progress("sweeping all page tables")
-        before = _counts(target, pfn)[1]
-        sweep = Sweep(target, paging, walker)
-        aliases, stable = sweep.aliases(pfn)
-        page, mapcount = _counts(target, pfn)
-        settled = not target.facts.live or (stable and before == mapcount)
+    progress("sweeping all page tables")
+    report, attempts = look_until(
+        lambda seen: seen.stable,
+        lambda: _look(target, paging, walker, asked, walk, pfn),
+        live=target.facts.live,
+    )
+    return replace(report, attempts=attempts)
+
+
+def _look(
+    target: Target,
+    paging: PagingFacts,
+    walker: Walker,
+    asked: Asked,
+    walk: Walk | None,
+    pfn: int,
+) -> AliasReport:
+    before = _counts(target, pfn)[1]
+    sweep = Sweep(target, paging, walker)
+    aliases, stable = sweep.aliases(pfn)
+    page, mapcount = _counts(target, pfn)
+    settled = not target.facts.live or (stable and before == mapcount)
     sure = settled and not sweep.doubts
     return AliasReport(
         schema=ALIAS_SCHEMA,
@@ -71,7 +82,7 @@ def alias(target: Target, asked: Asked, progress: Callable[[str], None]) -> Alia
         kernel=tuple(one for one in aliases if one.region is not None),
         users=tuple(one for one in aliases if one.region is None),
         findings=(*sweep.doubts, *alias_findings(pfn, page, mapcount, aliases)),
-        attempts=attempt,
+        attempts=1,
         stable=settled,
         exit_code=Exit.SOUND if sure else Exit.UNDECIDED,
     )

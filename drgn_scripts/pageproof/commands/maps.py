@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 
 from pageproof import __version__
-from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS
+from pageproof.commands.attempts import look_until
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.mapcount import read_mapcounts
@@ -16,7 +16,7 @@ from pageproof.find.maps import ProcessMaps, process_maps
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.paging import read_paging
 from pageproof.judge.residency import Spread, counted_runs, has_gaps, spread, with_mapcounts
-from pageproof.model import MAPS_SCHEMA, MapsReport, VmaResidency
+from pageproof.model import MAPS_SCHEMA, MapsReport, PagingFacts, VmaResidency
 from pageproof.target import Target
 from pageproof.walk import TooMuchWork, Walker
 
@@ -32,18 +32,23 @@ def maps(target: Target, pid: int, progress: Callable[[str], None]) -> MapsRepor
     """
     paging = read_paging(target.prog)
     walker = walker_of(target, paging, progress=progress)
-    user_last = paging_form(target, paging).lower_half_last
-    attempt, stable = 0, False
-    while not stable and attempt < ATTEMPTS:
-        if attempt:
-            time.sleep(PAUSE_SECONDS)
-        attempt += 1
-        progress("reading the VMAs")
-        before = process_maps(target.prog, paging, pid)
-        progress("sweeping the tables")
-        found = _sweep(walker, user_last, before)
-        vmas = tuple(_counted(target, vma) for vma in found.vmas)
-        stable = not target.facts.live or before == _again(target, pid)
+    report, attempts = look_until(
+        lambda seen: seen.stable,
+        lambda: _look(target, paging, walker, pid, progress),
+        live=target.facts.live,
+    )
+    return replace(report, attempts=attempts)
+
+
+def _look(
+    target: Target, paging: PagingFacts, walker: Walker, pid: int, progress: Callable[[str], None]
+) -> MapsReport:
+    progress("reading the VMAs")
+    before = process_maps(target.prog, paging, pid)
+    progress("sweeping the tables")
+    found = _sweep(walker, paging_form(target, paging).lower_half_last, before)
+    vmas = tuple(_counted(target, vma) for vma in found.vmas)
+    stable = not target.facts.live or before == _again(target, pid)
     sure = stable and bool(before.lines) and not has_gaps(found)
     return MapsReport(
         schema=MAPS_SCHEMA,
@@ -54,7 +59,7 @@ def maps(target: Target, pid: int, progress: Callable[[str], None]) -> MapsRepor
         pgtables_bytes=before.pgtables_bytes,
         vmas=vmas,
         outside=found.outside,
-        attempts=attempt,
+        attempts=1,
         stable=stable,
         exit_code=Exit.SOUND if sure else Exit.UNDECIDED,
     )

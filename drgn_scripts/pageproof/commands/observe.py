@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 import drgn
 
 from pageproof import judge
+from pageproof.commands.attempts import look_until
 from pageproof.commands.tables import walker_of
 from pageproof.find.page import (
     PAGE_BYTES,
@@ -35,10 +34,6 @@ from pageproof.target import Target
 from pageproof.target.reader import gap_from_fault
 from pageproof.walk import WalkerChoice
 
-#: How often what moves is looked at before it is given up.
-ATTEMPTS: Final = 5
-PAUSE_SECONDS: Final = 0.01
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -58,16 +53,15 @@ def settle(look: Callable[[], PageEvidence], live: bool) -> PageEvidence:
     that changed does not, because the other side may write at any time; it is
     looked at again all the same, to catch a quiet moment.
     """
-    evidence = look()
-    for attempt in range(2, ATTEMPTS + 1):
-        disputed = judge.disputes(evidence.kernel_walk, evidence.kernel_second) or judge.disputes(
-            evidence.user_walk, evidence.user_second
+
+    def settled(seen: PageEvidence) -> bool:
+        disputed = judge.disputes(seen.kernel_walk, seen.kernel_second) or judge.disputes(
+            seen.user_walk, seen.user_second
         )
-        if not live or (evidence.stable and evidence.content_stable and not disputed):
-            break
-        time.sleep(PAUSE_SECONDS)
-        evidence = replace(look(), attempts=attempt)
-    return evidence
+        return seen.stable and seen.content_stable and not disputed
+
+    evidence, attempts = look_until(settled, look, live=live)
+    return replace(evidence, attempts=attempts)
 
 
 def without_vanished(

@@ -14,10 +14,10 @@ from pageproof.errors import PageproofError
 from pageproof.find.expression import find_address
 from pageproof.find.layout import read_layout
 from pageproof.find.mapcount import huge_zero_pfn
-from pageproof.find.mappings import PTI_USER_HALF, address_space, address_spaces
+from pageproof.find.mappings import address_space, address_spaces
 from pageproof.judge.alias import is_counted
 from pageproof.judge.kmap import memory_map
-from pageproof.model import Finding, MappingFacts, PagingFacts, Severity, TaskFault
+from pageproof.model import PTI_USER_HALF, Finding, MappingFacts, PagingFacts, Severity, TaskFault
 from pageproof.model.alias import Alias
 from pageproof.target import Target
 from pageproof.walk import Swept, Walker

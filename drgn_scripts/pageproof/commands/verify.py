@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pageproof import __version__, judge
-from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS, Observer, Pair, without_vanished
+from pageproof.commands.attempts import look_until
+from pageproof.commands.observe import Observer, Pair, without_vanished
 from pageproof.errors import PageproofError
 from pageproof.find.expression import find_address
 from pageproof.find.mappings import Mappings, address_space, find_mappings, mapping_at
@@ -137,12 +138,12 @@ def _region(target: Target, paging: PagingFacts, asked: Asked) -> _Looked:
 
 def _search(target: Target, paging: PagingFacts, region: FoundRegion, pid: int | None) -> Mappings:
     """Search; on a live target a task that was just exiting is looked for again."""
-    for _ in range(ATTEMPTS - 1):
-        mappings = find_mappings(target.prog, paging, region.fops, pid)
-        if not mappings.faults or not target.facts.live:
-            return mappings
-        time.sleep(PAUSE_SECONDS)
-    return find_mappings(target.prog, paging, region.fops, pid)
+    mappings, _ = look_until(
+        lambda seen: not seen.faults,
+        lambda: find_mappings(target.prog, paging, region.fops, pid),
+        live=target.facts.live,
+    )
+    return mappings
 
 
 def _explicit(target: Target, paging: PagingFacts, asked: Asked) -> _Looked:

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
-from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS
+from pageproof.commands.attempts import look_until
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.expression import find_address
@@ -59,13 +58,12 @@ def walk(target: Target, asked: Asked, progress: Callable[[str], None]) -> WalkR
         )
     progress("walking")
     walker = walker_of(target, paging)
-    report = _look(target, paging, walker, asked, address)
-    for attempt in range(2, ATTEMPTS + 1):
-        if not target.facts.live or (report.stable and not report.disputed):
-            break
-        time.sleep(PAUSE_SECONDS)
-        report = replace(_look(target, paging, walker, asked, address), attempts=attempt)
-    return report
+    report, attempts = look_until(
+        lambda seen: seen.stable and not seen.disputed,
+        lambda: _look(target, paging, walker, asked, address),
+        live=target.facts.live,
+    )
+    return replace(report, attempts=attempts)
 
 
 def check_address(address: int, form: Paging, asked: Asked) -> None:

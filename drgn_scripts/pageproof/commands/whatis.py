@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
-from pageproof.commands.observe import ATTEMPTS, PAUSE_SECONDS
+from pageproof.commands.attempts import look_until
 from pageproof.commands.sweep import Sweep
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.commands.walk import Asked as WalkAsked
@@ -95,12 +94,10 @@ def whatis(target: Target, asked: Asked, progress: Callable[[str], None]) -> Wha
     walker = walker_of(target, paging)
     scene = _Scene(target, asked, paging, layout, walker, address, region)
     progress("looking")
-    report = _look(scene)
-    for attempt in range(2, ATTEMPTS + 1):
-        if not target.facts.live or report.stable:
-            break
-        time.sleep(PAUSE_SECONDS)
-        report = replace(_look(scene), attempts=attempt)
+    report, attempts = look_until(
+        lambda seen: seen.stable, lambda: _look(scene), live=target.facts.live
+    )
+    report = replace(report, attempts=attempts)
     return _with_mappings(scene, report, progress) if asked.aliases else report
 
 

@@ -15,10 +15,8 @@ from drgn.helpers.linux.pid import find_task, for_each_task
 
 from pageproof.errors import PageproofError
 from pageproof.find.words import VM_FLAGS, i_mode_words, page_prot_words, vm_flags_words
-from pageproof.model import FileFacts, MappingFacts, PagingFacts, TaskFault, VmaFacts
+from pageproof.model import PTI_USER_HALF, FileFacts, MappingFacts, PagingFacts, TaskFault, VmaFacts
 
-#: ``PTI_USER_PGTABLE_BIT``: the half of the pair of PGDs that user mode runs on.
-PTI_USER_HALF: Final = 1 << 12
 #: The end of user addresses with 5 levels of tables.
 _USER_END: Final = 1 << 56
 #: ``NAME_MAX`` and its NUL.

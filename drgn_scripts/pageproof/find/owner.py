@@ -14,7 +14,7 @@ from drgn.helpers.linux.percpu import per_cpu
 from pageproof.errors import PageproofError
 from pageproof.find.expression import find_address
 from pageproof.find.identify.percpu import static_range
-from pageproof.find.page import struct_page_facts
+from pageproof.find.page import OLD_TYPE_BASE, struct_page_facts
 from pageproof.model import StructPageFacts
 from pageproof.model.whatis import OwnerFacts
 
@@ -22,7 +22,6 @@ from pageproof.model.whatis import OwnerFacts
 _ANONYMOUS, _FLAGS = 0x1, 0x3
 #: ``PG_table`` before 6.12, a bit that is clear; 5.10 had one type more before it.
 _TABLE, _TABLE_5_10 = 0x200, 0x400
-_OLD_TYPE_BASE: Final = 0xF000_0000
 #: ``MAX_ORDER`` was 11, and is 10, of the same blocks; some configurations have more.
 _MAX_ORDER: Final = 15
 
@@ -92,7 +91,7 @@ def _is_table(prog: drgn.Program, head: drgn.Object, page: StructPageFacts) -> b
         bit = _TABLE
     else:
         return False
-    return int(head.page_type.value_()) & (_OLD_TYPE_BASE | bit) == _OLD_TYPE_BASE
+    return int(head.page_type.value_()) & (OLD_TYPE_BASE | bit) == OLD_TYPE_BASE
 
 
 def find_copy(prog: drgn.Program, text: str, cpu: int | None) -> int:

@@ -37,7 +37,7 @@ _U64: Final = (1 << 64) - 1
 
 #: ``PAGE_TYPE_BASE`` and ``PG_*`` of ``include/linux/page-flags.h`` before 6.12:
 #: a type is there if its bit is *clear* under a base that is all set.
-_OLD_TYPE_BASE: Final = 0xF000_0000
+OLD_TYPE_BASE: Final = 0xF000_0000
 _OLD_BUDDY: Final = 0x80
 _OLD_OFFLINE: Final = 0x100
 #: ``PAGE_TYPE``'s top byte from 6.12 on (4ffca5a96678) is one of enum pagetype.
@@ -117,7 +117,7 @@ def _page_type(prog: drgn.Program, page: drgn.Object) -> tuple[bool, str, bool]:
     try:
         buddy = prog.constant("PGTY_buddy")
     except LookupError:
-        typed = value & _OLD_TYPE_BASE == _OLD_TYPE_BASE and value != 0xFFFF_FFFF
+        typed = value & OLD_TYPE_BASE == OLD_TYPE_BASE and value != 0xFFFF_FFFF
         # A negative _mapcount that is a small number below -1 is no type.
         typed = typed and value & 0x0FFF_0000 == 0x0FFF_0000
         if not typed:

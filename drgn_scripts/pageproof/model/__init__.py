@@ -15,6 +15,7 @@ from pageproof.model.commands import (
     WalkReport,
 )
 from pageproof.model.facts import (
+    PTI_USER_HALF,
     FileFacts,
     MappingFacts,
     PagingFacts,
@@ -59,6 +60,7 @@ __all__ = [
     "GAPS",
     "HEX",
     "MAPS_SCHEMA",
+    "PTI_USER_HALF",
     "SCHEMA",
     "WALK_SCHEMA",
     "Address",

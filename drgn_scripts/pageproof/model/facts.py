@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from pageproof.model.hexint import Address, Bits, Paddr, Pfn
 from pageproof.model.walk import MemoryType
@@ -49,6 +50,11 @@ class SwapLayout:
     migration: tuple[int, int]
     device: tuple[int, int]
     marker: tuple[int, int]
+
+
+#: ``PTI_USER_PGTABLE_MASK``, in a PGD's address and in CR3: the half of the pair of PGDs that
+#: user mode runs on with page-table isolation.
+PTI_USER_HALF: Final = 1 << 12
 
 
 @dataclass(frozen=True)

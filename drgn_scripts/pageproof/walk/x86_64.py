@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pageproof.model import MemoryType, SwapLayout
+from pageproof.model import PTI_USER_HALF, MemoryType, SwapLayout
 
 PAGE_SHIFT: Final = 12
 PAGE_BYTES: Final = 1 << PAGE_SHIFT
@@ -35,9 +35,6 @@ NX: Final = 1 << 63
 
 #: Bits 51:12. NX, protection keys and the software bits are not address.
 ADDRESS_MASK: Final = 0x000F_FFFF_FFFF_F000
-
-#: ``PTI_USER_PGTABLE_MASK``: user mode's half of the 8 KiB pair of PGDs.
-PTI_USER_HALF: Final = 1 << 12
 
 
 @dataclass(frozen=True)
