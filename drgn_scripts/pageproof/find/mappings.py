@@ -58,12 +58,22 @@ def find_mappings(
         fops: address of ``struct file_operations``.
         pid: only the address space of this process.
     """
-    faults: list[TaskFault] = []
 
     def wanted(vma: drgn.Object) -> bool:
         file = vma.vm_file
         return bool(file) and file.f_op.value_() == fops
 
+    return search(prog, paging, wanted, pid)
+
+
+def search(
+    prog: drgn.Program,
+    paging: PagingFacts,
+    wanted: Callable[[drgn.Object], bool],
+    pid: int | None = None,
+) -> Mappings:
+    """Every VMA of every process that is wanted, in order of process and address."""
+    faults: list[TaskFault] = []
     found: list[MappingFacts] = []
     for space in _spaces(prog, pid, faults):
         found += _mappings_of(prog, paging, space, wanted, faults)
@@ -222,7 +232,7 @@ def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
         vm_flags_words=vm_flags_words(flags, _vm_flag_names(prog)),
         vm_page_prot=prot,
         vm_page_prot_words=page_prot_words(prot),
-        vm_ops_symbol=_symbol(prog, ops) if ops else "",
+        vm_ops_symbol=symbol_name(prog, ops) if ops else "",
         file=_file(prog, vma.vm_file) if vma.vm_file else None,
     )
 
@@ -245,7 +255,8 @@ def _vm_flag_names(prog: drgn.Program) -> dict[int, str]:
     return names
 
 
-def _symbol(prog: drgn.Program, address: int) -> str:
+def symbol_name(prog: drgn.Program, address: int) -> str:
+    """The symbol at an address; the address itself where there is none."""
     try:
         return str(prog.symbol(address).name)
     except LookupError:
@@ -265,7 +276,7 @@ def _file(prog: drgn.Program, file: drgn.Object) -> FileFacts:
     return FileFacts(
         file=file.value_(),
         f_op=f_op,
-        f_op_symbol=_symbol(prog, f_op),
+        f_op_symbol=symbol_name(prog, f_op),
         dentry_name=name.decode("utf-8", "replace"),
         inode=inode.value_(),
         inode_number=inode.i_ino.value_(),

@@ -13,11 +13,12 @@ from pageproof.front.alias import ALIAS
 from pageproof.front.command import Command
 from pageproof.front.kmap import KMAP
 from pageproof.front.maps import MAPS
+from pageproof.front.regions import REGIONS
 from pageproof.front.verify import VERIFY
 from pageproof.front.walk import WALK
 from pageproof.front.whatis import WHATIS
 
 #: Every command that looks at a target, in the order of the help.
-COMMANDS: Final[tuple[Command, ...]] = (VERIFY, WALK, MAPS, KMAP, WHATIS, ALIAS)
+COMMANDS: Final[tuple[Command, ...]] = (VERIFY, REGIONS, WALK, MAPS, KMAP, WHATIS, ALIAS)
 
 __all__ = ["COMMANDS", "Command"]

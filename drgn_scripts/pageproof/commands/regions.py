@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``pageproof regions``: what the running kernel shares with user space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from pageproof import __version__, judge
+from pageproof.commands.attempts import look_until
+from pageproof.commands.tables import walker_of
+from pageproof.errors import Exit, PageproofError
+from pageproof.find.mappings import address_space
+from pageproof.find.paging import read_paging
+from pageproof.find.shared import FINDERS, Claimed, Unclaimed, find_shared
+from pageproof.model import GAPS, Finding, MappingFacts, Outcome, PagingFacts, Severity
+from pageproof.model.shared import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
+from pageproof.target import Target
+from pageproof.walk import PAGE_BYTES, Walker
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which regions: all, or those of some kinds, of one process, with a word in their name."""
+
+    kinds: tuple[str, ...] = ()
+    pid: int | None = None
+    name: str | None = None
+
+
+def regions(target: Target, asked: Asked, progress: Callable[[str], None]) -> RegionsReport:
+    """Find all shared memory that is asked for, and how much of it page tables lead to.
+
+    On a live target the search is repeated, a bounded number of times, while
+    processes come and go under it.
+
+    Raises:
+        PageproofError: there is no such process, or it has no address space.
+    """
+    paging = read_paging(target.prog)
+    if asked.pid is not None:
+        address_space(target.prog, paging, asked.pid)  # says if there is none
+    walker = walker_of(target, paging, progress=progress)
+    progress("searching the processes")
+    report, attempts = look_until(
+        lambda seen: seen.stable,
+        lambda: _look(target, paging, walker, asked),
+        live=target.facts.live,
+    )
+    return replace(report, attempts=attempts)
+
+
+def _look(target: Target, paging: PagingFacts, walker: Walker, asked: Asked) -> RegionsReport:
+    finders = [finder for finder in FINDERS if not asked.kinds or finder.kind in asked.kinds]
+    found = find_shared(target.prog, paging, finders, asked.pid)
+    some = tuple(
+        region
+        for region in _grouped(found.claimed, walker)
+        if asked.name is None or asked.name in region.name
+    )
+    findings = tuple(_unread(one) for one in found.unclaimed)
+    gaps = any(use.unknown_pages for region in some for use in region.uses)
+    sure = some and not findings and not found.faults and not gaps
+    return RegionsReport(
+        schema=REGIONS_SCHEMA,
+        version=__version__,
+        target=target.facts,
+        paging=paging,
+        regions=some,
+        task_faults=found.faults,
+        findings=findings + judge.task_findings(found.faults),
+        attempts=1,
+        stable=not target.facts.live or not (found.unclaimed or found.faults),
+        exit_code=Exit.SOUND if sure else Exit.UNDECIDED,
+    )
+
+
+def _grouped(claimed: Iterable[Claimed], walker: Walker) -> list[SharedRegion]:
+    """Regions in the finders' order, each with all its VMAs."""
+    order = {finder.kind: number for number, finder in enumerate(FINDERS)}
+    by_region: dict[tuple[str, int, str], list[Claimed]] = {}
+    for one in claimed:
+        key = one.finder.kind, one.claim.owner, one.claim.part
+        by_region.setdefault(key, []).append(one)
+    found = []
+    for same in by_region.values():
+        finder, claim = same[0].finder, same[0].claim
+        found.append(
+            SharedRegion(
+                kind=finder.kind,
+                part=claim.part,
+                name=claim.name,
+                owner=claim.owner,
+                owner_type=claim.owner_type,
+                pages=claim.pages,
+                uses=tuple(_use(walker, one) for one in same),
+            )
+        )
+    return sorted(found, key=lambda region: (order[region.kind], region.uses[0].mapping.pid))
+
+
+def _use(walker: Walker, one: Claimed) -> RegionUse:
+    resident, unknown = _resident(walker, one.mapping)
+    return RegionUse(one.mapping, one.claim.first_page, resident, unknown)
+
+
+def _resident(walker: Walker, mapping: MappingFacts) -> tuple[int, int]:
+    """Pages of a VMA with a frame, and those of which nobody knows."""
+    assert mapping.vma is not None
+    resident = unknown = 0
+    for one in walker.ranges(mapping.root, mapping.vma.start, mapping.vma.end - 1, merged=True):
+        pages = (one.last + 1 - one.start) // PAGE_BYTES
+        resident += pages if one.outcome is Outcome.MAPPED else 0
+        unknown += pages if one.outcome in GAPS else 0
+    return resident, unknown
+
+
+def _unread(one: Unclaimed) -> Finding:
+    return Finding(
+        "region-unreadable",
+        Severity.WARNING,
+        f"VMA at 0x{one.vma:x}",
+        f"it maps memory of kind {one.kind}, whose kernel side could not be read",
+        (("reason", one.message),),
+    )
+
+
+def kind_names() -> tuple[str, ...]:
+    """The kinds that there are finders for."""
+    return tuple(finder.kind for finder in FINDERS)
+
+
+def check_kinds(kinds: Iterable[str]) -> None:
+    """Raise PageproofError for a kind that no finder knows."""
+    for kind in kinds:
+        if kind not in kind_names():
+            raise PageproofError(
+                f"there is no finder for {kind!r}", "--kind", f"one of {', '.join(kind_names())}"
+            )

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Finders of what the running kernel shares with user space: a file each, one shape for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import drgn
+
+from pageproof.find.mappings import search, symbol_name
+from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.shmem import SHMEM
+from pageproof.find.shared.umh_shm import UMH_SHM
+from pageproof.model import MappingFacts, PagingFacts, TaskFault
+
+#: In the order in which they are shown.
+FINDERS: Final[tuple[Finder, ...]] = (UMH_SHM, SHMEM)
+
+#: What a finder may meet: memory that moves, a layout that it does not know.
+_BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, TypeError, ValueError)
+
+__all__ = [
+    "FINDERS",
+    "Claim",
+    "Claimed",
+    "Finder",
+    "Found",
+    "Unclaimed",
+    "find_shared",
+    "kernel_pages",
+]
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A VMA, and the region that it maps."""
+
+    finder: Finder
+    claim: Claim
+    mapping: MappingFacts
+
+
+@dataclass(frozen=True)
+class Unclaimed:
+    """A VMA whose region could not be read, and why."""
+
+    kind: str
+    vma: int
+    message: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search gave, and what it could not tell."""
+
+    claimed: tuple[Claimed, ...]
+    unclaimed: tuple[Unclaimed, ...]
+    faults: tuple[TaskFault, ...]
+
+
+def find_shared(
+    prog: drgn.Program,
+    paging: PagingFacts,
+    finders: Iterable[Finder] = FINDERS,
+    pid: int | None = None,
+) -> Found:
+    """Every VMA that maps memory which the kernel shares, as far as the finders know.
+
+    Args:
+        prog: the target.
+        paging: its paging form.
+        finders: whom to ask.
+        pid: only the address space of this process.
+    """
+    by_operations = {name: finder for finder in finders for name in finder.operations}
+    names: dict[int, str] = {}
+    claims: dict[int, tuple[Finder, Claim]] = {}
+    unclaimed: list[Unclaimed] = []
+
+    def finder_of(vma: drgn.Object) -> Finder | None:
+        file = vma.vm_file
+        for operations in (file.f_op if file else None, vma.vm_ops):
+            if not operations:
+                continue
+            address = operations.value_()
+            if address not in names:
+                names[address] = symbol_name(prog, address)
+            finder = by_operations.get(names[address])
+            if finder is not None:
+                return finder
+        return None
+
+    def wanted(vma: drgn.Object) -> bool:
+        finder = finder_of(vma)
+        if finder is None:
+            return False
+        try:
+            claim = finder.claim(vma)
+        except _BROKEN as error:
+            message = str(error.args[0]) if error.args else type(error).__name__
+            unclaimed.append(Unclaimed(finder.kind, vma.value_(), message))
+            return False
+        if claim is None:
+            return False
+        claims[vma.value_()] = finder, claim
+        return True
+
+    mappings = search(prog, paging, wanted, pid)
+    claimed = []
+    for mapping in mappings.found:
+        assert mapping.vma is not None  # they were found by their VMAs
+        claimed.append(Claimed(*claims[mapping.vma.vma], mapping))
+    return Found(tuple(claimed), tuple(unclaimed), mappings.faults)
+
+
+def kernel_pages(prog: drgn.Program, one: Claimed) -> Sequence[int | None]:
+    """Kernel virtual address of each page of a region; None for one that is not there.
+
+    Raises:
+        ValueError: they can't be read.
+    """
+    try:
+        return one.finder.kernel_pages(prog, one.claim)
+    except _BROKEN as error:
+        raise ValueError(str(error.args[0]) if error.args else type(error).__name__) from None

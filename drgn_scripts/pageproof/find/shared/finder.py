@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a finder is: it knows one kind of shared memory by the VMAs that map it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import drgn
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A region as one VMA shows it. Claims of the same region differ in first_page only.
+
+    Attributes:
+        owner: address of the kernel object that has the pages.
+        owner_type: its C type, such as ``struct perf_event``.
+        part: which of the object's regions; "" for the only one.
+        name: what it is, for people.
+        pages: size of the region.
+        first_page: page of the region that the VMA's first page is.
+    """
+
+    owner: int
+    owner_type: str
+    part: str
+    name: str
+    pages: int
+    first_page: int
+
+
+@dataclass(frozen=True)
+class Finder:
+    """One kind of shared memory.
+
+    ``claim`` and ``kernel_pages`` try the newest layout of the kernel's data
+    first and fall back; what they raise (``drgn.FaultError``, ``LookupError``,
+    ``AttributeError``, ``ValueError``) is reported, and the search goes on.
+
+    Attributes:
+        kind: its name on the command line.
+        help: one line: what memory it is.
+        operations: names of the ``struct file_operations``, or of the
+            ``struct vm_operations_struct`` of a VMA without a file of its own,
+            by which its VMAs are known. Files of anonymous inodes have no path.
+        claim: the region that a ``struct vm_area_struct *`` with these
+            operations maps; None if it is not of this kind after all.
+        kernel_pages: kernel virtual address of each page of a region; None for
+            one that is not there (yet).
+    """
+
+    kind: str
+    help: str
+    operations: tuple[str, ...]
+    claim: Callable[[drgn.Object], Claim | None]
+    kernel_pages: Callable[[drgn.Program, Claim], Sequence[int | None]]

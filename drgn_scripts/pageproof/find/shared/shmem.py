@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""memfd, tmpfs and System V shared memory: pages of a file that only memory and swap have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import drgn
+from drgn import cast
+from drgn.helpers.linux.mm import compound_head, compound_order, page_to_virt
+from drgn.helpers.linux.xarray import xa_for_each, xa_is_value
+
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.shared.finder import Claim, Finder
+
+_VM_SHARED: Final = 0x8
+#: ``struct shm_file_data`` (ipc/shm.c) stands between the VMA and the file that has the pages.
+_SYSV: Final = ("shm_file_operations", "shm_file_operations_huge")
+
+
+def _claim(vma: drgn.Object) -> Claim | None:
+    if not int(vma.vm_flags) & _VM_SHARED:
+        return None  # a private mapping shares pages only until they are written
+    prog, file = vma.prog_, vma.vm_file
+    if prog.symbol(file.f_op.value_()).name in _SYSV:
+        file = cast("struct shm_file_data *", file.private_data).file
+    inode = file.f_inode
+    dentry = (file.f_path if hasattr(file, "f_path") else file.__f_path).dentry
+    name = dentry.d_name.name.string_().decode("utf-8", "replace")
+    return Claim(
+        owner=inode.value_(),
+        owner_type="struct inode",
+        part="",
+        name=name,
+        pages=-(-int(inode.i_size) // PAGE_BYTES),
+        first_page=int(vma.vm_pgoff),
+    )
+
+
+def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
+    """Where the direct mapping has them: the kernel maps them nowhere else."""
+    inode = cast("struct inode *", drgn.Object(prog, "unsigned long", claim.owner))
+    pages: list[int | None] = [None] * claim.pages
+    for _, entry in xa_for_each(inode.i_mapping.i_pages.address_of_()):
+        if xa_is_value(entry):
+            continue  # swapped out
+        # A large folio stands there once, or (before multi-index entries) once a page; always
+        # by its head.
+        head = compound_head(cast("struct page *", entry))
+        first, address = head_index(head), page_to_virt(head).value_()
+        for number in range(1 << int(compound_order(head))):
+            if first + number < claim.pages:
+                pages[first + number] = address + number * PAGE_BYTES
+    return pages
+
+
+def head_index(head: drgn.Object) -> int:
+    """``page->index``, which is a folio's only since 6.16 (acc53a0b4c15)."""
+    try:
+        return int(head.index)
+    except AttributeError:
+        return int(cast("struct folio *", head).index)
+
+
+SHMEM: Final = Finder(
+    kind="shmem",
+    help="memfd, shared tmpfs files and System V shared memory",
+    operations=("shmem_file_operations", *_SYSV),
+    claim=_claim,
+    kernel_pages=_kernel_pages,
+)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The region of the module umh_shm: contiguous in kernel addresses, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import drgn
+
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.region import find_region
+from pageproof.find.shared.finder import Claim, Finder
+
+
+def _claim(vma: drgn.Object) -> Claim:
+    facts = find_region(vma.prog_).facts
+    return Claim(
+        owner=facts.kernel_address,
+        owner_type="struct umh_shm_region",
+        part="",
+        name=f"/dev/umh_shm, {facts.backing}, {facts.map}",
+        pages=facts.pages,
+        first_page=int(vma.vm_pgoff),
+    )
+
+
+def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
+    return range(claim.owner, claim.owner + claim.pages * PAGE_BYTES, PAGE_BYTES)
+
+
+UMH_SHM: Final = Finder(
+    kind="umh_shm",
+    help="the region of pageproof's own module",
+    operations=("umh_shm_fops",),
+    claim=_claim,
+    kernel_pages=_kernel_pages,
+)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``pageproof regions`` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Final
+
+from pageproof.front.command import Command, add_report_options, pid, write_answer
+
+if TYPE_CHECKING:
+    from pageproof.output import Forms, Progress
+    from pageproof.target import Target
+
+EPILOG: Final = """\
+exit codes:
+  0  these are all regions of the kinds that were asked for
+  2  wrong usage, no such process, or the target can't be opened
+  3  some may be missing, or there is none
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to show (default: everything that a finder knows)")
+    what.add_argument(
+        "--kind",
+        metavar="KIND",
+        action="append",
+        default=[],
+        help="only this kind, such as umh_shm or shmem; repeatable",
+    )
+    what.add_argument("--pid", type=pid, metavar="PID", help="only what this process maps")
+    what.add_argument("--name", metavar="TEXT", help="only regions with this in their name")
+    add_report_options(parser, drgn=False)
+
+
+def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof.commands.regions import Asked, check_kinds, regions
+    from pageproof.render.jsonform import report_to_json
+    from pageproof.render.regionstext import regions_to_text
+
+    check_kinds(args.kind)
+    report = regions(target, Asked(tuple(args.kind), args.pid, args.name), progress.say)
+    forms: Forms = {
+        "text": lambda screen: regions_to_text(report, color=screen.color, width=screen.width),
+        "json": lambda screen: report_to_json(report),
+    }
+    write_answer(forms, args, progress)
+    return report.exit_code
+
+
+REGIONS: Final = Command(
+    name="regions",
+    help="what the kernel shares with user space: by whom, how large, how much is mapped",
+    description="Search every process for memory that it shares with the kernel or, through "
+    "the kernel, with others.",
+    epilog=EPILOG,
+    add_options=add_options,
+    run=run,
+)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory that kernel and user space share, whoever shares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from pageproof.model.facts import MappingFacts, PagingFacts, TargetFacts, TaskFault
+from pageproof.model.hexint import Address
+from pageproof.model.report import Finding
+
+REGIONS_SCHEMA: Final = "pageproof/regions-1"
+
+
+@dataclass(frozen=True)
+class RegionUse:
+    """A VMA that maps a region, or a part of it.
+
+    Attributes:
+        first_page: page of the region that the VMA's first page is.
+        resident_pages: pages of the VMA that its page tables have a frame for.
+        unknown_pages: pages whose page tables could not be had.
+    """
+
+    mapping: MappingFacts
+    first_page: int
+    resident_pages: int
+    unknown_pages: int
+
+
+@dataclass(frozen=True)
+class SharedRegion:
+    """A list of kernel pages that user space maps.
+
+    Attributes:
+        kind: of the finder that knows it: "perf", "io_uring", …
+        part: which of several regions of one object: "rings", "sqes"; "" for the only one.
+        name: what it is, for people.
+        owner: address of the kernel object that it belongs to.
+        owner_type: the object's C type.
+        pages: its size; pages that are not there yet count.
+    """
+
+    kind: str
+    part: str
+    name: str
+    owner: Address
+    owner_type: str
+    pages: int
+    uses: tuple[RegionUse, ...]
+
+
+@dataclass(frozen=True)
+class RegionsReport:
+    """What is shared, by whom, how large, how much of it is in page tables.
+
+    Attributes:
+        task_faults: tasks that could not be searched to the end.
+        findings: VMAs whose kernel side could not be read.
+        exit_code: 0 if these are all regions that the finders know, 3 if some may
+            be missing, or there is none.
+    """
+
+    schema: str
+    version: str
+    target: TargetFacts
+    paging: PagingFacts
+    regions: tuple[SharedRegion, ...]
+    task_faults: tuple[TaskFault, ...]
+    findings: tuple[Finding, ...]
+    attempts: int
+    stable: bool
+    exit_code: int

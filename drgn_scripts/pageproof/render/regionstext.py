@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Shared regions as text: a block each, a line for each VMA that maps it."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+
+from pageproof.model import Finding
+from pageproof.model.shared import RegionsReport, RegionUse, SharedRegion
+from pageproof.render import PLAIN_WIDTH, phrases, words
+from pageproof.render.layout import LABEL, Sheet, print_facts, target_facts
+
+_PAGE_BYTES = 4096
+
+
+def regions_to_text(report: RegionsReport, *, color: bool = False, width: int = PLAIN_WIDTH) -> str:
+    """Text with a newline at its end."""
+    sheet = Sheet(color=color, width=width)
+    head = target_facts(report.target, report.paging)
+    head += [("note", note) for note in report.target.notes]
+    print_facts(sheet.console, head)
+    for region in report.regions:
+        sheet.console.print()
+        sheet.console.print(_title(region))
+        sheet.console.print(_uses(region))
+    sheet.console.print()
+    for finding in report.findings:
+        sheet.console.print(_finding(finding))
+    if not report.stable:
+        times = phrases.plural(report.attempts, "attempt")
+        sheet.console.print(Text(f"torn: processes came and went ({times})", style="bold yellow"))
+    style = "bold green" if report.exit_code == 0 else "bold yellow"
+    sheet.console.print(Text(_sum(report), style=style))
+    return sheet.text()
+
+
+def _title(region: SharedRegion) -> Text:
+    kind = f"{region.kind} {region.part}".rstrip()
+    owner = f"{region.owner_type} {phrases.address(region.owner)}"
+    size = phrases.size(region.pages * _PAGE_BYTES)
+    return Text.assemble((kind, "bold"), f"  {region.name}, {size}", (f"  {owner}", LABEL))
+
+
+def _uses(region: SharedRegion) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for _ in range(4):
+        table.add_column(no_wrap=True)
+    for use in region.uses:
+        table.add_row("", *_use(region, use))
+    return table
+
+
+def _use(region: SharedRegion, use: RegionUse) -> tuple[str, str, str]:
+    mapping, vma = use.mapping, use.mapping.vma
+    assert vma is not None
+    pages = (vma.end - vma.start) // _PAGE_BYTES
+    part = "" if (use.first_page, pages) == (0, region.pages) else f"from page {use.first_page}, "
+    resident = f"{part}{use.resident_pages} of {phrases.plural(pages, 'page')} mapped"
+    if use.unknown_pages:
+        resident += f", {use.unknown_pages} unknown"
+    return f"{mapping.pid} {mapping.comm}", f"{vma.start:x}-{vma.end:x}", resident
+
+
+def _finding(finding: Finding) -> Text:
+    reason = "".join(f" ({value})" for name, value in finding.evidence if name == "reason")
+    text = f"{finding.severity.value}: {finding.where}: {finding.sentence}{reason}"
+    return Text(text, style=words.SEVERITIES[finding.severity])
+
+
+def _sum(report: RegionsReport) -> str:
+    if not report.regions:
+        return "no shared region was found"
+    processes = {use.mapping.mm for region in report.regions for use in region.uses}
+    return (
+        f"{phrases.plural(len(report.regions), 'region')} in "
+        f"{phrases.plural(len(processes), 'address space')}"
+    )
