@@ -43,7 +43,7 @@ def regions(target: Target, asked: Asked, progress: Callable[[str], None]) -> Re
     walker = walker_of(target, paging, progress=progress)
     progress("searching the processes")
     report, attempts = look_until(
-        lambda seen: seen.stable,
+        lambda seen: not seen.findings,
         lambda: _look(target, paging, walker, asked),
         live=target.facts.live,
     )
@@ -70,7 +70,6 @@ def _look(target: Target, paging: PagingFacts, walker: Walker, asked: Asked) -> 
         task_faults=found.faults,
         findings=findings + judge.task_findings(found.faults),
         attempts=1,
-        stable=not target.facts.live or not (found.unclaimed or found.faults),
         exit_code=Exit.SOUND if sure else Exit.UNDECIDED,
     )
 

@@ -70,5 +70,4 @@ class RegionsReport:
     task_faults: tuple[TaskFault, ...]
     findings: tuple[Finding, ...]
     attempts: int
-    stable: bool
     exit_code: int

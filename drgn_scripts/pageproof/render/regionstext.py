@@ -27,9 +27,6 @@ def regions_to_text(report: RegionsReport, *, color: bool = False, width: int = 
     sheet.console.print()
     for finding in report.findings:
         sheet.console.print(_finding(finding))
-    if not report.stable:
-        times = phrases.plural(report.attempts, "attempt")
-        sheet.console.print(Text(f"torn: processes came and went ({times})", style="bold yellow"))
     style = "bold green" if report.exit_code == 0 else "bold yellow"
     sheet.console.print(Text(_sum(report), style=style))
     return sheet.text()

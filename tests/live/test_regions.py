@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`pageproof regions` as a user has it: text, JSON, filters, exit codes, on each kernel."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from attached import attached
+from machine import Machine, Region, drgn_script, each_kernel
+from sharing import claimed_at, same_frames
+
+pytestmark = each_kernel
+LENGTH = Region("vmalloc", "insert", 5)
+
+
+def test_the_modules_region_and_all_its_users(machine: Machine, checkout: Path) -> None:
+    machine.load(LENGTH, allow_any=True)
+    part = machine.map("--pages", "2", "--first", "1")
+    helper = int(machine.sysfs("helper_pid"))
+    result = machine.outside("regions", "--kind", "umh_shm", "--format", "json")
+    assert result.code == 0, result.err
+    path = checkout / "drgn_scripts/pageproof/schema/regions-1.json"
+    jsonschema.validate(result.report, json.loads(path.read_text()))
+    (region,) = result.report["regions"]
+    assert (region["kind"], region["pages"]) == ("umh_shm", 5)
+    uses = {use["mapping"]["pid"]: use for use in region["uses"]}
+    assert uses.keys() == {helper, part["pid"]}
+    assert (uses[helper]["first_page"], uses[helper]["resident_pages"]) == (0, 5)
+    assert (uses[part["pid"]]["first_page"], uses[part["pid"]]["resident_pages"]) == (1, 2)
+    with attached(machine) as view:
+        view.target.prog.load_debug_info([machine.built.module])
+        address = int(uses[part["pid"]]["mapping"]["vma"]["start"], 16)
+        same_frames(view, claimed_at(view, "umh_shm", part["pid"], address), touched={0, 1})
+    machine.unload()
+
+
+def test_text_and_filters(loaded: Machine) -> None:
+    pid = loaded.sysfs("helper_pid")
+    said = loaded.outside("regions", "--pid", pid)
+    assert said.code == 0, said.err
+    assert f"  {pid} umh_shm_helper  " in said.out
+    assert "  1 of 1 page mapped\n" in said.out
+    assert loaded.outside("regions", "--name", "umh_shm").code == 0
+    none = loaded.outside("regions", "--name", "no such name")
+    assert (none.code, "no shared region was found\n" in none.out) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--kind", "umh"), "there is no finder for 'umh'"),
+        (("--pid", "4194303"), "there is no process 4194303"),
+        (("--pid", "2"), "kernel thread"),
+    ],
+)
+def test_errors(loaded: Machine, words: tuple[str, ...], message: str) -> None:
+    result = loaded.outside("regions", *words)
+    assert (result.code, result.out) == (2, "")
+    assert message in result.err
+
+
+def test_from_inside(loaded: Machine) -> None:
+    """/proc/kcore; the helper's mapping as it is from outside."""
+    inside, outside = (
+        where("regions", "--kind", "umh_shm", "--format", "json").report["regions"]
+        for where in (loaded.inside, loaded.outside)
+    )
+    assert inside == outside
+    assert len(inside) == 1
+
+
+def test_as_a_plain_drgn_script(loaded: Machine) -> None:
+    """drgn --qemu SOCKET drgn_scripts/regions.py --kind umh_shm"""
+    result = drgn_script("regions.py", *loaded.target, words=["--kind", "umh_shm"])
+    assert (result.code, "1 region in 1 address space\n" in result.out) == (0, True), result.err
