@@ -32,7 +32,7 @@ demo: setup engine ## the proof on a real kernel: over QMP, inside the guest, an
 	$(Q)$(PAGEPROOF) lab demo $(KERNEL_ARG)
 
 test: setup engine ## all tests, on all kernels (PYTEST_ARGS='-k x')
-	$(Q)$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+	$(Q)$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadscope $(PYTEST_ARGS)
 
 test-unit: setup engine ## the tests that need no kernel
 	$(Q)$(PYTEST) $(wildcard tests/unit tests/golden tests/setup) $(PYTEST_ARGS)

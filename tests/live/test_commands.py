@@ -117,6 +117,7 @@ def procfs_lines(text: str) -> list[str]:
     return [line for line in lines if not line.startswith(" ")]
 
 
+@each_kernel
 def test_maps_are_procfs_lines(loaded: Machine, checkout: Path, spaces: int) -> None:
     for pid in (loaded.sysfs("helper_pid"), str(spaces), "1"):
         said = loaded.guest.check("cat", f"/proc/{pid}/maps").splitlines()
@@ -128,6 +129,7 @@ def test_maps_are_procfs_lines(loaded: Machine, checkout: Path, spaces: int) -> 
         assert report["outside"] == []
 
 
+@each_kernel
 def test_maps_resident_pages_are_pagemaps(loaded: Machine, spaces: int) -> None:
     """Every frame of every VMA but PFNMAP ones, which pagemap skips."""
     report = loaded.outside("maps", "--pid", str(spaces), "--format", "json").report
@@ -143,6 +145,7 @@ def test_maps_resident_pages_are_pagemaps(loaded: Machine, spaces: int) -> None:
     assert mine == said
 
 
+@each_kernel
 def test_maps_sums_are_smaps(loaded: Machine, spaces: int) -> None:
     """Rss, huge leaves, private and shared of what is anonymous; VmPTE.
 

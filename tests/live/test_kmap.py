@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from machine import Json, Machine, drgn_script, number
+from machine import Json, Machine, drgn_script, each_kernel, number
 
 from pageproof.find import layout
 from pageproof.find.paging import read_paging
@@ -221,6 +221,7 @@ def test_a_process_without_a_user_half(machine: Machine, pid: str, message: str)
     assert message in result.err
 
 
+@each_kernel
 def test_inside_agrees(machine: Machine) -> None:
     """/proc/kcore gives the same rows; zeros that it may have made up are said to be unknown."""
     result = machine.inside("kmap", "--format", "json")

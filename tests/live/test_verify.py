@@ -23,6 +23,7 @@ def verify(machine: Machine, where: str, *words: str) -> Result:
     return INSIDE[where](machine, "verify", "--format", "json", *words)
 
 
+@each_kernel
 @pytest.mark.parametrize("region", REGIONS, ids=str)
 def test_outside_every_region(machine: Machine, region: Region, schema: Json) -> None:
     """Each backing with each way of mapping: SAME for what is mapped, and the module's own PFNs."""
