@@ -168,8 +168,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return guarded(lambda: _run(arguments))
 
 
-def main_in_drgn(prog: object, name: str, argv: Sequence[str]) -> int:
-    """Entry point of ``drgn … drgn_scripts/NAME.py``: the target is drgn's own program."""
+def main_in_drgn(prog: object, name: str, argv: Sequence[str], called: str = "") -> int:
+    """Entry point of ``drgn … drgn_scripts/NAME.py``: the target is drgn's own program.
+
+    Args:
+        prog: ``drgn.Program``.
+        name: the command.
+        argv: its arguments.
+        called: what it is called in its help (default: the script).
+    """
     command = next(one for one in COMMANDS if one.name == name)
 
     def run() -> int:
@@ -179,7 +186,7 @@ def main_in_drgn(prog: object, name: str, argv: Sequence[str]) -> int:
 
         assert isinstance(prog, drgn.Program)
         parser = _Parser(
-            prog=f"{name}.py",
+            prog=called or f"{name}.py",
             description=command.description,
             epilog=command.epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The crash path: after a real panic, all commands say the same of the same pages."""
 
+import json
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from machine import Json, Machine, Region, drgn_script, pageproof, pages
+from machine import ROOT, Json, Machine, Region, drgn_script, pageproof, pages
 
 from pageproof_lab.proc import run
 
@@ -125,6 +127,36 @@ def test_as_a_plain_drgn_script(crashed: Crashed) -> None:
     target = ("-c", str(crashed.dumps["lzo"]), *crashed.machine.symbols)
     result = drgn_script("verify.py", *target)
     assert (result.code, "SAME" in result.out) == (0, True), result.out + result.err
+
+
+SHELL = """
+from drgn.commands import CommandError, run_command
+print(run_command(prog, "pageproof verify --format json > {into}"))
+print(run_command(prog, "walk _text | grep -c 'agrees$'"))
+print(run_command(prog, "kmap --help | grep -c 'usage: %kmap '"))
+print(run_command(prog, "walk no_such_symbol"))
+try:
+    run_command(prog, "pageproof prove")
+except CommandError as error:
+    print(error)
+"""
+
+
+def test_in_drgns_shell(crashed: Crashed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """%pageproof verify > FILE, %walk | COMMAND: with the plugin that pip's entry point names."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        plugins = tomllib.load(file)["project"]["entry-points"]["drgn.plugins"]
+    monkeypatch.setenv("DRGN_PLUGINS", ",".join("=".join(item) for item in plugins.items()))
+    script, into = tmp_path / "shell.py", tmp_path / "report.json"
+    script.write_text(SHELL.format(into=into))
+    dump = crashed.dumps["lzo"]
+    result = drgn_script(str(script), "-c", str(dump), *crashed.machine.symbols)
+    names = "name a command: verify, regions, walk, maps, kmap, whatis, alias"
+    assert result.out.splitlines() == ["0", "1", "0", "1", "0", "2", names], result.err
+    assert "no such symbol" in result.err
+    live = {key: essence(proof) for key, proof in pages(crashed.live).items()}
+    said = pages(json.loads(into.read_text()))
+    assert {key: essence(proof) for key, proof in said.items()} == live
 
 
 def test_cut_dump(crashed: Crashed, tmp_path: Path) -> None:

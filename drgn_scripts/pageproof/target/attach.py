@@ -26,9 +26,9 @@ _GUEST_REMEDY = (
     "then try again"
 )
 
-#: drgn's plugins that are the commands of its shell (its entry_points.txt). Nothing here runs
-#: one, and they are a tenth of a short command's time. A user's own plugins stay.
-_SHELL_PLUGINS = "builtin_commands,crash_commands"
+#: Plugins that are commands of drgn's shell: its own (its entry_points.txt), and pageproof's.
+#: Nothing here runs one, and they are a tenth of a short command's time. Others stay.
+_SHELL_PLUGINS = "builtin_commands,crash_commands,pageproof"
 
 
 @dataclass(frozen=True)
