@@ -16,7 +16,7 @@ from pageproof.find.shared import FINDERS, Claimed, Unclaimed, find_shared
 from pageproof.model import GAPS, Finding, MappingFacts, Outcome, PagingFacts, Severity
 from pageproof.model.shared import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
 from pageproof.target import Target
-from pageproof.walk import PAGE_BYTES, Walker
+from pageproof.walk import PAGE_BYTES, TooMuchWork, Walker
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,16 @@ def _use(walker: Walker, one: Claimed) -> RegionUse:
 
 def _resident(walker: Walker, mapping: MappingFacts) -> tuple[int, int]:
     """Pages of a VMA with a frame, and those of which nobody knows."""
-    assert mapping.vma is not None
+    vma = mapping.vma
+    assert vma is not None
     resident = unknown = 0
-    for one in walker.ranges(mapping.root, mapping.vma.start, mapping.vma.end - 1, merged=True):
-        pages = (one.last + 1 - one.start) // PAGE_BYTES
-        resident += pages if one.outcome is Outcome.MAPPED else 0
-        unknown += pages if one.outcome in GAPS else 0
+    try:
+        for one in walker.ranges(mapping.root, vma.start, vma.end - 1, merged=True):
+            pages = (one.last + 1 - one.start) // PAGE_BYTES
+            resident += pages if one.outcome is Outcome.MAPPED else 0
+            unknown += pages if one.outcome in GAPS else 0
+    except TooMuchWork:
+        return 0, (vma.end - vma.start) // PAGE_BYTES
     return resident, unknown
 
 
