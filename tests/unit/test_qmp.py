@@ -84,7 +84,7 @@ def test_a_busy_socket_does_not_hang(tmp_path: Path) -> None:
     start = time.monotonic()
     with server(path, None), pytest.raises(PageproofError, match="busy: no greeting") as caught:
         qmp.connect(str(path))
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 20
     assert "one client at a time" in caught.value.remedy
 
 
