@@ -185,6 +185,43 @@ def is_not_present(machine: Machine, where: str) -> None:
     machine.unload()
 
 
+@each_kernel
+@pytest.mark.parametrize(
+    "expression",
+    [
+        'prog["umh_shm_region"].kaddr + (vma.vm_pgoff << 12)',
+        'prog["umh_shm_region" if file.f_op == prog["umh_shm_fops"].address_of_() else 0].kaddr',
+    ],
+)
+def test_the_kernel_side_by_an_expression(loaded: Machine, expression: str) -> None:
+    """drgn's own language, over the VMA of the user's side and its file."""
+    (user,) = verify(loaded, "outside").report["mappings"]
+    words = ("--pid", str(user["pid"]), "--user", user["vma"]["start"], "--kernel", expression)
+    result = verify(loaded, "outside", *words)
+    assert (result.code, verdicts(result.report)) == (0, ["SAME"]), result.err
+    (proof,) = result.report["proofs"]
+    assert number(proof["evidence"]["kernel_walk"]["pfn"]) == loaded.pfns()[0]
+
+
+@each_kernel
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("file.no_such_member", "'struct file' has no member 'no_such_member'"),
+        ("prog[", "SyntaxError"),
+        ("file.f_op.open.no", "this is no address"),
+        ("'text'.upper()", "this is a str and no address"),
+    ],
+)
+def test_an_expression_that_gives_no_address(loaded: Machine, expression: str, said: str) -> None:
+    pid = loaded.sysfs("helper_pid")
+    lines = loaded.guest.check("cat", f"/proc/{pid}/maps").splitlines()
+    (start,) = (line.partition("-")[0] for line in lines if line.endswith("/dev/umh_shm"))
+    result = verify(loaded, "outside", "--pid", pid, "--user", start, "--kernel", expression)
+    assert (result.code, result.out) == (2, "")
+    assert said in result.err, result.err
+
+
 def test_nothing_to_verify(machine: Machine) -> None:
     """Without a mapping there is nothing to prove, and that is not a success."""
     machine.load()

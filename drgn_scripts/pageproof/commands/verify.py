@@ -12,7 +12,7 @@ from pageproof import __version__, judge
 from pageproof.commands.attempts import look_until
 from pageproof.commands.observe import Observer, Pair, without_vanished
 from pageproof.errors import PageproofError
-from pageproof.find.expression import find_address
+from pageproof.find.expression import find_address, kernel_address
 from pageproof.find.mappings import Mappings, address_space, find_mappings, mapping_at
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.paging import read_paging
@@ -156,7 +156,8 @@ def _explicit(target: Target, paging: PagingFacts, asked: Asked) -> _Looked:
     region: RegionFacts | None = None
     index: int | None = None
     if asked.kernel is not None:
-        kernel = find_address(target.prog, asked.kernel)
+        vma = None if mapping.vma is None else mapping.vma.vma
+        kernel = kernel_address(target.prog, asked.kernel, vma)
         if kernel % PAGE_BYTES != offset:
             raise PageproofError(
                 f"--user {user:#x} and --kernel {kernel:#x} can't be the same memory: they are at "

@@ -80,6 +80,54 @@ def find_address(
         raise _not_found(text) from None
 
 
+def kernel_address(prog: drgn.Program, text: str, vma: int | None) -> int:
+    """The kernel address that a user compares with, which may hang on the user's VMA.
+
+    As for :func:`find_address`, or else an expression as in drgn's shell, with all that is known
+    there, and ``vma`` (``struct vm_area_struct *``) and ``file`` (its ``struct file *``):
+    ``cast("struct my_ctx *", file.private_data).ring``.
+
+    Args:
+        prog: the target.
+        text: as the user wrote it.
+        vma: address of the VMA at the user's side; None if there is none.
+
+    Raises:
+        PageproofError: it gives no address.
+    """
+    path = _PATH.fullmatch(text)
+    if parse_hex(text) is not None or (path and path["name"] not in ("vma", "file")):
+        return find_address(prog, text)
+    from drgn.cli import default_globals  # which is all of drgn's shell
+
+    names = default_globals(prog)
+    names["vma"] = drgn.Object(prog, "struct vm_area_struct *", vma or 0)
+    names["file"] = names["vma"].vm_file if vma else drgn.NULL(prog, "struct file *")
+    try:
+        # The user's own words, in the user's own process, as drgn's shell takes them.
+        found = eval(text, names)
+    except Exception as error:  # whatever an expression can raise
+        raise PageproofError(
+            f"this is no address: {type(error).__name__}: {error}",
+            repr(text),
+            "give hex, a symbol, a variable and its members, or an expression of drgn's over "
+            "prog, vma and file",
+        ) from None
+    address = _address_of(found)
+    if address is None:
+        raise PageproofError(f"this is a {type(found).__name__} and no address", repr(text))
+    return address
+
+
+def _address_of(found: object) -> int | None:
+    """A pointer's value, another object's place, an integer; None for what is no address."""
+    if isinstance(found, drgn.Object):
+        if found.type_.kind is drgn.TypeKind.POINTER:
+            return int(found.value_())
+        return None if found.address_ is None else int(found.address_)
+    return found if isinstance(found, int) and 0 <= found < 1 << 64 else None
+
+
 def _not_found(text: str) -> PageproofError:
     return PageproofError(
         "the target knows no such symbol or variable",

@@ -36,9 +36,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument(
         "--kernel",
-        metavar="ADDRESS|SYMBOL",
-        help="the kernel address to compare with: hex, a symbol or a variable such as "
-        "umh_shm_region.kaddr (default: the region's page that belongs there)",
+        metavar="ADDRESS|SYMBOL|EXPR",
+        help="the kernel address to compare with: hex, a symbol, a variable such as "
+        "umh_shm_region.kaddr, or an expression as in drgn's shell over prog, vma and file, such "
+        "as 'cast(\"struct my_ctx *\", file.private_data).ring' (default: the region's page "
+        "that belongs there)",
     )
     how = add_report_options(parser, ("text", "json", "junit"), drgn=False)
     how.add_argument(
