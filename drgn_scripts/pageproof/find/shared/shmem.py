@@ -14,16 +14,19 @@ from drgn.helpers.linux.xarray import xa_for_each, xa_is_value
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Claim, Finder
 
-_VM_SHARED: Final = 0x8
+#: What ``/proc/PID/maps`` calls shared. VM_SHARED is not set where the file was opened for
+#: reading only (``do_mmap()``).
+_VM_MAYSHARE: Final = 0x80
 #: ``struct shm_file_data`` (ipc/shm.c) stands between the VMA and the file that has the pages.
-_SYSV: Final = ("shm_file_operations", "shm_file_operations_huge")
+#: That of ``shm_file_operations_huge`` is hugetlbfs's.
+_SYSV: Final = "shm_file_operations"
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    if not int(vma.vm_flags) & _VM_SHARED:
+    if not int(vma.vm_flags) & _VM_MAYSHARE:
         return None  # a private mapping shares pages only until they are written
-    prog, file = vma.prog_, vma.vm_file
-    if prog.symbol(file.f_op.value_()).name in _SYSV:
+    file = vma.vm_file
+    if _is_sysv(file):
         file = cast("struct shm_file_data *", file.private_data).file
     inode = file.f_inode
     dentry = (file.f_path if hasattr(file, "f_path") else file.__f_path).dentry
@@ -38,16 +41,27 @@ def _claim(vma: drgn.Object) -> Claim | None:
     )
 
 
+def _is_sysv(file: drgn.Object) -> bool:
+    try:
+        return bool(file.f_op.value_() == file.prog_[_SYSV].address_)
+    except LookupError:
+        return False  # without CONFIG_SYSVIPC
+
+
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     """Where the direct mapping has them: the kernel maps them nowhere else."""
     inode = cast("struct inode *", drgn.Object(prog, "unsigned long", claim.owner))
     pages: list[int | None] = [None] * claim.pages
+    seen: set[int] = set()
     for _, entry in xa_for_each(inode.i_mapping.i_pages.address_of_()):
         if xa_is_value(entry):
             continue  # swapped out
         # A large folio stands there once, or (before multi-index entries) once a page; always
         # by its head.
         head = compound_head(cast("struct page *", entry))
+        if head.value_() in seen:
+            continue
+        seen.add(head.value_())
         first, address = head_index(head), page_to_virt(head).value_()
         for number in range(1 << int(compound_order(head))):
             if first + number < claim.pages:
@@ -66,7 +80,7 @@ def head_index(head: drgn.Object) -> int:
 SHMEM: Final = Finder(
     kind="shmem",
     help="memfd, shared tmpfs files and System V shared memory",
-    operations=("shmem_file_operations", *_SYSV),
+    operations=("shmem_file_operations", _SYSV),
     claim=_claim,
     kernel_pages=_kernel_pages,
 )
