@@ -14,10 +14,11 @@ from pageproof.find.shared.bpf import BPF
 from pageproof.find.shared.finder import Claim, Finder
 from pageproof.find.shared.shmem import SHMEM
 from pageproof.find.shared.umh_shm import UMH_SHM
+from pageproof.find.shared.vdso import VDSO
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
 
 #: In the order in which they are shown.
-FINDERS: Final[tuple[Finder, ...]] = (UMH_SHM, SHMEM, BPF)
+FINDERS: Final[tuple[Finder, ...]] = (UMH_SHM, SHMEM, BPF, VDSO)
 
 #: What a finder may meet: memory that moves, a layout that it does not know.
 _BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, TypeError, ValueError)

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The vDSO and the data that it reads: in the kernel's image, and in every process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import drgn
+from drgn import cast
+
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.shared.finder import Claim, Finder
+
+_DATA: Final = "vvar"
+_CODE: Final = "vdso"
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where ``vvar_fault()`` has which page of vvar.
+
+    Attributes:
+        pages: how many there are. What is not named here is the hypervisor's clocks.
+        time: the time data.
+        namespace: the time data for those in a time namespace of their own: they have the
+            namespace's offsets at ``time``.
+        random: the state of random numbers, where that has a page.
+    """
+
+    pages: int
+    time: int
+    namespace: int
+    random: int | None
+
+
+def _places(prog: drgn.Program) -> _Places:
+    try:
+        # Since 6.15: dafde29605eb ("x86/vdso: Switch to generic storage implementation")
+        pages = _constant(prog, "VDSO_NR_PAGES")
+    except LookupError:
+        return _older_places(prog["vdso_image_64"])
+    return _Places(
+        pages=pages,
+        time=_constant(prog, "VDSO_TIME_PAGE_OFFSET"),
+        namespace=_constant(prog, "VDSO_TIMENS_PAGE_OFFSET"),
+        random=_constant(prog, "VDSO_RNG_PAGE_OFFSET"),
+    )
+
+
+def _older_places(image: drgn.Object) -> _Places:
+    """From the symbols of the image, which are offsets from its code."""
+    start = int(image.sym_vvar_start)
+    return _Places(
+        pages=-start // PAGE_BYTES,
+        time=(int(image.sym_vvar_page) - start) // PAGE_BYTES,
+        namespace=(int(image.sym_timens_page) - start) // PAGE_BYTES,
+        random=None,  # in the page of the time data
+    )
+
+
+def _time_address(prog: drgn.Program) -> int:
+    try:
+        # Since 6.15: df7fcbefa710 ("vdso: Add generic time data storage")
+        return int(prog["vdso_k_time_data"].value_())
+    except LookupError:
+        return int(prog.symbol("__vvar_page").address)
+
+
+def _random_address(prog: drgn.Program) -> int | None:
+    try:
+        return int(prog["vdso_k_rng_data"].value_())
+    except LookupError:
+        return None  # without CONFIG_VDSO_GETRANDOM
+
+
+def _constant(prog: drgn.Program, name: str) -> int:
+    return int(prog.constant(name))
+
+
+def _claim(vma: drgn.Object) -> Claim | None:
+    mapping = vma.vm_private_data.value_()
+    if mapping == _address(vma.prog_, "vdso_mapping"):
+        return _code(vma)
+    # Since 6.15 (df7fcbefa710) that of all architectures.
+    names = ("vdso_vvar_mapping", "vvar_mapping")
+    if mapping in (_address(vma.prog_, name) for name in names):
+        return _data(vma)
+    return None  # the hypervisor's clocks (since 6.15), or of uprobes
+
+
+def _address(prog: drgn.Program, name: str) -> int | None:
+    try:
+        address: int | None = prog[name].address_
+    except LookupError:
+        return None
+    return address
+
+
+def _code(vma: drgn.Object) -> Claim:
+    image = vma.vm_mm.context.vdso_image
+    return Claim(
+        owner=image.value_(),
+        owner_type="struct vdso_image",
+        part=_CODE,
+        name="[vdso]",
+        pages=int(image.size) // PAGE_BYTES,
+        first_page=int(vma.vm_pgoff),
+    )
+
+
+def _data(vma: drgn.Object) -> Claim | None:
+    """The region is the time namespace's: what is where depends on that.
+
+    The kernel asks for that of the task that faults. Tasks that share an address space share it
+    (``copy_namespaces()`` and ``timens_install()``).
+    """
+    prog = vma.prog_
+    places = _places(prog)
+    image = vma.vm_mm.context.vdso_image
+    if hasattr(image, "sym_vvar_start") and _older_places(image) != places:
+        return None  # of a 32-bit process, and not as in the others
+    namespace = vma.vm_mm.owner.nsproxy.time_ns
+    return Claim(
+        owner=namespace.value_(),
+        owner_type="struct time_namespace",
+        part=_DATA,
+        name=f"[vvar], time namespace {int(namespace.ns.inum)}",
+        pages=places.pages,
+        first_page=int(vma.vm_pgoff),
+    )
+
+
+def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
+    owner = cast(f"{claim.owner_type} *", drgn.Object(prog, "unsigned long", claim.owner))
+    if claim.part == _CODE:
+        code = owner.data.value_()
+        return range(code, code + claim.pages * PAGE_BYTES, PAGE_BYTES)
+    places = _places(prog)
+    pages: list[int | None] = [None] * claim.pages
+    pages[places.namespace if owner.vvar_page else places.time] = _time_address(prog)
+    if places.random is not None:
+        pages[places.random] = _random_address(prog)
+    return pages
+
+
+VDSO: Final = Finder(
+    kind="vdso",
+    help="the vDSO and its data",
+    operations=("special_mapping_vmops",),
+    claim=_claim,
+    kernel_pages=_kernel_pages,
+)
