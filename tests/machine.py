@@ -187,14 +187,15 @@ class Machine:
         return facts
 
     def start(self, script: str, *words: str) -> Any:
-        """Start a script of tests/vm in the guest, in a process group of its own.
+        """Start a script or a program of tests/vm in the guest, in a process group of its own.
 
         Returns:
             What it wrote, as JSON, to the file that is its first word: once it is ready.
         """
         output = "/run/started.json"
         self.guest.check("rm", "-f", output)
-        command = f"setsid python3 /opt/pageproof/vm/{script} {output} {' '.join(words)}"
+        python = "python3 " if script.endswith(".py") else ""
+        command = f"setsid {python}/opt/pageproof/vm/{script} {output} {' '.join(words)}"
         self.guest.check("sh", "-c", f"{command} >/run/started.log 2>&1 </dev/null &")
         deadline = time.monotonic() + 30
         while (ran := self.guest.run("cat", output)).code:

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Finders of shmem, BPF maps and the vDSO, on mappings that were made for real.
+
+tests/vm/shares_shmem.c and shares_maps.c make them and say what is where; the guest stands still
+while it is looked at.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+from attached import View, attached, frozen
+from machine import Json, Machine, each_kernel
+from sharing import claimed_at, same_frames
+
+from pageproof.find.shared import FINDERS, Claimed, find_shared, kernel_pages
+from pageproof.walk import PAGE_BYTES
+
+KINDS = ("shmem", "bpf", "vdso")
+DIRECTORY = "/run/maps"
+SWAP = "/swap"
+RECORD = b"!!lenrek"
+#: These have pages that are not the kernel's, and tests of their own.
+ODD = ("vdso-copied", "vvar", "vvar-timens")
+
+pytestmark = each_kernel
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A guest that stands still, and the mappings that were made in it."""
+
+    view: View
+    pids: dict[str, int]
+    made: list[Json]
+    clock: str
+
+    def of_kind(self, kind: str) -> list[Json]:
+        return [one for one in self.made if one["kind"] == kind]
+
+    def labelled(self, label: str, kind: str | None = None) -> list[Json]:
+        same = [one for one in self.made if one["label"] == label]
+        some = [one for one in same if kind in (None, one["kind"])]
+        assert some, f"no mapping {label}"
+        return some
+
+    def claimed(self, made: Json) -> Claimed:
+        return claimed_at(self.view, made["kind"], made["pid"], made["address"])
+
+    def sides(self, made: Json) -> list[int | None]:
+        return list(kernel_pages(self.view.target.prog, self.claimed(made)))
+
+    def user_pfn(self, made: Json, page: int) -> int | None:
+        """Frame of a page of the mapping."""
+        (root,) = {
+            tree.root for tree in self.view.processes() if tree.name.startswith(f"{made['pid']} ")
+        }
+        return self.view.engine.walk(root, made["address"] + page * PAGE_BYTES).pfn
+
+    def kernel_pfn(self, address: int | None) -> int:
+        assert address is not None
+        pfn = self.view.engine.walk(self.view.paging.kernel_root, address).pfn
+        assert pfn is not None
+        return pfn
+
+    def user_bytes(self, made: Json, page: int) -> bytes:
+        """What is in the user's frame."""
+        pfn = self.user_pfn(made, page)
+        assert pfn is not None
+        return bytes(self.view.target.prog.read(pfn * PAGE_BYTES, PAGE_BYTES, physical=True))
+
+    def has(self, name: str) -> bool:
+        """Whether the kernel knows an enumerator."""
+        try:
+            self.view.target.prog.constant(name)
+        except LookupError:
+            return False
+        return True
+
+
+@contextmanager
+def memory(machine: Machine) -> Iterator[None]:
+    """Swap space, a huge page for hugetlbfs, a tmpfs of huge pages."""
+    check = machine.guest.check
+    (pool,) = check("cat", "/proc/sys/vm/nr_hugepages").split()
+    check(
+        *("sh", "-ec"),
+        f"dd if=/dev/zero of={SWAP} bs=1M count=8; chmod 600 {SWAP}; mkswap {SWAP}; swapon {SWAP};"
+        f"mkdir -p {DIRECTORY}; mount -t tmpfs maps {DIRECTORY};"
+        f"mkdir {DIRECTORY}/huge; mount -t tmpfs -o huge=always maps {DIRECTORY}/huge;"
+        f"echo 1 >/proc/sys/vm/compact_memory; echo {int(pool) + 1} >/proc/sys/vm/nr_hugepages",
+    )
+    try:
+        yield
+    finally:
+        check(
+            *("sh", "-ec"),
+            f"umount -l {DIRECTORY}/huge {DIRECTORY}; swapoff {SWAP}; rm {SWAP};"
+            f"echo {pool} >/proc/sys/vm/nr_hugepages",
+        )
+
+
+@pytest.fixture(scope="module")
+def shared(machine: Machine) -> Iterator[Shared]:
+    with memory(machine):
+        said = {}
+        try:
+            said["shmem"] = machine.start("shares_shmem", DIRECTORY)
+            said["bpf"] = machine.start("shares_maps", "bpf")
+            said["vdso"] = machine.start("shares_maps", "vdso")
+            clock = machine.guest.check(
+                "cat", "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+            )
+            with frozen(machine), attached(machine) as view:
+                yield Shared(
+                    view,
+                    {kind: one["pid"] for kind, one in said.items()},
+                    [region for one in said.values() for region in one["regions"]],
+                    clock.strip(),
+                )
+        finally:
+            for one in said.values():
+                machine.end_group(one["pid"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_found_is_what_was_made(shared: Shared, kind: str) -> None:
+    """The process has no other, and what only looks like it is not taken for it."""
+    pid = shared.pids[kind]
+    (finder,) = (one for one in FINDERS if one.kind == kind)
+    found = find_shared(shared.view.target.prog, shared.view.paging, [finder], pid)
+    assert not found.unclaimed + found.faults
+    regions = {
+        one.mapping.vma.start: (
+            one.claim.part,
+            (one.mapping.vma.end - one.mapping.vma.start) // PAGE_BYTES,
+            one.claim.first_page,
+            one.claim.pages,
+        )
+        for one in found.claimed
+        if one.mapping.vma
+    }
+    assert regions == {
+        one["address"]: (one["part"], one["pages"], one["first_page"], one["region_pages"])
+        for one in shared.of_kind(kind)
+        if one["pid"] == pid
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_sides_lead_to_one_frame(shared: Shared, kind: str) -> None:
+    some = [one for one in shared.of_kind(kind) if one["label"] not in ODD]
+    assert some
+    for one in some:
+        same_frames(shared.view, shared.claimed(one), one["touched"])
+
+
+def test_what_the_process_wrote_is_read_through_the_kernels_address(shared: Shared) -> None:
+    written = [one for one in shared.made if one["written"]]
+    assert {one["kind"] for one in written} == {"shmem", "bpf"}
+    for one in written:
+        sides = shared.sides(one)
+        for page in one["written"]:
+            number = one["first_page"] + page
+            address = sides[number]
+            assert address is not None, f"{one['label']}, page {page}"
+            text = f"pageproof {one['label']} {number}\0".encode()
+            read = shared.view.target.prog.read(address + one["offset"], len(text))
+            assert read == text, f"{one['label']}, page {page}"
+
+
+@pytest.mark.parametrize("kind", ["shmem", "bpf"])
+def test_a_page_that_was_replaced_is_another(shared: Shared, kind: str) -> None:
+    first, _ = shared.labelled("replaced", kind)
+    pages = [one for one in shared.labelled("replaced-page") if one["pid"] == shared.pids[kind]]
+    (page,) = pages
+    number = (page["address"] - first["address"]) // PAGE_BYTES
+    assert shared.user_bytes(page, 0) == b"x" * PAGE_BYTES
+    assert shared.user_pfn(page, 0) != shared.kernel_pfn(shared.sides(first)[number])
+
+
+def test_shmem_of_two_processes_is_one_region(shared: Shared) -> None:
+    """The second one has opened the file for reading only."""
+    one, other = shared.labelled("tmpfs")
+    assert one["pid"] != other["pid"]
+    assert shared.claimed(one).claim == shared.claimed(other).claim
+    assert shared.user_pfn(one, 0) == shared.user_pfn(other, 0)
+
+
+def test_shmem_that_is_not_there(shared: Shared) -> None:
+    """Never touched, allocated but not mapped, swapped out."""
+    (memfd,) = shared.labelled("memfd")
+    sides = shared.sides(memfd)
+    assert [page for page, side in enumerate(sides) if side is not None] == [2, 3, 6, 7]
+    assert shared.user_pfn(memfd, 7 - memfd["first_page"]) is None
+    (swapped,) = shared.labelled("swapped")
+    assert [side is None for side in shared.sides(swapped)] == [True] * 4 + [False] * 2
+    assert [shared.user_pfn(swapped, page) for page in range(4)] == [None] * 4
+
+
+def test_shmem_in_a_huge_page(shared: Shared) -> None:
+    (huge,) = shared.labelled("huge")
+    sides = shared.sides(huge)
+    first = sides[0]
+    assert first is not None
+    assert sides[:512] == list(range(first, first + 512 * PAGE_BYTES, PAGE_BYTES))
+    assert sides[512:] == [None] * 512
+    assert shared.user_pfn(huge, 511) == shared.kernel_pfn(sides[511])
+    assert shared.user_pfn(huge, 512) is None
+
+
+def test_each_type_of_bpf_map(shared: Shared) -> None:
+    """As far as the kernel has it."""
+    labels = {one["label"] for one in shared.of_kind("bpf")}
+    assert {"array", "array-part", "odd", "consumer", "producer"} <= labels
+    assert ("user-ring" in labels) == shared.has("BPF_MAP_TYPE_USER_RINGBUF")
+    assert ("arena" in labels) == shared.has("BPF_MAP_TYPE_ARENA")
+
+
+def test_what_a_bpf_program_wrote_is_at_the_users_frame(shared: Shared) -> None:
+    (array,) = shared.labelled("array")
+    assert shared.user_bytes(array, 4)[:8] == RECORD
+    (producer,) = shared.labelled("producer")
+    position, data, again = (shared.user_bytes(producer, page) for page in (0, 1, 5))
+    assert int.from_bytes(position[:8], "little") == 16  # a header and the record
+    assert data[8:16] == RECORD
+    assert data == again
+    (mapped,) = shared.labelled("array-part")
+    assert shared.user_bytes(mapped, 1)[:8] == RECORD
+
+
+def test_arrays_of_one_map_are_one_region(shared: Shared) -> None:
+    (whole,), (part,) = shared.labelled("array"), shared.labelled("array-part")
+    assert shared.claimed(whole).claim.owner == shared.claimed(part).claim.owner
+    assert shared.claimed(part).claim.name.startswith("pp_array, BPF map ")
+
+
+def test_the_kernel_has_the_vdsos_code(shared: Shared) -> None:
+    (vdso,) = shared.labelled("vdso")
+    address = shared.sides(vdso)[0]
+    assert address is not None
+    page = shared.view.target.prog.read(address, PAGE_BYTES)
+    assert page.startswith(b"\x7fELF")
+    assert page == shared.user_bytes(vdso, 0)
+
+
+def test_a_copy_of_the_vdso_is_another_page(shared: Shared) -> None:
+    """Who may write it, as a debugger does, gets a page of his own: only that one differs."""
+    (copied,) = shared.labelled("vdso-copied")
+    sides = shared.sides(copied)
+    assert shared.user_pfn(copied, 0) not in (None, shared.kernel_pfn(sides[0]))
+    assert shared.user_pfn(copied, 1) in (None, shared.kernel_pfn(sides[1]))
+
+
+def test_the_vdso_that_was_replaced_is_not_found(shared: Shared) -> None:
+    (replaced,) = shared.labelled("vdso-replaced")
+    assert shared.user_bytes(replaced, 0) == b"x" * PAGE_BYTES
+    with pytest.raises(AssertionError, match="nothing at"):
+        claimed_at(shared.view, "vdso", replaced["pid"], replaced["address"])
+
+
+def hypervisor_pages(shared: Shared, made: Json) -> set[int]:
+    """Pages that the process could read, and of which the kernel has no side."""
+    sides = shared.sides(made)
+    pages = {page for page in made["touched"] if sides[page] is None}
+    assert not pages or shared.clock in ("kvm-clock", "hyperv_clocksource_tsc_page")
+    return pages
+
+
+def test_the_kernel_has_each_page_of_vvar_that_can_be_read(shared: Shared) -> None:
+    """What can't be read raised SIGBUS; the hypervisor's clock is not the kernel's."""
+    (vvar,) = shared.labelled("vvar")
+    sides = shared.sides(vvar)
+    theirs = {page for page, side in enumerate(sides) if side is not None}
+    assert theirs == set(vvar["touched"]) - hypervisor_pages(shared, vvar)
+    for page in theirs:
+        assert shared.user_pfn(vvar, page) == shared.kernel_pfn(sides[page])
+    assert shared.user_bytes(vvar, min(theirs)) == shared.view.target.prog.read(
+        sides[min(theirs)], PAGE_BYTES
+    )
+
+
+def test_vvar_has_the_time(shared: Shared) -> None:
+    prog = shared.view.target.prog
+    try:
+        # Since 6.17: 22c62b9a84b8 ("timekeeping: Introduce auxiliary timekeepers")
+        timekeeper = prog["timekeeper_data"][0].timekeeper
+    except LookupError:
+        timekeeper = prog["tk_core"].timekeeper
+    now = timekeeper.xtime_sec.value_()
+    (vvar,) = shared.labelled("vvar")
+    page = shared.user_bytes(vvar, 0)
+    words = {int.from_bytes(page[at : at + 8], "little") for at in range(0, PAGE_BYTES, 8)}
+    # The guest may stand still between the one and the other.
+    assert words & {now - 1, now}
+
+
+def test_vvar_in_a_time_namespace(shared: Shared) -> None:
+    """The namespace's page stands where the time is elsewhere, and is not the kernel's time."""
+    (vvar,), (other,) = shared.labelled("vvar"), shared.labelled("vvar-timens")
+    assert shared.claimed(vvar).claim.owner != shared.claimed(other).claim.owner
+    time = shared.kernel_pfn(shared.sides(vvar)[0])
+    sides = shared.sides(other)
+    assert sides[0] is None
+    assert shared.user_pfn(other, 0) not in (None, time)
+    moved = [page for page, side in enumerate(sides) if side == shared.sides(vvar)[0]]
+    assert len(moved) == 1
+    assert moved[0] in other["touched"]
+    assert shared.user_pfn(other, moved[0]) == time
