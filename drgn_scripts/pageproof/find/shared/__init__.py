@@ -10,15 +10,28 @@ from typing import Final
 import drgn
 
 from pageproof.find.mappings import search, symbol_name
+from pageproof.find.shared.aio import AIO
 from pageproof.find.shared.bpf import BPF
 from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.io_uring import IO_URING
+from pageproof.find.shared.packet import PACKET
+from pageproof.find.shared.perf import PERF
 from pageproof.find.shared.shmem import SHMEM
 from pageproof.find.shared.umh_shm import UMH_SHM
 from pageproof.find.shared.vdso import VDSO
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
 
 #: In the order in which they are shown.
-FINDERS: Final[tuple[Finder, ...]] = (UMH_SHM, SHMEM, BPF, VDSO)
+FINDERS: Final[tuple[Finder, ...]] = (
+    UMH_SHM,
+    PERF,
+    IO_URING,
+    PACKET,
+    AIO,
+    BPF,
+    SHMEM,
+    VDSO,
+)
 
 #: What a finder may meet: memory that moves, a layout that it does not know.
 _BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, TypeError, ValueError)

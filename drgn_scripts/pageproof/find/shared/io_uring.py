@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""io_uring: its two rings, which are one region, and the submission entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import drgn
+from drgn import cast
+from drgn.helpers.linux.mm import compound_head, compound_order, virt_to_page
+
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.shared.finder import Claim, Finder
+
+_VM_SHARED: Final = 0x8
+_RINGS: Final = "rings"
+_SQES: Final = "sqes"
+#: ``IORING_OFF_*`` of include/uapi/linux/io_uring.h: which part the offset in the file means.
+#: Provided buffers and later regions have offsets of their own, above.
+_PARTS: Final = {0: _RINGS, 1: _RINGS, 2: _SQES}
+#: The lowest bit of ``IORING_OFF_MMAP_MASK``. What is below it is a page only in the rest of a
+#: VMA that was split: mmap() itself begins with the first page wherever it is told to.
+_PART_BYTES: Final = 0x0800_0000
+
+
+def _claim(vma: drgn.Object) -> Claim | None:
+    if not int(vma.vm_flags) & _VM_SHARED:
+        # It shares pages only until they are written; and where remap_pfn_range() made it, its
+        # vm_pgoff is a frame, not an offset (mm/memory.c).
+        return None
+    number, offset = divmod(int(vma.vm_pgoff) * PAGE_BYTES, _PART_BYTES)
+    part = _PARTS.get(number)
+    if part is None:
+        return None
+    ctx = cast("struct io_ring_ctx *", vma.vm_file.private_data)
+    _, pages = _memory(ctx, part)
+    page = offset // PAGE_BYTES
+    if page >= pages:
+        return None
+    return Claim(
+        owner=ctx.value_(),
+        owner_type="struct io_ring_ctx",
+        part=part,
+        name=f"io_uring of {int(ctx.sq_entries)} submissions, {int(ctx.cq_entries)} completions",
+        pages=pages,
+        first_page=page,
+    )
+
+
+def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
+    """Contiguous: in the direct mapping, or by vmap()."""
+    ctx = cast("struct io_ring_ctx *", drgn.Object(prog, "unsigned long", claim.owner))
+    first, _ = _memory(ctx, claim.part)
+    return range(first, first + claim.pages * PAGE_BYTES, PAGE_BYTES)
+
+
+def _memory(ctx: drgn.Object, part: str) -> tuple[int, int]:
+    """The kernel's address of a region and its size in pages."""
+    try:
+        # Since 6.14: 81a4058e0cd0 ("io_uring: use region api for CQ") and the commit before it.
+        region = ctx.ring_region if part == _RINGS else ctx.sq_region
+        return region.ptr.value_(), int(region.nr_pages)
+    except AttributeError:
+        pass
+    address = (ctx.rings if part == _RINGS else ctx.sq_sqes).value_()
+    try:
+        # Since 6.10, and in stable ones before it: 3ab1db3c6039 ("io_uring: get rid of
+        # remap_pfn_range() for mapping rings/sqes").
+        return address, int(ctx.n_ring_pages if part == _RINGS else ctx.n_sqe_pages)
+    except AttributeError:
+        # What mmap() may map is all of the compound page (io_uring_validate_mmap_request()).
+        head = compound_head(virt_to_page(ctx.prog_, address))
+        return address, 1 << int(compound_order(head))
+
+
+IO_URING: Final = Finder(
+    kind="io_uring",
+    help="rings and submission entries of io_uring",
+    operations=("io_uring_fops",),
+    claim=_claim,
+    kernel_pages=_kernel_pages,
+)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""AF_PACKET's rings, of whichever version: received packets, then those to send, in one VMA."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import drgn
+from drgn import cast
+
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.shared.finder import Claim, Finder
+
+_AF_PACKET: Final = 17
+
+
+def _claim(vma: drgn.Object) -> Claim | None:
+    """``packet_mmap()`` of net/packet/af_packet.c maps all of both rings, or nothing."""
+    sk = cast("struct socket *", vma.vm_file.private_data).sk
+    if not sk or int(sk.__sk_common.skc_family) != _AF_PACKET:
+        return None
+    sock = cast("struct packet_sock *", sk)
+    rx_pages, tx_pages = _ring_pages(sock.rx_ring), _ring_pages(sock.tx_ring)
+    page = int(vma.vm_pgoff)
+    if page >= rx_pages + tx_pages:
+        return None
+    return Claim(
+        owner=sock.value_(),
+        owner_type="struct packet_sock",
+        part="",
+        name=f"AF_PACKET rings, {rx_pages} pages to receive, {tx_pages} to send",
+        pages=rx_pages + tx_pages,
+        first_page=page,
+    )
+
+
+def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
+    sock = cast("struct packet_sock *", drgn.Object(prog, "unsigned long", claim.owner))
+    pages = [
+        page
+        for ring in (sock.rx_ring, sock.tx_ring)
+        for block in range(_blocks(ring))
+        for page in _block_pages(ring, block)
+    ]
+    if len(pages) != claim.pages:
+        raise ValueError(f"there are {len(pages)} pages where {claim.pages} were found before")
+    return pages
+
+
+def _block_pages(ring: drgn.Object, block: int) -> Sequence[int]:
+    """Contiguous in the direct mapping, or in vmalloc's."""
+    first = ring.pg_vec[block].buffer.value_()
+    return range(first, first + int(ring.pg_vec_pages) * PAGE_BYTES, PAGE_BYTES)
+
+
+def _ring_pages(ring: drgn.Object) -> int:
+    return _blocks(ring) * int(ring.pg_vec_pages)
+
+
+def _blocks(ring: drgn.Object) -> int:
+    return int(ring.pg_vec_len) if ring.pg_vec else 0
+
+
+PACKET: Final = Finder(
+    kind="packet",
+    help="rings of AF_PACKET sockets",
+    operations=("socket_file_ops",),
+    claim=_claim,
+    kernel_pages=_kernel_pages,
+)

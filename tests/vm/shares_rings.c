@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * A process that shares rings with the kernel: perf, io_uring, AF_PACKET, aio.
+ *
+ *   shares_rings OUTPUT
+ *
+ * Maps each, twice where it can, and writes a text into it; has the kernel
+ * write one too, and looks for that in its own mapping. Then it puts a page of
+ * its own over one of the ring's. OUTPUT says, in JSON, what is where; then the
+ * process sleeps for ever, and so does a child that it forked meanwhile.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/io_uring.h>
+#include <linux/perf_event.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PAGE 4096UL
+#define USER_TEXT "written by user"
+
+struct vma {
+	const char *kind, *part;
+	unsigned long owner; /* the same for VMAs of one ring */
+	char *start;
+	size_t pages;
+	size_t first, all; /* its first page in the region; the region's pages */
+	unsigned long touched; /* bit mask of the VMA's pages */
+};
+
+static FILE *out;
+
+static void check(int fine, const char *what)
+{
+	if (fine)
+		return;
+	fprintf(stderr, "Error: %s: %m\n", what);
+	exit(1);
+}
+
+static char *map(void *address, size_t pages, int flags, int fd, off_t offset, const char *what)
+{
+	char *start = mmap(address, pages * PAGE, PROT_READ | PROT_WRITE, flags, fd, offset);
+
+	check(start != MAP_FAILED, what);
+	return start;
+}
+
+/* Begins a fact of the output. */
+static void fact(const char *is, const struct vma *vma)
+{
+	static const char *separator = "";
+
+	fprintf(out, "%s\n{\"is\": \"%s\", \"kind\": \"%s\", \"part\": \"%s\"", separator, is, vma->kind,
+		vma->part);
+	separator = ",";
+}
+
+static void is_mapped(const struct vma *vma)
+{
+	const char *separator = "";
+
+	fact("vma", vma);
+	fprintf(out, ", \"owner\": %lu, \"address\": %lu", vma->owner, (unsigned long)vma->start);
+	fprintf(out, ", \"mapped_pages\": %zu", vma->pages);
+	fprintf(out, ", \"first_page\": %zu, \"pages\": %zu, \"touched\": [", vma->first, vma->all);
+	for (size_t page = 0; page < vma->pages; page++) {
+		if (!(vma->touched & 1UL << page))
+			continue;
+		fprintf(out, "%s%zu", separator, page);
+		separator = ", ";
+	}
+	fprintf(out, "]}");
+}
+
+static void text_at(const struct vma *vma, const char *by, const char *at, const char *text)
+{
+	fact("text", vma);
+	fprintf(out, ", \"by\": \"%s\", \"address\": %lu, \"offset\": %lu, \"text\": \"%s\"}", by,
+		(unsigned long)vma->start, (unsigned long)(at - vma->start), text);
+}
+
+/* The user's text in unused bytes of a page that the user may write. */
+static void write_text(const struct vma *vma, char *at, const char *text)
+{
+	memcpy(at, text, strlen(text));
+	text_at(vma, "user", at, text);
+}
+
+/* The kernel's, wherever the user sees it. */
+static void find_text(const struct vma *vma, char *from, char *to, const char *text)
+{
+	char *at = memmem(from, to - from, text, strlen(text));
+
+	check(at != NULL, text);
+	text_at(vma, "kernel", at, text);
+}
+
+/* An anonymous page takes the place of one of a VMA. */
+static void replace(const struct vma *vma, size_t page, size_t pages)
+{
+	char *at = map(vma->start + page * PAGE, pages, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0,
+		       "replace");
+
+	for (size_t number = 0; number < pages; number++)
+		memcpy(at + number * PAGE, USER_TEXT, sizeof(USER_TEXT));
+	fact("replaced", vma);
+	fprintf(out, ", \"address\": %lu, \"page\": %zu}", (unsigned long)at, vma->first + page);
+}
+
+/* Replaces a page of a VMA that may be split: what is left is one VMA, or two. */
+static void replace_within(const struct vma *vma, size_t page)
+{
+	struct vma before = *vma, after = *vma;
+
+	replace(vma, page, 1);
+	before.pages = page;
+	before.touched &= (1UL << page) - 1;
+	if (before.pages)
+		is_mapped(&before);
+	after.start += (page + 1) * PAGE;
+	after.first += page + 1;
+	after.pages -= page + 1;
+	after.touched >>= page + 1;
+	if (after.pages)
+		is_mapped(&after);
+}
+
+static void perf(void)
+{
+	const char *comm = "renamed-by-test";
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_SW_DUMMY,
+		.comm = 1,
+		.exclude_kernel = 1,
+	};
+	int fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+	int other = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+	struct vma vma = { "perf", "data", .pages = 5, .all = 5, .touched = 3 }, second = vma;
+	struct vma of_other = { "perf", "data", .pages = 5, .all = 5, .touched = 1 };
+
+	check(fd >= 0 && other >= 0, "perf_event_open");
+	vma.start = map(NULL, vma.pages, MAP_SHARED, fd, 0, "mmap of perf");
+	second.start = map(NULL, second.pages, MAP_SHARED, fd, 0, "second mmap of perf");
+	check(!ioctl(other, PERF_EVENT_IOC_SET_OUTPUT, fd), "PERF_EVENT_IOC_SET_OUTPUT");
+	/* Newer kernels map a buffer by its own event only. */
+	of_other.start = mmap(NULL, of_other.pages * PAGE, PROT_READ, MAP_SHARED, other, 0);
+	check(of_other.start != MAP_FAILED || errno == EBUSY, "mmap of the other event");
+	check(!prctl(PR_SET_NAME, comm), "prctl");
+	write_text(&vma, vma.start + PAGE / 2, USER_TEXT);
+	find_text(&vma, vma.start + PAGE, vma.start + 2 * PAGE, comm);
+	is_mapped(&vma);
+	if (of_other.start != MAP_FAILED) {
+		check(of_other.start[PAGE / 2] == USER_TEXT[0], "the other event's mapping");
+		is_mapped(&of_other);
+	}
+	/* All of it: newer kernels do not let these VMAs be split. */
+	check(second.start[PAGE / 2] == USER_TEXT[0], "second mapping of perf");
+	replace(&second, 0, second.pages);
+}
+
+static void nop(int fd, char *rings, struct io_uring_sqe *sqes, const struct io_uring_params *params,
+		uint64_t user_data)
+{
+	uint32_t *tail = (uint32_t *)(rings + params->sq_off.tail);
+	uint32_t *cq_head = (uint32_t *)(rings + params->cq_off.head);
+	uint32_t *array = (uint32_t *)(rings + params->sq_off.array);
+	uint32_t index = *tail & (params->sq_entries - 1);
+
+	memset(&sqes[index], 0, sizeof(sqes[index]));
+	sqes[index].opcode = IORING_OP_NOP;
+	sqes[index].user_data = user_data;
+	array[index] = index;
+	__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
+	check(syscall(SYS_io_uring_enter, fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) == 1, "io_uring_enter");
+	__atomic_store_n(cq_head, *cq_head + 1, __ATOMIC_RELEASE);
+}
+
+static void io_uring(void)
+{
+	const char *text = "complete"; /* as long as user_data */
+	struct io_uring_params params = { 0 };
+	int fd = (int)syscall(SYS_io_uring_setup, 128, &params);
+	struct vma rings = { "io_uring", "rings", .pages = 2, .all = 2, .touched = 3 }, cq = rings;
+	struct vma sqes = { "io_uring", "sqes", .pages = 2, .all = 2, .touched = 3 }, second = sqes;
+	struct io_uring_sqe *entries;
+	uint64_t user_data;
+
+	check(fd >= 0, "io_uring_setup");
+	rings.start = map(NULL, 2, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQ_RING, "mmap of SQ");
+	cq.start = map(NULL, 2, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_CQ_RING, "mmap of CQ");
+	sqes.start = map(NULL, 2, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQES, "mmap of SQEs");
+	second.start = map(NULL, 2, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQES, "mmap of SQEs");
+	/* Not shared, and so not told about. */
+	map(NULL, 2, MAP_PRIVATE, fd, IORING_OFF_SQES, "private mmap of SQEs");
+	entries = (struct io_uring_sqe *)sqes.start;
+	/* As many as lead to the second page of the rings. */
+	for (uint64_t number = 0; number < 254; number++)
+		nop(fd, rings.start, entries, &params, number);
+	memcpy(&user_data, text, sizeof(user_data));
+	nop(fd, rings.start, entries, &params, user_data);
+	find_text(&rings, rings.start + PAGE, rings.start + rings.pages * PAGE, text);
+	/* Entries that are not submitted again. */
+	write_text(&sqes, (char *)&entries[params.sq_entries - 1].user_data, "unsubmit");
+	write_text(&rings,
+		   rings.start + params.sq_off.array + params.sq_entries * sizeof(uint32_t) - sizeof(USER_TEXT),
+		   USER_TEXT);
+	is_mapped(&rings);
+	is_mapped(&cq);
+	is_mapped(&sqes);
+	replace_within(&second, 0);
+}
+
+static void lo_up(int fd)
+{
+	struct ifreq request = { .ifr_name = "lo" };
+
+	check(!ioctl(fd, SIOCGIFFLAGS, &request), "SIOCGIFFLAGS");
+	request.ifr_flags |= IFF_UP;
+	check(!ioctl(fd, SIOCSIFFLAGS, &request), "SIOCSIFFLAGS");
+}
+
+/* A packet from the ring to send, through lo, into the ring of those received. */
+static void packet_through_lo(int fd, const struct vma *vma, char *tx)
+{
+	const char *text = "sent around through lo";
+	struct tpacket2_hdr *sent = (struct tpacket2_hdr *)tx;
+	volatile struct tpacket2_hdr *received = (struct tpacket2_hdr *)vma->start;
+	char *frame = tx + TPACKET2_HDRLEN - sizeof(struct sockaddr_ll);
+	struct ethhdr header = { .h_proto = htons(ETH_P_802_EX1) };
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	memcpy(frame, &header, sizeof(header));
+	write_text(vma, frame + sizeof(header), text);
+	sent->tp_len = ETH_ZLEN;
+	sent->tp_status = TP_STATUS_SEND_REQUEST;
+	check(send(fd, NULL, 0, 0) == ETH_ZLEN, "send");
+	while (!(received->tp_status & TP_STATUS_USER))
+		check(poll(&pfd, 1, -1) == 1, "poll");
+	find_text(vma, vma->start, vma->start + PAGE, text);
+}
+
+static void packet(void)
+{
+	struct tpacket_req rx = { .tp_block_size = 2 * PAGE, .tp_block_nr = 2, .tp_frame_size = PAGE / 2,
+				  .tp_frame_nr = 8 };
+	struct tpacket_req tx = { .tp_block_size = PAGE, .tp_block_nr = 3, .tp_frame_size = PAGE / 2,
+				  .tp_frame_nr = 6 };
+	struct vma vma = { "packet", "", .pages = 7, .all = 7, .touched = 0x7f }, second = vma;
+	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_802_EX1) };
+	int fd = socket(AF_PACKET, SOCK_RAW, 0), version = TPACKET_V2;
+
+	check(fd >= 0, "socket");
+	lo_up(fd);
+	address.sll_ifindex = (int)if_nametoindex("lo");
+	check(!setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)), "PACKET_VERSION");
+	check(!setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &rx, sizeof(rx)), "PACKET_RX_RING");
+	check(!setsockopt(fd, SOL_PACKET, PACKET_TX_RING, &tx, sizeof(tx)), "PACKET_TX_RING");
+	vma.start = map(NULL, vma.pages, MAP_SHARED, fd, 0, "mmap of rings");
+	second.start = map(NULL, second.pages, MAP_SHARED, fd, 0, "second mmap of rings");
+	check(!bind(fd, (struct sockaddr *)&address, sizeof(address)), "bind");
+	packet_through_lo(fd, &vma, vma.start + 4 * PAGE);
+	write_text(&vma, vma.start + 3 * PAGE + 100, USER_TEXT);
+	is_mapped(&vma);
+	replace_within(&second, 2);
+}
+
+/* How large the kernel made a ring. */
+static size_t pages_mapped_at(const char *start)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	unsigned long first, end;
+	char line[512];
+
+	check(maps != NULL, "/proc/self/maps");
+	while (fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx", &first, &end) == 2 && first == (unsigned long)start) {
+			fclose(maps);
+			return (end - first) / PAGE;
+		}
+	check(0, "ring in /proc/self/maps");
+	return 0;
+}
+
+static void aio(void)
+{
+	const char *text = "aio-data"; /* as long as aio_data */
+	static char buffer[16];
+	struct vma vma = { "aio", "", .touched = 1 | 1 << 3 }, second = { "aio", "", .touched = 0 };
+	struct iocb cb = {
+		.aio_lio_opcode = IOCB_CMD_PREAD,
+		.aio_fildes = (uint32_t)open("/dev/zero", O_RDONLY),
+		.aio_buf = (uint64_t)buffer,
+		.aio_nbytes = sizeof(buffer),
+	};
+	struct iocb *cbs[] = { &cb };
+	struct io_event event;
+	aio_context_t context = 0, other = 0;
+
+	check(!syscall(SYS_io_setup, 256, &context), "io_setup");
+	check(!syscall(SYS_io_setup, 256, &other), "io_setup");
+	vma.owner = 1;
+	vma.start = (char *)context;
+	vma.pages = vma.all = pages_mapped_at(vma.start);
+	second.owner = 2;
+	second.start = (char *)other;
+	second.pages = second.all = pages_mapped_at(second.start);
+	memcpy(&cb.aio_data, text, sizeof(cb.aio_data));
+	check(syscall(SYS_io_submit, context, 1, cbs) == 1, "io_submit");
+	check(syscall(SYS_io_getevents, context, 1, 1, &event, NULL) == 1, "io_getevents");
+	find_text(&vma, vma.start, vma.start + PAGE, text);
+	write_text(&vma, vma.start + 3 * PAGE + 40, USER_TEXT);
+	is_mapped(&vma);
+	replace_within(&second, 1);
+}
+
+int main(int argc, char **argv)
+{
+	char part[256];
+	pid_t child;
+
+	if (argc != 2)
+		return 2;
+	snprintf(part, sizeof(part), "%s.part", argv[1]);
+	out = fopen(part, "w");
+	check(out != NULL, part);
+	fprintf(out, "{\"pid\": %d, \"facts\": [", getpid());
+	perf();
+	io_uring();
+	packet();
+	aio();
+	fflush(out);
+	child = fork();
+	check(child >= 0, "fork");
+	if (child > 0) {
+		fprintf(out, "\n], \"child\": %d}\n", child);
+		check(!fclose(out) && !rename(part, argv[1]), "output");
+	}
+	for (;;)
+		pause();
+}
