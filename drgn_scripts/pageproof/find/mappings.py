@@ -256,11 +256,17 @@ def _vm_flag_names(prog: drgn.Program) -> dict[int, str]:
 
 
 def symbol_name(prog: drgn.Program, address: int) -> str:
-    """The symbol at an address; the address itself where there is none."""
-    try:
-        return str(prog.symbol(address).name)
-    except LookupError:
-        return f"{address:#x}"
+    """The symbol at an address; the address itself where there is none.
+
+    drgn takes milliseconds for each, and many VMAs have the same operations.
+    """
+    known: dict[int, str] = prog.cache.setdefault("pageproof symbols", {})
+    if address not in known:
+        try:
+            known[address] = str(prog.symbol(address).name)
+        except LookupError:
+            known[address] = f"{address:#x}"
+    return known[address]
 
 
 def _file(prog: drgn.Program, file: drgn.Object) -> FileFacts:

@@ -90,7 +90,6 @@ def find_shared(
         pid: only the address space of this process.
     """
     by_operations = {name: finder for finder in finders for name in finder.operations}
-    names: dict[int, str] = {}
     claims: dict[int, tuple[Finder, Claim]] = {}
     unclaimed: list[Unclaimed] = []
 
@@ -99,10 +98,7 @@ def find_shared(
         for operations in (file.f_op if file else None, vma.vm_ops):
             if not operations:
                 continue
-            address = operations.value_()
-            if address not in names:
-                names[address] = symbol_name(prog, address)
-            finder = by_operations.get(names[address])
+            finder = by_operations.get(symbol_name(prog, operations.value_()))
             if finder is not None:
                 return finder
         return None
