@@ -87,38 +87,11 @@ def test_the_region_has_its_aliases_and_all_its_mappers(
     assert "in the kernel's half, 2 by processes" in text
 
 
-def test_inside(loaded: Machine) -> None:
-    """The engine in C is there too: the slow walker takes a minute for all tables."""
-    loaded.guest.check(
-        "sh", "-c", "PYTHONPATH=/opt/pageproof/lib python3 -c 'import pageproof_pagewalk'"
-    )
-    (frame,) = loaded.pfns()
-    result = loaded.inside("alias", KERNEL_SIDE, "--format", "json")
-    assert result.code == 0, result.err + result.out
-    assert number(result.report["pfn"]) == frame
-    assert users(result.report) == mappers(loaded)
-
-
 def test_the_kernels_text_is_in_the_physmap_too(loaded: Machine) -> None:
     report = loaded.outside("alias", "_text", "--format", "json").report
     assert {"physmap", "text"} <= {one["region"] for one in report["kernel"]}
     rights = {one["region"]: one["permissions"] for one in report["kernel"]}
     assert (rights["text"]["execute"], rights["physmap"]["execute"]) == (True, False)
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "message"),
-    [
-        (("7f0000000000",), 2, "say of which process with --pid"),
-        (("no_such_symbol",), 2, "no such symbol"),
-        (("0", "--pid", "2"), 2, "kernel thread"),
-        (("0", "--pid", "1"), 3, "leads to no frame"),
-    ],
-)
-def test_errors(loaded: Machine, words: tuple[str, ...], code: int, message: str) -> None:
-    result = loaded.outside("alias", *words)
-    assert (result.code, result.out) == (code, "")
-    assert message in result.err
 
 
 def test_code_for_drgn_gives_the_same(loaded: Machine, tmp_path: Path) -> None:

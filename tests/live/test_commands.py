@@ -89,25 +89,6 @@ def test_walk_of_what_is_not_there(loaded: Machine) -> None:
     assert (nothing.code, nothing.report["walk"]["outcome"]) == (3, "none")
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("walk", "7f0000000000"), "say of which process with --pid"),
-        (("walk", "8000000000000000"), "not canonical"),
-        (("walk", "no_such_symbol"), "no such symbol"),
-        (("walk", "0", "--pid", "4194303"), "there is no process 4194303"),
-        (("walk", "0", "--pid", "2"), "kernel thread"),
-        (("maps", "--pid", "4194303"), "there is no process 4194303"),
-        (("maps", "--pid", "2"), "kernel thread"),
-    ],
-)
-@each_kernel
-def test_errors(loaded: Machine, words: tuple[str, ...], message: str) -> None:
-    result = loaded.outside(*words)
-    assert (result.code, result.out) == (2, "")
-    assert message in result.err
-
-
 # maps
 
 
@@ -175,25 +156,6 @@ def test_maps_sums_are_smaps(loaded: Machine, spaces: int) -> None:
     status = loaded.guest.check("cat", f"/proc/{spaces}/status")
     (tables,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmPTE"))
     assert report["pgtables_bytes"] == int(tables) * 1024
-
-
-# Inside the guest, and drgn's code
-
-
-@each_kernel
-def test_inside(loaded: Machine, spaces: int) -> None:
-    pid, address = helper_address(loaded)
-    (frame,) = loaded.pfns()
-    for words in ((KERNEL_SIDE,), (address, "--pid", pid)):
-        assert number(walked(loaded.inside("walk", *words, "--format", "json"))["pfn"]) == frame
-    inside, outside = (
-        where("maps", "--pid", str(spaces), "--format", "json")
-        for where in (loaded.inside, loaded.outside)
-    )
-    assert (inside.code, outside.code) == (0, 0), inside.err + outside.err
-    # Not what is shared: pageproof itself maps some of the files, inside.
-    seen = [[(vma["line"], vma["runs"]) for vma in one.report["vmas"]] for one in (inside, outside)]
-    assert seen[0] == seen[1]
 
 
 @each_kernel

@@ -66,6 +66,13 @@ def kmap(machine: Machine, *words: str) -> Json:
     return result.report
 
 
+@pytest.fixture(scope="module")
+def report(machine: Machine) -> Json:
+    """With the module loaded. For what lasts as long as the kernel."""
+    machine.load()
+    return kmap(machine)
+
+
 @pytest.fixture
 def kmap_schema(checkout: Path) -> Json:
     found: Json = json.loads((checkout / "drgn_scripts/pageproof/schema/kmap-1.json").read_text())
@@ -86,8 +93,7 @@ def mapped(contents: Json) -> int:
     return sum(int(contents[f"mapped_{size}_bytes"]) for size in ("4k", "2m", "1g"))
 
 
-def test_every_byte_is_in_one_row(machine: Machine, kmap_schema: Json) -> None:
-    report = kmap(machine)
+def test_every_byte_is_in_one_row(report: Json, kmap_schema: Json) -> None:
     jsonschema.validate(report, kmap_schema)
     rows = report["rows"]
     assert number(rows[0]["start"]) == 0
@@ -98,9 +104,8 @@ def test_every_byte_is_in_one_row(machine: Machine, kmap_schema: Json) -> None:
         assert row["size_bytes"] == number(row["last"]) - number(row["start"]) + 1 > 0
 
 
-def test_the_documented_map(machine: Machine) -> None:
+def test_the_documented_map(machine: Machine, report: Json) -> None:
     """Without KASLR all of mm.rst's rows; with it what it moves is elsewhere and says so."""
-    report = kmap(machine)
     starts = {row["region"]: number(row["start"]) for row in report["rows"]}
     levels = machine.setup.paging
     assert ALIKE.items() <= starts.items()
@@ -122,7 +127,7 @@ def test_the_documented_map(machine: Machine) -> None:
         assert row in (documented["physmap"], documented["vmemmap"]), f"{start:#x}"
 
 
-def test_physmap_covers_the_ram(machine: Machine) -> None:
+def test_physmap_covers_the_ram(machine: Machine, report: Json) -> None:
     """/proc/iomem's System RAM is mapped in the physmap, and nothing beyond the last frame."""
     lines = machine.guest.check("cat", "/proc/iomem").splitlines()
     ram = 0
@@ -132,16 +137,13 @@ def test_physmap_covers_the_ram(machine: Machine) -> None:
             start, end = int(match[1], 16), int(match[2], 16) + 1
             ram += (end & -4096) - (start + 4095 & -4096)
     assert ram > 512 << 20
-    report = kmap(machine)
     (row,) = (row for row in report["rows"] if row["region"] == "physmap")
     assert ram <= mapped(row["contents"]) <= report["layout"]["memory_bytes"]
     assert row["contents"]["writable_bytes"] > ram // 2
 
 
-def test_text_and_modules(machine: Machine) -> None:
+def test_text_and_modules(machine: Machine, report: Json) -> None:
     """/proc/kallsyms and /proc/modules."""
-    machine.load()
-    report = kmap(machine)
     symbols = machine.guest.check("grep", "-wE", "_stext|_etext|_end", "/proc/kallsyms")
     found = {line.split()[2]: int(line.split()[0], 16) for line in symbols.splitlines()}
     assert found["_stext"]
@@ -179,10 +181,9 @@ def test_vmallocinfo(machine: Machine) -> None:
     assert len(inside["vmalloc"]) > 50
 
 
-def test_writable_and_executable(machine: Machine) -> None:
+def test_writable_and_executable(machine: Machine, report: Json) -> None:
     """The kernel's own check at boot (CONFIG_DEBUG_WX) and ours say the same."""
     log = machine.guest.check("dmesg")
-    report = kmap(machine)
     both = sum(
         row["contents"]["write_execute_bytes"]
         for row in report["rows"]
@@ -211,29 +212,7 @@ def test_a_process(machine: Machine) -> None:
     assert ldt["contents"]["tables"] == f"pid {pid}"
 
 
-@pytest.mark.parametrize(
-    ("pid", "message"), [("2", "no user address space"), ("4000000", "there is no process 4000000")]
-)
-def test_a_process_without_a_user_half(machine: Machine, pid: str, message: str) -> None:
-    """A kernel thread, and nobody."""
-    result = machine.outside("kmap", "--pid", pid)
-    assert (result.code, result.out) == (2, "")
-    assert message in result.err
-
-
 @each_kernel
-def test_inside_agrees(machine: Machine) -> None:
-    """/proc/kcore gives the same rows; zeros that it may have made up are said to be unknown."""
-    result = machine.inside("kmap", "--format", "json")
-    assert result.code in (0, 3), result.err
-    unknown = [one for one in result.report["findings"] if one["id"] == "undecided"]
-    assert bool(unknown) is (result.code == 3)
-    outside = kmap(machine)
-    for mine, other in zip(result.report["rows"], outside["rows"], strict=True):
-        for key in ("region", "start", "last", "placement", "purpose"):
-            assert mine[key] == other[key]
-
-
 def test_the_drgn_code_gives_the_same(machine: Machine, tmp_path: Path) -> None:
     """What --drgn prints, run by plain drgn."""
     path = tmp_path / "code.py"
@@ -249,15 +228,6 @@ def test_the_drgn_code_gives_the_same(machine: Machine, tmp_path: Path) -> None:
             held = row["contents"]
             numbers = (mapped(held), held["writable_bytes"], held["executable_bytes"])
             assert rows[f"{number(row['start']):016x}"] == [row["region"], *map(str, numbers)]
-
-
-def test_as_a_plain_drgn_script(machine: Machine) -> None:
-    """drgn --qemu SOCKET drgn_scripts/kmap.py"""
-    result = drgn_script("kmap.py", *machine.target)
-    assert result.code == 0, result.err
-    start, last = bounds(kmap(machine), "physmap")
-    assert f"{start:016x}" in result.out
-    assert f"{last:016x}" in result.out
 
 
 def test_the_kernels_markers_and_its_macros_agree(

@@ -5,9 +5,8 @@ import json
 from pathlib import Path
 
 import jsonschema
-import pytest
 from attached import attached
-from machine import Machine, Region, drgn_script, each_kernel
+from machine import Machine, Region, each_kernel
 from sharing import claimed_at, same_frames
 
 pytestmark = each_kernel
@@ -44,33 +43,3 @@ def test_text_and_filters(loaded: Machine) -> None:
     assert loaded.outside("regions", "--name", "umh_shm").code == 0
     none = loaded.outside("regions", "--name", "no such name")
     assert (none.code, "no shared region was found\n" in none.out) == (3, True)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--kind", "umh"), "there is no finder for 'umh'"),
-        (("--pid", "4194303"), "there is no process 4194303"),
-        (("--pid", "2"), "kernel thread"),
-    ],
-)
-def test_errors(loaded: Machine, words: tuple[str, ...], message: str) -> None:
-    result = loaded.outside("regions", *words)
-    assert (result.code, result.out) == (2, "")
-    assert message in result.err
-
-
-def test_from_inside(loaded: Machine) -> None:
-    """/proc/kcore; the helper's mapping as it is from outside."""
-    inside, outside = (
-        where("regions", "--kind", "umh_shm", "--format", "json").report["regions"]
-        for where in (loaded.inside, loaded.outside)
-    )
-    assert inside == outside
-    assert len(inside) == 1
-
-
-def test_as_a_plain_drgn_script(loaded: Machine) -> None:
-    """drgn --qemu SOCKET drgn_scripts/regions.py --kind umh_shm"""
-    result = drgn_script("regions.py", *loaded.target, words=["--kind", "umh_shm"])
-    assert (result.code, "1 region in 1 address space\n" in result.out) == (0, True), result.err

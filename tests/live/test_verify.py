@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`verify` on a running guest, from outside and inside, against what others say of its pages."""
+"""`verify` on a running guest, from outside, against what others say of its pages."""
 
 import jsonschema
 import pytest
 from machine import (
-    ONE_A_KERNEL,
     REGIONS,
     Json,
     Machine,
@@ -12,15 +11,14 @@ from machine import (
     Result,
     each_kernel,
     number,
+    on_one_kernel,
     pages,
     verdicts,
 )
 
-INSIDE = {"inside": Machine.inside, "outside": Machine.outside}
 
-
-def verify(machine: Machine, where: str, *words: str) -> Result:
-    return INSIDE[where](machine, "verify", "--format", "json", *words)
+def verify(machine: Machine, *words: str) -> Result:
+    return machine.outside("verify", "--format", "json", *words)
 
 
 @each_kernel
@@ -28,7 +26,7 @@ def verify(machine: Machine, where: str, *words: str) -> Result:
 def test_outside_every_region(machine: Machine, region: Region, schema: Json) -> None:
     """Each backing with each way of mapping: SAME for what is mapped, and the module's own PFNs."""
     machine.load(region)
-    result = verify(machine, "outside")
+    result = verify(machine)
     report = result.report
     jsonschema.validate(report, schema)
     frames = machine.pfns()
@@ -53,24 +51,9 @@ def test_outside_every_region(machine: Machine, region: Region, schema: Json) ->
     assert result.code == (0 if set(verdicts(report)) == {"SAME"} else 3)
 
 
-def test_inside(machine: Machine, schema: Json) -> None:
-    """The same inside the guest, through /proc/kcore; it agrees with what is seen from outside."""
-    machine.load(REGIONS[0] if machine.setup in ONE_A_KERNEL else REGIONS[-1])
-    inside, outside = verify(machine, "inside"), verify(machine, "outside")
-    jsonschema.validate(inside.report, schema)
-    assert (inside.code, outside.code) == (0, 0), inside.err + outside.err
-    assert inside.report["target"]["kind"] == "live"
-    first, second = pages(inside.report), pages(outside.report)
-    assert set(first) == set(second)
-    for key, proof in first.items():
-        for side in ("kernel_walk", "user_walk"):
-            mine, other = proof["evidence"][side], second[key]["evidence"][side]
-            assert (mine["address"], mine["pfn"]) == (other["address"], other["pfn"])
-
-
 def test_slot_is_the_articles(loaded: Machine) -> None:
     """The helper's answer and the request stand in the page, and the walk reads them."""
-    proof = pages(verify(loaded, "outside").report)[int(loaded.sysfs("helper_pid")), 0]
+    proof = pages(verify(loaded).report)[int(loaded.sysfs("helper_pid")), 0]
     slot = proof["evidence"]["slot"]
     assert (slot["id"], slot["payload"], slot["pl_hash"]) == (2, "hello", "world")
     assert loaded.sysfs("last_reply") == "2 hello world"
@@ -80,7 +63,7 @@ def test_slot_is_the_articles(loaded: Machine) -> None:
 def test_file_and_vma(loaded: Machine) -> None:
     """What the article found by hand: dentry, inode mode, the VMA's range as procfs has it."""
     pid = int(loaded.sysfs("helper_pid"))
-    (mapping,) = verify(loaded, "outside").report["mappings"]
+    (mapping,) = verify(loaded).report["mappings"]
     vma = mapping["vma"]
     assert vma["file"]["dentry_name"] == "umh_shm"
     assert vma["file"]["f_op_symbol"] == "umh_shm_fops"
@@ -91,7 +74,7 @@ def test_file_and_vma(loaded: Machine) -> None:
 
 def test_bases_are_the_documented_ones(loaded: Machine) -> None:
     """Documentation/arch/x86/x86_64/mm.rst, without KASLR; with it, they are not asked for."""
-    paging = verify(loaded, "outside").report["paging"]
+    paging = verify(loaded).report["paging"]
     assert paging["levels"] == loaded.setup.paging
     names = ("page_offset_base", "vmalloc_base", "vmemmap_base")
     bases = tuple(number(paging[name]) for name in names)
@@ -103,11 +86,12 @@ def test_bases_are_the_documented_ones(loaded: Machine) -> None:
     assert paging["pti"] is loaded.setup.pti
 
 
+@each_kernel
 def test_pagemap_agrees(machine: Machine) -> None:
     """/proc/PID/pagemap is an oracle where pages are inserted one by one (PITFALLS.md 20)."""
     machine.load(Region("pages", "insert", 4))
     helper = int(machine.sysfs("helper_pid"))
-    for (pid, index), proof in pages(verify(machine, "outside").report).items():
+    for (pid, index), proof in pages(verify(machine).report).items():
         assert pid == helper
         address = number(proof["evidence"]["user_address"])
         script = (
@@ -118,12 +102,13 @@ def test_pagemap_agrees(machine: Machine) -> None:
         assert said == number(proof["evidence"]["user_walk"]["pfn"]), index
 
 
+@each_kernel
 def test_all_mappers_are_found(machine: Machine) -> None:
     """Other processes than the helper, with part of the region, read-only too."""
     machine.load(Region("pages", "remap", 4), allow_any=True)
     whole = machine.map("--pages", "4")
     part = machine.map("--pages", "2", "--first", "1", "--read-only")
-    result = verify(machine, "outside")
+    result = verify(machine)
     expected = {(int(machine.sysfs("helper_pid")), index) for index in range(4)}
     expected |= {(whole["pid"], index) for index in range(4)}
     expected |= {(part["pid"], index) for index in (1, 2)}
@@ -135,23 +120,15 @@ def test_all_mappers_are_found(machine: Machine) -> None:
     machine.unload()
 
 
+@each_kernel
 def test_no_another_frame(machine: Machine) -> None:
     """The user's page is a private one with the very same bytes: DIFFERENT, exit 1."""
-    is_another_frame(machine, "outside")
-
-
-@each_kernel
-def test_no_another_frame_inside(machine: Machine) -> None:
-    is_another_frame(machine, "inside")
-
-
-def is_another_frame(machine: Machine, where: str) -> None:
     machine.load(Region("pages", "insert", 4), allow_any=True)
     mapper = machine.map("--pages", "4", "--replace", "1")
     address = mapper["address"] + 4096
-    kernel = number(verify(machine, "outside").report["region"]["kernel_address"]) + 4096
+    kernel = number(verify(machine).report["region"]["kernel_address"]) + 4096
     result = verify(
-        machine, where, "--pid", str(mapper["pid"]), "--user", hex(address), "--kernel", hex(kernel)
+        machine, "--pid", str(mapper["pid"]), "--user", hex(address), "--kernel", hex(kernel)
     )
     (proof,) = result.report["proofs"]
     assert proof["verdict"] == "DIFFERENT"
@@ -160,20 +137,12 @@ def is_another_frame(machine: Machine, where: str) -> None:
     machine.unload()
 
 
+@each_kernel
 def test_no_not_present(machine: Machine) -> None:
     """A page that was never touched is not mapped: UNKNOWN not-present, exit 3."""
-    is_not_present(machine, "outside")
-
-
-@each_kernel
-def test_no_not_present_inside(machine: Machine) -> None:
-    is_not_present(machine, "inside")
-
-
-def is_not_present(machine: Machine, where: str) -> None:
     machine.load(Region("vmalloc", "fault", 16), allow_any=True)
     mapper = machine.map("--pages", "4", "--touch", "0", "2")
-    result = verify(machine, where, "--pid", str(mapper["pid"]))
+    result = verify(machine, "--pid", str(mapper["pid"]))
     found = {index: (p["verdict"], p["reason"]) for (_, index), p in pages(result.report).items()}
     assert found == {
         0: ("SAME", None),
@@ -195,49 +164,26 @@ def is_not_present(machine: Machine, where: str) -> None:
 )
 def test_the_kernel_side_by_an_expression(loaded: Machine, expression: str) -> None:
     """drgn's own language, over the VMA of the user's side and its file."""
-    (user,) = verify(loaded, "outside").report["mappings"]
+    (user,) = verify(loaded).report["mappings"]
     words = ("--pid", str(user["pid"]), "--user", user["vma"]["start"], "--kernel", expression)
-    result = verify(loaded, "outside", *words)
+    result = verify(loaded, *words)
     assert (result.code, verdicts(result.report)) == (0, ["SAME"]), result.err
     (proof,) = result.report["proofs"]
     assert number(proof["evidence"]["kernel_walk"]["pfn"]) == loaded.pfns()[0]
 
 
-@each_kernel
-@pytest.mark.parametrize(
-    ("expression", "said"),
-    [
-        ("file.no_such_member", "'struct file' has no member 'no_such_member'"),
-        ("prog[", "SyntaxError"),
-        ("file.f_op.open.no", "this is no address"),
-        ("'text'.upper()", "this is a str and no address"),
-    ],
-)
-def test_an_expression_that_gives_no_address(loaded: Machine, expression: str, said: str) -> None:
-    pid = loaded.sysfs("helper_pid")
-    lines = loaded.guest.check("cat", f"/proc/{pid}/maps").splitlines()
-    (start,) = (line.partition("-")[0] for line in lines if line.endswith("/dev/umh_shm"))
-    result = verify(loaded, "outside", "--pid", pid, "--user", start, "--kernel", expression)
-    assert (result.code, result.out) == (2, "")
-    assert said in result.err, result.err
-
-
+@on_one_kernel
 def test_nothing_to_verify(machine: Machine) -> None:
     """Without a mapping there is nothing to prove, and that is not a success."""
     machine.load()
     machine.guest.check("sh", "-c", "echo 1 > /sys/class/misc/umh_shm/stop")
-    result = verify(machine, "outside")
+    result = verify(machine)
     assert result.code == 3
     assert result.report["proofs"] == []
     machine.unload()
 
 
-@pytest.mark.parametrize(("pid", "said"), [(4000000, "no process"), (2, "no user address space")])
-def test_no_such_address_space(loaded: Machine, pid: int, said: str) -> None:
-    result = verify(loaded, "outside", "--pid", str(pid))
-    assert (result.code, result.out, said in result.err) == (2, "", True), result.err
-
-
+@on_one_kernel
 def test_module_not_loaded(machine: Machine) -> None:
     machine.unload()
     result = machine.outside("verify")

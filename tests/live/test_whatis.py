@@ -402,18 +402,3 @@ def test_a_hole(ask: Asker) -> None:
     report = ask("fffffffffffffff4")
     assert (report["known"], report["exit_code"], report["frame"]) == (False, 3, None)
     assert report["region"]["region"] == "top-hole"
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("0",), "say of which process with --pid"),
-        (("8000000000000000",), "not canonical"),
-        (("no_such_symbol",), "no such symbol"),
-        (("0", 4194303), "there is no process 4194303"),
-        (("0", 2), "kernel thread"),
-    ],
-)
-def test_errors(ask: Asker, words: tuple[str, int], message: str) -> None:
-    with pytest.raises(PageproofError, match=message):
-        ask(*words)

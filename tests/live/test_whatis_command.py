@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof whatis` as a user has it: its text, its exit codes, its code for drgn, from inside."""
+"""`pageproof whatis` as a user has it; what it says of each thing stands in test_whatis.py."""
 
 import json
 from pathlib import Path
 
 import jsonschema
-import pytest
-from machine import ONE_A_KERNEL, Machine, drgn_script, each_kernel, number
+from machine import Machine, drgn_script, on_one_kernel
 
 KERNEL_SIDE = "umh_shm_region.kaddr"
 
-# What it says of each thing on each kernel stands in test_whatis.py.
-on_one_kernel = pytest.mark.parametrize("machine", ONE_A_KERNEL[2:3], indirect=True, ids=str)
+pytestmark = on_one_kernel
 
 
-@on_one_kernel
 def test_text(loaded: Machine) -> None:
     result = loaded.outside("whatis", KERNEL_SIDE)
     assert result.code == 0, result.err
@@ -22,7 +19,6 @@ def test_text(loaded: Machine) -> None:
     assert f"\nframe    PFN 0x{loaded.pfns()[0]:x}, " in result.out
 
 
-@on_one_kernel
 def test_aliases(loaded: Machine, checkout: Path) -> None:
     """Those that alias finds, and procfs's helper among them."""
     asked = loaded.outside("whatis", KERNEL_SIDE, "--aliases", "--format", "json")
@@ -37,14 +33,6 @@ def test_aliases(loaded: Machine, checkout: Path) -> None:
     assert f"{pids[0]} umh_shm_helper  " in text
 
 
-@on_one_kernel
-def test_an_error(loaded: Machine) -> None:
-    result = loaded.outside("whatis", "runqueues")
-    assert (result.code, result.out) == (2, "")
-    assert "say whose with --cpu CPU" in result.err
-
-
-@on_one_kernel
 def test_the_code_for_drgn_says_the_same(loaded: Machine, tmp_path: Path) -> None:
     path = tmp_path / "code.py"
     assert loaded.outside("whatis", "umh_shm_fops", "--drgn", "-o", str(path)).code == 0
@@ -52,24 +40,3 @@ def test_the_code_for_drgn_says_the_same(loaded: Machine, tmp_path: Path) -> Non
     assert ran.code == 0, ran.err
     assert "object symbol: umh_shm_fops+0x0" in ran.out
     assert "b'umh_shm'" in ran.out
-
-
-@on_one_kernel
-def test_as_a_plain_drgn_script(loaded: Machine) -> None:
-    """drgn --qemu SOCKET drgn_scripts/whatis.py umh_shm_fops"""
-    result = drgn_script("whatis.py", *loaded.target, words=["umh_shm_fops"])
-    assert result.code == 0, result.err
-    assert "\numh_shm_fops+0x0/" in result.out
-
-
-@each_kernel
-def test_from_inside(loaded: Machine, checkout: Path) -> None:
-    """/proc/kcore: the region's object, and its frame as debugfs has it."""
-    result = loaded.inside("whatis", KERNEL_SIDE, "--format", "json")
-    assert result.code == 0, result.err + result.out
-    report = result.report
-    path = checkout / "drgn_scripts/pageproof/schema/whatis-1.json"
-    jsonschema.validate(report, json.loads(path.read_text()))
-    assert report["target"]["kind"] == "live"
-    assert report["identity"]["slab"]["cache"].startswith("kmalloc-")
-    assert number(report["walk"]["pfn"]) == loaded.pfns()[0]

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Each command inside the guest, through /proc/kcore, beside the same command from outside.
+
+To load the kernel's debug info takes an emulated guest 20 s of its time: verify is called as a
+user calls it, and the other questions share one drgn that has pageproof's plugin.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jsonschema
+import pytest
+from machine import Json, Machine, Region, Result, each_kernel, number, pages, verdicts
+
+pytestmark = each_kernel
+
+KERNEL_SIDE = "umh_shm_region.kaddr"
+PAGE_BYTES = 4096
+PLUGIN = (
+    "PYTHONPATH=/opt/pageproof/drgn_scripts:/opt/pageproof/lib",
+    "DRGN_PLUGINS=pageproof=pageproof.drgn_plugin",
+)
+SESSION = """
+import json
+from drgn.commands import run_command
+for name, words in {questions!r}.items():
+    line = f"pageproof {{' '.join(words)}} --format json"
+    code = run_command(prog, f"{{line}} > /run/{{name}}.json 2> /run/{{name}}.err")
+    text = [open(f"/run/{{name}}.{{end}}").read() for end in ("json", "err")]
+    print(json.dumps([name, code, *text]))
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the commands said inside and outside, by their names in `questions`."""
+
+    called: Result
+    inside: dict[str, Result]
+    outside: dict[str, Result]
+    frames: list[int]
+    helper_pid: int
+
+    def both(self, name: str, code: int = 0) -> tuple[Json, Json]:
+        inside, outside = self.inside[name], self.outside[name]
+        assert (inside.code, outside.code) == (code, code), inside.err + outside.err
+        kinds = [one.report["target"]["kind"] for one in (inside, outside)]
+        assert kinds == ["live", "qemu"]
+        return inside.report, outside.report
+
+
+@pytest.fixture(scope="module")
+def seen(machine: Machine) -> Iterator[Seen]:
+    """A page that was replaced and one that was never touched, and a process with all kinds."""
+    machine.load(Region("pages", "fault", 4), allow_any=True)
+    mapper = machine.map("--pages", "4", "--touch", "0", "2", "--replace", "1")
+    spaces = machine.start("spaces.py")
+    kernel = machine.outside("walk", KERNEL_SIDE, "--format", "json").report["walk"]["address"]
+    user, pid = mapper["address"], str(mapper["pid"])
+    questions = {
+        "verify": ("verify",),
+        "replaced": (
+            *("verify", "--pid", pid, "--user", hex(user + PAGE_BYTES)),
+            *("--kernel", hex(number(kernel) + PAGE_BYTES)),
+        ),
+        "walk-kernel": ("walk", KERNEL_SIDE),
+        "walk-user": ("walk", hex(user), "--pid", pid),
+        "maps": ("maps", "--pid", str(spaces)),
+        "kmap": ("kmap",),
+        "alias": ("alias", KERNEL_SIDE),
+        "whatis": ("whatis", KERNEL_SIDE),
+        "regions": ("regions", "--kind", "umh_shm"),
+    }
+    called = machine.inside("verify", "--format", "json")
+    script = SESSION.format(questions=questions).encode()
+    machine.guest.check("sh", "-c", "cat > /run/session.py", stdin=script)
+    words = ("env", *PLUGIN, "python3", "-m", "drgn", "--quiet", "/run/session.py")
+    said = machine.guest.check(*words, timeout_seconds=600)
+    inside = {name: Result(*rest) for name, *rest in map(json.loads, said.splitlines())}
+    outside = {
+        name: machine.outside(*words, "--format", "json") for name, words in questions.items()
+    }
+    helper_pid = int(machine.sysfs("helper_pid"))
+    yield Seen(called, inside, outside, machine.pfns(), helper_pid)
+    machine.end_group(spaces)
+    machine.unload()
+
+
+def essence(report: Json) -> dict[tuple[int, int], tuple[object, ...]]:
+    """Verdict, reason, and both sides' address and frame, by process and page."""
+    return {
+        key: (
+            proof["verdict"],
+            proof["reason"],
+            *(
+                (proof["evidence"][side]["address"], proof["evidence"][side]["pfn"])
+                for side in ("kernel_walk", "user_walk")
+            ),
+        )
+        for key, proof in pages(report).items()
+    }
+
+
+def test_verify_as_a_user_calls_it(seen: Seen, schema: Json) -> None:
+    assert seen.called.code == 3, seen.called.err
+    report = seen.called.report
+    jsonschema.validate(report, schema)
+    assert report["target"]["kind"] == "live"
+    assert essence(report) == essence(seen.outside["verify"].report)
+
+
+def test_verify(seen: Seen) -> None:
+    """SAME for what was touched, UNKNOWN for what was not."""
+    inside, outside = seen.both("verify", code=3)
+    assert essence(inside) == essence(outside)
+    said = {
+        index: (proof["verdict"], proof["reason"])
+        for (pid, index), proof in pages(inside).items()
+        if pid != seen.helper_pid
+    }
+    missing = ("UNKNOWN", "not-present")
+    assert said == {0: ("SAME", None), 2: ("SAME", None), 3: missing}
+
+
+def test_no_another_frame(seen: Seen) -> None:
+    inside, outside = seen.both("replaced", code=1)
+    assert essence(inside) == essence(outside)
+    assert verdicts(inside) == ["DIFFERENT"]
+
+
+@pytest.mark.parametrize("name", ["walk-kernel", "walk-user"])
+def test_walk(seen: Seen, name: str) -> None:
+    inside, outside = seen.both(name)
+    assert not inside["disputed"]
+    assert number(inside["walk"]["pfn"]) == seen.frames[0]
+    assert number(inside["second"]["pfn"]) == seen.frames[0]
+    assert inside["walk"]["root"] == outside["walk"]["root"]
+
+
+def test_maps(seen: Seen) -> None:
+    """Not what is shared: pageproof itself maps some of the files, inside."""
+    held = [[(vma["line"], vma["runs"]) for vma in report["vmas"]] for report in seen.both("maps")]
+    assert held[0] == held[1]
+
+
+def test_kmap(seen: Seen) -> None:
+    """The same rows; zeros that /proc/kcore may have made up are said to be unknown."""
+    inside = seen.inside["kmap"]
+    assert inside.code in (0, 3), inside.err
+    unknown = any(one["id"] == "undecided" for one in inside.report["findings"])
+    assert unknown is (inside.code == 3)
+    rows = zip(inside.report["rows"], seen.outside["kmap"].report["rows"], strict=True)
+    for mine, other in rows:
+        for key in ("region", "start", "last", "placement", "purpose"):
+            assert mine[key] == other[key]
+
+
+def test_alias(seen: Seen) -> None:
+    inside, outside = seen.both("alias")
+    assert number(inside["pfn"]) == seen.frames[0]
+    users = [
+        {(one["process"]["pid"], one["address"]) for one in report["users"]}
+        for report in (inside, outside)
+    ]
+    assert users[0] == users[1]
+    assert len(users[0]) == 2
+
+
+def test_whatis(seen: Seen) -> None:
+    inside, outside = seen.both("whatis")
+    assert inside["identity"] == outside["identity"]
+    assert number(inside["walk"]["pfn"]) == seen.frames[0]
+
+
+def test_regions(seen: Seen) -> None:
+    inside, outside = seen.both("regions")
+    assert inside["regions"] == outside["regions"]
+    assert len(inside["regions"]) == 1
+
+
+def test_the_engine_in_c_is_there(machine: Machine) -> None:
+    """The slow walker takes a minute for all tables."""
+    python = "PYTHONPATH=/opt/pageproof/lib python3 -c 'import pageproof_pagewalk'"
+    machine.guest.check("sh", "-c", python)
