@@ -18,18 +18,17 @@ from pageproof.find.expression import find_address
 from pageproof.render.jsonform import to_json
 
 PFNMAP = 1 << 10
-POOL = "/proc/sys/vm/nr_hugepages"
 HUGE_BYTES = 2 << 20
 
 
 @pytest.fixture
 def odd(loaded: Machine) -> Iterator[Json]:
     """What tests/vm/odd_spaces.py says; it sleeps."""
-    loaded.guest.check("sh", "-c", f"echo 1 > {POOL}")
+    loaded.huge_page_pool(1)
     facts: Json = loaded.start("odd_spaces.py")
     yield facts
     loaded.end_group(facts["pid"])
-    loaded.guest.check("sh", "-c", f"echo 0 > {POOL}")
+    loaded.huge_page_pool(0)
 
 
 def maps_of(view: View, pid: int) -> list[Json]:

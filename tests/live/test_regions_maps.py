@@ -83,22 +83,19 @@ class Shared:
 def memory(machine: Machine) -> Iterator[None]:
     """Swap space, a huge page for hugetlbfs, a tmpfs of huge pages."""
     check = machine.guest.check
-    (pool,) = check("cat", "/proc/sys/vm/nr_hugepages").split()
     check(
         *("sh", "-ec"),
         f"dd if=/dev/zero of={SWAP} bs=1M count=8; chmod 600 {SWAP}; mkswap {SWAP}; swapon {SWAP};"
         f"mkdir -p {DIRECTORY}; mount -t tmpfs maps {DIRECTORY};"
         f"mkdir {DIRECTORY}/huge; mount -t tmpfs -o huge=always maps {DIRECTORY}/huge;"
-        f"echo 1 >/proc/sys/vm/compact_memory; echo {int(pool) + 1} >/proc/sys/vm/nr_hugepages",
+        "sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory",
     )
+    machine.huge_page_pool(1)
     try:
         yield
     finally:
-        check(
-            *("sh", "-ec"),
-            f"umount -l {DIRECTORY}/huge {DIRECTORY}; swapoff {SWAP}; rm {SWAP};"
-            f"echo {pool} >/proc/sys/vm/nr_hugepages",
-        )
+        machine.huge_page_pool(0)
+        check("sh", "-ec", f"umount -l {DIRECTORY}/huge {DIRECTORY}; swapoff {SWAP}; rm {SWAP}")
 
 
 @pytest.fixture(scope="module")
