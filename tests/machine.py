@@ -220,8 +220,10 @@ class Machine:
 
     def end_group(self, pid: int) -> None:
         """End what `start` started, and wait until its memory is free."""
+        kill = ("sh", "-c", f"kill -s KILL -- -{pid}")
+        self.guest.check(*kill)
         deadline = time.monotonic() + START_SECONDS
-        while self.guest.run("pkill", "-KILL", "-g", str(pid)).code == 0:
+        while self.guest.run(*kill).code == 0:
             assert time.monotonic() < deadline, f"process group {pid} does not end"
             time.sleep(0.02)
 
