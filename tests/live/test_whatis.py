@@ -362,7 +362,7 @@ def test_uses_of_frames(ask: Asker, loaded: Machine) -> None:
         if not open_ones:
             break
     assert not open_ones, {f"{pfn:#x}": pair for pfn, pair in open_ones.items()}
-    assert len(told) > 30
+    assert len(told) > 15  # the others are page cache and the like
 
 
 def test_a_user_address(ask: Asker, loaded: Machine) -> None:
