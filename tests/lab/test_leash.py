@@ -14,7 +14,8 @@ import pytest
 from pageproof_lab import keeper
 
 OWNER = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job ignores it
 command = "echo $$ > " + sys.argv[3] + "; exec sleep 1000"
 words = [sys.executable, sys.argv[1], sys.argv[2], "sh", "-c", command]
 child = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
