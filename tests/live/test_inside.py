@@ -2,7 +2,7 @@
 """Each command inside the guest, through /proc/kcore, beside the same command from outside.
 
 To load the kernel's debug info takes an emulated guest 20 s of its time: all questions share one
-drgn that has pageproof's plugin. verify as a user calls it stands in test_verify.py.
+drgn that has pageproof's plugin; then verify is called as a user calls it.
 """
 
 import json
@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import jsonschema
 import pytest
 from machine import Json, Machine, Region, Result, each_kernel, number, pages, verdicts
-
-pytestmark = each_kernel
 
 KERNEL_SIDE = "umh_shm_region.kaddr"
 PAGE_BYTES = 4096
@@ -100,6 +98,7 @@ def essence(report: Json) -> dict[tuple[int, int], tuple[object, ...]]:
     }
 
 
+@each_kernel
 def test_verify(seen: Seen, schema: Json) -> None:
     """SAME for what was touched, UNKNOWN for what was not."""
     inside, outside = seen.both("verify", code=3)
@@ -114,12 +113,14 @@ def test_verify(seen: Seen, schema: Json) -> None:
     assert said == {0: ("SAME", None), 2: ("SAME", None), 3: missing}
 
 
+@each_kernel
 def test_no_another_frame(seen: Seen) -> None:
     inside, outside = seen.both("replaced", code=1)
     assert essence(inside) == essence(outside)
     assert verdicts(inside) == ["DIFFERENT"]
 
 
+@each_kernel
 @pytest.mark.parametrize("name", ["walk-kernel", "walk-user"])
 def test_walk(seen: Seen, name: str) -> None:
     inside, outside = seen.both(name)
@@ -129,12 +130,14 @@ def test_walk(seen: Seen, name: str) -> None:
     assert inside["walk"]["root"] == outside["walk"]["root"]
 
 
+@each_kernel
 def test_maps(seen: Seen) -> None:
     """Not what is shared: pageproof itself maps some of the files, inside."""
     held = [[(vma["line"], vma["runs"]) for vma in report["vmas"]] for report in seen.both("maps")]
     assert held[0] == held[1]
 
 
+@each_kernel
 def test_kmap(seen: Seen) -> None:
     """The same rows; zeros that /proc/kcore may have made up are said to be unknown."""
     inside = seen.inside["kmap"]
@@ -147,6 +150,7 @@ def test_kmap(seen: Seen) -> None:
             assert mine[key] == other[key]
 
 
+@each_kernel
 def test_alias(seen: Seen) -> None:
     inside, outside = seen.both("alias")
     assert number(inside["pfn"]) == seen.frames[0]
@@ -158,19 +162,32 @@ def test_alias(seen: Seen) -> None:
     assert len(users[0]) == 2
 
 
+@each_kernel
 def test_whatis(seen: Seen) -> None:
     inside, outside = seen.both("whatis")
     assert inside["identity"] == outside["identity"]
     assert number(inside["walk"]["pfn"]) == seen.frames[0]
 
 
+@each_kernel
 def test_regions(seen: Seen) -> None:
     inside, outside = seen.both("regions")
     assert inside["regions"] == outside["regions"]
     assert len(inside["regions"]) == 1
 
 
+@each_kernel
 def test_the_engine_in_c_is_there(machine: Machine) -> None:
     """The slow walker takes a minute for all tables."""
     python = "PYTHONPATH=/opt/pageproof/lib python3 -c 'import pageproof_pagewalk'"
     machine.guest.check("sh", "-c", python)
+
+
+def test_verify_as_a_user_calls_it(loaded: Machine, schema: Json) -> None:
+    """On each set-up; last, for by now the debug info is in the guest's memory."""
+    words = ("verify", "--format", "json")
+    inside, outside = loaded.inside(*words), loaded.outside(*words)
+    jsonschema.validate(inside.report, schema)
+    assert (inside.code, outside.code) == (0, 0), inside.err + outside.err
+    assert inside.report["target"]["kind"] == "live"
+    assert essence(inside.report) == essence(outside.report)

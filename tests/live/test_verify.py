@@ -51,20 +51,6 @@ def test_outside_every_region(machine: Machine, region: Region, schema: Json) ->
     assert result.code == (0 if set(verdicts(report)) == {"SAME"} else 3)
 
 
-def test_inside(loaded: Machine, schema: Json) -> None:
-    """As a user calls it inside the guest, through /proc/kcore; the same from outside."""
-    inside, outside = loaded.inside("verify", "--format", "json"), verify(loaded)
-    jsonschema.validate(inside.report, schema)
-    assert (inside.code, outside.code) == (0, 0), inside.err + outside.err
-    assert inside.report["target"]["kind"] == "live"
-    first, second = pages(inside.report), pages(outside.report)
-    assert set(first) == set(second)
-    for key, proof in first.items():
-        for side in ("kernel_walk", "user_walk"):
-            mine, other = proof["evidence"][side], second[key]["evidence"][side]
-            assert (mine["address"], mine["pfn"]) == (other["address"], other["pfn"])
-
-
 def test_slot_is_the_articles(loaded: Machine) -> None:
     """The helper's answer and the request stand in the page, and the walk reads them."""
     proof = pages(verify(loaded).report)[int(loaded.sysfs("helper_pid")), 0]
