@@ -12,7 +12,7 @@ from pageproof.commands.tables import walker_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.mappings import address_space
 from pageproof.find.paging import read_paging
-from pageproof.find.shared import FINDERS, Claimed, Unclaimed, find_shared
+from pageproof.find.shared import Claimed, Unclaimed, all_finders, find_shared
 from pageproof.model import GAPS, Finding, MappingFacts, Outcome, PagingFacts, Severity
 from pageproof.model.shared import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
 from pageproof.target import Target
@@ -51,7 +51,7 @@ def regions(target: Target, asked: Asked, progress: Callable[[str], None]) -> Re
 
 
 def _look(target: Target, paging: PagingFacts, walker: Walker, asked: Asked) -> RegionsReport:
-    finders = [finder for finder in FINDERS if not asked.kinds or finder.kind in asked.kinds]
+    finders = [one for one in all_finders() if not asked.kinds or one.kind in asked.kinds]
     found = find_shared(target.prog, paging, finders, asked.pid)
     some = tuple(
         region
@@ -76,7 +76,7 @@ def _look(target: Target, paging: PagingFacts, walker: Walker, asked: Asked) -> 
 
 def _grouped(claimed: Iterable[Claimed], walker: Walker) -> list[SharedRegion]:
     """Regions in the finders' order, each with all its VMAs."""
-    order = {finder.kind: number for number, finder in enumerate(FINDERS)}
+    order = {finder.kind: number for number, finder in enumerate(all_finders())}
     by_region: dict[tuple[str, int, str], list[Claimed]] = {}
     for one in claimed:
         key = one.finder.kind, one.claim.owner, one.claim.part
@@ -130,7 +130,7 @@ def _unread(one: Unclaimed) -> Finding:
 
 def kind_names() -> tuple[str, ...]:
     """The kinds that there are finders for."""
-    return tuple(finder.kind for finder in FINDERS)
+    return tuple(finder.kind for finder in all_finders())
 
 
 def check_kinds(kinds: Iterable[str]) -> None:

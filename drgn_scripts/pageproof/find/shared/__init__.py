@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import drgn
@@ -16,12 +17,13 @@ from pageproof.find.shared.finder import Claim, Finder
 from pageproof.find.shared.io_uring import IO_URING
 from pageproof.find.shared.packet import PACKET
 from pageproof.find.shared.perf import PERF
+from pageproof.find.shared.plugins import plugin_finders
 from pageproof.find.shared.shmem import SHMEM
 from pageproof.find.shared.umh_shm import UMH_SHM
 from pageproof.find.shared.vdso import VDSO
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
 
-#: In the order in which they are shown.
+#: Our own, in the order in which they are shown.
 FINDERS: Final[tuple[Finder, ...]] = (
     UMH_SHM,
     PERF,
@@ -43,6 +45,7 @@ __all__ = [
     "Finder",
     "Found",
     "Unclaimed",
+    "all_finders",
     "find_shared",
     "kernel_pages",
 ]
@@ -75,6 +78,16 @@ class Found:
     faults: tuple[TaskFault, ...]
 
 
+@cache
+def all_finders() -> tuple[Finder, ...]:
+    """Ours, and then those that installed packages bring.
+
+    Raises:
+        PageproofError: one of those can't be used.
+    """
+    return FINDERS + plugin_finders(finder.kind for finder in FINDERS)
+
+
 def find_shared(
     prog: drgn.Program,
     paging: PagingFacts,
@@ -86,37 +99,34 @@ def find_shared(
     Args:
         prog: the target.
         paging: its paging form.
-        finders: whom to ask.
+        finders: whom to ask; where several know a VMA's operations, the last first.
         pid: only the address space of this process.
     """
-    by_operations = {name: finder for finder in finders for name in finder.operations}
+    by_operations: dict[str, list[Finder]] = {}
+    for finder in finders:
+        for name in finder.operations:
+            by_operations.setdefault(name, []).insert(0, finder)
     claims: dict[int, tuple[Finder, Claim]] = {}
     unclaimed: list[Unclaimed] = []
 
-    def finder_of(vma: drgn.Object) -> Finder | None:
+    def asked(vma: drgn.Object) -> Iterator[Finder]:
         file = vma.vm_file
         for operations in (file.f_op if file else None, vma.vm_ops):
-            if not operations:
-                continue
-            finder = by_operations.get(symbol_name(prog, operations.value_()))
-            if finder is not None:
-                return finder
-        return None
+            if operations:
+                yield from by_operations.get(symbol_name(prog, operations.value_()), ())
 
     def wanted(vma: drgn.Object) -> bool:
-        finder = finder_of(vma)
-        if finder is None:
-            return False
-        try:
-            claim = finder.claim(vma)
-        except _BROKEN as error:
-            message = str(error.args[0]) if error.args else type(error).__name__
-            unclaimed.append(Unclaimed(finder.kind, vma.value_(), message))
-            return False
-        if claim is None:
-            return False
-        claims[vma.value_()] = finder, claim
-        return True
+        for finder in asked(vma):
+            try:
+                claim = finder.claim(vma)
+            except _BROKEN as error:
+                message = str(error.args[0]) if error.args else type(error).__name__
+                unclaimed.append(Unclaimed(finder.kind, vma.value_(), message))
+                return False
+            if claim is not None:
+                claims[vma.value_()] = finder, claim
+                return True
+        return False
 
     mappings = search(prog, paging, wanted, pid)
     claimed = []
