@@ -10,7 +10,7 @@ import drgn
 from drgn import cast, container_of
 from drgn.helpers.linux.mm import page_to_virt
 
-from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.finder import Claim, Finder, owner_of
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
@@ -50,7 +50,7 @@ def _context(inode: drgn.Object) -> drgn.Object:
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     """Where the direct mapping has them: the kernel maps them nowhere else."""
-    ctx = cast("struct kioctx *", drgn.Object(prog, "unsigned long", claim.owner))
+    ctx = owner_of(prog, claim)
     try:
         ring = ctx.ring_folios  # since 6.11: "fs: aio: convert to ring_folios and internal_folios"
     except AttributeError:

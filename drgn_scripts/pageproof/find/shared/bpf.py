@@ -11,7 +11,7 @@ import drgn
 from drgn import cast, offsetof
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
 
 #: ``BPF_F_MMAPABLE``, part of the kernel's ABI.
 _MMAPABLE: Final = 0x400
@@ -110,9 +110,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     A page of an arena that nobody touched yet has its address too, but nothing is mapped there.
     """
     (part,) = {one for one in _PARTS.values() if one.name == claim.part}
-    owner = drgn.Object(prog, "unsigned long", claim.owner)
-    address = part.address(cast(f"{claim.owner_type} *", owner))
-    return range(address, address + claim.pages * PAGE_BYTES, PAGE_BYTES)
+    return adjoining(part.address(owner_of(prog, claim)), claim.pages)
 
 
 BPF: Final = Finder(

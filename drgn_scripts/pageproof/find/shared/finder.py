@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import drgn
 
+from pageproof.find.page import PAGE_BYTES
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -28,6 +30,16 @@ class Claim:
     name: str
     pages: int
     first_page: int
+
+
+def owner_of(prog: drgn.Program, claim: Claim) -> drgn.Object:
+    """The kernel object that has a region's pages, by a pointer."""
+    return drgn.Object(prog, f"{claim.owner_type} *", claim.owner)
+
+
+def adjoining(address: int, pages: int) -> range:
+    """Addresses of pages that lie one after the other."""
+    return range(address, address + pages * PAGE_BYTES, PAGE_BYTES)
 
 
 @dataclass(frozen=True)

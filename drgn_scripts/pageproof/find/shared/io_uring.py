@@ -11,7 +11,7 @@ from drgn import cast
 from drgn.helpers.linux.mm import compound_head, compound_order, virt_to_page
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
 
 _VM_SHARED: Final = 0x8
 _RINGS: Final = "rings"
@@ -50,9 +50,9 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     """Contiguous: in the direct mapping, or by vmap()."""
-    ctx = cast("struct io_ring_ctx *", drgn.Object(prog, "unsigned long", claim.owner))
+    ctx = owner_of(prog, claim)
     first, _ = _memory(ctx, claim.part)
-    return range(first, first + claim.pages * PAGE_BYTES, PAGE_BYTES)
+    return adjoining(first, claim.pages)
 
 
 def _memory(ctx: drgn.Object, part: str) -> tuple[int, int]:

@@ -9,8 +9,7 @@ from typing import Final
 import drgn
 from drgn import cast
 
-from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
 
 _AF_PACKET: Final = 17
 
@@ -36,7 +35,7 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
-    sock = cast("struct packet_sock *", drgn.Object(prog, "unsigned long", claim.owner))
+    sock = owner_of(prog, claim)
     pages = [
         page
         for ring in (sock.rx_ring, sock.tx_ring)
@@ -50,8 +49,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
 
 def _block_pages(ring: drgn.Object, block: int) -> Sequence[int]:
     """Contiguous in the direct mapping, or in vmalloc's."""
-    first = ring.pg_vec[block].buffer.value_()
-    return range(first, first + int(ring.pg_vec_pages) * PAGE_BYTES, PAGE_BYTES)
+    return adjoining(ring.pg_vec[block].buffer.value_(), int(ring.pg_vec_pages))
 
 
 def _ring_pages(ring: drgn.Object) -> int:

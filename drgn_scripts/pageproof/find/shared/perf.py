@@ -9,8 +9,7 @@ from typing import Final
 import drgn
 from drgn import cast
 
-from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
 
 _DATA: Final = "data"
 _AUX: Final = "aux"
@@ -42,12 +41,12 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
-    rb = cast("struct perf_buffer *", drgn.Object(prog, "unsigned long", claim.owner))
+    rb = owner_of(prog, claim)
     if claim.part == _AUX:
         return [rb.aux_pages[number].value_() for number in range(claim.pages)]
     control = rb.user_page.value_()
     if _vmalloc_order(rb) is not None:
-        return range(control, control + claim.pages * PAGE_BYTES, PAGE_BYTES)
+        return adjoining(control, claim.pages)
     return [control, *(rb.data_pages[number].value_() for number in range(claim.pages - 1))]
 
 

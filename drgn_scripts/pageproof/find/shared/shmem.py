@@ -12,7 +12,7 @@ from drgn.helpers.linux.mm import compound_head, compound_order, page_to_virt
 from drgn.helpers.linux.xarray import xa_for_each, xa_is_value
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.finder import Claim, Finder, owner_of
 
 #: What ``/proc/PID/maps`` calls shared. VM_SHARED is not set where the file was opened for
 #: reading only (``do_mmap()``).
@@ -50,7 +50,7 @@ def _is_sysv(file: drgn.Object) -> bool:
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     """Where the direct mapping has them: the kernel maps them nowhere else."""
-    inode = cast("struct inode *", drgn.Object(prog, "unsigned long", claim.owner))
+    inode = owner_of(prog, claim)
     pages: list[int | None] = [None] * claim.pages
     seen: set[int] = set()
     for _, entry in xa_for_each(inode.i_mapping.i_pages.address_of_()):

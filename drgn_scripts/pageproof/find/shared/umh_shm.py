@@ -8,9 +8,8 @@ from typing import Final
 
 import drgn
 
-from pageproof.find.page import PAGE_BYTES
 from pageproof.find.region import find_region
-from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.finder import Claim, Finder, adjoining
 
 
 def _claim(vma: drgn.Object) -> Claim:
@@ -26,7 +25,7 @@ def _claim(vma: drgn.Object) -> Claim:
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
-    return range(claim.owner, claim.owner + claim.pages * PAGE_BYTES, PAGE_BYTES)
+    return adjoining(claim.owner, claim.pages)
 
 
 UMH_SHM: Final = Finder(

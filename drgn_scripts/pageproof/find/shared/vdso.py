@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import drgn
-from drgn import cast
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
 
 _DATA: Final = "vvar"
 _CODE: Final = "vdso"
@@ -133,10 +132,9 @@ def _data(vma: drgn.Object) -> Claim | None:
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
-    owner = cast(f"{claim.owner_type} *", drgn.Object(prog, "unsigned long", claim.owner))
+    owner = owner_of(prog, claim)
     if claim.part == _CODE:
-        code = owner.data.value_()
-        return range(code, code + claim.pages * PAGE_BYTES, PAGE_BYTES)
+        return adjoining(owner.data.value_(), claim.pages)
     places = _places(prog)
     pages: list[int | None] = [None] * claim.pages
     pages[places.namespace if owner.vvar_page else places.time] = _time_address(prog)
