@@ -18,6 +18,7 @@ from pageproof_lab.guest import FORMATS, Guest
 from pageproof_lab.kernels import Kernel
 
 ROOT = Path(__file__).resolve().parents[1]
+PYTHONPATH = f"{ROOT}/drgn_scripts:{ROOT}/lab:{ROOT}/build/lib"
 Json = dict[str, Any]
 START_SECONDS = 120  # a deadline: an emulated guest on a busy host takes its time
 
@@ -116,7 +117,7 @@ def _run(words: list[str], env: dict[str, str] | None = None) -> Result:
         words,
         env={
             **os.environ,
-            "PYTHONPATH": f"{ROOT}/drgn_scripts:{ROOT}/lab:{ROOT}/build/lib",
+            "PYTHONPATH": PYTHONPATH,
             **(env or {}),
         },
         capture_output=True,
@@ -168,6 +169,13 @@ class Machine:
     def sysfs(self, name: str) -> str:
         return self.guest.check("cat", f"/sys/class/misc/umh_shm/{name}").strip()
 
+    def helper_address(self) -> tuple[str, str]:
+        """The helper's PID and where it maps the region, as procfs says."""
+        pid = self.sysfs("helper_pid")
+        lines = self.guest.check("cat", f"/proc/{pid}/maps").splitlines()
+        (line,) = (line for line in lines if line.endswith("/dev/umh_shm"))
+        return pid, line.partition("-")[0]
+
     def pfns(self) -> list[int]:
         """The region's frames as the module itself knows them."""
         lines = self.guest.check("cat", "/sys/kernel/debug/umh_shm/pfns").splitlines()
@@ -179,13 +187,7 @@ class Machine:
         output = f"/run/mapper-{len(self._mappers)}.json"
         self.guest.check("rm", "-f", output)
         command = f"setsid python3 /opt/pageproof/vm/mapper.py --output {output} {' '.join(words)} "
-        self.guest.check("sh", "-c", f"{command} >/run/mapper.log 2>&1 </dev/null &")
-        deadline = time.monotonic() + START_SECONDS
-        while (ran := self.guest.run("cat", output)).code:
-            log = self.guest.run("cat", "/run/mapper.log").out
-            assert time.monotonic() < deadline and "Error" not in log, log
-            time.sleep(0.1)
-        facts: Json = json.loads(ran.out)
+        facts: Json = self._start(command, output, "/run/mapper.log")
         self._mappers.append(facts["pid"])
         return facts
 
@@ -199,11 +201,15 @@ class Machine:
         self.guest.check("rm", "-f", output)
         python = "python3 " if script.endswith(".py") else ""
         command = f"setsid {python}/opt/pageproof/vm/{script} {output} {' '.join(words)}"
-        self.guest.check("sh", "-c", f"{command} >/run/started.log 2>&1 </dev/null &")
+        return self._start(command, output, "/run/started.log")
+
+    def _start(self, command: str, output: str, log: str) -> Any:
+        """Start a command in the background; what it writes as JSON, once it is ready."""
+        self.guest.check("sh", "-c", f"{command} >{log} 2>&1 </dev/null &")
         deadline = time.monotonic() + START_SECONDS
         while (ran := self.guest.run("cat", output)).code:
-            log = self.guest.run("cat", "/run/started.log").out
-            assert time.monotonic() < deadline and "Error" not in log, log
+            said = self.guest.run("cat", log).out
+            assert time.monotonic() < deadline and "Error" not in said, said
             time.sleep(0.1)
         return json.loads(ran.out)
 

@@ -25,14 +25,6 @@ def spaces(machine: Machine) -> Iterator[int]:
     machine.end_group(pid)
 
 
-def helper_address(machine: Machine) -> tuple[str, str]:
-    """The helper's PID and where it maps the region, as procfs says."""
-    pid = machine.sysfs("helper_pid")
-    lines = machine.guest.check("cat", f"/proc/{pid}/maps").splitlines()
-    (line,) = (line for line in lines if line.endswith("/dev/umh_shm"))
-    return pid, line.partition("-")[0]
-
-
 def schema(checkout: Path, name: str) -> Json:
     found: Json = json.loads((checkout / f"drgn_scripts/pageproof/schema/{name}").read_text())
     return found
@@ -53,7 +45,7 @@ def walked(result: Result) -> Json:
 
 
 def test_walk_of_both_sides_ends_in_debugfs_frame(loaded: Machine, checkout: Path) -> None:
-    pid, address = helper_address(loaded)
+    pid, address = loaded.helper_address()
     (frame,) = loaded.pfns()
     for words in ((KERNEL_SIDE,), (KERNEL_SIDE, "--pid", pid), (address, "--pid", pid)):
         result = loaded.outside("walk", *words, "--format", "json")
@@ -67,7 +59,7 @@ def test_walk_of_both_sides_ends_in_debugfs_frame(loaded: Machine, checkout: Pat
 
 def test_walk_in_the_half_of_user_mode(loaded: Machine) -> None:
     """PTI's user half has the helper's page and nothing of the region's kernel side."""
-    pid, address = helper_address(loaded)
+    pid, address = loaded.helper_address()
     words = ("--pid", pid, "--user-tables", "--format", "json")
     user = loaded.outside("walk", address, *words)
     if not loaded.setup.pti:
@@ -175,7 +167,7 @@ def test_code_for_drgn_gives_the_same(loaded: Machine, spaces: int, tmp_path: Pa
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    pid, address = helper_address(loaded)
+    pid, address = loaded.helper_address()
     (frame,) = loaded.pfns()
     for words in ((KERNEL_SIDE,), (address, "--pid", pid)):
         said = run("walk", *words)

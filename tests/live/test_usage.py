@@ -61,9 +61,7 @@ def test_an_address_that_leads_to_no_frame(loaded: Machine) -> None:
     ],
 )
 def test_an_expression_that_gives_no_address(loaded: Machine, expression: str, said: str) -> None:
-    pid = loaded.sysfs("helper_pid")
-    lines = loaded.guest.check("cat", f"/proc/{pid}/maps").splitlines()
-    (start,) = (line.partition("-")[0] for line in lines if line.endswith("/dev/umh_shm"))
+    pid, start = loaded.helper_address()
     result = loaded.outside("verify", "--pid", pid, "--user", start, "--kernel", expression)
     assert (result.code, result.out) == (2, "")
     assert said in result.err, result.err

@@ -5,19 +5,18 @@ The clone's only requirement is a wheel that the tests make, found through pip's
 so that nothing here needs a network.
 """
 
-import base64
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from wheels import make_wheel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOBODY = "65534"
@@ -54,23 +53,9 @@ class Clone:
         return sorted(self.cache.glob("venv-*"))
 
 
-def make_wheel(folder: Path) -> str:
+def make_little(folder: Path) -> str:
     """Make the wheel of a package "little"; return its SHA-256."""
-    content = {
-        "little.py": "answer = 42\n",
-        "little-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: little\nVersion: 1.0\n",
-        "little-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n"
-        "Generator: test\nTag: py3-none-any\n",
-    }
-    record = ""
-    for name, text in content.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
-        record += f"{name},sha256={digest.decode().rstrip('=')},{len(text)}\n"
-    content["little-1.0.dist-info/RECORD"] = record + "little-1.0.dist-info/RECORD,,\n"
-    wheel = folder / "little-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name, text in content.items():
-            archive.writestr(name, text)
+    wheel = make_wheel(folder, "little", "1.0", {"little.py": "answer = 42\n"})
     return hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
@@ -93,7 +78,7 @@ def clone() -> Iterator[Clone]:
         "PIP_FIND_LINKS": str(path),
     }
     made = Clone(path, environment)
-    made.require(make_wheel(path))
+    made.require(make_little(path))
     yield made
     shutil.rmtree(path)
 
