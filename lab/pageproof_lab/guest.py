@@ -129,11 +129,13 @@ class Guest:
 
     def load_module(self, *parameters: str) -> None:
         """insmod umh_shm.ko, and wait for the health check's end."""
-        self.check("insmod", f"/lib/modules/{self.facts.release}/updates/umh_shm.ko", *parameters)
-        deadline = time.monotonic() + 30
+        file = f"/lib/modules/{self.facts.release}/updates/umh_shm.ko"
+        # An emulated guest on a busy host was seen to stand still for longer than the default.
+        self.check("insmod", file, "timeout_ms=60000", *parameters)
+        deadline = time.monotonic() + 90
         while (state := self.check("cat", "/sys/class/misc/umh_shm/state").strip()) == "starting":
             if time.monotonic() > deadline:
-                raise LabError("umh_shm: still starting after 30 s")
+                raise LabError("umh_shm: still starting after 90 s")
             time.sleep(0.05)
         if state != "healthy":
             raise LabError(f"umh_shm: {state}: {self.check('dmesg')[-2000:]}")
