@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, overload
 
 import drgn
 from drgn import cast
@@ -48,10 +48,30 @@ def _is_sysv(file: drgn.Object) -> bool:
         return False  # without CONFIG_SYSVIPC
 
 
+class _Sparse(Sequence[int | None]):
+    """Of a file of terabytes most pages may not be there."""
+
+    def __init__(self, pages: int, there: Mapping[int, int]) -> None:
+        self._pages, self._there = pages, there
+
+    def __len__(self) -> int:
+        return self._pages
+
+    @overload
+    def __getitem__(self, page: int) -> int | None: ...
+    @overload
+    def __getitem__(self, page: slice) -> Sequence[int | None]: ...
+    def __getitem__(self, page: int | slice) -> int | Sequence[int | None] | None:
+        numbers = range(self._pages)[page]
+        if isinstance(numbers, range):
+            return [self._there.get(number) for number in numbers]
+        return self._there.get(numbers)
+
+
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     """Where the direct mapping has them: the kernel maps them nowhere else."""
     inode = owner_of(prog, claim)
-    pages: list[int | None] = [None] * claim.pages
+    pages: dict[int, int] = {}
     seen: set[int] = set()
     for _, entry in xa_for_each(inode.i_mapping.i_pages.address_of_()):
         if xa_is_value(entry):
@@ -66,7 +86,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
         for number in range(1 << int(compound_order(head))):
             if first + number < claim.pages:
                 pages[first + number] = address + number * PAGE_BYTES
-    return pages
+    return _Sparse(claim.pages, pages)
 
 
 def head_index(head: drgn.Object) -> int:
