@@ -50,8 +50,10 @@ def bench_verify(series: str) -> None:
     print(f"Linux {kernel.release}; wall seconds of whole processes, median of {RUNS}; peak MiB")
     print(f"{'target':10}{'pages':>6}{'verify':>9}{'drgn':>9}{'ratio':>7}{'MiB':>7}{'MiB':>6}")
 
+    words = ("verify", "--kind", "umh_shm", "--format", "json")
+
     def row(name: str, target: Sequence[str], pages: int) -> None:
-        ours = [sys.executable, "-m", "pageproof", *target, *symbols, "verify", "--format", "json"]
+        ours = [sys.executable, "-m", "pageproof", *target, *symbols, *words]
         peer = source_dir() / "lab/bench/follow_phys.py"
         drgn = [sys.executable, "-m", "drgn", "-q", *target, *symbols, str(peer)]
         a, b = measure(ours), measure(drgn)

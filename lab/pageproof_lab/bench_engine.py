@@ -218,7 +218,7 @@ def _measure(
     print("\nindex of all aliases")
     for name, some in (("ordered", pids.ordered), ("no order", pids.scattered)):
         _print_index(ways.run(name, "index", elf, some))
-    words = ["verify", "--format", "json"]
+    words = ["verify", "--kind", "umh_shm", "--format", "json"]
     target = ["-c", str(dumps["elf"]), "-s", str(vmlinux), "-s", str(module)]
     cold = [measured([sys.executable, "-m", "pageproof", *target, *words]) for _ in range(6)][1:]
     seconds = sorted(each.seconds for each in cold)

@@ -12,6 +12,7 @@ from . import LabError, boot, build, kernels, qemu
 from .paths import cache_dir, source_dir
 
 KERNEL = "6.12"
+VERIFY = ("verify", "--kind", "umh_shm")
 
 
 def pageproof(*words: str) -> int:
@@ -49,14 +50,14 @@ def demo(series: str, options: qemu.Options) -> int:
         if said != "2 hello world":
             raise LabError(f"the helper was to say '2 hello world', not {said!r}")
 
-        words = ["--qemu", str(here.sockets.qmp), "verify"]
+        words = ["--qemu", str(here.sockets.qmp), *VERIFY]
         _title(1, "from outside, through QEMU's monitor", words)
         start = time.monotonic()
         proof("qemu", pageproof(*words), start)
 
-        _title(2, "inside the guest, through /proc/kcore", ["verify"])
+        _title(2, "inside the guest, through /proc/kcore", VERIFY)
         start = time.monotonic()
-        ran = here.run("pageproof", "verify", timeout_seconds=120)
+        ran = here.run("pageproof", *VERIFY, timeout_seconds=120)
         print(ran.out + ran.err, flush=True)
         proof("live", ran.code, start)
 
@@ -67,7 +68,7 @@ def demo(series: str, options: qemu.Options) -> int:
             f" ({vmcore.stat().st_size >> 20} MiB) in {time.monotonic() - start:.1f} s"
         )
 
-    words = ["-c", str(vmcore), "verify"]
+    words = ["-c", str(vmcore), *VERIFY]
     _title(3, "after its panic, from the vmcore", words)
     start = time.monotonic()
     proof("core", pageproof(*words), start)

@@ -56,7 +56,7 @@ def seen(machine: Machine) -> Iterator[Seen]:
     kernel = machine.outside("walk", KERNEL_SIDE, "--format", "json").report["walk"]["address"]
     user, pid = mapper["address"], str(mapper["pid"])
     questions = {
-        "verify": ("verify",),
+        "verify": ("verify", "--kind", "umh_shm"),
         "replaced": (
             *("verify", "--pid", pid, "--user", hex(user + PAGE_BYTES)),
             *("--kernel", hex(number(kernel) + PAGE_BYTES)),
@@ -185,7 +185,7 @@ def test_the_engine_in_c_is_there(machine: Machine) -> None:
 
 def test_verify_as_a_user_calls_it(loaded: Machine, schema: Json) -> None:
     """On each set-up; last, for by now the debug info is in the guest's memory."""
-    words = ("verify", "--format", "json")
+    words = ("verify", "--kind", "umh_shm", "--format", "json")
     inside, outside = loaded.inside(*words), loaded.outside(*words)
     jsonschema.validate(inside.report, schema)
     assert (inside.code, outside.code) == (0, 0), inside.err + outside.err

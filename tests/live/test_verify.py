@@ -18,7 +18,8 @@ from machine import (
 
 
 def verify(machine: Machine, *words: str) -> Result:
-    return machine.outside("verify", "--format", "json", *words)
+    kind = () if "--user" in words else ("--kind", "umh_shm")
+    return machine.outside("verify", "--format", "json", *kind, *words)
 
 
 @each_kernel
@@ -186,7 +187,7 @@ def test_nothing_to_verify(machine: Machine) -> None:
 @on_one_kernel
 def test_module_not_loaded(machine: Machine) -> None:
     machine.unload()
-    result = machine.outside("verify")
+    result = machine.outside("verify", "--kind", "umh_shm")
     assert result.code in (2, 3)
     assert "umh_shm" in result.err + result.out
 

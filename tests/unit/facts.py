@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pageproof import judge
@@ -16,8 +17,11 @@ from pageproof.model import (
     Outcome,
     PageEvidence,
     PageProof,
+    PageRun,
     PagingFacts,
     Permissions,
+    ProvedRegion,
+    ProvedUse,
     RegionFacts,
     Report,
     Route,
@@ -211,6 +215,7 @@ def evidence(page: int = 0, kernel: Walk | None = None, user: Walk | None = None
     user = user or user_walk(page)
     return PageEvidence(
         mapping=0,
+        region=0,
         page_index=page,
         kernel_address=kernel.address,
         user_address=user.address,
@@ -266,6 +271,32 @@ def proof(one: PageEvidence, target: TargetFacts = CORE, pages: int = 1) -> Page
     return judge.prove(one, target, [mapping(pages=pages)])
 
 
+def proved(
+    proofs: Sequence[PageProof], mappings: Sequence[MappingFacts], pages: int
+) -> tuple[ProvedRegion, ...]:
+    """The module's region, as the proofs have it."""
+    uses = []
+    for number, one in enumerate(mappings):
+        assert one.vma is not None
+        runs = [
+            PageRun(proof.evidence.page_index, 1, proof.verdict, proof.reason)
+            for proof in proofs
+            if proof.evidence.mapping == number and proof.evidence.page_index is not None
+        ]
+        uses.append(ProvedUse(number, one.vma.pgoff_pages, tuple(runs)))
+    return (
+        ProvedRegion(
+            kind="umh_shm",
+            part="",
+            name="/dev/umh_shm, kzalloc, remap",
+            owner=KERNEL,
+            owner_type="struct umh_shm_region",
+            pages=pages,
+            uses=tuple(uses),
+        ),
+    )
+
+
 def report(
     *evidences: PageEvidence,
     target: TargetFacts = CORE,
@@ -286,6 +317,7 @@ def report(
         target=target,
         paging=PAGING,
         region=region(count),
+        regions=proved(proofs, mappings, count),
         mappings=mappings,
         proofs=tuple(proofs),
         unmapped_pages=judge.unmapped_pages(region(count), mappings),

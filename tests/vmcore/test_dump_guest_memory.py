@@ -24,11 +24,12 @@ def says_the_same(machine: Machine, form: str, tmp_path: Path) -> None:
     dump = tmp_path / form
     with closing(monitor(machine.guest)) as control:
         control.call("dump-guest-memory", 120, paging=False, protocol=f"file:{dump}", format=form)
-    result = pageproof("-c", dump, *machine.symbols, "verify", "--format", "json")
+    words = ("verify", "--kind", "umh_shm", "--format", "json")
+    result = pageproof("-c", dump, *machine.symbols, *words)
     dump.unlink()
     assert result.code == 0, result.out + result.err
     assert verdicts(result.report) == ["SAME"]
-    live = pages(machine.outside("verify", "--format", "json").report)
+    live = pages(machine.outside(*words).report)
     for key, proof in pages(result.report).items():
         seen, now = proof["evidence"], live[key]["evidence"]
         assert seen["user_walk"]["pfn"] == now["user_walk"]["pfn"]

@@ -22,6 +22,8 @@ from machine import (
 
 from pageproof_lab.proc import run
 
+VERIFY = ("verify", "--kind", "umh_shm", "--format", "json")
+
 
 @dataclass(frozen=True)
 class Crashed:
@@ -46,7 +48,7 @@ def crashed(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Itera
     # (PFN_EXCLUDED), an ELF dump has a hole, and what zeros happen to lie next to is chance.
     writes = [word for page in "012" for word in ("--write", page, "4000", "c0ffee")]
     mapper = machine.map("--pages", "3", "--first", "1", *writes)
-    live = machine.outside("verify", "--format", "json")
+    live = machine.outside(*VERIFY)
     assert live.code == 0, live.out + live.err
     maps = machine.outside("maps", "--pid", str(mapper["pid"]), "--format", "json")
     assert maps.code == 0, maps.err
@@ -97,7 +99,7 @@ def test_says_the_same(crashed: Crashed) -> None:
     live = {key: essence(proof) for key, proof in pages(crashed.live).items()}
     assert len(live) == 7
     for name, dump in crashed.dumps.items():
-        result = pageproof("-c", dump, "verify", "--format", "json")
+        result = pageproof("-c", dump, *VERIFY)
         assert result.code == 0, name + result.out + result.err
         assert result.report["target"]["kind"] == "core"
         assert {key: essence(p) for key, p in pages(result.report).items()} == live, name
@@ -149,7 +151,7 @@ def test_as_a_plain_drgn_script(crashed: Crashed) -> None:
 
 SHELL = """
 from drgn.commands import CommandError, run_command
-print(run_command(prog, "pageproof verify --format json > {into}"))
+print(run_command(prog, "pageproof verify --kind umh_shm --format json > {into}"))
 print(run_command(prog, "walk _text | grep -c 'agrees$'"))
 print(run_command(prog, "kmap --help | grep -c 'usage: %kmap '"))
 print(run_command(prog, "walk no_such_symbol"))
@@ -212,7 +214,7 @@ def test_both_walkers_say_the_same(crashed: Crashed) -> None:
     for name, dump in crashed.two_dumps.items():
         reports = []
         for walker in ("c", "python"):
-            asked = ("verify", "--format", "json", "--walker", walker)
+            asked = (*VERIFY, "--walker", walker)
             report = pageproof("-c", dump, *asked).report
             del report["times"]
             reports.append(report)

@@ -10,7 +10,6 @@ import drgn
 
 from pageproof import judge
 from pageproof.commands.attempts import look_until
-from pageproof.commands.tables import walker_of
 from pageproof.find.page import (
     PAGE_BYTES,
     content_by,
@@ -32,17 +31,24 @@ from pageproof.model import (
 )
 from pageproof.target import Target
 from pageproof.target.reader import gap_from_fault
-from pageproof.walk import WalkerChoice
+from pageproof.walk import Walker
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two addresses to compare, and the page of the region that they should be."""
+    """Two addresses to compare, and the page of the region that they should be.
+
+    Attributes:
+        region: index into ``Report.regions``.
+        slot: the page is one of the module's, with a request in it.
+    """
 
     mapping: int
     page_index: int | None
     kernel_address: int
     user_address: int
+    region: int | None = None
+    slot: bool = True
 
 
 def settle(look: Callable[[], PageEvidence], live: bool) -> PageEvidence:
@@ -75,17 +81,19 @@ def without_vanished(
     what a walk found in them says nothing.
     """
 
-    def key(mapping: MappingFacts) -> tuple[int, ...]:
-        # The pid too: a new process may get the mm_struct and the tables of an old one.
-        vma = mapping.vma
-        place = (vma.start, vma.end, vma.pgoff_pages) if vma else ()
-        return mapping.pid, mapping.mm, mapping.root, *place
-
-    there = {key(mapping) for mapping in after}
+    there = {place_of(mapping) for mapping in after}
     return [
-        one if key(before[one.mapping]) in there else replace(one, stable=False)
+        one if place_of(before[one.mapping]) in there else replace(one, stable=False)
         for one in evidences
     ]
+
+
+def place_of(mapping: MappingFacts) -> tuple[int, ...]:
+    """What tells a mapping from all others."""
+    # The pid too: a new process may get the mm_struct and the tables of an old one.
+    vma = mapping.vma
+    place = (vma.start, vma.end, vma.pgoff_pages) if vma else ()
+    return mapping.pid, mapping.mm, mapping.root, *place
 
 
 class Observer:
@@ -96,13 +104,13 @@ class Observer:
         target: Target,
         paging: PagingFacts,
         mappings: tuple[MappingFacts, ...],
-        walker: WalkerChoice,
+        walker: Walker,
     ) -> None:
         self._target = target
         self._facts = paging
         self._mappings = mappings
         self._slot_type = slot_type(target.prog)
-        self._walker = walker_of(target, paging, walker)
+        self._walker = walker
 
     def observe(self, pair: Pair) -> PageEvidence:
         """The evidence of one page, looked at until it holds still."""
@@ -122,7 +130,7 @@ class Observer:
         kernel_second = second_opinion(prog, None, pair.kernel_address, sme)
         user_second = second_opinion(prog, mapping.mm, pair.user_address, sme)
         content = tuple(self._content(pair, kernel, user))
-        slot = self._slot(kernel, pair.page_index)
+        slot = self._slot(kernel, pair.page_index) if pair.slot else None
         page = None if kernel.pfn is None else struct_page_facts(prog, kernel.pfn)
         other = user.pfn is not None and user.pfn != kernel.pfn
         user_page = struct_page_facts(prog, user.pfn) if other and user.pfn is not None else None
@@ -135,6 +143,7 @@ class Observer:
             content_stable = not same or len(digests) < 2
         return PageEvidence(
             mapping=pair.mapping,
+            region=pair.region,
             page_index=pair.page_index,
             kernel_address=pair.kernel_address,
             user_address=pair.user_address,

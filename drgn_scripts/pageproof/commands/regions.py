@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
@@ -12,8 +12,8 @@ from pageproof.commands.tables import walker_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.mappings import address_space
 from pageproof.find.paging import read_paging
-from pageproof.find.shared import Claimed, Unclaimed, all_finders, find_shared
-from pageproof.model import GAPS, Finding, MappingFacts, Outcome, PagingFacts, Severity
+from pageproof.find.shared import Claimed, all_finders, by_region, find_shared
+from pageproof.model import GAPS, MappingFacts, Outcome, PagingFacts
 from pageproof.model.shared import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
 from pageproof.target import Target
 from pageproof.walk import PAGE_BYTES, TooMuchWork, Walker
@@ -58,7 +58,7 @@ def _look(target: Target, paging: PagingFacts, walker: Walker, asked: Asked) -> 
         for region in _grouped(found.claimed, walker)
         if asked.name is None or asked.name in region.name
     )
-    findings = tuple(_unread(one) for one in found.unclaimed)
+    findings = tuple(judge.unread(one.kind, one.vma, one.message) for one in found.unclaimed)
     gaps = any(use.unknown_pages for region in some for use in region.uses)
     sure = some and not findings and not found.faults and not gaps
     return RegionsReport(
@@ -74,28 +74,19 @@ def _look(target: Target, paging: PagingFacts, walker: Walker, asked: Asked) -> 
     )
 
 
-def _grouped(claimed: Iterable[Claimed], walker: Walker) -> list[SharedRegion]:
+def _grouped(claimed: Iterable[Claimed], walker: Walker) -> Iterator[SharedRegion]:
     """Regions in the finders' order, each with all its VMAs."""
-    order = {finder.kind: number for number, finder in enumerate(all_finders())}
-    by_region: dict[tuple[str, int, str], list[Claimed]] = {}
-    for one in claimed:
-        key = one.finder.kind, one.claim.owner, one.claim.part
-        by_region.setdefault(key, []).append(one)
-    found = []
-    for same in by_region.values():
+    for same in by_region(claimed):
         finder, claim = same[0].finder, same[0].claim
-        found.append(
-            SharedRegion(
-                kind=finder.kind,
-                part=claim.part,
-                name=claim.name,
-                owner=claim.owner,
-                owner_type=claim.owner_type,
-                pages=claim.pages,
-                uses=tuple(_use(walker, one) for one in same),
-            )
+        yield SharedRegion(
+            kind=finder.kind,
+            part=claim.part,
+            name=claim.name,
+            owner=claim.owner,
+            owner_type=claim.owner_type,
+            pages=claim.pages,
+            uses=tuple(_use(walker, one) for one in same),
         )
-    return sorted(found, key=lambda region: (order[region.kind], region.uses[0].mapping.pid))
 
 
 def _use(walker: Walker, one: Claimed) -> RegionUse:
@@ -116,16 +107,6 @@ def _resident(walker: Walker, mapping: MappingFacts) -> tuple[int, int]:
     except TooMuchWork:
         return 0, (vma.end - vma.start) // PAGE_BYTES
     return resident, unknown
-
-
-def _unread(one: Unclaimed) -> Finding:
-    return Finding(
-        "region-unreadable",
-        Severity.WARNING,
-        f"VMA at 0x{one.vma:x}",
-        f"it maps memory of kind {one.kind}, whose kernel side could not be read",
-        (("reason", one.message),),
-    )
 
 
 def kind_names() -> tuple[str, ...]:

@@ -6,62 +6,55 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
-from pageproof.commands.attempts import look_until
 from pageproof.commands.observe import Observer, Pair, without_vanished
+from pageproof.commands.tables import walker_of
+from pageproof.commands.verify_regions import Proved, Wanted, prove_regions
 from pageproof.errors import PageproofError
 from pageproof.find.expression import find_address, kernel_address
-from pageproof.find.mappings import Mappings, address_space, find_mappings, mapping_at
+from pageproof.find.mappings import address_space, find_mappings, mapping_at
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.paging import read_paging
-from pageproof.find.region import FoundRegion, find_region
-from pageproof.model import (
-    SCHEMA,
-    Finding,
-    MappingFacts,
-    PageEvidence,
-    PagingFacts,
-    RegionFacts,
-    Report,
-    Severity,
-    Times,
-)
+from pageproof.find.region import MODULE, find_region
+from pageproof.model import SCHEMA, PageEvidence, PagingFacts, RegionFacts, Report, Times
 from pageproof.target import Target
 from pageproof.walk import WalkerChoice
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be verified: by default the whole region in all processes.
+    """What is to be verified: by default all regions in all processes.
 
     Attributes:
+        kinds: regions of these kinds only.
         pid: only this process.
         user: an address in it, instead of what its VMAs say; hex.
         length_bytes: how much from there on; whole pages are compared.
         kernel: the address it is compared with; hex, symbol or variable. By
-            default the region's page that belongs there, seen from the
-            process's other mappings of it, or else its first.
+            default the page of the module's region that belongs there, seen from
+            the process's other mappings of it, or else its first.
         walker: which one walks the tables; their answers are the same.
+        every_page: give the evidence of all pages of large regions too.
     """
 
+    kinds: tuple[str, ...] = ()
     pid: int | None = None
     user: str | None = None
     length_bytes: int = 1
     kernel: str | None = None
     walker: WalkerChoice = WalkerChoice.AUTO
+    every_page: bool = False
 
 
 @dataclass(frozen=True)
-class _Looked:
-    """The scope of one run, after searching and before walking. ``again`` searches once more."""
+class _Seen:
+    """What was looked at, and what it showed."""
 
     region: RegionFacts | None
-    mappings: Mappings
-    pairs: tuple[Pair, ...]
-    findings: tuple[Finding, ...]
-    again: Callable[[], tuple[MappingFacts, ...]]
+    proved: Proved
+    unmapped_pages: tuple[int, ...] = ()
 
 
 def verify(target: Target, asked: Asked, progress: Callable[[str], None]) -> Report:
@@ -73,80 +66,58 @@ def verify(target: Target, asked: Asked, progress: Callable[[str], None]) -> Rep
     start = time.monotonic()
     paging = read_paging(target.prog)
     progress("searching the processes")
-    looked = _explicit(target, paging, asked) if asked.user else _region(target, paging, asked)
-    observer = Observer(target, paging, looked.mappings.found, asked.walker)
-    seen: list[PageEvidence] = []
-    for number, pair in enumerate(looked.pairs):
-        if number % 64 == 0:
-            progress(f"page {number + 1} of {len(looked.pairs)}")
-        seen.append(observer.observe(pair))
-    if target.facts.live and seen:
-        seen = without_vanished(seen, looked.mappings.found, looked.again())
-    proofs = [judge.prove(one, target.facts, looked.mappings.found) for one in seen]
-    faults = looked.mappings.faults
-    findings = looked.findings + judge.task_findings(faults)
-    region = looked.region
-    whole = region is not None and asked.user is None
+    look = _explicit if asked.user else _shared
+    seen = look(target, paging, asked, progress)
+    proved = seen.proved
+    findings = proved.findings + judge.task_findings(proved.faults)
     return Report(
         schema=SCHEMA,
         version=__version__,
         target=target.facts,
         paging=paging,
-        region=region,
-        mappings=looked.mappings.found,
-        proofs=tuple(proofs),
-        unmapped_pages=judge.unmapped_pages(region, looked.mappings.found)
-        if region is not None and whole
-        else (),
-        task_faults=faults,
+        region=seen.region,
+        regions=proved.regions,
+        mappings=proved.mappings,
+        proofs=proved.proofs,
+        unmapped_pages=seen.unmapped_pages,
+        task_faults=proved.faults,
         findings=findings,
         times=Times(
             attach_seconds=round(target.attach_seconds, 3),
             debug_info_seconds=round(target.debug_info_seconds, 3),
             verify_seconds=round(time.monotonic() - start, 3),
         ),
-        summary=judge.summarize(proofs, findings, faults),
+        summary=judge.summarize(
+            proved.proofs,
+            findings,
+            proved.faults,
+            proved.regions,
+            strict=bool(asked.kinds or asked.user),
+        ),
     )
 
 
-def _region(target: Target, paging: PagingFacts, asked: Asked) -> _Looked:
-    found = find_region(target.prog)
-    mappings = _search(target, paging, found, asked.pid)
-    region = found.facts
-    findings = list(judge.coverage_findings(region, mappings.found))
-    if not mappings.found:
-        if asked.pid is not None and not mappings.faults:
-            address_space(target.prog, paging, asked.pid)  # says if there is none
-        who = "no process maps" if asked.pid is None else f"process {asked.pid} does not map"
-        sentence = f"{who} the region now: there is nothing to verify"
-        findings.append(Finding("nothing-to-verify", Severity.NOTE, region.name, sentence))
-    pairs = []
-    for number, mapping in enumerate(mappings.found):
-        assert mapping.vma is not None  # they were found by their VMAs
-        for page in judge.mapped_pages(region, mapping):
-            user = mapping.vma.start + (page - mapping.vma.pgoff_pages) * PAGE_BYTES
-            kernel = region.kernel_address + page * PAGE_BYTES
-            pairs.append(Pair(number, page, kernel, user))
-    return _Looked(
-        region,
-        mappings,
-        tuple(pairs),
-        tuple(findings),
-        lambda: _search(target, paging, found, asked.pid).found,
-    )
+def _shared(
+    target: Target, paging: PagingFacts, asked: Asked, progress: Callable[[str], None]
+) -> _Seen:
+    if asked.pid is not None:
+        address_space(target.prog, paging, asked.pid)  # says if there is none
+    if asked.kinds == (MODULE,):
+        find_region(target.prog)  # says why there is none
+    wanted = Wanted(asked.kinds, asked.pid, asked.walker, asked.every_page)
+    proved = prove_regions(target, paging, wanted, progress)
+    ours = [one for one in proved.regions if one.kind == MODULE]
+    if not ours:
+        return _Seen(None, proved)
+    region = find_region(target.prog).facts
+    mappings = [proved.mappings[use.mapping] for one in ours for use in one.uses]
+    findings = proved.findings + judge.coverage_findings(region, mappings)
+    return _Seen(region, replace(proved, findings=findings), judge.unmapped_pages(region, mappings))
 
 
-def _search(target: Target, paging: PagingFacts, region: FoundRegion, pid: int | None) -> Mappings:
-    """Search; on a live target a task that was just exiting is looked for again."""
-    mappings, _ = look_until(
-        lambda seen: not seen.faults,
-        lambda: find_mappings(target.prog, paging, region.fops, pid),
-        live=target.facts.live,
-    )
-    return mappings
-
-
-def _explicit(target: Target, paging: PagingFacts, asked: Asked) -> _Looked:
+def _explicit(
+    target: Target, paging: PagingFacts, asked: Asked, progress: Callable[[str], None]
+) -> _Seen:
     assert asked.user is not None
     if asked.pid is None:
         raise PageproofError("--user is an address in a process", "", "say which with --pid")
@@ -186,12 +157,16 @@ def _explicit(target: Target, paging: PagingFacts, asked: Asked) -> _Looked:
         )
         for page in range(pages)
     )
-    pid = asked.pid
-
-    def again() -> tuple[MappingFacts, ...]:
-        try:
-            return (mapping_at(target.prog, paging, pid, user),)
-        except PageproofError:
-            return ()  # the process has ended meanwhile
-
-    return _Looked(region, Mappings((mapping,), ()), pairs, (), again)
+    observer = Observer(target, paging, (mapping,), walker_of(target, paging, asked.walker))
+    seen: list[PageEvidence] = []
+    for number, pair in enumerate(pairs):
+        if number % 64 == 0:
+            progress(f"page {number + 1} of {pages}")
+        seen.append(observer.observe(pair))
+    if target.facts.live:
+        after = []
+        with suppress(PageproofError):  # the process has ended meanwhile
+            after.append(mapping_at(target.prog, paging, asked.pid, user))
+        seen = without_vanished(seen, (mapping,), after)
+    proofs = tuple(judge.prove(one, target.facts, (mapping,)) for one in seen)
+    return _Seen(region, Proved((), (mapping,), proofs, (), ()))

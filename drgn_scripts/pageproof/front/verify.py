@@ -23,7 +23,14 @@ exit codes:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_argument_group("what to verify (default: the whole region, all processes)")
+    what = parser.add_argument_group("what to verify (default: all regions, all processes)")
+    what.add_argument(
+        "--kind",
+        metavar="KIND",
+        action="append",
+        default=[],
+        help="only regions of this kind, such as umh_shm or shmem; repeatable",
+    )
     what.add_argument("--pid", type=pid, metavar="PID", help="only this process")
     what.add_argument(
         "--user", metavar="ADDRESS", help="this address of the process, whatever is mapped there"
@@ -50,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="who walks the page tables: the engine in C, or the slow and obvious walker; "
         "they give the same (default: c if it was built)",
     )
-    how.add_argument("-v", "--verbose", action="store_true", help="text: show every page in full")
+    how.add_argument("-v", "--verbose", action="store_true", help="every page in full")
 
 
 def _length(text: str) -> int:
@@ -67,23 +74,29 @@ def check(args: argparse.Namespace) -> None:
     if args.user is None and (args.kernel is not None or args.length is not None):
         option = "--kernel" if args.kernel is not None else "--length"
         raise PageproofError(f"{option} goes with --user", "", "say --pid PID --user ADDRESS too")
+    if args.user is not None and args.kind:
+        raise PageproofError("--kind narrows the search, and --user names the address", "", "")
     if args.user is not None and args.pid is None:
         raise PageproofError("--user is an address in a process", "", "say which with --pid PID")
 
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof.commands.regions import check_kinds
     from pageproof.commands.verify import Asked, verify
     from pageproof.render.jsonform import report_to_json
     from pageproof.render.junit import report_to_junit
     from pageproof.render.text import report_to_text
     from pageproof.walk import WalkerChoice
 
+    check_kinds(args.kind)
     asked = Asked(
+        kinds=tuple(args.kind),
         pid=args.pid,
         user=args.user,
         length_bytes=args.length or 1,
         kernel=args.kernel,
         walker=WalkerChoice(args.walker),
+        every_page=args.verbose,
     )
     report = verify(target, asked, progress.say)
     forms: Forms = {
@@ -100,8 +113,8 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
 VERIFY: Final = Command(
     name="verify",
     help="prove page by page that kernel and user see the same frames",
-    description="Find the region that the module umh_shm shares and every process that maps "
-    "it, walk both sides of each page, and judge. With --user, compare addresses instead.",
+    description="Find what the kernel shares with user space and every process that maps it, walk "
+    "both sides of each page, and judge. With --user, compare addresses instead.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

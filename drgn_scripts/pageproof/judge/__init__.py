@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pageproof.judge.report import (
+    beyond_findings,
     coverage_findings,
     mapped_pages,
     page_at,
@@ -12,13 +13,16 @@ from pageproof.judge.report import (
     summarize,
     task_findings,
     unmapped_pages,
+    unread,
 )
 from pageproof.judge.rules import RULES, findings_of
-from pageproof.judge.verdict import agree, disputes, judge_page, names_frame
+from pageproof.judge.verdict import agree, compare, disputes, judge_page, names_frame
 
 __all__ = [
     "RULES",
     "agree",
+    "beyond_findings",
+    "compare",
     "coverage_findings",
     "disputes",
     "findings_of",
@@ -31,4 +35,5 @@ __all__ = [
     "summarize",
     "task_findings",
     "unmapped_pages",
+    "unread",
 ]

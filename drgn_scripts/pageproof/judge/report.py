@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from pageproof.errors import Exit
 from pageproof.judge.rules import findings_of
@@ -13,6 +14,8 @@ from pageproof.model import (
     MappingFacts,
     PageEvidence,
     PageProof,
+    ProvedRegion,
+    Reason,
     RegionFacts,
     Severity,
     Summary,
@@ -21,11 +24,16 @@ from pageproof.model import (
     Verdict,
 )
 
+_UNREAD: Final = "region-unreadable"
+
 
 def prove(
-    evidence: PageEvidence, target: TargetFacts, mappings: Sequence[MappingFacts]
+    evidence: PageEvidence,
+    target: TargetFacts,
+    mappings: Sequence[MappingFacts],
+    kind: str = "",
 ) -> PageProof:
-    """Judge one page."""
+    """Judge one page, of a region of some kind."""
     mapping = mappings[evidence.mapping]
     page = "" if evidence.page_index is None else f"page {evidence.page_index}, "
     where = f"{page}pid {mapping.pid} at 0x{evidence.user_address:x}"
@@ -35,7 +43,7 @@ def prove(
         verdict=verdict,
         reason=reason,
         sentence=sentence,
-        findings=findings_of(evidence, target, where),
+        findings=findings_of(evidence, target, where, kind),
     )
 
 
@@ -77,8 +85,40 @@ def unmapped_pages(region: RegionFacts, mappings: Iterable[MappingFacts]) -> tup
     return tuple(page for page in range(region.pages) if page not in covered)
 
 
+def unread(kind: str, vma: int, reason: str) -> Finding:
+    """A VMA that is some finder's, and whose kernel side could not be read."""
+    return Finding(
+        _UNREAD,
+        Severity.WARNING,
+        f"VMA at 0x{vma:x}",
+        f"it maps memory of kind {kind}, whose kernel side could not be read",
+        (("reason", reason),),
+    )
+
+
+def beyond_findings(name: str, pages: int, beyond: Mapping[int, int]) -> tuple[Finding, ...]:
+    """Frames that a process maps behind a region's end.
+
+    Args:
+        name: the region's.
+        pages: its size.
+        beyond: how many there are, by pid.
+    """
+    return tuple(
+        Finding(
+            "mapping-beyond-region",
+            Severity.ERROR,
+            f"pid {pid}",
+            f"{frames} of the pages that it maps have a frame and lie behind the end of {name}, "
+            f"which has {pages}",
+        )
+        for pid, frames in beyond.items()
+        if frames
+    )
+
+
 def coverage_findings(region: RegionFacts, mappings: Sequence[MappingFacts]) -> tuple[Finding, ...]:
-    """What of the region has no user side, and what of a user side has no region."""
+    """What of the module's region has no user side, and what of a user side has no region."""
     found = []
     missing = unmapped_pages(region, mappings)
     if missing and mappings:
@@ -164,27 +204,47 @@ def page_list(pages: Sequence[int]) -> str:
 
 
 def summarize(
-    proofs: Sequence[PageProof], findings: Sequence[Finding], faults: Sequence[TaskFault]
+    proofs: Sequence[PageProof],
+    findings: Sequence[Finding],
+    faults: Sequence[TaskFault],
+    regions: Sequence[ProvedRegion] = (),
+    *,
+    strict: bool = True,
 ) -> Summary:
-    """Counts and the exit code. An empty result is never 0."""
+    """Counts and the exit code. An empty result is never 0.
+
+    Args:
+        proofs: pages with evidence; they are counted where there are no regions.
+        findings: those that are no page's.
+        faults: tasks that could not be searched.
+        regions: what was looked at.
+        strict: a page that has no user side is undecided; else nobody asked for it, as long as
+            there are others.
+    """
+    runs = [run for region in regions for use in region.uses for run in use.runs]
     every = [*findings, *(finding for proof in proofs for finding in proof.findings)]
 
     def verdicts(wanted: Verdict) -> int:
+        if runs:
+            return sum(run.pages for run in runs if run.verdict is wanted)
         return sum(proof.verdict is wanted for proof in proofs)
 
     def severities(wanted: Severity) -> int:
         return sum(finding.severity is wanted for finding in every)
 
     different, unknown = verdicts(Verdict.DIFFERENT), verdicts(Verdict.UNKNOWN)
+    absent = sum(run.pages for run in runs if run.reason is Reason.NOT_PRESENT)
+    undecided = unknown if strict else unknown - absent
+    unseen = bool(faults) or any(one.id == _UNREAD for one in findings)
     errors = severities(Severity.ERROR)
     if different or errors:
         code = Exit.WRONG
-    elif unknown or faults or not proofs:
+    elif undecided or unseen or not verdicts(Verdict.SAME):
         code = Exit.UNDECIDED
     else:
         code = Exit.SOUND
     return Summary(
-        pages=len(proofs),
+        pages=sum(run.pages for run in runs) if runs else len(proofs),
         same=verdicts(Verdict.SAME),
         different=different,
         unknown=unknown,

@@ -67,6 +67,16 @@ def disputes(walk: Walk, second: SecondOpinion) -> bool:
     )
 
 
+def compare(
+    user: tuple[Outcome, int | None], kernel: tuple[Outcome, int | None]
+) -> tuple[Verdict, Reason | None]:
+    """The verdict from where two walks ended alone: outcome, and the frame's address."""
+    for outcome, _ in (kernel, user):
+        if outcome not in _FRAMES:
+            return Verdict.UNKNOWN, _REASONS[outcome]
+    return (Verdict.SAME if kernel[1] == user[1] else Verdict.DIFFERENT), None
+
+
 def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
     """The verdict, for UNKNOWN its reason, and one sentence."""
     kernel, user = evidence.kernel_walk, evidence.user_walk

@@ -66,7 +66,8 @@ class PageEvidence:
 
     Attributes:
         mapping: index into ``Report.mappings``.
-        page_index: page of the region; None where the user named the addresses.
+        region: index into ``Report.regions``; None where the user named the addresses.
+        page_index: page of the region; None where the user's addresses are in none.
         attempts: how often walk, read, walk again was tried.
         stable: the walks before and after the reading agreed in the last attempt.
         content_stable: the routes that could be read agreed in some attempt,
@@ -74,6 +75,7 @@ class PageEvidence:
     """
 
     mapping: int
+    region: int | None
     page_index: int | None
     kernel_address: Address
     user_address: Address
@@ -102,6 +104,44 @@ class PageProof:
 
 
 @dataclass(frozen=True)
+class PageRun:
+    """Pages of a VMA, one after the other, with the same verdict; ``first_page`` is the VMA's."""
+
+    first_page: int
+    pages: int
+    verdict: Verdict
+    reason: Reason | None
+
+
+@dataclass(frozen=True)
+class ProvedUse:
+    """A VMA that maps a region.
+
+    Attributes:
+        mapping: index into ``Report.mappings``.
+        first_page: page of the region that the VMA's first page is.
+        runs: all its pages.
+    """
+
+    mapping: int
+    first_page: int
+    runs: tuple[PageRun, ...]
+
+
+@dataclass(frozen=True)
+class ProvedRegion:
+    """A region (see ``SharedRegion``) and what became of every page that a VMA maps."""
+
+    kind: str
+    part: str
+    name: str
+    owner: Address
+    owner_type: str
+    pages: int
+    uses: tuple[ProvedUse, ...]
+
+
+@dataclass(frozen=True)
 class Times:
     """Seconds, as a clock on the wall saw them."""
 
@@ -124,13 +164,21 @@ class Summary:
 
 @dataclass(frozen=True)
 class Report:
-    """What verify has to say. ``unmapped_pages`` are pages of the region that no process maps."""
+    """What verify has to say.
+
+    Attributes:
+        region: the module's, where it is among them.
+        regions: all that was looked at; empty where the user named the addresses.
+        proofs: pages with evidence. Of a large region these are some; its ``uses`` have all.
+        unmapped_pages: pages of the module's region that no process maps.
+    """
 
     schema: str
     version: str
     target: TargetFacts
     paging: PagingFacts
     region: RegionFacts | None
+    regions: tuple[ProvedRegion, ...]
     mappings: tuple[MappingFacts, ...]
     proofs: tuple[PageProof, ...]
     unmapped_pages: tuple[int, ...]

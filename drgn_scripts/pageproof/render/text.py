@@ -15,6 +15,7 @@ from pageproof.model import (
     Finding,
     MappingFacts,
     PageProof,
+    Reason,
     Report,
     Severity,
     Verdict,
@@ -22,6 +23,7 @@ from pageproof.model import (
 )
 from pageproof.render import PLAIN_WIDTH, phrases
 from pageproof.render.layout import LABEL, Sheet, facts_grid, print_facts, target_facts
+from pageproof.render.provedtext import regions_of
 
 _VERDICT_STYLES: Final = {
     Verdict.SAME: "bold green",
@@ -53,6 +55,9 @@ def report_to_text(
     console = sheet.console
     _head(console, report)
     _pages(console, report, verbose)
+    if len(report.regions) > 1:
+        console.print()
+        regions_of(console, report)
     _findings(console, report)
     _foot(console, report)
     return sheet.text()
@@ -74,12 +79,13 @@ def _head(console: Console, report: Report) -> None:
 
 
 def _pages(console: Console, report: Report, verbose: bool) -> None:
-    first_bad = next((p for p in report.proofs if p.verdict is not Verdict.SAME), None)
-    in_full = report.proofs if verbose else (*report.proofs[:1], first_bad)
+    in_full = report.proofs if verbose else (*report.proofs[:1], _first_bad(report))
     full_ids = {id(proof) for proof in in_full}
     last_was_line = False
     told: set[int] = set()
-    for full, group in itertools.groupby(report.proofs, lambda proof: id(proof) in full_ids):
+    one = len(report.regions) < 2  # of several, regions_of() tells all pages
+    shown = [proof for proof in report.proofs if one or id(proof) in full_ids]
+    for full, group in itertools.groupby(shown, lambda proof: id(proof) in full_ids):
         if full:
             for proof in group:
                 console.print()
@@ -92,6 +98,17 @@ def _pages(console: Console, report: Report, verbose: bool) -> None:
             console.print()
             last_was_line = True
         _pages_in_lines(console, list(group), report.mappings)
+
+
+def _first_bad(report: Report) -> PageProof | None:
+    """A DIFFERENT one, or else one of which nobody knows; among many, not one never touched."""
+    bad = [
+        proof
+        for proof in report.proofs
+        if proof.verdict is not Verdict.SAME
+        and (len(report.regions) < 2 or proof.reason is not Reason.NOT_PRESENT)
+    ]
+    return min(bad, key=lambda proof: proof.verdict is not Verdict.DIFFERENT, default=None)
 
 
 def _page_in_full(

@@ -46,6 +46,7 @@ __all__ = [
     "Found",
     "Unclaimed",
     "all_finders",
+    "by_region",
     "find_shared",
     "kernel_pages",
 ]
@@ -134,6 +135,18 @@ def find_shared(
         assert mapping.vma is not None  # they were found by their VMAs
         claimed.append(Claimed(*claims[mapping.vma.vma], mapping))
     return Found(tuple(claimed), tuple(unclaimed), mappings.faults)
+
+
+def by_region(claimed: Iterable[Claimed]) -> list[list[Claimed]]:
+    """All VMAs of each region, in the finders' order and then in that of processes."""
+    order = {finder.kind: number for number, finder in enumerate(all_finders())}
+    regions: dict[tuple[str, int, str], list[Claimed]] = {}
+    for one in claimed:
+        key = one.finder.kind, one.claim.owner, one.claim.part
+        regions.setdefault(key, []).append(one)
+    return sorted(
+        regions.values(), key=lambda uses: (order[uses[0].finder.kind], uses[0].mapping.pid)
+    )
 
 
 def kernel_pages(prog: drgn.Program, one: Claimed) -> Sequence[int | None]:

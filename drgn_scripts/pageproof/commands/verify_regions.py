@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``verify`` of all that finders find: every page judged, some of each region with evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pageproof import judge
+from pageproof.commands.attempts import look_until
+from pageproof.commands.observe import Observer, Pair, place_of, without_vanished
+from pageproof.commands.prove import Judged, Judgement, Prover, runs_of
+from pageproof.commands.tables import walker_of
+from pageproof.find.region import MODULE
+from pageproof.find.shared import Claimed, Found, all_finders, by_region, find_shared
+from pageproof.model import (
+    Finding,
+    MappingFacts,
+    PageEvidence,
+    PageProof,
+    PageRun,
+    PagingFacts,
+    ProvedRegion,
+    ProvedUse,
+    Reason,
+    Severity,
+    TaskFault,
+    Verdict,
+)
+from pageproof.target import Target
+from pageproof.walk import PAGE_BYTES, TooMuchWork, WalkerChoice
+
+#: So many pages of a region get evidence of their own, and so many again that are not SAME.
+EVIDENCE_PAGES = 64
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which regions: of some kinds, or of all; in one process, or in all; how they are walked."""
+
+    kinds: tuple[str, ...]
+    pid: int | None
+    walker: WalkerChoice
+    every_page: bool
+
+
+@dataclass(frozen=True)
+class Proved:
+    """What verify reports of them."""
+
+    regions: tuple[ProvedRegion, ...]
+    mappings: tuple[MappingFacts, ...]
+    proofs: tuple[PageProof, ...]
+    faults: tuple[TaskFault, ...]
+    findings: tuple[Finding, ...]
+
+
+def prove_regions(
+    target: Target, paging: PagingFacts, wanted: Wanted, progress: Callable[[str], None]
+) -> Proved:
+    """Judge every page of every VMA that maps one of the regions."""
+    finders = [one for one in all_finders() if not wanted.kinds or one.kind in wanted.kinds]
+
+    def search() -> Found:
+        return find_shared(target.prog, paging, finders, wanted.pid)
+
+    live = target.facts.live
+    found, _ = look_until(lambda seen: not seen.faults + seen.unclaimed, search, live=live)
+    run = _Run(target, paging, wanted, by_region(found.claimed))
+    for number in range(len(run.regions)):
+        progress(f"region {number + 1} of {len(run.regions)}")
+        run.judge(number)
+    if live and found.claimed:
+        run.without_vanished(search().claimed)
+    proofs = run.proofs()
+    return Proved(
+        regions=tuple(run.proved()),
+        mappings=run.mappings,
+        proofs=proofs,
+        faults=found.faults,
+        findings=(
+            *(judge.unread(one.kind, one.vma, one.message) for one in found.unclaimed),
+            *run.findings(),
+        ),
+    )
+
+
+class _Run:
+    """One run over the regions that were found."""
+
+    def __init__(
+        self,
+        target: Target,
+        paging: PagingFacts,
+        wanted: Wanted,
+        regions: Sequence[Sequence[Claimed]],
+    ) -> None:
+        self._target, self._wanted = target, wanted
+        self.regions = regions
+        self._uses = [one for region in regions for one in region]
+        self.mappings = tuple(one.mapping for one in self._uses)
+        walker = walker_of(target, paging, wanted.walker)
+        self._prover = Prover(target, paging.kernel_root, walker)
+        self._observer = Observer(target, paging, self.mappings, walker)
+        #: By use: a verdict by page of its VMA, or one for all of it.
+        self._judged: dict[int, dict[int, Judgement] | Judgement] = {}
+        self._beyond: dict[int, int] = {}
+        self._seen: list[PageEvidence] = []
+        self._unread: list[Finding] = []
+
+    def judge(self, number: int) -> None:
+        """Judge one region."""
+        first_use = sum(len(region) for region in self.regions[:number])
+        room = EVIDENCE_PAGES
+        for use, one in enumerate(self.regions[number], first_use):
+            try:
+                judged = self._prover.judge(one)
+            except (ValueError, TooMuchWork) as error:
+                self._judged[use] = Verdict.UNKNOWN, Reason.UNREADABLE
+                vma = one.mapping.vma
+                self._unread.append(
+                    judge.unread(one.finder.kind, vma.vma if vma else 0, str(error))
+                )
+                continue
+            self._judged[use] = judged.pages
+            ends = one.claim.pages - one.claim.first_page
+            self._beyond[use] = sum(page >= ends for page in judged.glance.sides)
+            pairs = list(self._pairs(number, use, one, judged, room))
+            room = max(0, room - len(pairs))
+            self._seen += [self._observer.observe(pair) for pair in pairs]
+
+    def _pairs(
+        self, number: int, use: int, one: Claimed, judged: Judged, room: int
+    ) -> Iterator[Pair]:
+        """The pages that get evidence: the first ones, and those with a verdict that is bad."""
+        vma = one.mapping.vma
+        assert vma is not None
+        pages = (vma.end - vma.start) // PAGE_BYTES
+        bad = [
+            page
+            for page, (verdict, reason) in judged.pages.items()
+            if verdict is not Verdict.SAME and reason is not Reason.NOT_PRESENT
+        ]
+        first = range(pages if self._wanted.every_page else min(pages, room))
+        for page in sorted({*first, *sorted(bad)[:EVIDENCE_PAGES]}):
+            index = one.claim.first_page + page
+            sides = judged.glance.kernel
+            kernel = sides[index] if index < len(sides) else None
+            if kernel is not None:
+                user = vma.start + page * PAGE_BYTES
+                yield Pair(use, index, kernel, user, number, one.finder.kind == MODULE)
+
+    def without_vanished(self, after: Sequence[Claimed]) -> None:
+        """What was seen through a mapping that has gone, or of a region that grew, says nothing."""
+        claims = {place_of(one.mapping): one.claim for one in after}
+        there = []
+        for use, one in enumerate(self._uses):
+            if claims.get(place_of(one.mapping)) == one.claim:
+                there.append(one.mapping)
+            else:
+                self._judged[use] = Verdict.UNKNOWN, Reason.TORN
+                self._beyond.pop(use, None)
+        self._seen = without_vanished(self._seen, self.mappings, there)
+
+    def proofs(self) -> tuple[PageProof, ...]:
+        """Evidence judged; where it was looked at longer, its verdict is the better one."""
+        proofs = []
+        for one in self._seen:
+            assert one.region is not None
+            assert one.page_index is not None
+            kind = self.regions[one.region][0].finder.kind
+            proof = judge.prove(one, self._target.facts, self.mappings, kind)
+            pages = self._judged[one.mapping]
+            if isinstance(pages, dict):
+                page = one.page_index - self._uses[one.mapping].claim.first_page
+                pages[page] = proof.verdict, proof.reason
+            proofs.append(proof)
+        return tuple(proofs)
+
+    def proved(self) -> Iterator[ProvedRegion]:
+        use = 0
+        for region in self.regions:
+            finder, claim = region[0].finder, region[0].claim
+            uses = []
+            for one in region:
+                uses.append(ProvedUse(use, one.claim.first_page, self._runs(use)))
+                use += 1
+            yield ProvedRegion(
+                kind=finder.kind,
+                part=claim.part,
+                name=claim.name,
+                owner=claim.owner,
+                owner_type=claim.owner_type,
+                pages=claim.pages,
+                uses=tuple(uses),
+            )
+
+    def _runs(self, use: int) -> tuple[PageRun, ...]:
+        vma = self.mappings[use].vma
+        assert vma is not None
+        pages, judged = (vma.end - vma.start) // PAGE_BYTES, self._judged[use]
+        if isinstance(judged, dict):
+            return runs_of(pages, judged)
+        return (PageRun(0, pages, *judged),)
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self._unread
+        use = 0
+        for region in self.regions:
+            claim = region[0].claim
+            beyond: dict[int, int] = {}
+            for one in region:
+                pid = one.mapping.pid
+                beyond[pid] = beyond.get(pid, 0) + self._beyond.get(use, 0)
+                use += 1
+            yield from judge.beyond_findings(claim.name, claim.pages, beyond)
+        if not self.regions:
+            kinds = ", ".join(self._wanted.kinds) or "any kind"
+            who = "no process" if self._wanted.pid is None else f"process {self._wanted.pid}"
+            sentence = f"{who} maps a region of {kinds} now: there is nothing to verify"
+            yield Finding("nothing-to-verify", Severity.NOTE, "", sentence)
