@@ -56,7 +56,7 @@ def test_an_address_that_leads_to_no_frame(loaded: Machine) -> None:
     [
         ("file.no_such_member", "'struct file' has no member 'no_such_member'"),
         ("prog[", "SyntaxError"),
-        ("file.f_op.open.no", "this is no address"),
+        ("file.f_op.open.no", "this can't be evaluated"),
         ("'text'.upper()", "this is a str and no address"),
     ],
 )

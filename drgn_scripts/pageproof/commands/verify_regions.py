@@ -8,11 +8,20 @@ from dataclasses import dataclass
 
 from pageproof import judge
 from pageproof.commands.attempts import look_until
+from pageproof.commands.kernel_aliases import Spot, kernel_aliases
 from pageproof.commands.observe import Observer, Pair, place_of, without_vanished
 from pageproof.commands.prove import Judged, Judgement, Prover, runs_of
 from pageproof.commands.tables import walker_of
+from pageproof.errors import PageproofError
 from pageproof.find.region import MODULE
-from pageproof.find.shared import Claimed, Found, all_finders, by_region, find_shared
+from pageproof.find.shared import Claimed, Finder, Found, all_finders, by_region, find_shared
+from pageproof.find.shared.device import (
+    DEVICE,
+    UNSAID,
+    KernelSide,
+    device_finder,
+    is_of_device,
+)
 from pageproof.model import (
     Finding,
     MappingFacts,
@@ -36,12 +45,27 @@ EVIDENCE_PAGES = 64
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which regions: of some kinds, or of all; in one process, or in all; how they are walked."""
+    """Which regions: of some kinds, or of all; in one process, or in all; how they are walked.
+
+    Attributes:
+        device: only VMAs of this device, by path or MAJOR:MINOR.
+        kernel: where the kernel has its pages, if that is said.
+    """
 
     kinds: tuple[str, ...]
     pid: int | None
     walker: WalkerChoice
     every_page: bool
+    device: str | None = None
+    kernel: KernelSide = UNSAID
+
+    def finders(self) -> tuple[Finder, ...]:
+        """Whom to ask: of a device with a given kernel side, nobody else knows better."""
+        if self.device and self.kernel.said:
+            return (device_finder(self.device, self.kernel),)
+        some = tuple(one for one in all_finders() if not self.kinds or one.kind in self.kinds)
+        unknown = (device_finder(self.device, self.kernel),) if self.device else ()
+        return some + unknown
 
 
 @dataclass(frozen=True)
@@ -58,14 +82,21 @@ class Proved:
 def prove_regions(
     target: Target, paging: PagingFacts, wanted: Wanted, progress: Callable[[str], None]
 ) -> Proved:
-    """Judge every page of every VMA that maps one of the regions."""
-    finders = [one for one in all_finders() if not wanted.kinds or one.kind in wanted.kinds]
+    """Judge every page of every VMA that maps one of the regions.
+
+    Raises:
+        PageproofError: what was said of the kernel's side is wrong for all of them.
+    """
+    finders = wanted.finders()
 
     def search() -> Found:
-        return find_shared(target.prog, paging, finders, wanted.pid)
+        only = is_of_device(wanted.device) if wanted.device else None
+        return find_shared(target.prog, paging, finders, wanted.pid, only)
 
     live = target.facts.live
     found, _ = look_until(lambda seen: not seen.faults + seen.unclaimed, search, live=live)
+    if wanted.kernel.said and found.unclaimed and not found.claimed:
+        raise PageproofError(found.unclaimed[0].message)
     run = _Run(target, paging, wanted, by_region(found.claimed))
     for number in range(len(run.regions)):
         progress(f"region {number + 1} of {len(run.regions)}")
@@ -99,9 +130,10 @@ class _Run:
         self.regions = regions
         self._uses = [one for region in regions for one in region]
         self.mappings = tuple(one.mapping for one in self._uses)
-        walker = walker_of(target, paging, wanted.walker)
-        self._prover = Prover(target, paging.kernel_root, walker)
-        self._observer = Observer(target, paging, self.mappings, walker)
+        self._paging = paging
+        self._walker = walker_of(target, paging, wanted.walker)
+        self._prover = Prover(target, paging.kernel_root, self._walker)
+        self._observer = Observer(target, paging, self.mappings, self._walker)
         #: By use: a verdict by page of its VMA, or one for all of it.
         self._judged: dict[int, dict[int, Judgement] | Judgement] = {}
         self._beyond: dict[int, int] = {}
@@ -195,6 +227,15 @@ class _Run:
                 uses=tuple(uses),
             )
 
+    def _kernel_aliases(self) -> Iterator[Finding]:
+        """Of what no finder knows."""
+        spots = []
+        for one in self._uses:
+            vma = one.mapping.vma
+            if vma is not None and one.finder.kind == DEVICE:
+                spots.append(Spot(one.mapping, vma.start, (vma.end - vma.start) // PAGE_BYTES))
+        return kernel_aliases(self._target, self._paging, self._walker, spots)
+
     def _runs(self, use: int) -> tuple[PageRun, ...]:
         vma = self.mappings[use].vma
         assert vma is not None
@@ -205,6 +246,10 @@ class _Run:
 
     def findings(self) -> Iterator[Finding]:
         yield from self._unread
+        if self._wanted.device:
+            yield from map(judge.mapping_kind, self.mappings)
+            if not self._wanted.kernel.said:
+                yield from self._kernel_aliases()
         use = 0
         for region in self.regions:
             claim = region[0].claim
@@ -215,7 +260,11 @@ class _Run:
                 use += 1
             yield from judge.beyond_findings(claim.name, claim.pages, beyond)
         if not self.regions:
-            kinds = ", ".join(self._wanted.kinds) or "any kind"
-            who = "no process" if self._wanted.pid is None else f"process {self._wanted.pid}"
-            sentence = f"{who} maps a region of {kinds} now: there is nothing to verify"
-            yield Finding("nothing-to-verify", Severity.NOTE, "", sentence)
+            yield self._nothing()
+
+    def _nothing(self) -> Finding:
+        wanted = self._wanted
+        what = wanted.device or f"a region of {', '.join(wanted.kinds) or 'any kind'}"
+        who = "no process maps" if wanted.pid is None else f"process {wanted.pid} does not map"
+        sentence = f"{who} {what} now: there is nothing to verify"
+        return Finding("nothing-to-verify", Severity.NOTE, "", sentence)

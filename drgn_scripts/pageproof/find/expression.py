@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import drgn
@@ -80,17 +81,23 @@ def find_address(
         raise _not_found(text) from None
 
 
-def kernel_address(prog: drgn.Program, text: str, vma: int | None) -> int:
-    """The kernel address that a user compares with, which may hang on the user's VMA.
+@dataclass(frozen=True)
+class UserSide:
+    """What an expression of the user's may name: addresses, 0 for what there is not.
 
-    As for :func:`find_address`, or else an expression as in drgn's shell, with all that is known
-    there, and ``vma`` (``struct vm_area_struct *``) and ``file`` (its ``struct file *``):
-    ``cast("struct my_ctx *", file.private_data).ring``.
+    Attributes:
+        vma: ``struct vm_area_struct *``.
+        file: its ``struct file *``.
+    """
 
-    Args:
-        prog: the target.
-        text: as the user wrote it.
-        vma: address of the VMA at the user's side; None if there is none.
+    vma: int = 0
+    file: int = 0
+
+
+def kernel_address(prog: drgn.Program, text: str, user: UserSide) -> int:
+    """The kernel address that a user compares with, which may hang on the user's side.
+
+    As for :func:`find_address`, or else :func:`evaluate`'s.
 
     Raises:
         PageproofError: it gives no address.
@@ -98,25 +105,36 @@ def kernel_address(prog: drgn.Program, text: str, vma: int | None) -> int:
     path = _PATH.fullmatch(text)
     if parse_hex(text) is not None or (path and path["name"] not in ("vma", "file")):
         return find_address(prog, text)
-    from drgn.cli import default_globals  # which is all of drgn's shell
-
-    names = default_globals(prog)
-    names["vma"] = drgn.Object(prog, "struct vm_area_struct *", vma or 0)
-    names["file"] = names["vma"].vm_file if vma else drgn.NULL(prog, "struct file *")
-    try:
-        # The user's own words, in the user's own process, as drgn's shell takes them.
-        found = eval(text, names)
-    except Exception as error:  # whatever an expression can raise
-        raise PageproofError(
-            f"this is no address: {type(error).__name__}: {error}",
-            repr(text),
-            "give hex, a symbol, a variable and its members, or an expression of drgn's over "
-            "prog, vma and file",
-        ) from None
+    found = evaluate(prog, text, user)
     address = _address_of(found)
     if address is None:
         raise PageproofError(f"this is a {type(found).__name__} and no address", repr(text))
     return address
+
+
+def evaluate(prog: drgn.Program, text: str, user: UserSide) -> object:
+    """The value of an expression as in drgn's shell, with all that is known there.
+
+    ``vma`` and ``file`` are the user's: ``cast("struct my_ctx *", file.private_data).ring``.
+
+    Raises:
+        PageproofError: it can't be evaluated.
+    """
+    from drgn.cli import default_globals  # which is all of drgn's shell
+
+    names = default_globals(prog)
+    names["vma"] = drgn.Object(prog, "struct vm_area_struct *", user.vma)
+    names["file"] = drgn.Object(prog, "struct file *", user.file)
+    try:
+        # The user's own words, in the user's own process, as drgn's shell takes them.
+        return eval(text, names)
+    except Exception as error:  # whatever an expression can raise
+        raise PageproofError(
+            f"this can't be evaluated: {type(error).__name__}: {error}",
+            repr(text),
+            "give hex, a symbol, a variable and its members, or an expression of drgn's over "
+            "prog, vma and file",
+        ) from None
 
 
 def _address_of(found: object) -> int | None:

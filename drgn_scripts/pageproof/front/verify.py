@@ -33,21 +33,35 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--pid", type=pid, metavar="PID", help="only this process")
     what.add_argument(
+        "--device",
+        metavar="PATH|MAJOR:MINOR",
+        help="only what processes map of this device, whatever its driver",
+    )
+    what.add_argument(
         "--user", metavar="ADDRESS", help="this address of the process, whatever is mapped there"
     )
     what.add_argument(
         "--length",
         type=_length,
         metavar="BYTES",
-        help="how much from there on; whole pages are compared (default: one)",
+        help="how much from there on, in whole pages (default: one); with --device the size of its "
+        "region (default: as far as it is mapped)",
     )
-    what.add_argument(
+    side = what.add_mutually_exclusive_group()
+    side.add_argument(
         "--kernel",
         metavar="ADDRESS|SYMBOL|EXPR",
-        help="the kernel address to compare with: hex, a symbol, a variable such as "
-        "umh_shm_region.kaddr, or an expression as in drgn's shell over prog, vma and file, such "
-        "as 'cast(\"struct my_ctx *\", file.private_data).ring' (default: the region's page "
-        "that belongs there)",
+        help="the kernel address to compare with, or with --device that of the region's first "
+        "page: hex, a symbol, a variable such as umh_shm_region.kaddr, or an expression as in "
+        "drgn's shell over prog, vma and file, such as "
+        "'cast(\"struct my_ctx *\", file.private_data).ring' (default: what a finder knows; where "
+        "none does, the kernel's mappings of the frames are shown)",
+    )
+    side.add_argument(
+        "--pages",
+        metavar="EXPR",
+        help="the same by an expression for a list of pages: an array of struct page * or "
+        "struct folio *, a struct sg_table or scatterlist",
     )
     how = add_report_options(parser, ("text", "json", "junit"), drgn=False)
     how.add_argument(
@@ -71,11 +85,21 @@ def _length(text: str) -> int:
 
 
 def check(args: argparse.Namespace) -> None:
-    if args.user is None and (args.kernel is not None or args.length is not None):
-        option = "--kernel" if args.kernel is not None else "--length"
-        raise PageproofError(f"{option} goes with --user", "", "say --pid PID --user ADDRESS too")
-    if args.user is not None and args.kind:
-        raise PageproofError("--kind narrows the search, and --user names the address", "", "")
+    said = args.kernel is not None or args.pages is not None
+    if args.user is None and args.device is None and (said or args.length is not None):
+        option = "--length" if not said else "--kernel" if args.kernel is not None else "--pages"
+        raise PageproofError(
+            f"{option} goes with --user or --device",
+            "",
+            "say --pid PID --user ADDRESS, or --device PATH too",
+        )
+    if args.user is not None and (args.kind or args.device is not None):
+        option = "--kind" if args.kind else "--device"
+        raise PageproofError(f"{option} narrows the search, and --user names the address", "", "")
+    if args.kind and said:
+        raise PageproofError(
+            "--kind asks a finder for the kernel's side that is given here", "", ""
+        )
     if args.user is not None and args.pid is None:
         raise PageproofError("--user is an address in a process", "", "say which with --pid PID")
 
@@ -83,6 +107,7 @@ def check(args: argparse.Namespace) -> None:
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.regions import check_kinds
     from pageproof.commands.verify import Asked, verify
+    from pageproof.find.shared.device import KernelSide
     from pageproof.render.jsonform import report_to_json
     from pageproof.render.junit import report_to_junit
     from pageproof.render.text import report_to_text
@@ -92,9 +117,9 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     asked = Asked(
         kinds=tuple(args.kind),
         pid=args.pid,
+        device=args.device,
         user=args.user,
-        length_bytes=args.length or 1,
-        kernel=args.kernel,
+        kernel=KernelSide(args.kernel, args.pages, args.length),
         walker=WalkerChoice(args.walker),
         every_page=args.verbose,
     )

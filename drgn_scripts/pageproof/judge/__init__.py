@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pageproof.judge.device import kernel_side_unknown, mapping_kind
 from pageproof.judge.report import (
     beyond_findings,
     coverage_findings,
@@ -27,7 +28,9 @@ __all__ = [
     "disputes",
     "findings_of",
     "judge_page",
+    "kernel_side_unknown",
     "mapped_pages",
+    "mapping_kind",
     "names_frame",
     "page_at",
     "page_list",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -94,6 +94,7 @@ def find_shared(
     paging: PagingFacts,
     finders: Iterable[Finder] = FINDERS,
     pid: int | None = None,
+    only: Callable[[drgn.Object], bool] | None = None,
 ) -> Found:
     """Every VMA that maps memory which the kernel shares, as far as the finders know.
 
@@ -102,7 +103,10 @@ def find_shared(
         paging: its paging form.
         finders: whom to ask; where several know a VMA's operations, the last first.
         pid: only the address space of this process.
+        only: what a ``struct vm_area_struct *`` has to meet.
     """
+    finders = tuple(finders)
+    of_any = tuple(finder for finder in finders if not finder.operations)
     by_operations: dict[str, list[Finder]] = {}
     for finder in finders:
         for name in finder.operations:
@@ -115,8 +119,11 @@ def find_shared(
         for operations in (file.f_op if file else None, vma.vm_ops):
             if operations:
                 yield from by_operations.get(symbol_name(prog, operations.value_()), ())
+        yield from of_any
 
     def wanted(vma: drgn.Object) -> bool:
+        if only is not None and not only(vma):
+            return False
         for finder in asked(vma):
             try:
                 claim = finder.claim(vma)
@@ -145,7 +152,8 @@ def by_region(claimed: Iterable[Claimed]) -> list[list[Claimed]]:
         key = one.finder.kind, one.claim.owner, one.claim.part
         regions.setdefault(key, []).append(one)
     return sorted(
-        regions.values(), key=lambda uses: (order[uses[0].finder.kind], uses[0].mapping.pid)
+        regions.values(),
+        key=lambda uses: (order.get(uses[0].finder.kind, len(order)), uses[0].mapping.pid),
     )
 
 

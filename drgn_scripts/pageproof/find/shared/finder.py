@@ -55,7 +55,8 @@ class Finder:
         help: one line: what memory it is.
         operations: names of the ``struct file_operations``, or of the
             ``struct vm_operations_struct`` of a VMA without a file of its own,
-            by which its VMAs are known. Files of anonymous inodes have no path.
+            by which its VMAs are known. Files of anonymous inodes have no path. Empty: it is
+            asked for every VMA that nobody else claims.
         claim: the region that a ``struct vm_area_struct *`` with these
             operations maps; None if it is not of this kind after all.
         kernel_pages: kernel virtual address of each page of a region; None for

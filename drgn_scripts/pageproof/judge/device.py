@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a device's VMAs are, and what is known of frames whose kernel side nobody named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pageproof.model import Finding, MappingFacts, Severity
+from pageproof.model.alias import Alias
+
+#: By the word of the flag: what a VMA's kind means for the proof.
+_KINDS = {
+    "PFNMAP": "it maps raw frames (VM_PFNMAP): nothing counts these mappings, so that a frame "
+    "stays mapped when the driver frees it, and only the page tables tell",
+    "MIXEDMAP": "it may map raw frames and pages (VM_MIXEDMAP): only what struct page counts is "
+    "kept from being freed while it is mapped",
+}
+_ORDINARY = (
+    "it maps ordinary pages: each is counted in struct page and not freed while it is mapped"
+)
+
+
+def mapping_kind(mapping: MappingFacts) -> Finding:
+    """VM_PFNMAP, VM_MIXEDMAP or ordinary."""
+    vma = mapping.vma
+    assert vma is not None
+    words = (text for word, text in _KINDS.items() if word in vma.vm_flags_words)
+    return Finding(
+        "mapping-kind",
+        Severity.NOTE,
+        f"pid {mapping.pid} at 0x{vma.start:x}",
+        next(words, _ORDINARY),
+        (("vm_flags", vma.vm_flags_words),),
+    )
+
+
+def kernel_side_unknown(
+    pid: int, address: int, pages: int, pfn: int, aliases: Sequence[tuple[Alias, str]]
+) -> Finding:
+    """Which mappings the kernel has of adjoining user pages, when nobody said which is meant.
+
+    Args:
+        pid: the process.
+        address: of its first page.
+        pages: how many there are, each with a frame and aliases that adjoin the last one's.
+        pfn: the first one's frame.
+        aliases: the kernel's mappings of it, with what is there.
+    """
+    frames = f"frame 0x{pfn:x}" if pages == 1 else f"frames 0x{pfn:x}-0x{pfn + pages - 1:x}"
+    what = "maps it at" if pages == 1 else "maps them from"
+    if not aliases:
+        what = what.split()[0] + " nowhere"
+    return Finding(
+        "kernel-side-unknown",
+        Severity.NOTE,
+        f"pid {pid} at 0x{address:x}",
+        f"{frames}: which kernel address is to be the same was not said (--kernel, --pages); "
+        f"the kernel {what}",
+        tuple((f"{one.region} 0x{one.address:x}", owner or "?") for one, owner in aliases),
+    )
