@@ -14,11 +14,13 @@ from pageproof.find.mappings import search, symbol_name
 from pageproof.find.shared.aio import AIO
 from pageproof.find.shared.bpf import BPF
 from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.hugetlb import HUGETLB
 from pageproof.find.shared.io_uring import IO_URING
 from pageproof.find.shared.packet import PACKET
 from pageproof.find.shared.perf import PERF
 from pageproof.find.shared.plugins import plugin_finders
 from pageproof.find.shared.shmem import SHMEM
+from pageproof.find.shared.udmabuf import UDMABUF
 from pageproof.find.shared.umh_shm import UMH_SHM
 from pageproof.find.shared.vdso import VDSO
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
@@ -32,6 +34,8 @@ FINDERS: Final[tuple[Finder, ...]] = (
     AIO,
     BPF,
     SHMEM,
+    HUGETLB,
+    UDMABUF,
     VDSO,
 )
 

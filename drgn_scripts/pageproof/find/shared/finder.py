@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import drgn
 
@@ -40,6 +41,26 @@ def owner_of(prog: drgn.Program, claim: Claim) -> drgn.Object:
 def adjoining(address: int, pages: int) -> range:
     """Addresses of pages that lie one after the other."""
     return range(address, address + pages * PAGE_BYTES, PAGE_BYTES)
+
+
+class Sparse(Sequence[int | None]):
+    """Of a file of terabytes most pages may not be there."""
+
+    def __init__(self, pages: int, there: Mapping[int, int]) -> None:
+        self._pages, self._there = pages, there
+
+    def __len__(self) -> int:
+        return self._pages
+
+    @overload
+    def __getitem__(self, page: int) -> int | None: ...
+    @overload
+    def __getitem__(self, page: slice) -> Sequence[int | None]: ...
+    def __getitem__(self, page: int | slice) -> int | Sequence[int | None] | None:
+        numbers = range(self._pages)[page]
+        if isinstance(numbers, range):
+            return [self._there.get(number) for number in numbers]
+        return self._there.get(numbers)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final, overload
+from collections.abc import Sequence
+from typing import Final
 
 import drgn
 from drgn import cast
 from drgn.helpers.linux.mm import compound_head, compound_order, page_to_virt
 from drgn.helpers.linux.xarray import xa_for_each, xa_is_value
 
+from pageproof.find.mappings import symbol_name
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, owner_of
+from pageproof.find.shared.finder import Claim, Finder, Sparse, owner_of
 
 #: What ``/proc/PID/maps`` calls shared. VM_SHARED is not set where the file was opened for
 #: reading only (``do_mmap()``).
@@ -22,11 +23,17 @@ _VM_MAYSHARE: Final = 0x80
 _SYSV: Final = "shm_file_operations"
 
 
-def _claim(vma: drgn.Object) -> Claim | None:
+def claim_of_file(vma: drgn.Object, sysv: str) -> Claim | None:
+    """The file of memory that a VMA maps; None for a private mapping.
+
+    Args:
+        vma: ``struct vm_area_struct *``.
+        sysv: the file operations of System V shared memory that has such a file behind it.
+    """
     if not int(vma.vm_flags) & _VM_MAYSHARE:
         return None  # a private mapping shares pages only until they are written
     file = vma.vm_file
-    if _is_sysv(file):
+    if symbol_name(vma.prog_, file.f_op.value_()) == sysv:
         file = cast("struct shm_file_data *", file.private_data).file
     inode = file.f_inode
     dentry = (file.f_path if hasattr(file, "f_path") else file.__f_path).dentry
@@ -41,31 +48,8 @@ def _claim(vma: drgn.Object) -> Claim | None:
     )
 
 
-def _is_sysv(file: drgn.Object) -> bool:
-    try:
-        return bool(file.f_op.value_() == file.prog_[_SYSV].address_)
-    except LookupError:
-        return False  # without CONFIG_SYSVIPC
-
-
-class _Sparse(Sequence[int | None]):
-    """Of a file of terabytes most pages may not be there."""
-
-    def __init__(self, pages: int, there: Mapping[int, int]) -> None:
-        self._pages, self._there = pages, there
-
-    def __len__(self) -> int:
-        return self._pages
-
-    @overload
-    def __getitem__(self, page: int) -> int | None: ...
-    @overload
-    def __getitem__(self, page: slice) -> Sequence[int | None]: ...
-    def __getitem__(self, page: int | slice) -> int | Sequence[int | None] | None:
-        numbers = range(self._pages)[page]
-        if isinstance(numbers, range):
-            return [self._there.get(number) for number in numbers]
-        return self._there.get(numbers)
+def _claim(vma: drgn.Object) -> Claim | None:
+    return claim_of_file(vma, _SYSV)
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
@@ -86,7 +70,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
         for number in range(1 << int(compound_order(head))):
             if first + number < claim.pages:
                 pages[first + number] = address + number * PAGE_BYTES
-    return _Sparse(claim.pages, pages)
+    return Sparse(claim.pages, pages)
 
 
 def head_index(head: drgn.Object) -> int:

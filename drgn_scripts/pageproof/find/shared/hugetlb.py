@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""hugetlbfs: files, memfds and System V shared memory of huge pages from the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import drgn
+from drgn import cast
+from drgn.helpers.linux.mm import compound_order, page_to_virt
+from drgn.helpers.linux.xarray import xa_for_each, xa_is_value, xa_load
+
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.shared.finder import Claim, Finder, Sparse, owner_of
+from pageproof.find.shared.shmem import claim_of_file
+
+_SYSV: Final = "shm_file_operations_huge"
+
+
+def _claim(vma: drgn.Object) -> Claim | None:
+    return claim_of_file(vma, _SYSV)
+
+
+def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
+    """Where the direct mapping has them."""
+    pages: dict[int, int] = {}
+    xarray = owner_of(prog, claim).i_mapping.i_pages.address_of_()
+    for index, entry in xa_for_each(xarray):
+        if xa_is_value(entry):
+            continue
+        head = cast("struct page *", entry)
+        number, address = 1 << int(compound_order(head)), page_to_virt(head).value_()
+        # The index counts huge pages before 6.7 (a08c7193e4f1), where each is one entry.
+        first = index if xa_load(xarray, index ^ 1) == entry else index * number
+        for page in range(number):
+            pages[first + page] = address + page * PAGE_BYTES
+    return Sparse(claim.pages, pages)
+
+
+HUGETLB: Final = Finder(
+    kind="hugetlb",
+    help="files of hugetlbfs, memfds and System V shared memory of its huge pages",
+    operations=("hugetlbfs_file_operations", _SYSV),
+    claim=_claim,
+    kernel_pages=_kernel_pages,
+)

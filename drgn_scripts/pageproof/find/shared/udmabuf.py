@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""udmabuf: a dma-buf of pages of memfds (drivers/dma-buf/udmabuf.c), in an order of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import drgn
+from drgn import cast
+from drgn.helpers.linux.mm import page_to_virt
+
+from pageproof.find.mappings import symbol_name
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.shared.finder import Claim, Finder, owner_of
+
+
+def _claim(vma: drgn.Object) -> Claim | None:
+    buffer = cast("struct dma_buf *", vma.vm_file.private_data)
+    if symbol_name(vma.prog_, buffer.ops.value_()) != "udmabuf_ops":
+        return None  # of another exporter
+    udmabuf = cast("struct udmabuf *", buffer.priv)
+    return Claim(
+        owner=udmabuf.value_(),
+        owner_type="struct udmabuf",
+        part="",
+        name="udmabuf",
+        pages=int(udmabuf.pagecount),
+        first_page=int(vma.vm_pgoff),
+    )
+
+
+def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
+    udmabuf = owner_of(prog, claim)
+    if hasattr(udmabuf, "pages"):
+        return [page_to_virt(udmabuf.pages[page]).value_() for page in range(claim.pages)]
+    # Folios from 6.11 on (5e72b2b41a21), until pages came back; an offset in each, in bytes.
+    return [
+        page_to_virt(cast("struct page *", udmabuf.folios[page])).value_()
+        + (int(udmabuf.offsets[page]) & -PAGE_BYTES)
+        for page in range(claim.pages)
+    ]
+
+
+UDMABUF: Final = Finder(
+    kind="udmabuf",
+    help="dma-bufs made of memfds",
+    operations=("dma_buf_fops",),
+    claim=_claim,
+    kernel_pages=_kernel_pages,
+)
