@@ -3,9 +3,34 @@
 
 import base64
 import hashlib
+import subprocess
+import sys
+import tomllib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from machine import PYTHONPATH
+
+
+def entry_points(project: Path) -> str:
+    """What entry_points.txt of a wheel has of a ``pyproject.toml``."""
+    groups = tomllib.loads(project.read_text())["project"]["entry-points"]
+    return "".join(
+        f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in some.items())
+        for group, some in groups.items()
+    )
+
+
+def install(folder: Path, wheel: Path) -> dict[str, str]:
+    """Install a wheel beside this checkout.
+
+    Returns:
+        The environment in which it is found.
+    """
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    subprocess.run([*pip, "--target", str(folder), str(wheel)], check=True)
+    return {"PYTHONPATH": f"{PYTHONPATH}:{folder}"}
 
 
 def make_wheel(

@@ -1,34 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A finder of somebody else's package: installed by pip, found by its entry point, used."""
 
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
 
 import pytest
-from machine import PYTHONPATH, ROOT, Machine, Region, Result, on_one_kernel, pageproof
-from wheels import make_wheel
+from machine import ROOT, Machine, Region, Result, on_one_kernel, pageproof
+from wheels import entry_points, install, make_wheel
 
 EXAMPLE = ROOT / "tests" / "finder_example"
 
 
 def example_wheel(folder: Path, example: Path = EXAMPLE) -> Path:
     """The wheel of the example, or of one that was changed."""
-    project = tomllib.loads((example / "pyproject.toml").read_text())["project"]
-    points = "".join(
-        f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in some.items())
-        for group, some in project["entry-points"].items()
-    )
     files = {"pageproof_example.py": (example / "pageproof_example.py").read_text()}
-    return make_wheel(folder, project["name"], project["version"], files, points)
-
-
-def install(folder: Path, wheel: Path) -> dict[str, str]:
-    """Install it beside this checkout; the environment in which it is found."""
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-    subprocess.run([*pip, "--target", str(folder), str(wheel)], check=True)
-    return {"PYTHONPATH": f"{PYTHONPATH}:{folder}"}
+    points = entry_points(example / "pyproject.toml")
+    return make_wheel(folder, "pageproof-example", "1.0", files, points)
 
 
 @on_one_kernel

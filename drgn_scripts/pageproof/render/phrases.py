@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
+
 from pageproof.model import (
     MappingFacts,
     PageEvidence,
     PageProof,
     Permissions,
+    Report,
     SecondOpinion,
+    Severity,
     SlotFacts,
     Step,
     StructPageFacts,
     Summary,
     TargetFacts,
     TargetKind,
+    Verdict,
     Walk,
 )
 
@@ -168,3 +173,18 @@ def counts(summary: Summary) -> str:
         if count
     ]
     return f"{plural(summary.pages, 'page')}: {', '.join(parts)}"
+
+
+def gist(report: Report) -> str:
+    """A whole report in a line: the numbers, and the worst of what is wrong."""
+    if report.summary.exit_code == 0:
+        return counts(report.summary)
+    different = (
+        headline(one, report.mappings[one.evidence.mapping])
+        for one in report.proofs
+        if one.verdict is Verdict.DIFFERENT
+    )
+    findings = [*report.findings, *(one for proof in report.proofs for one in proof.findings)]
+    findings.sort(key=lambda one: list(Severity).index(one.severity))
+    told = (f"{one.where}: {one.sentence}" if one.where else one.sentence for one in findings)
+    return "; ".join([counts(report.summary), *islice(chain(different, told), 1)])

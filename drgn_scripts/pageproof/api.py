@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``verify`` for programs: what a driver author's own test calls."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pageproof.errors import Exit, PageproofError
+from pageproof.front.verify import check
+
+if TYPE_CHECKING:
+    from pageproof.model import Report
+
+#: Told of each verification.
+_watchers: list[Callable[[Verification], None]] = []
+
+
+@dataclass(frozen=True, repr=False)
+class Verification:
+    """What ``verify`` says. It is true if everything that was asked was decided and is sound.
+
+    ``str()`` gives the text that the command prints, ``repr()`` the gist in one line.
+    """
+
+    report: Report
+
+    def __bool__(self) -> bool:
+        return self.report.summary.exit_code == Exit.SOUND
+
+    def __str__(self) -> str:
+        from pageproof.render.text import report_to_text
+
+        return report_to_text(self.report, verbose=False, color=False, width=120)
+
+    def __repr__(self) -> str:
+        from pageproof.render.phrases import gist
+
+        return f"<pageproof: {gist(self.report)}>"
+
+
+def verify(
+    *,
+    qemu: str | os.PathLike[str] | None = None,
+    core: str | os.PathLike[str] | None = None,
+    symbols: Iterable[str | os.PathLike[str]] = (),
+    kinds: Iterable[str] = (),
+    device: str | None = None,
+    pid: int | None = None,
+    user: int | None = None,
+    kernel: str | int | None = None,
+    pages: str | None = None,
+    length: int | None = None,
+) -> Verification:
+    """Prove page by page that kernel and user see the same frames.
+
+    Args:
+        qemu: QMP socket of a guest.
+        core: a vmcore. With neither it is the live kernel.
+        symbols: files with debug info (vmlinux, ``*.ko``) beside what drgn finds.
+        kinds: regions of these kinds only.
+        device: only what is mapped of this device, by path or MAJOR:MINOR.
+        pid: only this process.
+        user: an address in it, instead of what finders find.
+        kernel: the kernel address that it is compared with, or that of a device's first page;
+            or an expression for it.
+        pages: an expression for the list of the kernel's pages instead.
+        length: bytes from there on.
+
+    Raises:
+        PageproofError: the target can't be opened, or what was asked makes no sense.
+    """
+    kinds = tuple(kinds)
+    check(
+        argparse.Namespace(
+            kind=kinds,
+            pid=pid,
+            device=device,
+            user=user,
+            kernel=kernel,
+            pages=pages,
+            length=length,
+        )
+    )
+    if qemu is not None and core is not None:
+        raise PageproofError("a target is a guest or a vmcore, and not both")
+    from pageproof.commands.regions import check_kinds
+    from pageproof.commands.verify import Asked
+    from pageproof.commands.verify import verify as run
+    from pageproof.find.region import MODULE
+    from pageproof.find.shared.device import KernelSide
+    from pageproof.target import Wanted, open_target
+
+    check_kinds(kinds)
+    wanted = Wanted(
+        qemu=None if qemu is None else os.fspath(qemu),
+        core=None if core is None else Path(core),
+        symbols=tuple(Path(one) for one in symbols),
+    )
+    asked = Asked(
+        kinds=kinds,
+        pid=pid,
+        device=device,
+        user=None if user is None else f"{user:x}",
+        kernel=KernelSide(f"{kernel:x}" if isinstance(kernel, int) else kernel, pages, length),
+    )
+    verification = Verification(run(open_target(wanted, [MODULE]), asked, lambda said: None))
+    # A program holds objects of its own in its cache. Only when it is collected does it hang up,
+    # and QEMU's monitor serves one client at a time.
+    gc.collect()
+    for watch in _watchers:
+        watch(verification)
+    return verification
+
+
+@contextmanager
+def watched(watch: Callable[[Verification], None]) -> Iterator[None]:
+    """Have a function told of each verification meanwhile."""
+    _watchers.append(watch)
+    try:
+        yield
+    finally:
+        _watchers.remove(watch)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Plugin of pytest: a test that fails shows the proofs of ``pageproof.verify()`` that it asked for.
+
+pytest finds it by its entry point (group ``pytest11``). The target may be named on pytest's
+command line, so that the same tests run live, on a guest and on a vmcore:
+
+    def test_ring(pageproof_verify):
+        assert pageproof_verify(device="/dev/foo")
+
+    $ pytest --pageproof-qemu /tmp/vm.sock --pageproof-symbols vmlinux
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+
+import pytest
+
+from pageproof import api
+
+_PROOFS = pytest.StashKey[list[api.Verification]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("pageproof", "target of the fixture pageproof_verify (default: live)")
+    group.addoption("--pageproof-qemu", metavar="SOCKET", help="a guest, by its QMP socket")
+    group.addoption("--pageproof-core", metavar="VMCORE", help="a vmcore")
+    group.addoption(
+        "--pageproof-symbols",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="debug info (vmlinux, *.ko) beside what drgn finds; repeatable",
+    )
+
+
+@pytest.fixture(scope="session")
+def pageproof_verify(pytestconfig: pytest.Config) -> Callable[..., api.Verification]:
+    """``pageproof.verify()`` of the target that pytest's command line names."""
+    return partial(
+        api.verify,
+        qemu=pytestconfig.getoption("--pageproof-qemu"),
+        core=pytestconfig.getoption("--pageproof-core"),
+        symbols=pytestconfig.getoption("--pageproof-symbols"),
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    item.stash[_PROOFS] = []
+    with api.watched(item.stash[_PROOFS].append):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        report.sections += [("pageproof", str(one)) for one in item.stash[_PROOFS]]
+    return report
