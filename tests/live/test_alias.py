@@ -113,8 +113,8 @@ def test_code_for_drgn_gives_the_same(loaded: Machine, tmp_path: Path) -> None:
 def test_as_many_mappings_as_the_kernel_counts(machine: Machine) -> None:
     """On a guest that stands still: for a sample of all frames that processes map."""
     machine.load(allow_any=True)
-    for _ in range(2):
-        machine.map("--pages", "1", "--touch", "0")  # two Pythons share their text and libraries
+    machine.map("--pages", "1", "--touch", "0")
+    pythons = machine.start("spaces.py")  # two, which share their text, libraries and heap
     with frozen(machine), attached(machine) as view:
         target, paging, walker = view.target, view.paging, view.engine
         sweep = Sweep(target, paging, walker)
@@ -143,5 +143,6 @@ def test_as_many_mappings_as_the_kernel_counts(machine: Machine) -> None:
             assert counted == mapcount, f"{pfn:#x}: {aliases}"
             compared += 1
             shared += counted > 1
+    machine.end_group(pythons)
     assert compared > 500
     assert shared > 50
