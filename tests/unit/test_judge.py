@@ -118,6 +118,13 @@ def test_a_kernel_side_without_a_frame_is_unknown_too() -> None:
     assert "kernel side" in got.sentence
 
 
+def test_a_user_side_alone_is_not_a_page_that_nobody_touched() -> None:
+    absent = replace(kernel_walk(), outcome=Outcome.NONE, paddr=None, pfn=None, detail="x")
+    assert proof(evidence(kernel=absent)).reason is Reason.NO_KERNEL_SIDE
+    both = proof(evidence(kernel=absent, user=lost_walk(Outcome.NONE)))
+    assert both.reason is Reason.NOT_PRESENT
+
+
 def test_walks_that_kept_changing_are_torn_whatever_they_said() -> None:
     for one in (evidence(), different()):
         got = proof(replace(one, stable=False, attempts=5), LIVE)

@@ -21,6 +21,8 @@ from pageproof.render.text import report_to_text
 SAME: Judgement = (Verdict.SAME, None)
 OTHER: Judgement = (Verdict.DIFFERENT, None)
 ABSENT: Judgement = (Verdict.UNKNOWN, Reason.NOT_PRESENT)
+LONE: Judgement = (Verdict.UNKNOWN, Reason.NO_KERNEL_SIDE)
+SWAPPED: Judgement = (Verdict.UNKNOWN, Reason.SWAPPED)
 TORN: Judgement = (Verdict.UNKNOWN, Reason.TORN)
 
 
@@ -56,9 +58,11 @@ FRAME = (Outcome.MAPPED, 0x1000)
         ((Outcome.PROT_NONE, 0x1000), FRAME, SAME),
         (FRAME, (Outcome.MAPPED, 0x2000), OTHER),
         ((Outcome.NONE, None), FRAME, ABSENT),
-        (FRAME, (Outcome.NONE, None), ABSENT),
+        (FRAME, (Outcome.NONE, None), LONE),
+        ((Outcome.NONE, None), (Outcome.NONE, None), ABSENT),
+        ((Outcome.SWAP, None), (Outcome.NONE, None), SWAPPED),
         ((Outcome.INVALIDATED, 0x1000), FRAME, TORN),
-        ((Outcome.SWAP, None), FRAME, (Verdict.UNKNOWN, Reason.SWAPPED)),
+        ((Outcome.SWAP, None), FRAME, SWAPPED),
         ((Outcome.EXCLUDED, None), FRAME, (Verdict.UNKNOWN, Reason.EXCLUDED)),
     ],
 )
@@ -96,6 +100,7 @@ def made(*runs: PageRun, strict: bool = True) -> Report:
         ([run(0, 1, SAME), run(1, 5, ABSENT)], True, 3),
         ([run(0, 1, SAME), run(1, 5, ABSENT)], False, 0),
         ([run(0, 5, SAME), run(5, 1, TORN)], False, 3),
+        ([run(0, 5, SAME), run(5, 1, LONE)], False, 3),
         ([run(0, 5, SAME), run(5, 1, OTHER)], False, 1),
     ],
 )

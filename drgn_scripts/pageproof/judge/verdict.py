@@ -71,10 +71,19 @@ def compare(
     user: tuple[Outcome, int | None], kernel: tuple[Outcome, int | None]
 ) -> tuple[Verdict, Reason | None]:
     """The verdict from where two walks ended alone: outcome, and the frame's address."""
-    for outcome, _ in (kernel, user):
-        if outcome not in _FRAMES:
-            return Verdict.UNKNOWN, _REASONS[outcome]
+    missing = _missing(kernel[0], user[0])
+    if missing is not None:
+        return Verdict.UNKNOWN, missing
     return (Verdict.SAME if kernel[1] == user[1] else Verdict.DIFFERENT), None
+
+
+def _missing(kernel: Outcome, user: Outcome) -> Reason | None:
+    """Why there are no two frames to compare, if so."""
+    if kernel not in _FRAMES and _REASONS[kernel] is not Reason.NOT_PRESENT:
+        return _REASONS[kernel]
+    if user not in _FRAMES:
+        return _REASONS[user]
+    return None if kernel in _FRAMES else Reason.NO_KERNEL_SIDE
 
 
 def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
@@ -87,10 +96,10 @@ def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
             "the mapping changed or went away while it was looked at "
             f"({evidence.attempts} {'attempt' if evidence.attempts == 1 else 'attempts'})",
         )
-    for side, walk in (("kernel", kernel), ("user", user)):
-        if not names_frame(walk):
-            reason = _REASONS[walk.outcome]
-            return Verdict.UNKNOWN, reason, f"the {side} side has no frame: {walk.detail}"
+    missing = _missing(kernel.outcome, user.outcome)
+    if missing is not None:
+        side, walk = ("user", user) if names_frame(kernel) else ("kernel", kernel)
+        return Verdict.UNKNOWN, missing, f"the {side} side has no frame: {walk.detail}"
     for side, walk, second in (
         ("kernel", kernel, evidence.kernel_second),
         ("user", user, evidence.user_second),

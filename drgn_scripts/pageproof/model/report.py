@@ -34,6 +34,8 @@ class Reason(StrEnum):
     """Why a verdict is UNKNOWN."""
 
     NOT_PRESENT = "not-present"
+    NO_KERNEL_SIDE = "no-kernel-side"
+    """The user's page has a frame, and of the kernel's side there is none."""
     SWAPPED = "swapped"
     EXCLUDED = "excluded"
     ZERO_FILLED = "zero-filled"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import drgn
+from drgn.helpers.linux.mm import page_to_virt
 
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
@@ -21,17 +22,19 @@ class _Places:
     """Where ``vvar_fault()`` has which page of vvar.
 
     Attributes:
-        pages: how many there are. What is not named here is the hypervisor's clocks.
+        pages: how many there are. What is not named here is Hyper-V's clock.
         time: the time data.
         namespace: the time data for those in a time namespace of their own: they have the
             namespace's offsets at ``time``.
         random: the state of random numbers, where that has a page.
+        kvm_clock: of KVM's clock, where vvar has it.
     """
 
     pages: int
     time: int
     namespace: int
     random: int | None
+    kvm_clock: int | None = None
 
 
 def _places(prog: drgn.Program) -> _Places:
@@ -56,6 +59,7 @@ def _older_places(image: drgn.Object) -> _Places:
         time=(int(image.sym_vvar_page) - start) // PAGE_BYTES,
         namespace=(int(image.sym_timens_page) - start) // PAGE_BYTES,
         random=None,  # in the page of the time data
+        kvm_clock=(int(image.sym_pvclock_page) - start) // PAGE_BYTES,
     )
 
 
@@ -72,6 +76,13 @@ def _random_address(prog: drgn.Program) -> int | None:
         return int(prog["vdso_k_rng_data"].value_())
     except LookupError:
         return None  # without CONFIG_VDSO_GETRANDOM
+
+
+def _kvm_clock_address(prog: drgn.Program) -> int | None:
+    try:
+        return int(prog["pvti_cpu0_va"].value_()) or None
+    except LookupError:
+        return None  # without CONFIG_PARAVIRT_CLOCK
 
 
 def _constant(prog: drgn.Program, name: str) -> int:
@@ -137,7 +148,12 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
         return adjoining(owner.data.value_(), claim.pages)
     places = _places(prog)
     pages: list[int | None] = [None] * claim.pages
-    pages[places.namespace if owner.vvar_page else places.time] = _time_address(prog)
+    pages[places.time] = _time_address(prog)
+    if owner.vvar_page:  # find_timens_vvar_page()
+        pages[places.namespace] = pages[places.time]
+        pages[places.time] = page_to_virt(owner.vvar_page).value_()
+    if places.kvm_clock is not None:
+        pages[places.kvm_clock] = _kvm_clock_address(prog)
     if places.random is not None:
         pages[places.random] = _random_address(prog)
     return pages
