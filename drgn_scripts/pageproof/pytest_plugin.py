@@ -59,5 +59,5 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if report.failed:
-        report.sections += [("pageproof", str(one)) for one in item.stash[_PROOFS]]
+        report.sections += [("pageproof", str(one)) for one in item.stash.get(_PROOFS, [])]
     return report

@@ -80,6 +80,12 @@ def prove_addresses(
     if against is None:
         findings = kernel_aliases(target, paging, walker, [Spot(mapping, first, pages)])
         return None, Proved((), (mapping,), (), (), tuple(findings))
+    if len(against.addresses) < pages:
+        raise PageproofError(
+            f"the kernel's side has {len(against.addresses)} pages from there on, fewer than the "
+            f"{pages} that are asked for",
+            f"--length {place.kernel.length_bytes}",
+        )
     observer = Observer(target, paging, (mapping,), walker)
     seen: list[PageEvidence] = []
     for number, address in enumerate(against.addresses):
@@ -113,11 +119,6 @@ def _against(
             listed = page_addresses(evaluate(prog, place.kernel.pages, side), pages)
         except (ValueError, LookupError) as error:
             raise PageproofError(f"{error}", repr(place.kernel.pages)) from None
-        if len(listed) < pages:
-            raise PageproofError(
-                f"the list has {len(listed)} pages, fewer than the {pages} that are asked for",
-                repr(place.kernel.pages),
-            )
         return _Against(listed[:pages])
     claimed = find_shared(
         prog,

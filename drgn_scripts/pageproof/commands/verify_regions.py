@@ -64,8 +64,9 @@ class Wanted:
         if self.device and self.kernel.said:
             return (device_finder(self.device, self.kernel),)
         some = tuple(one for one in all_finders() if not self.kinds or one.kind in self.kinds)
-        unknown = (device_finder(self.device, self.kernel),) if self.device else ()
-        return some + unknown
+        if self.device and not self.kinds:
+            return (*some, device_finder(self.device, self.kernel))
+        return some
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ class _Run:
                 name=claim.name,
                 owner=claim.owner,
                 owner_type=claim.owner_type,
-                pages=claim.pages,
+                pages=max(one.claim.pages for one in region),
                 uses=tuple(uses),
             )
 
