@@ -17,6 +17,10 @@ from . import LabError
 Reply = Any  # JSON
 
 
+class Refused(LabError):
+    """The other side answered with an error."""
+
+
 class Channel:
     """One connection; a call waits for its answer at most `timeout_seconds`."""
 
@@ -74,7 +78,7 @@ class Channel:
             while True:
                 answer = self.receive(deadline - time.monotonic())
                 if "error" in answer:
-                    raise LabError(f"{command}: {answer['error'].get('desc', answer['error'])}")
+                    raise Refused(f"{command}: {answer['error'].get('desc', answer['error'])}")
                 if "return" in answer:
                     return answer["return"]
         except TimeoutError as error:
@@ -135,9 +139,10 @@ class Agent(Channel):
         env: list[str] | None = None,
         timeout_seconds: float = 120,
     ) -> Ran:
-        """Run a command in the guest and wait for its end.
+        """Run a command in the guest, found by the agent's PATH, and wait for its end.
 
-        :raises LabError: it could not be started or did not end in time (it is then killed).
+        :returns: with code 127, as a shell has it, if it could not be started.
+        :raises LabError: it did not end in time (it is then killed).
         """
         arguments: dict[str, Any] = {
             "path": argv[0],
@@ -147,7 +152,10 @@ class Agent(Channel):
         }
         if stdin:
             arguments["input_data"] = base64.b64encode(stdin).decode()
-        pid = self.call("guest-exec", **arguments)["pid"]
+        try:
+            pid = self.call("guest-exec", **arguments)["pid"]
+        except Refused as error:
+            return Ran(127, "", f"{error}\n")
         deadline = time.monotonic() + timeout_seconds
         pause = 0.005
         while not (status := self.call("guest-exec-status", 60, pid=pid))["exited"]:
