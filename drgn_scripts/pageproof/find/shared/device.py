@@ -16,7 +16,7 @@ from pageproof.errors import PageproofError
 from pageproof.find.expression import UserSide, evaluate, kernel_address
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.pagelist import page_addresses
-from pageproof.find.shared.finder import Claim, Finder, adjoining
+from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining
 
 DEVICE: Final = "device"
 _NUMBERS: Final = re.compile(r"(\d+):(\d+)")
@@ -96,7 +96,7 @@ def device_finder(device: str, kernel: KernelSide) -> Finder:
                 return adjoining(address & -PAGE_BYTES, one.pages)
         except PageproofError as error:
             raise ValueError(str(error)) from None
-        return [None] * one.pages
+        return Sparse(one.pages, {})
 
     return Finder(
         kind=DEVICE,
