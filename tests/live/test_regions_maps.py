@@ -14,7 +14,9 @@ from attached import View, attached, frozen
 from machine import Json, Machine, each_kernel
 from sharing import claimed_at, same_frames
 
+from pageproof.find.pagelist import page_addresses
 from pageproof.find.shared import FINDERS, Claimed, find_shared, kernel_pages
+from pageproof.find.shared.finder import owner_of
 from pageproof.walk import PAGE_BYTES
 
 KINDS = ("shmem", "hugetlb", "udmabuf", "bpf", "vdso")
@@ -233,6 +235,21 @@ def test_hugetlb_where_a_page_is_not_there(shared: Shared) -> None:
     assert first is not None
     assert sides[512:] == list(range(first, first + 512 * PAGE_BYTES, PAGE_BYTES))
     assert shared.user_pfn(memfd, 511) == shared.kernel_pfn(sides[1023])
+
+
+def test_lists_of_pages_as_the_kernel_has_them(shared: Shared) -> None:
+    """udmabuf's array, of pages or of folios, and the chained scatterlist that it made for DMA."""
+    if not shared.has_kind("udmabuf"):
+        return
+    (made,) = shared.labelled("udmabuf")
+    sides = shared.sides(made)
+    udmabuf = owner_of(shared.view.target.prog, shared.claimed(made).claim)
+    array = udmabuf.pages if hasattr(udmabuf, "pages") else udmabuf.folios
+    assert page_addresses(array, len(sides)) == sides
+    assert page_addresses(udmabuf.sg, None) == sides
+    assert page_addresses(udmabuf.sg[0], None) == sides
+    assert page_addresses(udmabuf.sg.sgl, None) == sides
+    assert int(udmabuf.sg.nents) > 128  # which is more than a page has, so that they are chained
 
 
 def test_each_type_of_bpf_map(shared: Shared) -> None:

@@ -7,6 +7,7 @@
  * There have to be four free pages of hugetlbfs.
  */
 #include <fcntl.h>
+#include <linux/dma-buf.h>
 #include <linux/udmabuf.h>
 #include <sys/ioctl.h>
 #include <sys/ipc.h>
@@ -68,40 +69,56 @@ static void hugetlb_replaced(void)
 	report(&region);
 }
 
-/* Pages 3, 4 and 0 of a memfd, in this order. */
-static int udmabuf(int device, const char *name)
+/* Each seventh page of a memfd, round and round: neighbours in the one are none in the other. */
+static int udmabuf(int device, const char *name, uint32_t pages)
 {
-	struct {
-		struct udmabuf_create_list head;
-		struct udmabuf_create_item items[2];
-	} list = { .head = { .count = 2 } };
-	int fd = memfd(name, 5 * PAGE, MFD_ALLOW_SEALING);
+	struct udmabuf_create_list *list;
+	int fd = memfd(name, pages * PAGE, MFD_ALLOW_SEALING);
 
 	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK))
 		die("F_ADD_SEALS");
-	list.items[0] = (struct udmabuf_create_item){ fd, 0, 3 * PAGE, 2 * PAGE };
-	list.items[1] = (struct udmabuf_create_item){ fd, 0, 0, PAGE };
-	return checked_fd(ioctl(device, UDMABUF_CREATE_LIST, &list), "UDMABUF_CREATE_LIST");
+	list = calloc(1, sizeof(*list) + pages * sizeof(list->list[0]));
+	if (!list)
+		die("calloc");
+	list->count = pages;
+	for (uint32_t page = 0; page < pages; page++) {
+		list->list[page].memfd = (uint32_t)fd;
+		list->list[page].offset = (uint64_t)(7 * page % pages) * PAGE;
+		list->list[page].size = PAGE;
+	}
+	fd = checked_fd(ioctl(device, UDMABUF_CREATE_LIST, list), "UDMABUF_CREATE_LIST");
+	free(list);
+	return fd;
+}
+
+static struct region udmabuf_at(const char *label, int fd, size_t pages, size_t first_page)
+{
+	void *address = checked(mmap(NULL, (pages - first_page) * PAGE, READ_WRITE, MAP_SHARED, fd,
+				     (off_t)first_page * PAGE), label);
+	struct region region = region_at(label, "udmabuf", "", address, pages - first_page);
+
+	region.first_page = first_page;
+	region.region_pages = pages;
+	return region;
 }
 
 static void udmabufs(void)
 {
+	struct dma_buf_sync sync = { .flags = DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW };
 	int device = open("/dev/udmabuf", O_RDWR), fd;
 	struct region region;
 
 	if (device < 0)
 		return;
-	fd = udmabuf(device, "buffer");
-	region = region_at("udmabuf", "udmabuf", "",
-			   checked(mmap(NULL, 2 * PAGE, READ_WRITE, MAP_SHARED, fd, PAGE), "udmabuf"), 2);
-	region.first_page = 1;
-	region.region_pages = 3;
-	write_pages(&region, 0x3);
+	/* More than a page has entries of a scatterlist; the kernel makes one for this call. */
+	fd = udmabuf(device, "buffer", 300);
+	region = udmabuf_at("udmabuf", fd, 300, 1);
+	if (ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync))
+		die("DMA_BUF_IOCTL_SYNC");
+	write_pages(&region, 0x8000000000000003);
 	report(&region);
 
-	fd = udmabuf(device, "another");
-	region = region_at("replaced", "udmabuf", "",
-			   checked(mmap(NULL, 3 * PAGE, READ_WRITE, MAP_SHARED, fd, 0), "udmabuf"), 3);
+	region = udmabuf_at("replaced", udmabuf(device, "another", 3), 3, 0);
 	write_pages(&region, 0x7);
 	replace_page(&region, 1);
 }
