@@ -150,7 +150,9 @@ def test_as_a_plain_drgn_script(crashed: Crashed) -> None:
 
 
 SHELL = """
+import sys
 from drgn.commands import CommandError, run_command
+sys.stdout.reconfigure(line_buffering=True)  # grep writes to the same file
 print(run_command(prog, "pageproof verify --kind umh_shm --format json > {into}"))
 print(run_command(prog, "walk _text | grep -c 'agrees$'"))
 print(run_command(prog, "kmap --help | grep -c 'usage: %kmap '"))
