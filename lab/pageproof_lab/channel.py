@@ -160,7 +160,7 @@ class Agent(Channel):
         pause = 0.005
         while not (status := self.call("guest-exec-status", 60, pid=pid))["exited"]:
             if time.monotonic() > deadline:
-                self.call("guest-exec", path="/bin/kill", arg=["-KILL", str(pid)])
+                self.call("guest-exec", path="kill", arg=["-KILL", str(pid)])
                 raise LabError(
                     f"in the guest: {' '.join(argv)}: no end after {timeout_seconds:.0f} s, killed"
                 )
