@@ -149,7 +149,7 @@ def _address(target: Target, text: str, side: UserSide, user: int, pages: int) -
     return _Against(addresses)
 
 
-def _claimed(target: Target, one: Claimed, user: int, pages: int) -> _Against | None:
+def _claimed(target: Target, one: Claimed, user: int, pages: int) -> _Against:
     """The kernel's side as a finder knows it."""
     vma = one.mapping.vma
     assert vma is not None

@@ -269,12 +269,17 @@ def symbol_name(prog: drgn.Program, address: int) -> str:
     return known[address]
 
 
-def _file(prog: drgn.Program, file: drgn.Object) -> FileFacts:
+def path_of(file: drgn.Object) -> drgn.Object:
+    """``struct path`` of a file."""
     try:
         # "fs: rename f_path to __f_path" made it a union in newer kernels; both names serve.
-        dentry = file.f_path.dentry
+        return file.f_path
     except AttributeError:
-        dentry = file.__f_path.dentry
+        return file.__f_path
+
+
+def _file(prog: drgn.Program, file: drgn.Object) -> FileFacts:
+    dentry = path_of(file).dentry
     inode = file.f_inode
     mode = inode.i_mode.value_()
     f_op = file.f_op.value_()

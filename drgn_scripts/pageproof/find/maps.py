@@ -11,7 +11,7 @@ from drgn import cast
 from drgn.helpers.linux.fs import d_path
 
 from pageproof.errors import PageproofError
-from pageproof.find.mappings import address_space, mm_object
+from pageproof.find.mappings import address_space, mm_object, path_of
 from pageproof.find.words import VM_FLAGS, page_prot_words, vm_flags_words
 from pageproof.model import MappingFacts, PagingFacts, VmaFacts, VmaLine
 
@@ -123,10 +123,7 @@ def _special_name(prog: drgn.Program, vma: drgn.Object) -> bytes:
 
 def _path(prog: drgn.Program, file: drgn.Object) -> bytes:
     """The path of a file as procfs prints it; a newline as the four characters ``\\012``."""
-    try:
-        path = file.f_path
-    except AttributeError:
-        path = file.__f_path
+    path = path_of(file)
     dentry = path.dentry
     name = bytes(dentry.d_name.name.string_())
     made_by = _function(prog, dentry.d_op.d_dname if dentry.d_op else None)

@@ -14,6 +14,7 @@ from drgn.helpers.linux.fs import d_path
 
 from pageproof.errors import PageproofError
 from pageproof.find.expression import UserSide, evaluate, kernel_address
+from pageproof.find.mappings import path_of
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.pagelist import page_addresses
 from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining
@@ -59,7 +60,7 @@ def is_of_device(device: str) -> Callable[[drgn.Object], bool]:
             return False
         if wanted is not None:
             return int(file.f_inode.i_rdev) == wanted
-        path = file.f_path if hasattr(file, "f_path") else file.__f_path
+        path = path_of(file)
         dentry = path.dentry.value_()
         if dentry not in known:
             known[dentry] = d_path(path) == device.encode()

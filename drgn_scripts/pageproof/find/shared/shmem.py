@@ -11,7 +11,7 @@ from drgn import cast
 from drgn.helpers.linux.mm import compound_head, compound_order, page_to_virt
 from drgn.helpers.linux.xarray import xa_for_each, xa_is_value
 
-from pageproof.find.mappings import symbol_name
+from pageproof.find.mappings import path_of, symbol_name
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Claim, Finder, Sparse, owner_of
 
@@ -36,8 +36,7 @@ def claim_of_file(vma: drgn.Object, sysv: str) -> Claim | None:
     if symbol_name(vma.prog_, file.f_op.value_()) == sysv:
         file = cast("struct shm_file_data *", file.private_data).file
     inode = file.f_inode
-    dentry = (file.f_path if hasattr(file, "f_path") else file.__f_path).dentry
-    name = dentry.d_name.name.string_().decode("utf-8", "replace")
+    name = path_of(file).dentry.d_name.name.string_().decode("utf-8", "replace")
     return Claim(
         owner=inode.value_(),
         owner_type="struct inode",
