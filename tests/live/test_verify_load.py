@@ -33,7 +33,12 @@ def churning(machine: Machine) -> Iterator[Machine]:
 def test_nothing_is_said_to_differ(churning: Machine) -> None:
     """What moved is torn, what was touched is SAME; the module's region, which stays, always is."""
     seen: dict[str, set[int]] = {}
-    for _ in range(LOOKS):
+    looks = 0
+    deadline = time.monotonic() + START_SECONDS
+    # Now and then a look falls between two programs: something is to be seen to come and go.
+    while looks < LOOKS or not any(len(seen[kind]) > 1 for kind in seen.keys() - {"vdso"}):
+        assert time.monotonic() < deadline, f"nothing of what comes and goes seen twice: {seen}"
+        looks += 1
         report = churning.outside("verify", "--format", "json").report
         summary = report["summary"]
         assert (summary["different"], summary["errors"]) == (0, 0), report["findings"]
@@ -44,5 +49,3 @@ def test_nothing_is_said_to_differ(churning: Machine) -> None:
                     assert verdicts == {"SAME"}
                 pid = report["mappings"][use["mapping"]]["pid"]
                 seen.setdefault(region["kind"], set()).add(pid)
-    came_and_went = {kind for kind, pids in seen.items() if kind != "vdso" and len(pids) > 1}
-    assert came_and_went, f"nothing of what comes and goes was seen twice: {seen}"
