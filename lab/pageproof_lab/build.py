@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""umh_shm.ko and the tests' guest programs, built in the build root against a kernel's headers."""
+"""umh_shm.ko and what tests run in the guest, built in the build root for a kernel's headers."""
 
 import hashlib
 import os
@@ -76,6 +76,10 @@ def _make(kernel: Kernel, root: Path, directory: str, *words: str, show: bool = 
     return run_in_root(
         root,
         [
+            # Each build has a PID namespace of its own: in one /tmp, two makes at a time take
+            # the same name, as for the jobserver (/tmp/GMfifo1).
+            "env",
+            f"TMPDIR=/build/{kernel.series}",
             "make",
             "-j2",
             "-C",

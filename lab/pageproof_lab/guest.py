@@ -109,12 +109,16 @@ class Guest:
         """Run a program in the guest, found by PATH, and wait for its end."""
         # The agent has the same PATH. An env(1) in between takes as long as a short command.
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/busybox"
-        return self.agent.run(
-            [*argv],
-            stdin=stdin,
-            timeout_seconds=timeout_seconds,
-            env=[f"PATH={path}", "HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb"],
-        )
+        try:
+            return self.agent.run(
+                [*argv],
+                stdin=stdin,
+                timeout_seconds=timeout_seconds,
+                env=[f"PATH={path}", "HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb"],
+            )
+        except LabError:
+            self.hang_up()  # an answer that is late would be taken for that of the next command
+            raise
 
     def check(self, *argv: str, stdin: bytes = b"", timeout_seconds: float = 120) -> str:
         """`run`, and its stdout.
