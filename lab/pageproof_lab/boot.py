@@ -15,7 +15,7 @@ from .guest import DISKS, Facts, Guest, attach, remove, start_time
 from .kernels import Kernel
 from .paths import cache_dir, run_dir
 from .proc import say
-from .roots import guest_image
+from .roots import debian_root, guest_root, image_of
 
 SWEEP_SECONDS = 3600
 # Under emulation with two CPUs QEMU 7.2 now and then loses a guest before its first program: seen
@@ -37,7 +37,7 @@ def boot(
     """Boot a kernel to a guest that answers.
 
     :param name: of its directory, for `attach`; else one is made up.
-    :param built: the module for this kernel, if the guest is to have one.
+    :param built: the module for this kernel, if the guest is to have one; a plain Debian has none.
     :raises LabError: it did not come up; no QEMU is left behind.
     """
     options = options or qemu.Options()
@@ -73,10 +73,14 @@ def _boot_once(
             accel=accel,
             model=model,
             vmlinuz=kernel.vmlinuz,
-            initrd=disks.boot_image(kernel, built, guest.disks),
+            initrd=(
+                disks.plain_boot_image(kernel, guest.disks)
+                if options.debian
+                else disks.boot_image(kernel, built, guest.disks)
+            ),
             append=append,
             disks=[
-                (guest_image(), False),
+                (image_of(debian_root() if options.debian else guest_root()), False),
                 (disks.kernel_disk(kernel), False),
                 (disks.dump_disk(guest.disks, 2 * options.memory_mib + 256), True),
             ],

@@ -6,6 +6,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,11 @@ def _list(args: argparse.Namespace) -> int:
 
 def _up(args: argparse.Namespace) -> int:
     options = _options(args)
+    if args.debian:
+        if args.parameter:
+            raise LabError("--parameter is of umh_shm.ko, which a plain Debian does not have")
+        options = replace(options, debian=True)
+        args.no_load = True
     kernel, built = _kernel(args)
     with boot.boot(kernel, options, name=args.name, built=built) as here:
         if built is not None and not args.no_load:
@@ -160,7 +166,8 @@ def _up(args: argparse.Namespace) -> int:
     )
     print(f"verify from outside:  {_target(here)} verify")
     name = "" if args.name == "lab" else f" --name {args.name}"
-    print(f"verify from inside:   pageproof lab exec{name} -- pageproof verify")
+    if not args.debian:
+        print(f"verify from inside:   pageproof lab exec{name} -- pageproof verify")
     print(f"serial log:           {here.sockets.serial}")
     if options.gdb:
         print(f"gdb:                  target remote {here.sockets.gdb}")
@@ -241,6 +248,12 @@ def add_parser(subparsers: Any) -> None:
     _add_kernel(up)
     _add_name(up)
     _add_boot_options(up)
+    up.add_argument(
+        "--debian",
+        action="store_true",
+        help="a plain Debian with systemd, perf, tcpdump and others; nothing of pageproof in it, "
+        "and no crash kernel",
+    )
     up.add_argument("--no-load", action="store_true", help="do not load umh_shm.ko")
     up.add_argument(
         "--parameter",

@@ -81,6 +81,17 @@ def boot_image(kernel: Kernel, built: Built | None, into: Path) -> Path:
     return image
 
 
+def plain_boot_image(kernel: Kernel, into: Path) -> Path:
+    """The initramfs that mounts the disks and goes on in the root's own init."""
+    files = {
+        "bin/busybox": guest_root() / "usr/bin/busybox",
+        "init": source_dir() / "lab/guest/init",
+    }
+    image = into / "boot.img"
+    pack(image, files, kernel=kernel, modules=GUEST_MODULES)
+    return image
+
+
 def dump_disk(into: Path, size_mib: int) -> Path:
     """An empty ext4 disk for the crash kernel to write dumps to."""
     disk = into / "dump.ext4"

@@ -31,8 +31,9 @@ class Options:
     gdb: bool = False
     append: str = ""
     deadline_seconds: float = 3600
-    boot_seconds: float = 120
+    boot_seconds: float = 300  # systemd takes a minute under emulation, on a busy host more
     oops_panics: bool = True
+    debian: bool = False  # a plain Debian with systemd, without anything of pageproof's
 
 
 def accelerator(vmlinuz: Path) -> str:

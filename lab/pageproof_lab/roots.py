@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian trees, made by mmdebstrap once: the guest's root, the build root, and one with crash.
+"""Debian trees, made by mmdebstrap once: guests' roots, the build root, and one with crash.
 
 One build root serves all kernels: trixie has gcc-12 and gcc-14, and a glibc that runs the build
 tools of the newest kernel (objtool of 7.2 wants 2.38, Debian 12 has 2.36).
@@ -25,6 +25,20 @@ GUEST_PACKAGES = (
     "python3",
     "qemu-guest-agent",
     "util-linux",
+)
+#: A Debian as people run it, and what they use that shares memory with the kernel.
+DEBIAN_PACKAGES = (
+    "bpftrace",
+    "dbus",
+    "iperf3",
+    "kmod",
+    "linux-perf",
+    "python3",
+    "qemu-guest-agent",
+    "qemu-utils",
+    "systemd-sysv",
+    "tcpdump",
+    "udev",
 )
 BUILD_PACKAGES = (
     "bc",
@@ -94,64 +108,84 @@ def crash_root() -> Path:
 
 def guest_root() -> Path:
     """Tree that the guest runs: Python, drgn, kexec, makedumpfile, the guest agent."""
-    requirements = source_dir() / "setup" / "requirements.txt"
     with cache_lock("guest-root"):
-        path = _tree("guest-root", GUEST_PACKAGES, extra=requirements.read_text())
+        path = _tree("guest-root", GUEST_PACKAGES, extra=_requirements().read_text())
         stamp = path / "opt" / "python-ready"
         if not stamp.exists():
-            say("installing drgn into the guest root")
-            run(
-                [
-                    sys.executable,
-                    "-m",
-                    "pip",
-                    "install",
-                    "--progress-bar=on" if sys.stderr.isatty() else "--quiet",
-                    "--disable-pip-version-check",
-                    "--no-compile",
-                    "--only-binary=:all:",
-                    f"--python-version={PYTHON}",
-                    "--implementation=cp",
-                    "--platform=manylinux_2_28_x86_64",
-                    "--platform=manylinux_2_27_x86_64",
-                    "--platform=any",
-                    "--root-user-action=ignore",
-                    "--upgrade",
-                    f"--target={path}/usr/lib/python3/dist-packages",
-                    "-r",
-                    requirements,
-                ],
-                show=True,
-            )
+            _install_drgn(path)
             # For what the tree has no program of its own (ps, free, vi); the end of PATH.
             run_in_root(
                 path, ["sh", "-c", "mkdir -p /opt/busybox && busybox --install -s /opt/busybox"]
-            )
-            # Without byte code, Python and drgn take three times as long to start.
-            run_in_root(
-                path,
-                [
-                    "python3",
-                    "-m",
-                    "compileall",
-                    "-q",
-                    "/usr/lib/python3",
-                    f"/usr/lib/python{PYTHON}",
-                ],
             )
             stamp.touch()
     return path
 
 
-def guest_image() -> Path:
-    """The guest root as an ext4 image; a guest writes to a snapshot, never to it."""
-    root = guest_root()
+def debian_root() -> Path:
+    """Tree of a plain Debian: systemd, perf, tcpdump and others, and drgn."""
+    with cache_lock("debian-root"):
+        path = _tree("debian-root", DEBIAN_PACKAGES, extra=_requirements().read_text())
+        stamp = path / "opt" / "python-ready"
+        if not stamp.exists():
+            _install_drgn(path)
+            # Without it systemd takes this for its first start, and asks for a locale.
+            run_in_root(path, ["systemd-machine-id-setup"])
+            stamp.touch()
+    return path
+
+
+def _requirements() -> Path:
+    return source_dir() / "setup" / "requirements.txt"
+
+
+def _install_drgn(path: Path) -> None:
+    say(f"installing drgn into {path.name}")
+    run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--progress-bar=on" if sys.stderr.isatty() else "--quiet",
+            "--disable-pip-version-check",
+            "--no-compile",
+            "--only-binary=:all:",
+            f"--python-version={PYTHON}",
+            "--implementation=cp",
+            "--platform=manylinux_2_28_x86_64",
+            "--platform=manylinux_2_27_x86_64",
+            "--platform=any",
+            "--root-user-action=ignore",
+            "--upgrade",
+            f"--target={path}/usr/lib/python3/dist-packages",
+            "-r",
+            _requirements(),
+        ],
+        show=True,
+    )
+    # Without byte code, Python and drgn take three times as long to start.
+    run_in_root(
+        path,
+        [
+            "python3",
+            "-m",
+            "compileall",
+            "-q",
+            "/usr/lib/python3",
+            f"/usr/lib/python{PYTHON}",
+        ],
+    )
+
+
+def image_of(root: Path) -> Path:
+    """A guest's root as an ext4 image; a guest writes to a snapshot, never to it."""
     image = root.with_suffix(".ext4")
-    with cache_lock("guest-image"):
+    kind = root.name.rpartition("-")[0]
+    with cache_lock(f"{kind}-image"):
         if not image.exists():
-            say("packing the guest root")
+            say(f"packing the {kind}")
             make_ext4(image, size_mib(root, spare_mib=64), root)
-            for old in cache_dir().glob("guest-root-*.ext4"):
+            for old in cache_dir().glob(f"{kind}-*.ext4"):
                 if old != image:
                     old.unlink()
     return image

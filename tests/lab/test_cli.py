@@ -137,6 +137,7 @@ def test_a_kernel_that_dies(runtime: dict[str, str]) -> None:
         (("up", "--kernel", "5.10", "--paging", "5"), "no 5-level paging"),
         (("up", "--memory", "64"), "512 MiB"),
         (("up", "--your-kernel", "/nowhere"), "takes all of --your-kernel"),
+        (("up", "--debian", "--parameter", "map=fault"), "a plain Debian does not have"),
         (("exec", "--name", "nobody", "--", "true"), "no lab 'nobody' is up"),
         (("down", "--name", "nobody"), "no lab 'nobody' is up"),
         (("exec",), "name a command"),

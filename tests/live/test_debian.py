@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A plain Debian with systemd, seen from outside: what its programs share with the kernel is
+found and proven, also while io_uring and the network are at work as hard as they can.
+"""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from machine import Json, Result, pageproof
+
+from pageproof_lab import boot, kernels, qemu
+from pageproof_lab.guest import Guest
+
+#: That of the root's own Debian, for which its perf is.
+KERNEL = "6.12"
+START_SECONDS = 300  # bpftrace brings a compiler
+LOOKS = 3
+#: Each runs until it is stopped, as a service.
+PROGRAMS = {
+    "perf": "perf record --all-cpus --event cpu-clock --output /tmp/perf.data",
+    "tcpdump": "tcpdump -Z root --interface lo -U -w /tmp/lo.pcap udp",
+    "bpftrace": 'bpftrace -e interval:ms:100{printf("tick\\n");}',
+    "qemu-img": "qemu-img bench -f raw -i io_uring -t none -c 1000000000 -d 8 /var/tmp/image",
+}
+NETWORK = {
+    "iperf3-server": "iperf3 --server",
+    "iperf3-client": "iperf3 --client 127.0.0.1 --udp --bitrate 0 --time 3600",
+}
+
+
+def verify(guest: Guest, *words: str) -> Result:
+    return pageproof("--qemu", guest.sockets.qmp, "verify", "--format", "json", *words)
+
+
+def start(guest: Guest, services: dict[str, str]) -> None:
+    for name, command in services.items():
+        guest.check("systemd-run", f"--unit={name}", *command.split())
+
+
+def main_pid(guest: Guest, name: str) -> str:
+    said = guest.check("systemctl", "show", "--property=MainPID", "--value", name).strip()
+    assert said != "0", guest.run("journalctl", "--unit", name).out
+    return said
+
+
+@pytest.fixture(scope="module")
+def debian() -> Iterator[Guest]:
+    with boot.boot(kernels.fetch(KERNEL), qemu.Options(debian=True)) as guest:
+        guest.run("systemctl", "is-system-running", "--wait")
+        yield guest
+
+
+@pytest.fixture(scope="module")
+def programs(debian: Guest) -> Guest:
+    debian.check("truncate", "--size=16M", "/var/tmp/image")
+    start(debian, PROGRAMS)
+    return debian
+
+
+def test_nothing_of_ours_is_in_it(debian: Guest) -> None:
+    assert debian.check("readlink", "/proc/1/exe").strip() == "/usr/lib/systemd/systemd"
+    assert debian.run("modprobe", "umh_shm").code != 0
+    assert debian.run("test", "-e", "/opt/pageproof").code != 0
+
+
+def test_what_it_shares_is_found_and_proven(debian: Guest) -> None:
+    """Each process's vDSO, systemd's first; nothing is wrong and nothing is undecided."""
+    found = pageproof("--qemu", debian.sockets.qmp, "regions", "--pid", "1", "--format", "json")
+    assert (found.code, found.report["regions"][0]["kind"]) == (0, "vdso"), found.err
+    result = verify(debian)
+    summary = result.report["summary"]
+    assert (result.code, summary["errors"], summary["warnings"]) == (0, 0, 0), result.out
+    names = {one["comm"] for one in result.report["mappings"]}
+    assert names >= {"systemd", "systemd-journal", "systemd-udevd", "dbus-daemon", "qemu-ga"}
+    assert summary["same"] >= len(names)
+
+
+@pytest.mark.parametrize(
+    ("program", "kind"),
+    [("perf", "perf"), ("tcpdump", "packet"), ("qemu-img", "io_uring"), ("bpftrace", "bpf")],
+)
+def test_a_real_program(programs: Guest, program: str, kind: str) -> None:
+    pid = main_pid(programs, program)
+    deadline = time.monotonic() + START_SECONDS
+    report: Json = {}
+    while not report.get("summary", {}).get("same"):
+        assert time.monotonic() < deadline, report
+        report = verify(programs, "--kind", kind, "--pid", pid).report
+    assert (report["summary"]["different"], report["summary"]["errors"]) == (0, 0)
+    assert {one["comm"] for one in report["mappings"]} == {program}
+
+
+def test_under_load(programs: Guest) -> None:
+    """io_uring and the network at work, and perf and tcpdump that record it: no DIFFERENT."""
+    start(programs, NETWORK)
+    kinds = set()
+    for _ in range(LOOKS):
+        report = verify(programs).report
+        summary = report["summary"]
+        assert (summary["different"], summary["errors"]) == (0, 0), report["findings"]
+        for proof in report["proofs"]:
+            if proof["verdict"] == "SAME":
+                kinds.add(report["regions"][proof["evidence"]["region"]]["kind"])
+    assert kinds >= {"perf", "packet", "io_uring", "bpf", "vdso"}
+    for name in (*PROGRAMS, *NETWORK):
+        main_pid(programs, name)
