@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`pageproof lab bench`: the engine and verify beside their peers, on the same targets."""
 
+import json
 import statistics
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from .proc import say
 PARTS = ("engine", "verify")
 RUNS = 5
 PAGES = (1, 256, 4096)
+PROCESSES = 200
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,26 @@ def bench(series: str, parts: Sequence[str] = PARTS) -> int:
 
 
 def bench_verify(series: str) -> None:
-    """Print the table: target, pages, verify, the peer, their ratio."""
+    """Print the table: target, pages, verify, the peer, their ratio.
+
+    The last row is of all that a guest with many processes shares.
+    """
     kernel = kernels.fetch(series)
     built = build.build(kernel)
     symbols = ["-s", str(kernel.vmlinux), "-s", str(built.module)]
     print(f"Linux {kernel.release}; wall seconds of whole processes, median of {RUNS}; peak MiB")
     print(f"{'target':10}{'pages':>6}{'verify':>9}{'drgn':>9}{'ratio':>7}{'MiB':>7}{'MiB':>6}")
 
-    words = ("verify", "--kind", "umh_shm", "--format", "json")
-
-    def row(name: str, target: Sequence[str], pages: int) -> None:
-        ours = [sys.executable, "-m", "pageproof", *target, *symbols, *words]
-        peer = source_dir() / "lab/bench/follow_phys.py"
+    def row(
+        name: str,
+        target: Sequence[str],
+        pages: int,
+        words: Sequence[str] = ("--kind", "umh_shm"),
+        script: str = "follow_phys.py",
+    ) -> None:
+        verify = [sys.executable, "-m", "pageproof", *target, *symbols, "verify", *words]
+        ours = [*verify, "--format", "json"]
+        peer = source_dir() / "lab/bench" / script
         drgn = [sys.executable, "-m", "drgn", "-q", *target, *symbols, str(peer)]
         a, b = measure(ours), measure(drgn)
         print(
@@ -64,9 +74,10 @@ def bench_verify(series: str) -> None:
         )
 
     with boot.boot(kernel, built=built) as here:
+        target = ["--qemu", str(here.sockets.qmp)]
         for pages in PAGES:
             here.load_module("backing=vmalloc", "map=insert", f"length={pages * 4096}")
-            row("qemu", ["--qemu", str(here.sockets.qmp)], pages)
+            row("qemu", target, pages)
             if pages != PAGES[-1]:
                 stop = "echo 1 > /sys/class/misc/umh_shm/stop && rmmod umh_shm"
                 here.check("sh", "-c", stop)
@@ -74,3 +85,11 @@ def bench_verify(series: str) -> None:
             say("crashing the guest for its vmcore")
             for form, dump in here.crash(Path(name), ("elf", "lzo", "zstd")).items():
                 row(form, ["-c", str(dump)], PAGES[-1])
+    with boot.boot(kernel, built=built) as here:
+        here.load_module()
+        start = "for i in $(seq $0); do sleep 3600 >/dev/null 2>&1 </dev/null & done"
+        here.check("sh", "-c", start, str(PROCESSES))
+        target = ["--qemu", str(here.sockets.qmp)]
+        said = measured([sys.executable, "-m", "pageproof", *target, "verify", "--format", "json"])
+        pages = json.loads(said.out)["summary"]["pages"]
+        row(f"{PROCESSES} proc.", target, pages, (), "all_vmas.py")

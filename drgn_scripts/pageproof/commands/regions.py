@@ -105,7 +105,7 @@ def _resident(walker: Walker, mapping: MappingFacts) -> tuple[int, int]:
             resident += pages if one.outcome is Outcome.MAPPED else 0
             unknown += pages if one.outcome in GAPS else 0
     except TooMuchWork:
-        return 0, (vma.end - vma.start) // PAGE_BYTES
+        return 0, vma.pages
     return resident, unknown
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
+
+import drgn
 
 from pageproof import judge
 from pageproof.commands.attempts import look_until
@@ -90,12 +93,14 @@ def prove_regions(
     """
     finders = wanted.finders()
 
-    def search() -> Found:
-        only = is_of_device(wanted.device) if wanted.device else None
+    def search(only: Callable[[drgn.Object], bool] | None) -> Found:
         return find_shared(target.prog, paging, finders, wanted.pid, only)
 
     live = target.facts.live
-    found, _ = look_until(lambda seen: not seen.faults + seen.unclaimed, search, live=live)
+    of_device = is_of_device(wanted.device) if wanted.device else None
+    found, _ = look_until(
+        lambda seen: not seen.faults + seen.unclaimed, lambda: search(of_device), live=live
+    )
     if wanted.kernel.said and found.unclaimed and not found.claimed:
         raise PageproofError(found.unclaimed[0].message)
     run = _Run(target, paging, wanted, by_region(found.claimed))
@@ -103,7 +108,8 @@ def prove_regions(
         progress(f"region {number + 1} of {len(run.regions)}")
         run.judge(number)
     if live and found.claimed:
-        run.without_vanished(search().claimed)
+        seen = {one.mapping.vma.vma for one in found.claimed if one.mapping.vma}
+        run.without_vanished(search(lambda vma: vma.value_() in seen).claimed)
     proofs = run.proofs()
     return Proved(
         regions=tuple(run.proved()),
@@ -128,7 +134,9 @@ class _Run:
         regions: Sequence[Sequence[Claimed]],
     ) -> None:
         self._target, self._wanted = target, wanted
-        self.regions = regions
+        numbers = count()
+        #: Each region's uses, with their numbers.
+        self.regions = [[(next(numbers), one) for one in region] for region in regions]
         self._uses = [one for region in regions for one in region]
         self.mappings = tuple(one.mapping for one in self._uses)
         self._paging = paging
@@ -143,9 +151,8 @@ class _Run:
 
     def judge(self, number: int) -> None:
         """Judge one region."""
-        first_use = sum(len(region) for region in self.regions[:number])
         room = EVIDENCE_PAGES
-        for use, one in enumerate(self.regions[number], first_use):
+        for use, one in self.regions[number]:
             try:
                 judged = self._prover.judge(one)
             except (ValueError, TooMuchWork) as error:
@@ -168,13 +175,12 @@ class _Run:
         """The pages that get evidence: the first ones, and those with a verdict that is bad."""
         vma = one.mapping.vma
         assert vma is not None
-        pages = (vma.end - vma.start) // PAGE_BYTES
         bad = [
             page
             for page, (verdict, reason) in judged.pages.items()
             if verdict is not Verdict.SAME and reason is not Reason.NOT_PRESENT
         ]
-        first = range(pages if self._wanted.every_page else min(pages, room))
+        first = range(vma.pages if self._wanted.every_page else min(vma.pages, room))
         for page in sorted({*first, *sorted(bad)[:EVIDENCE_PAGES]}):
             index = one.claim.first_page + page
             sides = judged.glance.kernel
@@ -201,7 +207,7 @@ class _Run:
         for one in self._seen:
             assert one.region is not None
             assert one.page_index is not None
-            kind = self.regions[one.region][0].finder.kind
+            kind = self._uses[one.mapping].finder.kind
             proof = judge.prove(one, self._target.facts, self.mappings, kind)
             pages = self._judged[one.mapping]
             if isinstance(pages, dict):
@@ -211,21 +217,19 @@ class _Run:
         return tuple(proofs)
 
     def proved(self) -> Iterator[ProvedRegion]:
-        use = 0
         for region in self.regions:
-            finder, claim = region[0].finder, region[0].claim
-            uses = []
-            for one in region:
-                uses.append(ProvedUse(use, one.claim.first_page, self._runs(use)))
-                use += 1
+            _, first = region[0]
+            claim = first.claim
             yield ProvedRegion(
-                kind=finder.kind,
+                kind=first.finder.kind,
                 part=claim.part,
                 name=claim.name,
                 owner=claim.owner,
                 owner_type=claim.owner_type,
-                pages=max(one.claim.pages for one in region),
-                uses=tuple(uses),
+                pages=max(one.claim.pages for _, one in region),
+                uses=tuple(
+                    ProvedUse(use, one.claim.first_page, self._runs(use)) for use, one in region
+                ),
             )
 
     def _kernel_aliases(self) -> Iterator[Finding]:
@@ -234,16 +238,16 @@ class _Run:
         for one in self._uses:
             vma = one.mapping.vma
             if vma is not None and one.finder.kind == DEVICE:
-                spots.append(Spot(one.mapping, vma.start, (vma.end - vma.start) // PAGE_BYTES))
+                spots.append(Spot(one.mapping, vma.start, vma.pages))
         return kernel_aliases(self._target, self._paging, self._walker, spots)
 
     def _runs(self, use: int) -> tuple[PageRun, ...]:
         vma = self.mappings[use].vma
         assert vma is not None
-        pages, judged = (vma.end - vma.start) // PAGE_BYTES, self._judged[use]
+        judged = self._judged[use]
         if isinstance(judged, dict):
-            return runs_of(pages, judged)
-        return (PageRun(0, pages, *judged),)
+            return runs_of(vma.pages, judged)
+        return (PageRun(0, vma.pages, *judged),)
 
     def findings(self) -> Iterator[Finding]:
         yield from self._unread
@@ -251,14 +255,12 @@ class _Run:
             yield from map(judge.mapping_kind, self.mappings)
             if not self._wanted.kernel.said:
                 yield from self._kernel_aliases()
-        use = 0
         for region in self.regions:
-            claim = region[0].claim
+            claim = region[0][1].claim
             beyond: dict[int, int] = {}
-            for one in region:
+            for use, one in region:
                 pid = one.mapping.pid
                 beyond[pid] = beyond.get(pid, 0) + self._beyond.get(use, 0)
-                use += 1
             yield from judge.beyond_findings(claim.name, claim.pages, beyond)
         if not self.regions:
             yield self._nothing()

@@ -10,10 +10,12 @@ from typing import Final
 
 import drgn
 from drgn import cast
-from drgn.helpers.linux.mm import for_each_vma
 from drgn.helpers.linux.pid import find_task, for_each_task
 
 from pageproof.errors import PageproofError
+from pageproof.find.debuginfo import of_program
+from pageproof.find.kallsyms import module_variable
+from pageproof.find.vmas import for_each_vma
 from pageproof.find.words import VM_FLAGS, i_mode_words, page_prot_words, vm_flags_words
 from pageproof.model import PTI_USER_HALF, FileFacts, MappingFacts, PagingFacts, TaskFault, VmaFacts
 
@@ -241,6 +243,7 @@ def _vm_flags(vma: drgn.Object) -> int:
     return int(vma.vm_flags.value_())
 
 
+@of_program
 def _vm_flag_names(prog: drgn.Program) -> dict[int, str]:
     """Our table, under what the target's own enumerators say (``VMA_*_BIT``, from 7.0)."""
     names = dict(VM_FLAGS)
@@ -258,6 +261,8 @@ def _vm_flag_names(prog: drgn.Program) -> dict[int, str]:
 def symbol_name(prog: drgn.Program, address: int) -> str:
     """The symbol at an address; the address itself where there is none.
 
+    Of a module without debug info, the variable that begins there.
+
     drgn takes milliseconds for each, and many VMAs have the same operations.
     """
     known: dict[int, str] = prog.cache.setdefault("pageproof symbols", {})
@@ -265,7 +270,7 @@ def symbol_name(prog: drgn.Program, address: int) -> str:
         try:
             known[address] = str(prog.symbol(address).name)
         except LookupError:
-            known[address] = f"{address:#x}"
+            known[address] = module_variable(prog, address) or f"{address:#x}"
     return known[address]
 
 

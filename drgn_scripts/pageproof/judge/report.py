@@ -52,7 +52,7 @@ def mapped_pages(region: RegionFacts, mapping: MappingFacts) -> range:
     vma = mapping.vma
     if vma is None:
         return range(0)
-    end = vma.pgoff_pages + (vma.end - vma.start) // 4096
+    end = vma.pgoff_pages + vma.pages
     return range(vma.pgoff_pages, min(end, region.pages))
 
 
@@ -61,7 +61,7 @@ def _pages_beyond(region: RegionFacts, mapping: MappingFacts) -> int:
     vma = mapping.vma
     if vma is None:
         return 0
-    pages = (vma.end - vma.start) // 4096
+    pages = vma.pages
     return pages - len(mapped_pages(region, mapping))
 
 

@@ -123,6 +123,11 @@ class VmaFacts:
     vm_ops_symbol: str
     file: FileFacts | None
 
+    @property
+    def pages(self) -> int:
+        """How many pages of 4 KiB it covers."""
+        return (self.end - self.start) >> 12
+
 
 @dataclass(frozen=True)
 class MappingFacts:

@@ -42,7 +42,7 @@ def _title(region: ProvedRegion) -> Text:
 def _use(region: ProvedRegion, use: ProvedUse, mapping: MappingFacts) -> tuple[str, str, Text]:
     vma = mapping.vma
     assert vma is not None
-    pages = (vma.end - vma.start) // _PAGE_BYTES
+    pages = vma.pages
     part = "" if (use.first_page, pages) == (0, region.pages) else f"from page {use.first_page}: "
     counts = Text(part)
     for number, (run, count) in enumerate(_sums(use.runs)):

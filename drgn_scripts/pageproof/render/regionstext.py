@@ -51,7 +51,7 @@ def _uses(region: SharedRegion) -> Table:
 def _use(region: SharedRegion, use: RegionUse) -> tuple[str, str, str]:
     mapping, vma = use.mapping, use.mapping.vma
     assert vma is not None
-    pages = (vma.end - vma.start) // _PAGE_BYTES
+    pages = vma.pages
     part = "" if (use.first_page, pages) == (0, region.pages) else f"from page {use.first_page}, "
     resident = f"{part}{use.resident_pages} of {phrases.plural(pages, 'page')} mapped"
     if use.unknown_pages:

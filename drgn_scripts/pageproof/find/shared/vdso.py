@@ -10,6 +10,7 @@ from typing import Final
 import drgn
 from drgn.helpers.linux.mm import page_to_virt
 
+from pageproof.find.debuginfo import of_program
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
 
@@ -37,6 +38,7 @@ class _Places:
     kvm_clock: int | None = None
 
 
+@of_program
 def _places(prog: drgn.Program) -> _Places:
     try:
         # Since 6.15: dafde29605eb ("x86/vdso: Switch to generic storage implementation")
@@ -63,6 +65,7 @@ def _older_places(image: drgn.Object) -> _Places:
     )
 
 
+@of_program
 def _time_address(prog: drgn.Program) -> int:
     try:
         # Since 6.15: df7fcbefa710 ("vdso: Add generic time data storage")
@@ -71,6 +74,7 @@ def _time_address(prog: drgn.Program) -> int:
         return int(prog.symbol("__vvar_page").address)
 
 
+@of_program
 def _random_address(prog: drgn.Program) -> int | None:
     try:
         return int(prog["vdso_k_rng_data"].value_())
@@ -90,14 +94,24 @@ def _constant(prog: drgn.Program, name: str) -> int:
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    mapping = vma.vm_private_data.value_()
-    if mapping == _address(vma.prog_, "vdso_mapping"):
+    part = _parts(vma.prog_).get(vma.vm_private_data.value_())
+    if part == _CODE:
         return _code(vma)
-    # Since 6.15 (df7fcbefa710) that of all architectures.
-    names = ("vdso_vvar_mapping", "vvar_mapping")
-    if mapping in (_address(vma.prog_, name) for name in names):
+    if part == _DATA:
         return _data(vma)
     return None  # the hypervisor's clocks (since 6.15), or of uprobes
+
+
+@of_program
+def _parts(prog: drgn.Program) -> dict[int, str]:
+    """What the kernel's ``struct vm_special_mapping`` at an address is of."""
+    # vdso_vvar_mapping: since 6.15 (df7fcbefa710) that of all architectures.
+    names = {"vdso_mapping": _CODE, "vdso_vvar_mapping": _DATA, "vvar_mapping": _DATA}
+    return {
+        address: part
+        for name, part in names.items()
+        if (address := _address(prog, name)) is not None
+    }
 
 
 def _address(prog: drgn.Program, name: str) -> int | None:

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Variables of modules that have no debug info here, by what the kernel itself keeps of them."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import drgn
+from drgn.helpers.linux.module import address_to_module
+
+#: ``Elf64_Sym`` (elf(5)): name, type and binding, visibility, section, address, size.
+_SYMBOL: Final = struct.Struct("<IBBHQQ")
+_STT_OBJECT: Final = 1
+#: ``KSYM_NAME_LEN`` was 128, and is 512 since 6.1 (b8a94bfb3395).
+_NAME_BYTES: Final = 512
+_BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, ValueError)
+
+
+def module_variable(prog: drgn.Program, address: int) -> str | None:
+    """The name of a module's variable at an address; None where the target does not say.
+
+    From the table in ``struct module.kallsyms``, as it is: drgn's module_kallsyms() makes an
+    object of each symbol, and large modules have tens of thousands.
+    """
+    try:
+        module = address_to_module(prog, address)
+        if not module:
+            return None
+        table = module.kallsyms
+        symbols = prog.read(table.symtab.value_(), int(table.num_symtab) * _SYMBOL.size)
+        for name, info, _, _, value, _ in _SYMBOL.iter_unpack(symbols):
+            if value == address and info & 0xF == _STT_OBJECT:
+                text: bytes = prog.read_c_string(table.strtab.value_() + name, max_size=_NAME_BYTES)
+                return text.decode("utf-8", "replace")
+    except _BROKEN:
+        return None
+    return None
