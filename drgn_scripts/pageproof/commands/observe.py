@@ -13,6 +13,7 @@ from pageproof.commands.attempts import look_until
 from pageproof.find.page import (
     PAGE_BYTES,
     content_by,
+    is_plain_ram,
     read_user_virtual,
     second_opinion,
     slot_facts,
@@ -22,6 +23,8 @@ from pageproof.find.page import (
 from pageproof.model import (
     MappingFacts,
     MemoryGap,
+    MemoryType,
+    Outcome,
     PageEvidence,
     PagingFacts,
     Route,
@@ -163,9 +166,12 @@ class Observer:
     def _content(self, pair: Pair, kernel: Walk, user: Walk) -> Iterator[RouteContent]:
         reader, prog = self._target.reader, self._target.prog
         mm = self._mappings[pair.mapping].mm
+        devices = {walk.pfn for walk in (kernel, user) if self._is_device(walk)}
 
         def physical(walk: Walk) -> bytes:
             assert walk.paddr is not None
+            if walk.pfn in devices:
+                raise MemoryGap(Outcome.UNREADABLE, "a device's memory, which a read may change")
             return reader.read_physical(walk.paddr, PAGE_BYTES)
 
         def guarded(walk: Walk, read: Callable[[], bytes]) -> Callable[[], bytes]:
@@ -191,6 +197,18 @@ class Observer:
             yield content_by(Route.PHYSICAL, lambda: physical(kernel))
         if user.paddr is not None and user.paddr != kernel.paddr:
             yield content_by(Route.USER_PHYSICAL, lambda: physical(user))
+
+    def _is_device(self, walk: Walk) -> bool:
+        """Whether reading a frame may do something: QEMU asks the device itself.
+
+        What has no struct page, or is no ordinary RAM and mapped as devices are.
+        """
+        if walk.pfn is None or not self._target.facts.live:
+            return False
+        if is_plain_ram(self._target.prog, self._facts, walk.pfn):
+            return False
+        page = struct_page_facts(self._target.prog, walk.pfn)
+        return page is None or walk.memory_type is not MemoryType.WB
 
     def _slot(self, kernel: Walk, page: int | None) -> SlotFacts | None:
         if self._slot_type is None or kernel.paddr is None or page is None:
