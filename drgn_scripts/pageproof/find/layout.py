@@ -14,7 +14,7 @@ from typing import Final
 import drgn
 
 from pageproof.errors import PageproofError
-from pageproof.find.paging import number_in, optional_number, vmcoreinfo
+from pageproof.find.paging import number_in, optional_number, page_offset, read_levels, vmcoreinfo
 from pageproof.model import PagingFacts
 from pageproof.model.kmap import LayoutFacts
 
@@ -54,8 +54,8 @@ def read_layout(prog: drgn.Program, paging: PagingFacts) -> LayoutFacts:
     levels = paging.levels
     pgd_shift = 39 if levels == 4 else 48
     vmalloc, vmemmap = _STATIC_BASES[levels]
-    memory_bytes = _variable(prog, "max_pfn") * _PAGE_BYTES
-    room, room_from = _physmap_room(prog, info, memory_bytes, paging)
+    memory_bytes = _memory_bytes(prog)
+    room, room_from = _physmap_room(prog, info, memory_bytes, paging.page_offset_base, levels)
     has_kasan = _has(prog, "kasan_early_shadow_page")
     kasan = _KASAN[levels] if has_kasan else (None, None)
     image_size = number_in(info, "NUMBER(KERNEL_IMAGE_SIZE)")
@@ -106,6 +106,22 @@ def read_layout(prog: drgn.Program, paging: PagingFacts) -> LayoutFacts:
     )
 
 
+def physmap(prog: drgn.Program) -> range:
+    """Addresses that the direct map may have; those of physical memory from 0 on.
+
+    Raises:
+        PageproofError: the kernel's data does not say.
+    """
+    info, base = vmcoreinfo(prog), page_offset(prog)
+    levels, _ = read_levels(prog, info)
+    room, _ = _physmap_room(prog, info, _memory_bytes(prog), base, levels)
+    return range(base, base + room)
+
+
+def _memory_bytes(prog: drgn.Program) -> int:
+    return _variable(prog, "max_pfn") * _PAGE_BYTES
+
+
 def _has(prog: drgn.Program, name: str) -> bool:
     """Whether the kernel has a variable or function: the trace of its configuration."""
     try:
@@ -137,7 +153,7 @@ def _markers(prog: drgn.Program) -> dict[str, int]:
 
 
 def _physmap_room(
-    prog: drgn.Program, info: dict[str, str], memory_bytes: int, paging: PagingFacts
+    prog: drgn.Program, info: dict[str, str], memory_bytes: int, base: int, levels: int
 ) -> tuple[int, str]:
     """Bytes that the direct map may grow to, and which of the kernel's data says so.
 
@@ -152,8 +168,7 @@ def _physmap_room(
     bits = number_in(info, "NUMBER(MAX_PHYSMEM_BITS)")
     if bits is None:
         raise PageproofError("the target's VMCOREINFO has no MAX_PHYSMEM_BITS")
-    base = paging.page_offset_base
-    if base == (0xFFFF_8880_0000_0000 if paging.levels == 4 else 0xFF11_0000_0000_0000):
+    if base == (0xFFFF_8880_0000_0000 if levels == 4 else 0xFF11_0000_0000_0000):
         return 1 << bits, "MAX_PHYSMEM_BITS"
     return -(-memory_bytes // _TIB) * _TIB, "max_pfn in whole TiB; KASLR's padding is not known"
 

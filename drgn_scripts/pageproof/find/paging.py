@@ -32,7 +32,7 @@ def read_paging(prog: drgn.Program) -> PagingFacts:
         PageproofError: the kernel's data does not say.
     """
     info = vmcoreinfo(prog)
-    levels, levels_from = _levels(prog, info)
+    levels, levels_from = read_levels(prog, info)
     phys_base = number_in(info, "NUMBER(phys_base)")
     if phys_base is None:
         phys_base = int(prog["phys_base"])
@@ -83,10 +83,13 @@ def optional_number(prog: drgn.Program, name: str) -> int | None:
         return None
 
 
-def _levels(prog: drgn.Program, info: dict[str, str]) -> tuple[int, str]:
-    """4 or 5, from the running kernel and never from its configuration.
+def read_levels(prog: drgn.Program, info: dict[str, str]) -> tuple[int, str]:
+    """4 or 5, and what says so: the running kernel, and never its configuration.
 
     CONFIG_X86_5LEVEL says what could be, and 6.17 dropped it (7212b58d6d71).
+
+    Raises:
+        PageproofError: the target does not say.
     """
     enabled = number_in(info, "NUMBER(pgtable_l5_enabled)")
     if enabled is not None:

@@ -31,7 +31,7 @@ def address(value: int) -> str:
 
 def size(byte_count: int) -> str:
     """A size in the largest unit that divides it."""
-    for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+    for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if byte_count >= unit and byte_count % unit == 0:
             return f"{byte_count // unit} {name}"
     return f"{byte_count} bytes"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,15 +52,23 @@ def load_debug_info(
             f"install the kernel's debug package (Debian: linux-image-{release}-dbg) "
             "or give its vmlinux with -s",
         )
+    load_module_debug_info(prog, modules)
+    return _notes_on_unused(prog, build_ids)
+
+
+def load_module_debug_info(prog: drgn.Program, modules: Collection[str]) -> None:
+    """Load debug info of the named modules, of those that are loaded and as far as drgn finds it.
+
+    That some is missing is said where the types are needed.
+    """
     wanted = [
         module
         for module, _ in prog.loaded_modules()
         if module.name in modules and module.wants_debug_file()
     ]
     if wanted:
-        with suppress(drgn.MissingDebugInfoError):  # said where the types are needed
+        with suppress(drgn.MissingDebugInfoError):
             prog.load_module_debug_info(*wanted)
-    return _notes_on_unused(prog, build_ids)
 
 
 def _lab_directory() -> Path:

@@ -11,16 +11,21 @@ from typing import Final
 import drgn
 
 from pageproof.find.mappings import search, symbol_name
+from pageproof.find.modules import load_when_missed, no_debug_info
 from pageproof.find.shared.aio import AIO
 from pageproof.find.shared.bpf import BPF
+from pageproof.find.shared.devmem import DEVMEM
 from pageproof.find.shared.finder import Claim, Finder
 from pageproof.find.shared.hugetlb import HUGETLB
 from pageproof.find.shared.io_uring import IO_URING
+from pageproof.find.shared.kvm import KVM
 from pageproof.find.shared.packet import PACKET
+from pageproof.find.shared.pci import PCI
 from pageproof.find.shared.perf import PERF
 from pageproof.find.shared.plugins import plugin_finders
 from pageproof.find.shared.shmem import SHMEM
 from pageproof.find.shared.udmabuf import UDMABUF
+from pageproof.find.shared.uio import UIO
 from pageproof.find.shared.umh_shm import UMH_SHM
 from pageproof.find.shared.vdso import VDSO
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
@@ -36,6 +41,10 @@ FINDERS: Final[tuple[Finder, ...]] = (
     SHMEM,
     HUGETLB,
     UDMABUF,
+    KVM,
+    DEVMEM,
+    PCI,
+    UIO,
     VDSO,
 )
 
@@ -118,11 +127,21 @@ def find_shared(
     claims: dict[int, tuple[Finder, Claim]] = {}
     unclaimed: list[Unclaimed] = []
 
+    f_ops: dict[int, int] = {}  # of many VMAs' file
+
+    def operations(vma: drgn.Object) -> Iterator[int]:
+        here = vma[0].read_()  # all of it by one read
+        if file := here.vm_file:
+            address = file.value_()
+            if address not in f_ops:
+                f_ops[address] = file.f_op.value_()
+            yield f_ops[address]
+        yield here.vm_ops.value_()
+
     def asked(vma: drgn.Object) -> Iterator[Finder]:
-        file = vma.vm_file
-        for operations in (file.f_op if file else None, vma.vm_ops):
-            if operations:
-                yield from by_operations.get(symbol_name(prog, operations.value_()), ())
+        for address in operations(vma):
+            if address:
+                yield from by_operations.get(symbol_name(prog, address), ())
         yield from of_any
 
     def wanted(vma: drgn.Object) -> bool:
@@ -130,9 +149,11 @@ def find_shared(
             return False
         for finder in asked(vma):
             try:
-                claim = finder.claim(vma)
+                claim = _claim(finder, vma)
             except _BROKEN as error:
-                message = str(error.args[0]) if error.args else type(error).__name__
+                message = _message(error)
+                if isinstance(error, LookupError):  # a type is not known
+                    message = no_debug_info(prog, finder.module) or message
                 unclaimed.append(Unclaimed(finder.kind, vma.value_(), message))
                 return False
             if claim is not None:
@@ -146,6 +167,16 @@ def find_shared(
         assert mapping.vma is not None  # they were found by their VMAs
         claimed.append(Claimed(*claims[mapping.vma.vma], mapping))
     return Found(tuple(claimed), tuple(unclaimed), mappings.faults)
+
+
+def _claim(finder: Finder, vma: drgn.Object) -> Claim | None:
+    """A finder's claim; where a type is not known, once more with its module's debug info."""
+    try:
+        return finder.claim(vma)
+    except LookupError:
+        if not finder.module or not load_when_missed(vma.prog_, finder.module):
+            raise
+    return finder.claim(vma)
 
 
 def by_region(claimed: Iterable[Claimed]) -> list[list[Claimed]]:
@@ -170,4 +201,8 @@ def kernel_pages(prog: drgn.Program, one: Claimed) -> Sequence[int | None]:
     try:
         return one.finder.kernel_pages(prog, one.claim)
     except _BROKEN as error:
-        raise ValueError(str(error.args[0]) if error.args else type(error).__name__) from None
+        raise ValueError(_message(error)) from None
+
+
+def _message(error: Exception) -> str:
+    return str(error.args[0]) if error.args else type(error).__name__

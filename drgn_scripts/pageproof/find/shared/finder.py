@@ -43,11 +43,11 @@ def adjoining(address: int, pages: int) -> range:
     return range(address, address + pages * PAGE_BYTES, PAGE_BYTES)
 
 
-class Sparse(Sequence[int | None]):
-    """Of a file of terabytes most pages may not be there."""
+class Lazy(Sequence[int | None]):
+    """Of a region of terabytes: where a page is is worked out when it is asked for."""
 
-    def __init__(self, pages: int, there: Mapping[int, int]) -> None:
-        self._pages, self._there = pages, there
+    def __init__(self, pages: int, address: Callable[[int], int | None]) -> None:
+        self._pages, self._address = pages, address
 
     def __len__(self) -> int:
         return self._pages
@@ -59,8 +59,15 @@ class Sparse(Sequence[int | None]):
     def __getitem__(self, page: int | slice) -> int | Sequence[int | None] | None:
         numbers = range(self._pages)[page]
         if isinstance(numbers, range):
-            return [self._there.get(number) for number in numbers]
-        return self._there.get(numbers)
+            return [self._address(number) for number in numbers]
+        return self._address(numbers)
+
+
+class Sparse(Lazy):
+    """Of a file of terabytes most pages may not be there."""
+
+    def __init__(self, pages: int, there: Mapping[int, int]) -> None:
+        super().__init__(pages, there.get)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,8 @@ class Finder:
             operations maps; None if it is not of this kind after all.
         kernel_pages: kernel virtual address of each page of a region; None for
             one that is not there (yet).
+        module: name of the kernel module whose debug info is loaded if ``claim`` raises
+            ``LookupError``: if vmlinux does not have the types. "": none.
     """
 
     kind: str
@@ -89,3 +98,4 @@ class Finder:
     operations: tuple[str, ...]
     claim: Callable[[drgn.Object], Claim | None]
     kernel_pages: Callable[[drgn.Program, Claim], Sequence[int | None]]
+    module: str = ""

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""/dev/mem: all physical memory, by its addresses (drivers/char/mem.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import drgn
+
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.physical import is_shared, kernel_sides
+
+
+def _claim(vma: drgn.Object) -> Claim | None:
+    """The offset is the physical address (``mmap_mem()``, ``mmap_mem_prepare()`` in 7.2)."""
+    if not is_shared(vma):
+        return None
+    prog = vma.prog_
+    # As far as valid_mmap_phys_addr_range() lets it go (arch/x86/mm/mmap.c).
+    end = 1 << int(prog["boot_cpu_data"].x86_phys_bits)
+    return Claim(
+        owner=prog["iomem_resource"].address_of_().value_(),
+        owner_type="struct resource",
+        part="",
+        name="physical memory",
+        pages=end // PAGE_BYTES,
+        first_page=int(vma.vm_pgoff),
+    )
+
+
+def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
+    return kernel_sides(prog, 0, claim.pages)
+
+
+DEVMEM: Final = Finder(
+    kind="devmem",
+    help="physical memory, mapped through /dev/mem",
+    operations=("mem_fops", "mmap_mem_ops"),
+    claim=_claim,
+    kernel_pages=_kernel_pages,
+)

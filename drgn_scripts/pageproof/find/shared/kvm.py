@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""KVM's vcpus: why one left the guest, with what data, and which pages it made dirty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import drgn
+from drgn import cast
+
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining, owner_of
+
+#: ``KVM_PIO_PAGE_OFFSET`` and so on of arch/x86/include/uapi/asm/kvm.h, part of the kernel's ABI;
+#: ``struct kvm_run`` comes before them.
+_RUN: Final = 0
+_PIO: Final = 1
+_COALESCED_MMIO: Final = 2
+_DIRTY_LOG: Final = 64
+
+
+def _claim(vma: drgn.Object) -> Claim | None:
+    """A page's number in the region is its offset in the file, and between 2 and 64 is nothing.
+
+    kvm_vcpu_mmap() lets a VMA be as long as it likes, so that one can have the ring as well.
+    """
+    vcpu = cast("struct kvm_vcpu *", vma.vm_file.private_data)
+    ring_pages = _ring_pages(vcpu)
+    pages = _DIRTY_LOG + ring_pages if ring_pages else _COALESCED_MMIO + 1
+    page = int(vma.vm_pgoff)
+    if page >= pages:
+        return None
+    return Claim(
+        owner=vcpu.value_(),
+        owner_type="struct kvm_vcpu",
+        part="",
+        name=f"KVM vcpu {int(vcpu.vcpu_id)}",
+        pages=pages,
+        first_page=page,
+    )
+
+
+def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
+    """As ``kvm_vcpu_fault()`` of virt/kvm/kvm_main.c finds them.
+
+    All vcpus of a VM have the same page of coalesced MMIO.
+    """
+    vcpu = owner_of(prog, claim)
+    there = {
+        _RUN: vcpu.run.value_(),
+        _PIO: vcpu.arch.pio_data.value_(),
+        _COALESCED_MMIO: vcpu.kvm.coalesced_mmio_ring.value_(),
+    }
+    ring_pages = _ring_pages(vcpu)
+    if ring_pages:
+        ring = adjoining(vcpu.dirty_ring.dirty_gfns.value_(), ring_pages)
+        there |= dict(enumerate(ring, _DIRTY_LOG))
+    return Sparse(claim.pages, there)
+
+
+def _ring_pages(vcpu: drgn.Object) -> int:
+    """Size of its ring of dirty pages; 0 if the VM was made without."""
+    try:
+        # Since 5.11: fb04a1eddb1a ("KVM: X86: Implement ring-based dirty memory tracking")
+        return int(vcpu.kvm.dirty_ring_size) // PAGE_BYTES
+    except AttributeError:
+        return 0
+
+
+KVM: Final = Finder(
+    kind="kvm",
+    help="KVM's vcpus: kvm_run, PIO data, coalesced MMIO and rings of dirty pages",
+    operations=("kvm_vcpu_fops",),
+    claim=_claim,
+    kernel_pages=_kernel_pages,
+    module="kvm",
+)

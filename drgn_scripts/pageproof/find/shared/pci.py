@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Memory of PCI devices: sysfs's files resourceN, and those of /proc/bus/pci."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import drgn
+from drgn import cast
+from drgn.helpers.linux.pci import for_each_pci_dev, pci_name
+
+from pageproof.find.mappings import path_of, symbol_name
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.shared.finder import Claim, Finder, owner_of
+from pageproof.find.shared.physical import is_shared, kernel_sides
+
+_PCI: Final = "pci_phys_vm_ops"
+#: sysfs's own operations stand before a file's.
+_SYSFS: Final = "kernfs_vm_ops"
+#: ``PCI_STD_NUM_BARS``: both kinds of files have these only.
+_BARS: Final = 6
+_IORESOURCE_MEM: Final = 0x200
+
+
+def _claim(vma: drgn.Object) -> Claim | None:
+    """``pci_mmap_resource_range()`` leaves the number of the page frame as the offset."""
+    if not is_shared(vma) or not _is_resource(vma):
+        return None
+    pfn, file = int(vma.vm_pgoff), vma.vm_file
+    for device, bar, frames in _resources(vma.prog_):
+        name = pci_name(device)
+        if pfn in frames and _is_file_of(file, name, bar):
+            return Claim(
+                owner=device.value_(),
+                owner_type="struct pci_dev",
+                part=f"resource{bar}",
+                name=f"{name} resource {bar}",
+                pages=len(frames),
+                first_page=pfn - frames.start,
+            )
+    raise ValueError(f"the file's device has no memory at page frame {pfn:#x}")
+
+
+def _is_resource(vma: drgn.Object) -> bool:
+    """``struct kernfs_open_file`` has the operations that sysfs's stand before."""
+    prog, operations = vma.prog_, vma.vm_ops
+    if symbol_name(prog, operations.value_()) == _SYSFS:
+        seq_file = cast("struct seq_file *", vma.vm_file.private_data)
+        operations = cast("struct kernfs_open_file *", seq_file.private).vm_ops
+    return bool(operations) and symbol_name(prog, operations.value_()) == _PCI
+
+
+def _resources(prog: drgn.Program) -> Iterator[tuple[drgn.Object, int, range]]:
+    """(``struct pci_dev *``, number, page frames) of each BAR that is memory."""
+    for device in for_each_pci_dev(prog):
+        for bar in range(_BARS):
+            resource = device.resource[bar]
+            start, end = int(resource.start), int(resource.end)
+            if int(resource.flags) & _IORESOURCE_MEM and start:
+                yield device, bar, range(start // PAGE_BYTES, end // PAGE_BYTES + 1)
+
+
+def _is_file_of(file: drgn.Object, device: str, bar: int) -> bool:
+    """Two small BARs may lie in one page: then the file's name tells."""
+    dentry = path_of(file).dentry
+    name, directory = (
+        one.d_name.name.string_().decode("utf-8", "replace") for one in (dentry, dentry.d_parent)
+    )
+    if name.startswith("resource"):
+        return (directory, name.removesuffix("_wc")) == (device, f"resource{bar}")
+    return device.endswith(f"{directory}:{name}")
+
+
+def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
+    resource = owner_of(prog, claim).resource[int(claim.part.removeprefix("resource"))]
+    return kernel_sides(prog, int(resource.start) // PAGE_BYTES, claim.pages)
+
+
+PCI: Final = Finder(
+    kind="pci",
+    help="memory of PCI devices, mapped through sysfs or /proc/bus/pci",
+    operations=(_SYSFS, _PCI),
+    claim=_claim,
+    kernel_pages=_kernel_pages,
+)

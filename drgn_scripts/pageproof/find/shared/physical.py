@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What memory that is mapped by its physical address has in common: where the kernel has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+import drgn
+from drgn.helpers.linux.mm import for_each_vmap_area
+
+from pageproof.errors import PageproofError
+from pageproof.find.layout import physmap
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.shared.finder import Lazy
+
+#: Flags of include/linux/vmalloc.h. They are macros, which DWARF does not have; 5.10 to 7.2 agree.
+_VM_IOREMAP: Final = 0x1
+_VM_NO_GUARD: Final = 0x40
+#: What ``/proc/PID/maps`` calls shared.
+_VM_MAYSHARE: Final = 0x80
+#: A list that was read while it changed may be a ring.
+_MAX_AREAS: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Area:
+    """What one ioremap() mapped.
+
+    Attributes:
+        frames: numbers of its page frames.
+        address: where the kernel has the first.
+    """
+
+    frames: range
+    address: int
+
+
+def is_shared(vma: drgn.Object) -> bool:
+    """Whether a VMA is shared; in a private one what is written becomes a copy."""
+    return bool(int(vma.vm_flags) & _VM_MAYSHARE)
+
+
+def kernel_sides(prog: drgn.Program, first_pfn: int, pages: int) -> Sequence[int | None]:
+    """Where the kernel has adjoining page frames: where ioremap() mapped them, else the physmap.
+
+    A frame has an address in the physmap even if it is no RAM. That it is mapped there, only a
+    walk can tell; behind the physmap's end, where other regions are, it has none.
+
+    Raises:
+        ValueError: the kernel's data does not say where the physmap ends.
+    """
+    wanted = range(first_pfn, first_pfn + pages)
+    areas = [area for area in _ioremap_areas(prog) if _overlap(area.frames, wanted)]
+    try:
+        direct = physmap(prog)
+    except PageproofError as error:
+        raise ValueError(str(error)) from None
+
+    def address(page: int) -> int | None:
+        pfn = first_pfn + page
+        for area in areas:
+            if pfn in area.frames:
+                return area.address + (pfn - area.frames.start) * PAGE_BYTES
+        offset = pfn * PAGE_BYTES
+        return direct[offset] if offset < len(direct) else None
+
+    return Lazy(pages, address)
+
+
+def _overlap(one: range, other: range) -> bool:
+    return one.start < other.stop and other.start < one.stop
+
+
+def _ioremap_areas(prog: drgn.Program) -> list[_Area]:
+    """In order of addresses, so that of several for one frame it is always the same."""
+    areas = islice(for_each_vmap_area(prog), _MAX_AREAS)
+    return sorted(_ioremaps(areas), key=lambda area: area.address)
+
+
+def _ioremaps(areas: Iterator[drgn.Object]) -> Iterator[_Area]:
+    for area in areas:
+        vm = area.vm
+        if not vm:
+            continue  # of vm_map_ram()
+        try:
+            flags = int(vm.flags)
+            if not flags & _VM_IOREMAP:
+                continue
+            first, address, size = int(vm.phys_addr), vm.addr.value_(), int(vm.size)
+        except drgn.FaultError:
+            continue  # it was freed meanwhile
+        # vmap_pfn() takes such an area too, and says nothing of what is in it.
+        if first:
+            size -= 0 if flags & _VM_NO_GUARD else PAGE_BYTES
+            pfn = first // PAGE_BYTES
+            yield _Area(range(pfn, pfn + size // PAGE_BYTES), address)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""UIO: memory that a driver offers to a driver in user space (drivers/uio/uio.c)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import drgn
+from drgn import cast
+from drgn.helpers.linux.device import dev_name
+
+from pageproof.find.page import PAGE_BYTES
+from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
+from pageproof.find.shared.physical import is_shared, kernel_sides
+
+#: ``UIO_MEM_…`` of include/linux/uio_driver.h. They are macros, which DWARF does not have.
+_PHYS, _LOGICAL, _VIRTUAL, _IOVA = 1, 2, 3, 4
+_DMA_COHERENT: Final = 5  # since 6.9: 576882ef5e7f
+#: ``addr`` is a physical address; cached or not is all that they differ in.
+_PHYSICAL: Final = (_PHYS, _IOVA)
+#: ``addr`` is the kernel's own.
+_ADDRESSED: Final = (_LOGICAL, _VIRTUAL, _DMA_COHERENT)
+#: A driver's own way to map, ``mmap`` before "uio: replace deprecated mmap hook with mmap_prepare
+#: in uio_info", which 7.2 has.
+_OWN_WAYS: Final = ("mmap_prepare", "mmap")
+
+
+def _claim(vma: drgn.Object) -> Claim | None:
+    """The offset is the number of the map, and the VMA's first page is the map's.
+
+    Of a mapping that was split, the rear part's offset is none of that: the kernel itself takes
+    it for the map of that number (``uio_find_mem_index()``), and so does this.
+    """
+    if not is_shared(vma):
+        return None
+    device = _device(vma.vm_file)
+    info = device.info
+    if not info:
+        raise ValueError("its driver has taken the UIO device away")
+    if any(hasattr(info, way) and info.member_(way) for way in _OWN_WAYS):
+        raise ValueError("the driver of the UIO device maps it in a way of its own")
+    number = int(vma.vm_pgoff)
+    if number >= len(info.mem) or not info.mem[number].size:
+        raise ValueError(f"the UIO device has no map {number}: the rest of a split mapping?")
+    mem = info.mem[number]
+    label = mem.name.string_().decode("utf-8", "replace") if mem.name else "unnamed"
+    name = dev_name(device.dev.address_of_()).decode("utf-8", "replace")
+    return Claim(
+        owner=device.value_(),
+        owner_type="struct uio_device",
+        part=f"map{number}",
+        name=f"{name} map {number}, {label}",
+        pages=-(-(int(mem.addr) % PAGE_BYTES + int(mem.size)) // PAGE_BYTES),
+        first_page=0,
+    )
+
+
+def _device(file: drgn.Object) -> drgn.Object:
+    """``struct uio_device *``, the first member of ``struct uio_listener``.
+
+    Only uio.ko has the latter's type; the device's is in its drivers too.
+    """
+    return cast("struct uio_device **", file.private_data)[0]
+
+
+def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
+    """As ``uio_mmap()`` and ``uio_vma_fault()`` take the address of a map."""
+    mem = owner_of(prog, claim).info.mem[int(claim.part.removeprefix("map"))]
+    address, kind = int(mem.addr) & -PAGE_BYTES, int(mem.memtype)
+    if kind in _PHYSICAL:
+        return kernel_sides(prog, address // PAGE_BYTES, claim.pages)
+    if kind in _ADDRESSED:
+        return adjoining(address, claim.pages)
+    raise ValueError(f"memory of type {kind}, which is not known")
+
+
+UIO: Final = Finder(
+    kind="uio",
+    help="memory of UIO devices",
+    operations=("uio_fops",),
+    claim=_claim,
+    kernel_pages=_kernel_pages,
+    module="uio",
+)
