@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import SETUPS, Json, Machine, Setup
+from machine import ONE_A_KERNEL, SETUPS, Json, Machine, Setup
+from sharing import Everything, share_everything
 from xdist.scheduler import LoadScopeScheduling
 
 from pageproof_lab import boot, build, kernels, qemu
 
 pytest_plugins = ["plugins.skips"]
 
+#: Of hugetlbfs, for all tests of a guest: everything that is shared takes four.
+HUGE_PAGES = 5
 KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged"
+
+
+#: Words of node IDs whose tests share a guest.
+GUESTS = (*map(str, SETUPS), "test_debian.py")
 
 
 class ByGuest(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -29,7 +36,7 @@ class ByGuest(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((str(setup) for setup in SETUPS if str(setup) in nodeid), nodeid)
+        return next((guest for guest in GUESTS if guest in nodeid), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -43,11 +50,23 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     setup: Setup = request.param
     kernel = kernels.fetch(setup.kernel)
     built = build.build(kernel)
-    options = qemu.Options(paging=setup.paging, kaslr=setup.kaslr, pti=setup.pti)
+    options = qemu.Options(
+        paging=setup.paging,
+        kaslr=setup.kaslr,
+        pti=setup.pti,
+        # CONFIG_IO_STRICT_DEVMEM lets nobody map what a driver holds by its physical address.
+        append=f"hugepages={HUGE_PAGES}" + " iomem=relaxed" * (setup in ONE_A_KERNEL),
+    )
     with boot.boot(kernel, options, built=built) as here:
         # Tests compare what they read one after the other; khugepaged would move pages in between.
         here.check("sh", "-c", f"echo {10**9} > {KHUGEPAGED}/scan_sleep_millisecs")
         yield Machine(setup, here, kernel, built)
+
+
+@pytest.fixture(scope="session")
+def everything(machine: Machine) -> Everything:
+    """Shared memory of all kinds, made once for all tests of a guest; it is there until its end."""
+    return share_everything(machine)
 
 
 @pytest.fixture

@@ -214,17 +214,6 @@ class Machine:
             time.sleep(0.1)
         return json.loads(ran.out)
 
-    def huge_page_pool(self, pages: int) -> None:
-        """Let hugetlbfs have so many pages; what fills the memory (page cache) makes room."""
-        pool = "/proc/sys/vm/nr_hugepages"
-        script = (
-            f"for try in 1 2 3 4 5 6 7 8; do echo {pages} >{pool}; "
-            f"[ $(cat {pool}) = {pages} ] && exit 0; "
-            "sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory; "
-            "done; cat /proc/meminfo; exit 1"
-        )
-        self.guest.check("sh", "-c", script)
-
     def end_group(self, pid: int) -> None:
         """End what `start` started, and wait until its memory is free."""
         kill = ("sh", "-c", f"kill -s KILL -- -{pid}")

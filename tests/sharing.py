@@ -1,12 +1,106 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel side that a finder gives, walked page by page beside the user side."""
+"""Memory of all kinds that programs of tests/vm share for real, and what is to be said of it."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from attached import View
+from machine import Json, Machine, number
 
 from pageproof.find.shared import FINDERS, Claimed, find_shared, kernel_pages
 from pageproof.walk import PAGE_BYTES
+
+#: A process and where one of its VMAs starts.
+Place = tuple[int, int]
+DIRECTORY = "/run/maps"
+SWAP = "/swap"
+PROGRAMS = {
+    "rings": ("shares_rings",),
+    "shmem": ("shares_shmem", DIRECTORY),
+    "buffers": ("shares_buffers",),
+    "bpf": ("shares_maps", "bpf"),
+    "vdso": ("shares_maps", "vdso"),
+}
+#: These have pages that are not the kernel's, and tests of their own.
+ODD = ("vdso-copied", "vvar", "vvar-timens")
+
+
+@dataclass(frozen=True)
+class Everything:
+    """What the programs said, by their names in PROGRAMS."""
+
+    said: dict[str, Json]
+
+    @property
+    def regions(self) -> list[Json]:
+        """All that is no ring."""
+        return [region for one in self.said.values() for region in one.get("regions", ())]
+
+    @property
+    def rings(self) -> list[Json]:
+        return [fact for fact in self.said["rings"]["facts"] if fact["is"] == "vma"]
+
+    def touched(self) -> dict[Place, list[int]]:
+        """Pages of a VMA that are the kernel's, by the VMA."""
+        pid = self.said["rings"]["pid"]
+        rings = {(pid, one["address"]): one["touched"] for one in self.rings}
+        sound = [one for one in self.regions if one["kind"] != "none" and one["label"] not in ODD]
+        return {**rings, **{(one["pid"], one["address"]): one["touched"] for one in sound}}
+
+    @property
+    def copied(self) -> Place:
+        """The vDSO of which a process has the first page for itself."""
+        (one,) = (one for one in self.regions if one["label"] == "vdso-copied")
+        return one["pid"], one["address"]
+
+
+def share_everything(machine: Machine) -> Everything:
+    """Start all programs, with swap space and a tmpfs of huge pages; they stay.
+
+    The guest has a pool for hugetlbfs from its start. To compact memory for one is thousands of
+    interrupts from CPU to CPU, which on a busy host hold an emulated guest up for half a minute.
+    """
+    machine.guest.check(
+        *("sh", "-ec"),
+        f"dd if=/dev/zero of={SWAP} bs=1M count=8; chmod 600 {SWAP}; mkswap {SWAP}; swapon {SWAP};"
+        f"mkdir -p {DIRECTORY}; mount -t tmpfs maps {DIRECTORY};"
+        f"mkdir {DIRECTORY}/huge; mount -t tmpfs -o huge=always maps {DIRECTORY}/huge",
+    )
+    everything = Everything({name: machine.start(*words) for name, words in PROGRAMS.items()})
+    # What they touched is to stay: one has swapped out itself what is to be in swap space.
+    machine.guest.check("sh", "-c", "echo 0 >/proc/sys/vm/swappiness")
+    return everything
+
+
+def verdicts_by_place(report: Json) -> dict[Place, list[str]]:
+    """The verdict, or its reason, of each page of each VMA that `verify` reported."""
+    found = {}
+    for region in report["regions"]:
+        for use in region["uses"]:
+            mapping = report["mappings"][use["mapping"]]
+            start, end = (number(mapping["vma"][key]) for key in ("start", "end"))
+            pages = [
+                run["reason"] or run["verdict"] for run in use["runs"] for _ in range(run["pages"])
+            ]
+            assert len(pages) == (end - start) // PAGE_BYTES
+            found[mapping["pid"], start] = pages
+    return found
+
+
+def is_proven(report: Json, everything: Everything) -> None:
+    """What was touched is SAME; what differs is the page that is a copy, and nothing else."""
+    verdicts = verdicts_by_place(report)
+    kinds = {region["kind"] for region in report["regions"]}
+    assert kinds >= {"perf", "io_uring", "packet", "aio", "bpf", "shmem", "hugetlb", "vdso"}
+    for place, touched in everything.touched().items():
+        pages = verdicts[place]
+        assert {pages[page] for page in touched} <= {"SAME"}, (place, pages)
+    differing = {
+        place: [page for page, said in enumerate(pages) if said == "DIFFERENT"]
+        for place, pages in verdicts.items()
+        if "DIFFERENT" in pages
+    }
+    assert differing == {everything.copied: [0]}
 
 
 def claimed_at(view: View, kind: str, pid: int, address: int) -> Claimed:
@@ -29,15 +123,14 @@ def same_frames(view: View, one: Claimed, touched: Collection[int]) -> None:
     assert one.mapping.vma is not None
     sides = kernel_pages(view.target.prog, one)
     assert len(sides) == one.claim.pages
-    pages = (one.mapping.vma.end - one.mapping.vma.start) // PAGE_BYTES
     seen = set()
-    for number in range(pages):
-        user = view.engine.walk(one.mapping.root, one.mapping.vma.start + number * PAGE_BYTES)
+    for page in range(one.mapping.vma.pages):
+        user = view.engine.walk(one.mapping.root, one.mapping.vma.start + page * PAGE_BYTES)
         if user.pfn is None:
             continue
-        seen.add(number)
-        address = sides[one.claim.first_page + number]
-        assert address is not None, f"page {number} of {one.claim.name} has no kernel side"
+        seen.add(page)
+        address = sides[one.claim.first_page + page]
+        assert address is not None, f"page {page} of {one.claim.name} has no kernel side"
         kernel = view.engine.walk(view.paging.kernel_root, address)
-        assert kernel.pfn == user.pfn, f"page {number} of {one.claim.name}"
+        assert kernel.pfn == user.pfn, f"page {page} of {one.claim.name}"
     assert set(touched) <= seen, f"{one.claim.name}: touched {touched}, mapped {seen}"

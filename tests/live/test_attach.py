@@ -45,7 +45,8 @@ def test_no_debug_info(machine: Machine, tmp_path: Path) -> None:
 @each_kernel
 def test_debug_info_is_found(loaded: Machine) -> None:
     """The lab leaves debug info where pageproof looks for it by build ID: no -s is needed."""
-    result = pageproof("--qemu", str(loaded.guest.sockets.qmp), "verify")
+    target = ("--qemu", str(loaded.guest.sockets.qmp))
+    result = pageproof(*target, "verify", "--kind", "umh_shm")
     assert (result.code, "SAME" in result.out) == (0, True), result.err
 
 

@@ -24,11 +24,9 @@ HUGE_BYTES = 2 << 20
 @pytest.fixture
 def odd(loaded: Machine) -> Iterator[Json]:
     """What tests/vm/odd_spaces.py says; it sleeps."""
-    loaded.huge_page_pool(1)
     facts: Json = loaded.start("odd_spaces.py")
     yield facts
     loaded.end_group(facts["pid"])
-    loaded.huge_page_pool(0)
 
 
 def maps_of(view: View, pid: int) -> list[Json]:

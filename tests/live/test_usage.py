@@ -70,7 +70,7 @@ def test_an_expression_that_gives_no_address(loaded: Machine, expression: str, s
 @pytest.mark.parametrize(
     ("command", "words", "said"),
     [
-        ("verify", (), "SAME"),
+        ("verify", ("--kind", "umh_shm"), "SAME"),
         ("walk", (KERNEL_SIDE,), ", agrees\n"),
         ("maps", ("--pid", "1"), " [vdso]\n"),
         ("kmap", (), "physmap"),

@@ -81,6 +81,10 @@ static int udmabuf(int device, const char *name, uint32_t pages)
 	if (!list)
 		die("calloc");
 	list->count = pages;
+	/* In another order than that of the list: frames that adjoin would be one entry of it. */
+	for (uint32_t page = 0; page < pages; page++)
+		if (pwrite(fd, "", 1, (off_t)page * PAGE) != 1)
+			die("pwrite");
 	for (uint32_t page = 0; page < pages; page++) {
 		list->list[page].memfd = (uint32_t)fd;
 		list->list[page].offset = (uint64_t)(7 * page % pages) * PAGE;

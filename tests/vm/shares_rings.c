@@ -19,6 +19,7 @@
 #include <linux/perf_event.h>
 #include <net/if.h>
 #include <poll.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,49 +237,74 @@ static void lo_up(int fd)
 	check(!ioctl(fd, SIOCSIFFLAGS, &request), "SIOCSIFFLAGS");
 }
 
+/* What differs between the versions of AF_PACKET's rings. */
+struct packet_version {
+	int number;
+	size_t header_bytes; /* before the frame to send, with an address that is not there */
+	size_t length_at, status_at; /* in the header of a frame to send */
+	size_t received_at; /* the status of the first frame or block received */
+};
+
+static const struct packet_version packet_versions[] = {
+	{ TPACKET_V1, TPACKET_HDRLEN, offsetof(struct tpacket_hdr, tp_len),
+	  offsetof(struct tpacket_hdr, tp_status), offsetof(struct tpacket_hdr, tp_status) },
+	{ TPACKET_V2, TPACKET2_HDRLEN, offsetof(struct tpacket2_hdr, tp_len),
+	  offsetof(struct tpacket2_hdr, tp_status), offsetof(struct tpacket2_hdr, tp_status) },
+	{ TPACKET_V3, TPACKET3_HDRLEN, offsetof(struct tpacket3_hdr, tp_len),
+	  offsetof(struct tpacket3_hdr, tp_status), offsetof(struct tpacket_block_desc, hdr.bh1.block_status) },
+};
+
 /* A packet from the ring to send, through lo, into the ring of those received. */
-static void packet_through_lo(int fd, const struct vma *vma, char *tx)
+static void packet_through_lo(int fd, const struct vma *vma, char *tx, const struct packet_version *version)
 {
 	const char *text = "sent around through lo";
-	struct tpacket2_hdr *sent = (struct tpacket2_hdr *)tx;
-	volatile struct tpacket2_hdr *received = (struct tpacket2_hdr *)vma->start;
-	char *frame = tx + TPACKET2_HDRLEN - sizeof(struct sockaddr_ll);
+	volatile uint32_t *received = (uint32_t *)(vma->start + version->received_at);
+	char *frame = tx + version->header_bytes - sizeof(struct sockaddr_ll);
 	struct ethhdr header = { .h_proto = htons(ETH_P_802_EX1) };
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 
 	memcpy(frame, &header, sizeof(header));
 	write_text(vma, frame + sizeof(header), text);
-	sent->tp_len = ETH_ZLEN;
-	sent->tp_status = TP_STATUS_SEND_REQUEST;
+	*(uint32_t *)(tx + version->length_at) = ETH_ZLEN;
+	*(uint32_t *)(tx + version->status_at) = TP_STATUS_SEND_REQUEST;
 	check(send(fd, NULL, 0, 0) == ETH_ZLEN, "send");
-	while (!(received->tp_status & TP_STATUS_USER))
+	while (!(*received & TP_STATUS_USER))
 		check(poll(&pfd, 1, -1) == 1, "poll");
 	find_text(vma, vma->start, vma->start + PAGE, text);
 }
 
-static void packet(void)
+static void packet(const struct packet_version *version)
 {
-	struct tpacket_req rx = { .tp_block_size = 2 * PAGE, .tp_block_nr = 2, .tp_frame_size = PAGE / 2,
-				  .tp_frame_nr = 8 };
-	struct tpacket_req tx = { .tp_block_size = PAGE, .tp_block_nr = 3, .tp_frame_size = PAGE / 2,
-				  .tp_frame_nr = 6 };
-	struct vma vma = { "packet", "", .pages = 7, .all = 7, .touched = 0x7f }, second = vma;
+	/* The rest is of version 3 only, which hands over a block that is not full after a time. */
+	struct tpacket_req3 rx = { .tp_block_size = 2 * PAGE, .tp_block_nr = 2, .tp_frame_size = PAGE / 2,
+				   .tp_frame_nr = 8, .tp_retire_blk_tov = 10 };
+	struct tpacket_req3 tx = { .tp_block_size = PAGE, .tp_block_nr = 3, .tp_frame_size = PAGE / 2,
+				   .tp_frame_nr = 6 };
+	socklen_t size = version->number == TPACKET_V3 ? sizeof(struct tpacket_req3) : sizeof(struct tpacket_req);
+	struct vma vma = { "packet", "", (unsigned long)version->number, .pages = 7, .all = 7, .touched = 0x7f };
+	struct vma second = vma;
 	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_802_EX1) };
-	int fd = socket(AF_PACKET, SOCK_RAW, 0), version = TPACKET_V2;
+	int fd = socket(AF_PACKET, SOCK_RAW, 0);
 
 	check(fd >= 0, "socket");
 	lo_up(fd);
 	address.sll_ifindex = (int)if_nametoindex("lo");
-	check(!setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof(version)), "PACKET_VERSION");
-	check(!setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &rx, sizeof(rx)), "PACKET_RX_RING");
-	check(!setsockopt(fd, SOL_PACKET, PACKET_TX_RING, &tx, sizeof(tx)), "PACKET_TX_RING");
+	check(!setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version->number, sizeof(version->number)),
+	      "PACKET_VERSION");
+	check(!setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &rx, size), "PACKET_RX_RING");
+	check(!setsockopt(fd, SOL_PACKET, PACKET_TX_RING, &tx, size), "PACKET_TX_RING");
 	vma.start = map(NULL, vma.pages, MAP_SHARED, fd, 0, "mmap of rings");
 	second.start = map(NULL, second.pages, MAP_SHARED, fd, 0, "second mmap of rings");
+	/* Not shared, and so not told about. */
+	map(NULL, vma.pages, MAP_PRIVATE, fd, 0, "private mmap of rings");
 	check(!bind(fd, (struct sockaddr *)&address, sizeof(address)), "bind");
-	packet_through_lo(fd, &vma, vma.start + 4 * PAGE);
+	packet_through_lo(fd, &vma, vma.start + 4 * PAGE, version);
 	write_text(&vma, vma.start + 3 * PAGE + 100, USER_TEXT);
 	is_mapped(&vma);
-	replace_within(&second, 2);
+	if (version->number == TPACKET_V2)
+		replace_within(&second, 2);
+	else
+		check(!munmap(second.start, second.pages * PAGE), "munmap");
 }
 
 /* How large the kernel made a ring. */
@@ -343,7 +369,8 @@ int main(int argc, char **argv)
 	fprintf(out, "{\"pid\": %d, \"facts\": [", getpid());
 	perf();
 	io_uring();
-	packet();
+	for (size_t number = 0; number < sizeof(packet_versions) / sizeof(*packet_versions); number++)
+		packet(&packet_versions[number]);
 	aio();
 	fflush(out);
 	child = fork();

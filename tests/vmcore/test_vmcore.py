@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from machine import (
+    ONE_A_KERNEL,
     ROOT,
     Json,
     Machine,
@@ -19,6 +20,7 @@ from machine import (
     pageproof,
     pages,
 )
+from sharing import Everything, is_proven
 
 from pageproof_lab.proc import run
 
@@ -27,12 +29,19 @@ VERIFY = ("verify", "--kind", "umh_shm", "--format", "json")
 
 @dataclass(frozen=True)
 class Crashed:
-    """A guest's last reports while it lived (``maps`` is a sleeping process's), and its dumps."""
+    """A guest's last reports while it lived, and its dumps.
+
+    Attributes:
+        live: of the module's region.
+        maps: of a sleeping process.
+        everything: what programs shared, on one guest of each kernel.
+    """
 
     machine: Machine
     live: Json
     maps: Json
     dumps: dict[str, Path]
+    everything: Everything | None
 
     @property
     def two_dumps(self) -> dict[str, Path]:
@@ -42,7 +51,9 @@ class Crashed:
 
 
 @pytest.fixture(scope="session")
-def crashed(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crashed]:
+def crashed(
+    request: pytest.FixtureRequest, machine: Machine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Crashed]:
     machine.load(Region("kzalloc", "remap", 4), allow_any=True)
     # No page may be all zeros: where makedumpfile leaves out 256 and more pages in a row
     # (PFN_EXCLUDED), an ELF dump has a hole, and what zeros happen to lie next to is chance.
@@ -52,9 +63,11 @@ def crashed(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Itera
     assert live.code == 0, live.out + live.err
     maps = machine.outside("maps", "--pid", str(mapper["pid"]), "--format", "json")
     assert maps.code == 0, maps.err
+    some = machine.setup in ONE_A_KERNEL
+    everything = request.getfixturevalue("everything") if some else None
     into = tmp_path_factory.mktemp(f"dump-{machine.setup}")
     dumps = machine.guest.crash(into, machine.setup.formats)
-    yield Crashed(machine, live.report, maps.report, dumps)
+    yield Crashed(machine, live.report, maps.report, dumps, everything)
     for dump in dumps.values():
         dump.unlink()
 
@@ -141,11 +154,21 @@ def test_alias(crashed: Crashed) -> None:
         assert result.code == (3 if incomplete else 0), name + result.out
 
 
+@each_kernel
+def test_everything_that_is_shared(crashed: Crashed) -> None:
+    """All finders, with the page that differs."""
+    assert crashed.everything is not None
+    for name, dump in crashed.two_dumps.items():
+        result = pageproof("-c", dump, "verify", "--format", "json")
+        assert result.code == 1, name + result.out + result.err
+        is_proven(result.report, crashed.everything)
+
+
 @on_one_kernel
 def test_as_a_plain_drgn_script(crashed: Crashed) -> None:
     """drgn -c VMCORE drgn_scripts/verify.py"""
     target = ("-c", str(crashed.dumps["lzo"]), *crashed.machine.symbols)
-    result = drgn_script("verify.py", *target)
+    result = drgn_script("verify.py", *target, words=("--kind", "umh_shm"))
     assert (result.code, "SAME" in result.out) == (0, True), result.out + result.err
 
 
@@ -188,7 +211,7 @@ def test_cut_dump(crashed: Crashed, tmp_path: Path) -> None:
     cut = tmp_path / "cut.vmcore"
     whole = crashed.dumps["lzo"].read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
-    result = pageproof("-c", cut, *crashed.machine.symbols, "verify")
+    result = pageproof("-c", cut, *crashed.machine.symbols, *VERIFY)
     assert result.code in (2, 3), result.out + result.err
     assert "Traceback" not in result.err
 

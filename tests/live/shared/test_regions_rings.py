@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 from attached import View, attached, frozen
 from machine import Json, Machine, each_kernel
-from sharing import claimed_at, same_frames
+from sharing import Everything, claimed_at, same_frames
 
 from pageproof.find.shared import FINDERS, Claimed, Found, find_shared, kernel_pages
 from pageproof.walk import PAGE_BYTES
@@ -56,18 +56,17 @@ class Rings:
 def pages_of(one: Claimed) -> tuple[int, int]:
     """Address and pages of a VMA."""
     assert one.mapping.vma is not None
-    return one.mapping.vma.start, (one.mapping.vma.end - one.mapping.vma.start) // PAGE_BYTES
+    return one.mapping.vma.start, one.mapping.vma.pages
 
 
 @pytest.fixture(scope="module")
-def rings(machine: Machine) -> Iterator[Rings]:
-    said = machine.start("shares_rings")
+def rings(machine: Machine, everything: Everything) -> Iterator[Rings]:
+    said = everything.said["rings"]
     pid, child = said["pid"], said["child"]
     maps = machine.guest.check("cat", f"/proc/{child}/maps")
     with frozen(machine), attached(machine) as view:
         spaces = [one for one in view.processes() if one.name.startswith(f"{pid} ")]
         yield Rings(view, pid, child, maps, spaces[0].root, said["facts"])
-    machine.end_group(pid)
 
 
 @pytest.mark.parametrize("kind", KINDS)

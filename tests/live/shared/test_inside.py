@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import jsonschema
 import pytest
 from machine import Json, Machine, Region, Result, each_kernel, number, pages, verdicts
+from sharing import Everything, is_proven, verdicts_by_place
 
 KERNEL_SIDE = "umh_shm_region.kaddr"
 PAGE_BYTES = 4096
@@ -38,6 +39,7 @@ class Seen:
     outside: dict[str, Result]
     frames: list[int]
     helper_pid: int
+    everything: Everything
 
     def both(self, name: str, code: int = 0) -> tuple[Json, Json]:
         inside, outside = self.inside[name], self.outside[name]
@@ -48,7 +50,7 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(machine: Machine) -> Iterator[Seen]:
+def seen(machine: Machine, everything: Everything) -> Iterator[Seen]:
     """A page that was replaced and one that was never touched, and a process with all kinds."""
     machine.load(Region("pages", "fault", 4), allow_any=True)
     mapper = machine.map("--pages", "4", "--touch", "0", "2", "--replace", "1")
@@ -68,6 +70,7 @@ def seen(machine: Machine) -> Iterator[Seen]:
         "alias": ("alias", KERNEL_SIDE),
         "whatis": ("whatis", KERNEL_SIDE),
         "regions": ("regions", "--kind", "umh_shm"),
+        "everything": ("verify",),
     }
     script = SESSION.format(questions=questions).encode()
     machine.guest.check("sh", "-c", "cat > /run/session.py", stdin=script)
@@ -78,7 +81,7 @@ def seen(machine: Machine) -> Iterator[Seen]:
         name: machine.outside(*words, "--format", "json") for name, words in questions.items()
     }
     helper_pid = int(machine.sysfs("helper_pid"))
-    yield Seen(inside, outside, machine.pfns(), helper_pid)
+    yield Seen(inside, outside, machine.pfns(), helper_pid, everything)
     machine.end_group(spaces)
     machine.unload()
 
@@ -174,6 +177,17 @@ def test_regions(seen: Seen) -> None:
     inside, outside = seen.both("regions")
     assert inside["regions"] == outside["regions"]
     assert len(inside["regions"]) == 1
+
+
+@each_kernel
+def test_everything_that_is_shared(seen: Seen) -> None:
+    """All finders, with the page that differs; /proc/kcore has what the monitor has."""
+    reports = seen.both("everything", code=1)
+    for report in reports:
+        is_proven(report, seen.everything)
+    inside, outside = map(verdicts_by_place, reports)
+    for place in seen.everything.touched():
+        assert inside[place] == outside[place]
 
 
 @each_kernel

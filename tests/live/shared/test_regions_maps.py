@@ -6,77 +6,35 @@ guest stands still while it is looked at.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
-from attached import View, attached, frozen
+from attached import attached, frozen
 from machine import Json, Machine, each_kernel
-from sharing import claimed_at, same_frames
+from made import Made
+from sharing import ODD, Everything, claimed_at, same_frames
 
 from pageproof.find.pagelist import page_addresses
-from pageproof.find.shared import FINDERS, Claimed, find_shared, kernel_pages
 from pageproof.find.shared.finder import owner_of
 from pageproof.walk import PAGE_BYTES
 
 KINDS = ("shmem", "hugetlb", "udmabuf", "bpf", "vdso")
 #: drivers/dma-buf/udmabuf.c is in cloud kernels from this one on.
 UDMABUF_KERNELS = ("6.12", "7.2")
-DIRECTORY = "/run/maps"
-SWAP = "/swap"
 RECORD = b"!!lenrek"
-#: These have pages that are not the kernel's, and tests of their own.
-ODD = ("vdso-copied", "vvar", "vvar-timens")
 
 pytestmark = each_kernel
 
 
 @dataclass(frozen=True)
-class Shared:
+class Shared(Made):
     """A guest that stands still, and the mappings that were made in it."""
 
-    view: View
-    pids: dict[str, int]
-    made: list[Json]
     clock: str
     kernel: str
 
-    def of_kind(self, kind: str) -> list[Json]:
-        return [one for one in self.made if one["kind"] == kind]
-
     def has_kind(self, kind: str) -> bool:
         return kind != "udmabuf" or self.kernel in UDMABUF_KERNELS
-
-    def labelled(self, label: str, kind: str | None = None) -> list[Json]:
-        same = [one for one in self.made if one["label"] == label]
-        some = [one for one in same if kind in (None, one["kind"])]
-        assert some, f"no mapping {label}"
-        return some
-
-    def claimed(self, made: Json) -> Claimed:
-        return claimed_at(self.view, made["kind"], made["pid"], made["address"])
-
-    def sides(self, made: Json) -> list[int | None]:
-        return list(kernel_pages(self.view.target.prog, self.claimed(made)))
-
-    def user_pfn(self, made: Json, page: int) -> int | None:
-        """Frame of a page of the mapping."""
-        (root,) = {
-            tree.root for tree in self.view.processes() if tree.name.startswith(f"{made['pid']} ")
-        }
-        return self.view.engine.walk(root, made["address"] + page * PAGE_BYTES).pfn
-
-    def kernel_pfn(self, address: int | None) -> int:
-        assert address is not None
-        pfn = self.view.engine.walk(self.view.paging.kernel_root, address).pfn
-        assert pfn is not None
-        return pfn
-
-    def user_bytes(self, made: Json, page: int) -> bytes:
-        """What is in the user's frame."""
-        pfn = self.user_pfn(made, page)
-        assert pfn is not None
-        return bytes(self.view.target.prog.read(pfn * PAGE_BYTES, PAGE_BYTES, physical=True))
 
     def has(self, name: str) -> bool:
         """Whether the kernel knows an enumerator."""
@@ -87,76 +45,22 @@ class Shared:
         return True
 
 
-@contextmanager
-def memory(machine: Machine) -> Iterator[None]:
-    """Swap space, four huge pages for hugetlbfs, a tmpfs of huge pages."""
-    check = machine.guest.check
-    check(
-        *("sh", "-ec"),
-        f"dd if=/dev/zero of={SWAP} bs=1M count=8; chmod 600 {SWAP}; mkswap {SWAP}; swapon {SWAP};"
-        f"mkdir -p {DIRECTORY}; mount -t tmpfs maps {DIRECTORY};"
-        f"mkdir {DIRECTORY}/huge; mount -t tmpfs -o huge=always maps {DIRECTORY}/huge;"
-        "sync; echo 3 >/proc/sys/vm/drop_caches; echo 1 >/proc/sys/vm/compact_memory",
-    )
-    machine.huge_page_pool(4)
-    try:
-        yield
-    finally:
-        machine.huge_page_pool(0)
-        check("sh", "-ec", f"umount -l {DIRECTORY}/huge {DIRECTORY}; swapoff {SWAP}; rm {SWAP}")
-
-
 @pytest.fixture(scope="module")
-def shared(machine: Machine) -> Iterator[Shared]:
-    with memory(machine):
-        said: dict[str, Json] = {}
-
-        def programs() -> list[Json]:
-            return list({one["pid"]: one for one in said.values()}.values())
-
-        try:
-            said["shmem"] = machine.start("shares_shmem", DIRECTORY)
-            said["hugetlb"] = said["udmabuf"] = machine.start("shares_buffers")
-            said["bpf"] = machine.start("shares_maps", "bpf")
-            said["vdso"] = machine.start("shares_maps", "vdso")
-            clock = machine.guest.check(
-                "cat", "/sys/devices/system/clocksource/clocksource0/current_clocksource"
-            )
-            with frozen(machine), attached(machine) as view:
-                yield Shared(
-                    view,
-                    {kind: one["pid"] for kind, one in said.items()},
-                    [region for one in programs() for region in one["regions"]],
-                    clock.strip(),
-                    machine.setup.kernel,
-                )
-        finally:
-            for one in programs():
-                machine.end_group(one["pid"])
+def shared(machine: Machine, everything: Everything) -> Iterator[Shared]:
+    said = everything.said
+    pids = {kind: said[kind]["pid"] for kind in ("shmem", "bpf", "vdso")}
+    pids["hugetlb"] = pids["udmabuf"] = said["buffers"]["pid"]
+    clock = machine.guest.check(
+        "cat", "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+    )
+    with frozen(machine), attached(machine) as view:
+        yield Shared(view, pids, everything.regions, clock.strip(), machine.setup.kernel)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_found_is_what_was_made(shared: Shared, kind: str) -> None:
     """The process has no other, and what only looks like it is not taken for it."""
-    pid = shared.pids[kind]
-    (finder,) = (one for one in FINDERS if one.kind == kind)
-    found = find_shared(shared.view.target.prog, shared.view.paging, [finder], pid)
-    assert not found.unclaimed + found.faults
-    regions = {
-        one.mapping.vma.start: (
-            one.claim.part,
-            (one.mapping.vma.end - one.mapping.vma.start) // PAGE_BYTES,
-            one.claim.first_page,
-            one.claim.pages,
-        )
-        for one in found.claimed
-        if one.mapping.vma
-    }
-    assert regions == {
-        one["address"]: (one["part"], one["pages"], one["first_page"], one["region_pages"])
-        for one in shared.of_kind(kind)
-        if one["pid"] == pid
-    }
+    assert shared.found(kind) == shared.expected(kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`verify` of all that the kernel shares, made for real, and of one copy."""
+
+from dataclasses import dataclass
+
+import jsonschema
+import pytest
+from machine import Json, Machine, each_kernel, number
+from sharing import Everything, is_proven, verdicts_by_place
+
+pytestmark = each_kernel
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What verify said of everything, and what there is."""
+
+    machine: Machine
+    report: Json
+    everything: Everything
+
+
+@pytest.fixture(scope="module")
+def verified(machine: Machine, everything: Everything) -> Verified:
+    machine.load()
+    said = machine.outside("verify", "--format", "json")
+    assert said.code == 1, said.err
+    return Verified(machine, said.report, everything)
+
+
+def test_the_report_fits_the_schema(verified: Verified, schema: Json) -> None:
+    jsonschema.validate(verified.report, schema)
+
+
+def test_what_was_touched_is_the_same(verified: Verified) -> None:
+    is_proven(verified.report, verified.everything)
+
+
+def test_a_copy_has_all_its_evidence(verified: Verified) -> None:
+    """Page 0 of one process's vDSO, which it wrote as a debugger does."""
+    (proof,) = (one for one in verified.report["proofs"] if one["verdict"] == "DIFFERENT")
+    evidence = proof["evidence"]
+    assert number(evidence["user_address"]) == verified.everything.copied[1]
+    assert evidence["kernel_walk"]["pfn"] != evidence["user_walk"]["pfn"]
+    assert verified.report["summary"]["different"] == 1
+
+
+def test_nothing_is_undecided_but_what_nobody_touched(verified: Verified) -> None:
+    every = {said for pages in verdicts_by_place(verified.report).values() for said in pages}
+    assert every <= {"SAME", "DIFFERENT", "not-present", "swapped"}
+    ids = {one["id"] for one in verified.report["findings"] if one["severity"] != "note"}
+    assert ids == set()
+
+
+def test_one_process_and_its_text(verified: Verified) -> None:
+    pid = verified.everything.said["rings"]["pid"]
+    said = verified.machine.outside("verify", "--pid", str(pid))
+    assert said.code == 0, said.out + said.err
+    for vma in verified.everything.rings:
+        head = f"  {pid} renamed-by-test  {vma['address']:x}-"
+        (line,) = (one for one in said.out.splitlines() if one.startswith(head))
+        assert " SAME" in line or not vma["touched"]
+
+
+def test_one_kind(verified: Verified) -> None:
+    said = verified.machine.outside("verify", "--kind", "aio", "--format", "json")
+    assert {region["kind"] for region in said.report["regions"]} == {"aio"}
+    assert said.report["summary"]["same"] > 0
+    assert said.report["region"] is None
