@@ -21,6 +21,8 @@ from pageproof.model import StructPageFacts
 
 #: ``PG_double_map`` was PG_workingset of the first tail page, until cb67f4282bf9 (6.2).
 _DOUBLE_MAP: Final = "PG_double_map"
+#: ``PAGE_MAPPING_ANON`` of include/linux/page-flags.h, in ``page->mapping``.
+_ANONYMOUS: Final = 1
 
 
 def page_mapcount(prog: drgn.Program, pfn: int, page: StructPageFacts | None) -> int | None:
@@ -35,16 +37,22 @@ def page_mapcount(prog: drgn.Program, pfn: int, page: StructPageFacts | None) ->
         page: its ``struct page``.
 
     Returns:
-        None where there is no such count: for a typed page (slab, page table …), without
-        a struct page, or where the kernel counts large folios as a whole only.
+        None where there is no such count: for a typed page (slab, page table …; not
+        hugetlbfs's), without a struct page, or where the kernel counts large folios as a
+        whole only.
     """
-    if page is None or page.mapcount is None:
+    if page is None:
         return None
+    own = page.mapcount
+    if own is None:
+        if page.type_words != "hugetlb":
+            return None
+        own = 0  # PGTY_hugetlb stands where the count would be: all is counted for the whole
     try:
         found = pfn_to_page(prog, pfn)
         if not PageCompound(found):
-            return page.mapcount
-        return _in_compound(prog, compound_head(found), page.mapcount)
+            return own
+        return _in_compound(prog, compound_head(found), own)
     except drgn.FaultError:
         return None
 
@@ -57,6 +65,10 @@ def _in_compound(prog: drgn.Program, head: drgn.Object, own: int) -> int | None:
     except (LookupError, AttributeError):
         first_tail = head[1]
         entire = first_tail.compound_mapcount.counter.value_() + 1
+        if not head.mapping.value_() & _ANONYMOUS:
+            # A page of a file counts the entries that map the whole of it too; but not hugetlbfs's,
+            # which do not count by themselves.
+            return int(max(own, entire))
         return int(own + entire - _double_mapped(prog, first_tail, entire))
     try:
         # since 6.10: 05c5323b2a34; with CONFIG_NO_PAGE_MAPCOUNT (6.15) it is the only count.
