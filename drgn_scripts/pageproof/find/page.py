@@ -18,6 +18,7 @@ from drgn.helpers.linux.mm import (
     pfn_to_page,
 )
 
+from pageproof.find.debuginfo import of_program
 from pageproof.find.mappings import mm_object
 from pageproof.find.paging import START_KERNEL_MAP
 from pageproof.find.words import text_words
@@ -67,14 +68,22 @@ def is_plain_ram(prog: drgn.Program, paging: PagingFacts, pfn: int) -> bool:
 
 def _image(prog: drgn.Program, paging: PagingFacts) -> range:
     """The frames of the kernel's image."""
-    try:
-        ends = [int(prog.symbol(name).address) for name in ("_text", "_end")]
-    except LookupError:
-        return range(0)
     # phys_base is modulo 2**64: KASLR may put the image below its linked place.
     return range(
-        *((end - START_KERNEL_MAP + paging.phys_base & _U64) >> _PAGE_SHIFT for end in ends)
+        *(
+            (end - START_KERNEL_MAP + paging.phys_base & _U64) >> _PAGE_SHIFT
+            for end in _image_ends(prog)
+        )
     )
+
+
+@of_program
+def _image_ends(prog: drgn.Program) -> tuple[int, int]:
+    """Addresses; equal where they are not known."""
+    try:
+        return int(prog.symbol("_text").address), int(prog.symbol("_end").address)
+    except LookupError:
+        return START_KERNEL_MAP, START_KERNEL_MAP
 
 
 def _struct_page(prog: drgn.Program, pfn: int) -> StructPageFacts:
