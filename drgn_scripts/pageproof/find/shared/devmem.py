@@ -9,8 +9,8 @@ from typing import Final
 import drgn
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder
-from pageproof.find.shared.physical import is_shared, kernel_sides
+from pageproof.find.shared.finder import Claim, Finder, is_shared
+from pageproof.find.shared.physical import kernel_sides
 
 
 def _claim(vma: drgn.Object) -> Claim | None:

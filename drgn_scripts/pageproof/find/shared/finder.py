@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Final, overload
 
 import drgn
 
 from pageproof.find.page import PAGE_BYTES
+
+#: What ``/proc/PID/maps`` calls shared. VM_SHARED is not set where the file was opened for
+#: reading only (``do_mmap()``).
+_VM_MAYSHARE: Final = 0x80
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class Claim:
 def owner_of(prog: drgn.Program, claim: Claim) -> drgn.Object:
     """The kernel object that has a region's pages, by a pointer."""
     return drgn.Object(prog, f"{claim.owner_type} *", claim.owner)
+
+
+def is_shared(vma: drgn.Object) -> bool:
+    """Whether a VMA is shared; a private one shares pages only until they are written."""
+    return bool(int(vma.vm_flags) & _VM_MAYSHARE)
 
 
 def adjoining(address: int, pages: int) -> range:

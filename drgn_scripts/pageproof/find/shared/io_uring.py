@@ -11,9 +11,8 @@ from drgn import cast
 from drgn.helpers.linux.mm import compound_head, compound_order, virt_to_page
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
+from pageproof.find.shared.finder import Claim, Finder, adjoining, is_shared, owner_of
 
-_VM_SHARED: Final = 0x8
 _RINGS: Final = "rings"
 _SQES: Final = "sqes"
 #: ``IORING_OFF_*`` of include/uapi/linux/io_uring.h: which part the offset in the file means.
@@ -25,9 +24,8 @@ _PART_BYTES: Final = 0x0800_0000
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    if not int(vma.vm_flags) & _VM_SHARED:
-        # It shares pages only until they are written; and where remap_pfn_range() made it, its
-        # vm_pgoff is a frame, not an offset (mm/memory.c).
+    if not is_shared(vma):
+        # Where remap_pfn_range() made it, its vm_pgoff is a frame, not an offset (mm/memory.c).
         return None
     number, offset = divmod(int(vma.vm_pgoff) * PAGE_BYTES, _PART_BYTES)
     part = _PARTS.get(number)

@@ -9,16 +9,15 @@ from typing import Final
 import drgn
 from drgn import cast
 
-from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
+from pageproof.find.shared.finder import Claim, Finder, adjoining, is_shared, owner_of
 
 _AF_PACKET: Final = 17
-_VM_SHARED: Final = 0x8
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
     """``packet_mmap()`` of net/packet/af_packet.c maps all of both rings, or nothing."""
-    if not int(vma.vm_flags) & _VM_SHARED:
-        return None  # it shares pages only until they are written
+    if not is_shared(vma):
+        return None
     sk = cast("struct socket *", vma.vm_file.private_data).sk
     if not sk or int(sk.__sk_common.skc_family) != _AF_PACKET:
         return None

@@ -12,8 +12,8 @@ from drgn.helpers.linux.pci import for_each_pci_dev, pci_name
 
 from pageproof.find.mappings import path_of, symbol_name
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, owner_of
-from pageproof.find.shared.physical import is_shared, kernel_sides
+from pageproof.find.shared.finder import Claim, Finder, is_shared, owner_of
+from pageproof.find.shared.physical import kernel_sides
 
 _PCI: Final = "pci_phys_vm_ops"
 #: sysfs's own operations stand before a file's.

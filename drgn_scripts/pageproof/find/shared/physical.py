@@ -19,8 +19,6 @@ from pageproof.find.shared.finder import Lazy
 #: Flags of include/linux/vmalloc.h. They are macros, which DWARF does not have; 5.10 to 7.2 agree.
 _VM_IOREMAP: Final = 0x1
 _VM_NO_GUARD: Final = 0x40
-#: What ``/proc/PID/maps`` calls shared.
-_VM_MAYSHARE: Final = 0x80
 #: A list that was read while it changed may be a ring.
 _MAX_AREAS: Final = 1 << 20
 
@@ -36,11 +34,6 @@ class _Area:
 
     frames: range
     address: int
-
-
-def is_shared(vma: drgn.Object) -> bool:
-    """Whether a VMA is shared; in a private one what is written becomes a copy."""
-    return bool(int(vma.vm_flags) & _VM_MAYSHARE)
 
 
 def kernel_sides(prog: drgn.Program, first_pfn: int, pages: int) -> Sequence[int | None]:

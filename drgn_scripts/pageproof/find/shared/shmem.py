@@ -13,11 +13,8 @@ from drgn.helpers.linux.xarray import xa_for_each, xa_is_value
 
 from pageproof.find.mappings import path_of, symbol_name
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, Sparse, owner_of
+from pageproof.find.shared.finder import Claim, Finder, Sparse, is_shared, owner_of
 
-#: What ``/proc/PID/maps`` calls shared. VM_SHARED is not set where the file was opened for
-#: reading only (``do_mmap()``).
-_VM_MAYSHARE: Final = 0x80
 #: ``struct shm_file_data`` (ipc/shm.c) stands between the VMA and the file that has the pages.
 #: That of ``shm_file_operations_huge`` is hugetlbfs's.
 _SYSV: Final = "shm_file_operations"
@@ -30,8 +27,8 @@ def claim_of_file(vma: drgn.Object, sysv: str) -> Claim | None:
         vma: ``struct vm_area_struct *``.
         sysv: the file operations of System V shared memory that has such a file behind it.
     """
-    if not int(vma.vm_flags) & _VM_MAYSHARE:
-        return None  # a private mapping shares pages only until they are written
+    if not is_shared(vma):
+        return None
     file = vma.vm_file
     if symbol_name(vma.prog_, file.f_op.value_()) == sysv:
         file = cast("struct shm_file_data *", file.private_data).file

@@ -11,8 +11,8 @@ from drgn import cast
 from drgn.helpers.linux.device import dev_name
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
-from pageproof.find.shared.physical import is_shared, kernel_sides
+from pageproof.find.shared.finder import Claim, Finder, adjoining, is_shared, owner_of
+from pageproof.find.shared.physical import kernel_sides
 
 #: ``UIO_MEM_…`` of include/linux/uio_driver.h. They are macros, which DWARF does not have.
 _PHYS, _LOGICAL, _VIRTUAL, _IOVA = 1, 2, 3, 4
