@@ -129,15 +129,12 @@ static void udmabufs(void)
 
 int main(int argc, char **argv)
 {
-	char part[512];
-
 	if (argc != 2)
 		return 2;
-	snprintf(part, sizeof(part), "%s.part", argv[1]);
-	begin(part);
+	begin(argv[1]);
 	hugetlb_memfd();
 	hugetlb_sysv();
 	hugetlb_replaced();
 	udmabufs();
-	end(part, argv[1]);
+	end(argv[1]);
 }

@@ -188,17 +188,14 @@ static void dirty_ring(void)
 
 int main(int argc, char **argv)
 {
-	char part[512];
-
 	if (argc != 2)
 		return 2;
-	snprintf(part, sizeof(part), "%s.part", argv[1]);
 	kvm = checked_fd(open("/dev/kvm", O_RDWR), "/dev/kvm");
-	begin(part);
+	begin(argv[1]);
 	vcpus_of_one_vm();
 	mapped_twice();
 	replaced();
 	private_copy();
 	dirty_ring();
-	end(part, argv[1]);
+	end(argv[1]);
 }

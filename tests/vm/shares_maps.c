@@ -262,17 +262,14 @@ static void all_vdso(void)
 
 int main(int argc, char **argv)
 {
-	char part[512];
-
 	if (argc != 3)
 		return 2;
-	snprintf(part, sizeof(part), "%s.part", argv[1]);
-	begin(part);
+	begin(argv[1]);
 	if (!strcmp(argv[2], "bpf"))
 		all_bpf();
 	else if (!strcmp(argv[2], "vdso"))
 		all_vdso();
 	else
 		return 2;
-	end(part, argv[1]);
+	end(argv[1]);
 }

@@ -38,6 +38,7 @@ struct region {
 };
 
 static FILE *out;
+static char unfinished[512];	/* its name until all is in it */
 static bool listed;
 
 static inline void die(const char *what)
@@ -178,17 +179,18 @@ static inline void replace_page(const struct region *region, size_t page)
 
 static inline void begin(const char *output)
 {
-	out = fopen(output, "w");
+	snprintf(unfinished, sizeof(unfinished), "%s.part", output);
+	out = fopen(unfinished, "w");
 	if (!out)
-		die(output);
+		die(unfinished);
 	fprintf(out, "{\"pid\": %d, \"regions\": [", getpid());
 }
 
 /* The file gets its name when all is in it. */
-static inline void end(const char *part, const char *output)
+static inline void end(const char *output)
 {
 	fputs("]}\n", out);
-	if (fclose(out) || rename(part, output))
+	if (fclose(out) || rename(unfinished, output))
 		die(output);
 	stay();
 }

@@ -268,17 +268,14 @@ static void uio(void)
 
 int main(int argc, char **argv)
 {
-	char part[512];
-
 	if (argc != 3)
 		return 2;
-	snprintf(part, sizeof(part), "%s.part", argv[1]);
-	begin(part);
+	begin(argv[1]);
 	if (!strcmp(argv[2], "devmem"))
 		devmem();
 	else if (!strcmp(argv[2], "pci"))
 		pci();
 	else
 		uio();
-	end(part, argv[1]);
+	end(argv[1]);
 }

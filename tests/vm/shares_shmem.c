@@ -185,18 +185,15 @@ static void shmem_swapped(void)
 
 int main(int argc, char **argv)
 {
-	char part[512];
-
 	if (argc != 3)
 		return 2;
-	snprintf(part, sizeof(part), "%s.part", argv[1]);
 	snprintf(directory, sizeof(directory), "%s", argv[2]);
-	begin(part);
+	begin(argv[1]);
 	shmem_memfd();
 	shmem_file();
 	shmem_sysv();
 	shmem_anonymous();
 	shmem_huge();
 	shmem_swapped();
-	end(part, argv[1]);
+	end(argv[1]);
 }
