@@ -83,7 +83,7 @@ def attached(machine: Machine) -> Iterator[View]:
         prog = drgn.Program()
         try:
             prog.set_qemu_qmp(os.dup(connection.fileno()))
-            prog.load_debug_info([machine.kernel.vmlinux])
+            prog.load_debug_info([machine.kernel.vmlinux, *machine.test_modules])
             target = given_target(prog)
             paging = read_paging(prog)
             yield View(

@@ -135,12 +135,14 @@ class Machine:
     guest: Guest
     kernel: Kernel
     built: Built
+    test_modules: list[Path] = field(default_factory=list)
     _parameters: tuple[str, ...] | None = None
     _mappers: list[int] = field(default_factory=list)
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        return "-s", str(self.kernel.vmlinux), "-s", str(self.built.module)
+        files = self.kernel.vmlinux, self.built.module, *self.test_modules
+        return tuple(word for file in files for word in ("-s", str(file)))
 
     @property
     def target(self) -> tuple[str, ...]:
@@ -166,6 +168,12 @@ class Machine:
         if self.guest.run("test", "-d", "/sys/module/umh_shm").code == 0:
             self.guest.check("sh", "-c", "echo 1 > /sys/class/misc/umh_shm/stop && rmmod umh_shm")
         self._parameters = None
+
+    def load_test_module(self, name: str) -> None:
+        """Load a module of tests/vm, for good; from now on its types are known outside."""
+        assert self.built.programs is not None
+        self.guest.check("insmod", f"/opt/pageproof/vm/{name}.ko")
+        self.test_modules.append(self.built.programs / f"{name}.ko")
 
     def sysfs(self, name: str) -> str:
         return self.guest.check("cat", f"/sys/class/misc/umh_shm/{name}").strip()

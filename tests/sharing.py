@@ -20,9 +20,17 @@ PROGRAMS = {
     "buffers": ("shares_buffers",),
     "bpf": ("shares_maps", "bpf"),
     "vdso": ("shares_maps", "vdso"),
+    "kvm": ("shares_kvm",),
+    "devmem": ("shares_physical", "devmem"),
+    "pci": ("shares_physical", "pci"),
+    "uio": ("shares_physical", "uio"),
 }
-#: These have pages that are not the kernel's, and tests of their own.
-ODD = ("vdso-copied", "vvar", "vvar-timens")
+KINDS = {
+    *("perf", "io_uring", "packet", "aio", "bpf", "shmem", "hugetlb", "vdso"),
+    *("kvm", "devmem", "pci", "uio"),
+}
+#: These have pages that are not the kernel's, or that it has not mapped, and tests of their own.
+ODD = ("vdso-copied", "vvar", "vvar-timens", "private", "idle")
 
 
 @dataclass(frozen=True)
@@ -48,14 +56,25 @@ class Everything:
         return {**rings, **{(one["pid"], one["address"]): one["touched"] for one in sound}}
 
     @property
-    def copied(self) -> Place:
-        """The vDSO of which a process has the first page for itself."""
-        (one,) = (one for one in self.regions if one["label"] == "vdso-copied")
+    def copied(self) -> dict[Place, list[int]]:
+        """Pages that a process has for itself: of the vDSO, and of a vcpu."""
+        pages = {"vdso": ("vdso-copied", 0), "kvm": ("private", 1)}
+        return {
+            (one["pid"], one["address"]): [page]
+            for one in self.regions
+            for kind, (label, page) in pages.items()
+            if (one["kind"], one["label"]) == (kind, label)
+        }
+
+    @property
+    def idle(self) -> Place:
+        """A PCI resource that no driver has mapped."""
+        (one,) = (one for one in self.regions if one["label"] == "idle")
         return one["pid"], one["address"]
 
 
 def share_everything(machine: Machine) -> Everything:
-    """Start all programs, with swap space and a tmpfs of huge pages; they stay.
+    """Start all programs, with swap space, a tmpfs of huge pages, KVM and a UIO device; they stay.
 
     The guest has a pool for hugetlbfs from its start. To compact memory for one is thousands of
     interrupts from CPU to CPU, which on a busy host hold an emulated guest up for half a minute.
@@ -66,6 +85,8 @@ def share_everything(machine: Machine) -> Everything:
         f"mkdir -p {DIRECTORY}; mount -t tmpfs maps {DIRECTORY};"
         f"mkdir {DIRECTORY}/huge; mount -t tmpfs -o huge=always maps {DIRECTORY}/huge",
     )
+    machine.guest.check("sh", "-ec", "depmod; modprobe kvm-amd || modprobe kvm-intel; modprobe uio")
+    machine.load_test_module("shares_uio")
     everything = Everything({name: machine.start(*words) for name, words in PROGRAMS.items()})
     # What they touched is to stay: one has swapped out itself what is to be in swap space.
     machine.guest.check("sh", "-c", "echo 0 >/proc/sys/vm/swappiness")
@@ -88,10 +109,9 @@ def verdicts_by_place(report: Json) -> dict[Place, list[str]]:
 
 
 def is_proven(report: Json, everything: Everything) -> None:
-    """What was touched is SAME; what differs is the page that is a copy, and nothing else."""
+    """What was touched is SAME; what differs are the pages that are copies, and nothing else."""
     verdicts = verdicts_by_place(report)
-    kinds = {region["kind"] for region in report["regions"]}
-    assert kinds >= {"perf", "io_uring", "packet", "aio", "bpf", "shmem", "hugetlb", "vdso"}
+    assert {region["kind"] for region in report["regions"]} >= KINDS
     for place, touched in everything.touched().items():
         pages = verdicts[place]
         assert {pages[page] for page in touched} <= {"SAME"}, (place, pages)
@@ -100,7 +120,8 @@ def is_proven(report: Json, everything: Everything) -> None:
         for place, pages in verdicts.items()
         if "DIFFERENT" in pages
     }
-    assert differing == {everything.copied: [0]}
+    assert differing == everything.copied
+    assert set(verdicts[everything.idle]) == {"no-kernel-side"}
 
 
 def claimed_at(view: View, kind: str, pid: int, address: int) -> Claimed:

@@ -156,10 +156,11 @@ def test_alias(crashed: Crashed) -> None:
 
 @each_kernel
 def test_everything_that_is_shared(crashed: Crashed) -> None:
-    """All finders, with the page that differs."""
+    """All finders, with the pages that differ."""
     assert crashed.everything is not None
     for name, dump in crashed.two_dumps.items():
-        result = pageproof("-c", dump, "verify", "--format", "json")
+        words = ("-c", dump, *crashed.machine.symbols, "verify", "--format", "json")
+        result = pageproof(*words)
         assert result.code == 1, name + result.out + result.err
         is_proven(result.report, crashed.everything)
 

@@ -74,7 +74,8 @@ def seen(machine: Machine, everything: Everything) -> Iterator[Seen]:
     }
     script = SESSION.format(questions=questions).encode()
     machine.guest.check("sh", "-c", "cat > /run/session.py", stdin=script)
-    words = ("env", *PLUGIN, "python3", "-m", "drgn", "--quiet", "/run/session.py")
+    drgn = ("python3", "-m", "drgn", "--quiet", "-s", "/opt/pageproof/vm/shares_uio.ko")
+    words = ("env", *PLUGIN, *drgn, "/run/session.py")
     said = machine.guest.check(*words, timeout_seconds=600)
     inside = {name: Result(*rest) for name, *rest in map(json.loads, said.splitlines())}
     outside = {
@@ -181,7 +182,7 @@ def test_regions(seen: Seen) -> None:
 
 @each_kernel
 def test_everything_that_is_shared(seen: Seen) -> None:
-    """All finders, with the page that differs; /proc/kcore has what the monitor has."""
+    """All finders, with the pages that differ; /proc/kcore has what the monitor has."""
     reports = seen.both("everything", code=1)
     for report in reports:
         is_proven(report, seen.everything)

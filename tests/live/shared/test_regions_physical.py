@@ -8,13 +8,12 @@ of these tests boot with iomem=relaxed (tests/conftest.py).
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from attached import attached, frozen
-from machine import Json, Machine, Result, each_kernel, number, pageproof
+from machine import Json, Machine, Result, each_kernel, pageproof
 from made import Made
-from sharing import same_frames
+from sharing import Everything, same_frames, verdicts_by_place
 
 from pageproof.find.layout import physmap
 from pageproof.find.shared import find_shared
@@ -73,37 +72,26 @@ def sysfs_bars(machine: Machine) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def shared(machine: Machine) -> Iterator[Physical]:
-    assert machine.built.programs is not None
-    module: Path = machine.built.programs / "shares_uio.ko"
-    check = machine.guest.check
-    find = "find /lib/modules -name 'uio.ko*'"  # which depmod has not listed for modprobe
-    check("sh", "-ec", f"insmod $({find}); insmod /opt/pageproof/vm/shares_uio.ko")
-    said: dict[str, Json] = {}
-    try:
-        for kind in KINDS:
-            said[kind] = machine.start("shares_physical", kind)
-        paths: dict[int, str] = {}
-        for one in said.values():
-            paths |= maps_paths(machine, one["pid"])
-        bars = sysfs_bars(machine)
-        verified = pageproof(*machine.target, "-s", module, *VERIFY)
-        without = machine.outside("verify", "--format", "json", "--kind", "uio")
-        with frozen(machine), attached(machine) as view:
-            view.target.prog.load_debug_info([module])
-            yield Physical(
-                view,
-                {kind: one["pid"] for kind, one in said.items()},
-                [region for one in said.values() for region in one["regions"]],
-                paths,
-                bars,
-                verified,
-                without,
-            )
-    finally:
-        for one in said.values():
-            machine.end_group(one["pid"])
-        check("rmmod", "shares_uio", "uio")
+def shared(machine: Machine, everything: Everything) -> Iterator[Physical]:
+    said = {kind: everything.said[kind] for kind in KINDS}
+    paths: dict[int, str] = {}
+    for one in said.values():
+        paths |= maps_paths(machine, one["pid"])
+    bars = sysfs_bars(machine)
+    verified = machine.outside(*VERIFY)
+    # The lab has the kernel's debug info, found by its build ID, and none of the modules'.
+    target = "--qemu", str(machine.guest.sockets.qmp)
+    without = pageproof(*target, "verify", "--format", "json", "--kind", "uio")
+    with frozen(machine), attached(machine) as view:
+        yield Physical(
+            view,
+            {kind: one["pid"] for kind, one in said.items()},
+            [region for one in said.values() for region in one["regions"]],
+            paths,
+            bars,
+            verified,
+            without,
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -218,12 +206,7 @@ def test_verify_by_the_command_line(shared: Physical) -> None:
     report = shared.verified.report
     assert shared.verified.code == 3, shared.verified.err
     assert report["summary"]["different"] == 0
-    said = {}
-    for region in report["regions"]:
-        for use in region["uses"]:
-            mapping = report["mappings"][use["mapping"]]
-            place = mapping["pid"], number(mapping["vma"]["start"])
-            said[place] = {run["reason"] or run["verdict"] for run in use["runs"]}
+    said = {place: set(pages) for place, pages in verdicts_by_place(report).items()}
     made = [one for one in shared.made if one["kind"] in KINDS]
     assert said.keys() == {(one["pid"], one["address"]) for one in made}
     for one in made:

@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from attached import View, attached, frozen
+from attached import attached, frozen
 from drgn import cast
-from machine import Json, Machine, Result, each_kernel, number
-from sharing import claimed_at, same_frames
+from machine import Json, Machine, Result, each_kernel
+from made import Made
+from sharing import Everything, same_frames, verdicts_by_place
 
-from pageproof.find.shared import Claimed, Found, find_shared, kernel_pages
+from pageproof.find.shared import Found, find_shared
 from pageproof.find.shared.kvm import KVM
 from pageproof.walk import PAGE_BYTES
 
 RUN, PIO, COALESCED, RING = 0, 1, 2, 64  # pages of the region
-VERIFY = ("verify", "--kind", "kvm", "--format", "json")
 NO_TYPES = "no debug info for kvm.ko: install the kernel's debug package (Debian: linux-image-"
 #: Of page 0: ``exit_reason`` KVM_EXIT_MMIO, then the address, data, length and direction.
 STOPPED_FOR_MMIO = {8: (6).to_bytes(4, "little"), 32: (0x8000).to_bytes(8, "little") + b"Mmio"}
@@ -29,7 +29,7 @@ pytestmark = each_kernel
 
 
 @dataclass(frozen=True)
-class Vcpus:
+class Vcpus(Made):
     """A guest that stands still, the vcpus in it, and what was said of them before.
 
     Attributes:
@@ -37,95 +37,31 @@ class Vcpus:
         untyped: by a finder that finds no types.
     """
 
-    view: View
-    pid: int
-    made: list[Json]
     verified: Result
     untyped: Found
 
-    def labelled(self, label: str) -> list[Json]:
-        some = [one for one in self.made if one["label"] == label]
-        assert some, f"no mapping {label}"
-        return some
-
-    def claimed(self, made: Json) -> Claimed:
-        return claimed_at(self.view, "kvm", self.pid, made["address"])
-
-    def kernel_address(self, made: Json, page: int) -> int:
-        """Of a page of the region."""
-        address = kernel_pages(self.view.target.prog, self.claimed(made))[page]
-        assert address is not None
-        return address
-
-    def kernel_pfn(self, made: Json, page: int) -> int | None:
-        address = self.kernel_address(made, page)
-        return self.view.engine.walk(self.view.paging.kernel_root, address).pfn
-
-    def user_pfn(self, made: Json, page: int) -> int | None:
-        """Frame of a page of the mapping."""
-        (root,) = {
-            tree.root for tree in self.view.processes() if tree.name.startswith(f"{self.pid} ")
-        }
-        return self.view.engine.walk(root, made["address"] + page * PAGE_BYTES).pfn
-
-    def user_bytes(self, made: Json, page: int) -> bytes:
-        """What is in the user's frame."""
-        pfn = self.user_pfn(made, page)
-        assert pfn is not None
-        return bytes(self.view.target.prog.read(pfn * PAGE_BYTES, PAGE_BYTES, physical=True))
+    def kernel_side(self, made: Json, page: int) -> int:
+        """Frame of a page of the region."""
+        return self.kernel_pfn(self.pages(made)[page])
 
     @property
     def has_ring(self) -> bool:
         return bool(self.view.target.prog.type("struct kvm_vcpu").has_member("dirty_ring"))
 
-    def verdicts(self) -> dict[int, list[str]]:
-        """By start of the VMA: the verdict, or its reason, of each page."""
-        report = self.verified.report
-        return {
-            number(report["mappings"][use["mapping"]]["vma"]["start"]): [
-                run["reason"] or run["verdict"] for run in use["runs"] for _ in range(run["pages"])
-            ]
-            for region in report["regions"]
-            for use in region["uses"]
-        }
-
 
 @pytest.fixture(scope="module")
-def vcpus(machine: Machine) -> Iterator[Vcpus]:
-    check = machine.guest.check
-    check("depmod")
-    for module in ("kvm-amd", "kvm-intel"):
-        if machine.guest.run("modprobe", module).code == 0:
-            break
-    else:
-        pytest.skip("the CPU of the guest has no virtualization")
-    said = machine.start("shares_kvm")
-    verified = machine.outside(*VERIFY)
+def vcpus(machine: Machine, everything: Everything) -> Iterator[Vcpus]:
+    said = everything.said["kvm"]
+    # Without kvm.ko's debug info: the kernel has the module's symbols, and vmlinux the types.
+    verified = machine.outside("verify", "--kind", "kvm", "--format", "json")
     with frozen(machine), attached(machine) as view:
         blind = replace(KVM, claim=lambda vma: cast("struct kvm_vcpu_of_no_kernel *", vma))
         untyped = find_shared(view.target.prog, view.paging, [blind])
-        yield Vcpus(view, said["pid"], said["regions"], verified, untyped)
-    machine.end_group(said["pid"])
-    check("modprobe", "-r", module)
+        yield Vcpus(view, {"kvm": said["pid"]}, said["regions"], verified, untyped)
 
 
 def test_found_is_what_was_made(vcpus: Vcpus) -> None:
-    found = find_shared(vcpus.view.target.prog, vcpus.view.paging, [KVM])
-    assert not found.unclaimed + found.faults
-    regions = {
-        one.mapping.vma.start: (
-            (one.mapping.vma.end - one.mapping.vma.start) // PAGE_BYTES,
-            one.claim.first_page,
-            one.claim.pages,
-        )
-        for one in found.claimed
-        if one.mapping.vma
-    }
-    assert regions == {
-        one["address"]: (one["pages"], one["first_page"], one["region_pages"])
-        for one in vcpus.made
-        if one["kind"] == "kvm"
-    }
+    assert vcpus.found("kvm") == vcpus.expected("kvm")
 
 
 def test_both_sides_lead_to_one_frame(vcpus: Vcpus) -> None:
@@ -139,7 +75,8 @@ def test_what_the_process_wrote_is_read_through_the_kernels_address(vcpus: Vcpus
     assert {one["first_page"] + page for one, page in written} >= {RUN, PIO, COALESCED}
     for one, page in written:
         region_page = one["first_page"] + page
-        address = vcpus.kernel_address(one, region_page) + one["offset"]
+        address = vcpus.pages(one)[region_page]
+        assert address is not None
         text = f"pageproof {one['label']} {region_page}\0".encode()
         read = vcpus.view.target.prog.read(address, len(text))
         assert read == text, f"{one['label']}, page {page}"
@@ -163,14 +100,14 @@ def test_mappings_of_one_vcpu_are_one_region(vcpus: Vcpus) -> None:
     (ran,) = vcpus.labelled("ran")
     assert vcpus.claimed(whole).claim.owner == vcpus.claimed(part).claim.owner
     assert vcpus.claimed(whole).claim.owner != vcpus.claimed(ran).claim.owner
-    assert vcpus.kernel_pfn(whole, PIO) == vcpus.user_pfn(part, 0)
+    assert vcpus.kernel_side(whole, PIO) == vcpus.user_pfn(part, 0)
 
 
 def test_vcpus_of_one_vm_share_one_page(vcpus: Vcpus) -> None:
     (ran,), (beside,) = vcpus.labelled("ran"), vcpus.labelled("beside")
     assert vcpus.claimed(ran).claim.owner != vcpus.claimed(beside).claim.owner
     assert [vcpus.claimed(one).claim.name for one in (ran, beside)] == ["KVM vcpu 0", "KVM vcpu 1"]
-    frames = [[vcpus.kernel_pfn(one, page) for page in range(3)] for one in (ran, beside)]
+    frames = [[vcpus.kernel_side(one, page) for page in range(3)] for one in (ran, beside)]
     assert [ours == theirs for ours, theirs in zip(*frames, strict=True)] == [False, False, True]
     assert vcpus.user_pfn(beside, COALESCED) == vcpus.user_pfn(ran, COALESCED)
 
@@ -179,7 +116,7 @@ def test_a_page_that_nobody_touched(vcpus: Vcpus) -> None:
     (whole,), (part,) = vcpus.labelled("whole"), vcpus.labelled("part")
     assert vcpus.user_pfn(whole, COALESCED) is None
     assert vcpus.user_pfn(part, 1) is None
-    assert vcpus.kernel_pfn(whole, COALESCED) is not None
+    assert vcpus.kernel_side(whole, COALESCED) is not None
 
 
 def test_a_page_that_was_replaced_is_another(vcpus: Vcpus) -> None:
@@ -187,13 +124,13 @@ def test_a_page_that_was_replaced_is_another(vcpus: Vcpus) -> None:
     (page,) = vcpus.labelled("replaced-page")
     assert (first["pages"], last["first_page"]) == (PIO, COALESCED)
     assert vcpus.user_bytes(page, 0) == b"x" * PAGE_BYTES
-    assert vcpus.user_pfn(page, 0) != vcpus.kernel_pfn(first, PIO)
+    assert vcpus.user_pfn(page, 0) != vcpus.kernel_side(first, PIO)
 
 
 def test_a_private_copy_is_another_page(vcpus: Vcpus) -> None:
     (private,) = vcpus.labelled("private")
-    assert vcpus.user_pfn(private, RUN) == vcpus.kernel_pfn(private, RUN)
-    assert vcpus.user_pfn(private, PIO) not in (None, vcpus.kernel_pfn(private, PIO))
+    assert vcpus.user_pfn(private, RUN) == vcpus.kernel_side(private, RUN)
+    assert vcpus.user_pfn(private, PIO) not in (None, vcpus.kernel_side(private, PIO))
 
 
 def test_the_ring_of_dirty_pages(vcpus: Vcpus) -> None:
@@ -213,17 +150,13 @@ def test_the_ring_of_dirty_pages(vcpus: Vcpus) -> None:
     dirty = {page for flags, slot, page in entries if (flags, slot) == (1, 0)}
     assert {1} <= dirty <= {0, 1}
     assert entries[len(dirty) :] == [(0, 0, 0)] * (4 - len(dirty))
-    assert vcpus.user_pfn(everything, RUN) == vcpus.kernel_pfn(ran, RUN)
-    sides = kernel_pages(vcpus.view.target.prog, vcpus.claimed(everything))
-    there = [page for page, side in enumerate(sides) if side is not None]
+    assert vcpus.user_pfn(everything, RUN) == vcpus.kernel_side(ran, RUN)
+    there = [page for page, side in enumerate(vcpus.pages(everything)) if side is not None]
     assert there == [RUN, PIO, COALESCED, *range(RING, RING + 4)]
 
 
 def test_verify(vcpus: Vcpus) -> None:
-    """The private copy differs; else it is the same, wherever somebody touched it.
-
-    Without kvm.ko's debug info: the kernel has the module's symbols, and vmlinux the types.
-    """
+    """The private copy differs; else it is the same, wherever somebody touched it."""
     assert (vcpus.verified.code, vcpus.verified.err) == (1, "")
     expected = {}
     for one in vcpus.made:
@@ -231,10 +164,10 @@ def test_verify(vcpus: Vcpus) -> None:
             pages = ["not-present"] * one["pages"]
             for page in one["touched"]:
                 pages[page] = "SAME"
-            expected[one["address"]] = pages
+            expected[one["pid"], one["address"]] = pages
     (private,) = vcpus.labelled("private")
-    expected[private["address"]][PIO] = "DIFFERENT"
-    assert vcpus.verdicts() == expected
+    expected[private["pid"], private["address"]][PIO] = "DIFFERENT"
+    assert verdicts_by_place(vcpus.verified.report) == expected
 
 
 def test_without_any_types(vcpus: Vcpus) -> None:
