@@ -183,6 +183,8 @@ PAGE = StructPageFacts(
     reserved=False,
     hwpoison=False,
     buddy=False,
+    compound=False,
+    mapping=0,
 )
 SLOT = SlotFacts(
     id=2,
@@ -247,8 +249,8 @@ def mapping(first: int = 0, pages: int = 1, pid: int = 133) -> MappingFacts:
             start=USER + first * 4096,
             end=USER + (first + pages) * 4096,
             pgoff_pages=first,
-            vm_flags=0xD1,
-            vm_flags_words="READ|MAYREAD|MAYEXEC|MAYSHARE",
+            vm_flags=0x40444D1,
+            vm_flags_words="READ|MAYREAD|MAYEXEC|MAYSHARE|PFNMAP|IO|DONTEXPAND|DONTDUMP",
             vm_page_prot=0x8000_0000_0000_0025,
             vm_page_prot_words="PRESENT|USER|ACCESSED|NX",
             vm_ops_symbol="umh_shm_vm_ops",

@@ -217,7 +217,7 @@ def test_addresses_are_hex_and_counts_are_numbers() -> None:
     assert walk["pfn"] == "0x3400"
     assert walk["steps"][2]["entry"] == "0x80000000034001e3"
     assert walk["leaf_bytes"] == 2097152
-    assert document["mappings"][0]["vma"]["vm_flags"] == "0xd1"
+    assert document["mappings"][0]["vma"]["vm_flags"] == "0x40444d1"
     assert document["mappings"][0]["pid"] == 133
 
 

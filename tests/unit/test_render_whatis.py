@@ -20,7 +20,7 @@ from unit.layouts import FOUR
 import pageproof
 from pageproof.judge.kmap import memory_map
 from pageproof.judge.whatis import as_alias, row_at
-from pageproof.model import Outcome, TableSet, Walk
+from pageproof.model import Outcome, SlabFacts, SlabState, TableSet, Walk
 from pageproof.model.whatis import (
     WHATIS_SCHEMA,
     CpuEntryFacts,
@@ -36,8 +36,6 @@ from pageproof.model.whatis import (
     PerCpuFacts,
     PerCpuPart,
     ShadowFacts,
-    SlabFacts,
-    SlabState,
     SymbolFacts,
     TaskFacts,
     TaskPart,

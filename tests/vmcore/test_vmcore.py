@@ -159,8 +159,8 @@ def test_everything_that_is_shared(crashed: Crashed) -> None:
     """All finders, with the pages that differ."""
     assert crashed.everything is not None
     for name, dump in crashed.two_dumps.items():
-        words = ("-c", dump, *crashed.machine.symbols, "verify", "--format", "json")
-        result = pageproof(*words)
+        target = ("-c", str(dump), *crashed.machine.symbols)
+        result = pageproof(*target, "verify", "--format", "json")
         assert result.code == 1, name + result.out + result.err
         is_proven(result.report, crashed.everything)
 

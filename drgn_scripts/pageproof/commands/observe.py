@@ -10,6 +10,9 @@ import drgn
 
 from pageproof import judge
 from pageproof.commands.attempts import look_until
+from pageproof.commands.tables import zero_pages
+from pageproof.find.identify.memory import slab_at
+from pageproof.find.layout import physmap
 from pageproof.find.page import (
     PAGE_BYTES,
     content_by,
@@ -29,7 +32,9 @@ from pageproof.model import (
     PagingFacts,
     Route,
     RouteContent,
+    SlabFacts,
     SlotFacts,
+    StructPageFacts,
     Walk,
 )
 from pageproof.target import Target
@@ -114,6 +119,8 @@ class Observer:
         self._mappings = mappings
         self._slot_type = slot_type(target.prog)
         self._walker = walker
+        self._physmap = physmap(target.prog)
+        self._zeros = zero_pages(target, paging, walker)
 
     def observe(self, pair: Pair) -> PageEvidence:
         """The evidence of one page, looked at until it holds still."""
@@ -137,6 +144,7 @@ class Observer:
         page = None if kernel.pfn is None else struct_page_facts(prog, kernel.pfn)
         other = user.pfn is not None and user.pfn != kernel.pfn
         user_page = struct_page_facts(prog, user.pfn) if other and user.pfn is not None else None
+        mapped = user_page if other else page
         stable = content_stable = True
         if self._target.facts.live:
             again = self._walks(pair)
@@ -161,7 +169,48 @@ class Observer:
             attempts=1,
             stable=stable,
             content_stable=content_stable,
+            physmap_walk=self._physmap_walk(kernel, user),
+            slab=self._slab(user, mapped),
+            zero_page=user.pfn is not None and self.is_zeros(user.pfn),
         )
+
+    def is_zeros(self, pfn: int) -> bool:
+        """Whether a frame is the zero page, or in the huge one."""
+        return pfn in self._zeros
+
+    def _at_rest(self, paddr: int) -> bytes | None:
+        """A page of one moment: the same when it is read again; None if it never is.
+
+        Raises:
+            MemoryGap: it can't be had.
+        """
+        read = self._target.reader.read_physical
+        if not self._target.facts.live:
+            return read(paddr, PAGE_BYTES)
+        (first, second), _ = look_until(
+            lambda seen: seen[0] == seen[1],
+            lambda: (read(paddr, PAGE_BYTES), read(paddr, PAGE_BYTES)),
+            live=True,
+        )
+        return second if first == second else None
+
+    def _physmap_walk(self, kernel: Walk, user: Walk) -> Walk | None:
+        """Of the direct map's address of the user's frame, unless that is the region's."""
+        address = self._physmap_address(user)
+        if address is None or kernel.address & -PAGE_BYTES == address:
+            return None
+        return self._walker.walk(self._facts.kernel_root, address)
+
+    def _physmap_address(self, walk: Walk) -> int | None:
+        if walk.paddr is None or walk.paddr >= len(self._physmap):
+            return None
+        return self._physmap[walk.paddr & -PAGE_BYTES]
+
+    def _slab(self, user: Walk, page: StructPageFacts | None) -> SlabFacts | None:
+        address = self._physmap_address(user)
+        if address is None or page is None or page.type_words != "slab":
+            return None
+        return slab_at(self._target.prog, address)
 
     def _content(self, pair: Pair, kernel: Walk, user: Walk) -> Iterator[RouteContent]:
         reader, prog = self._target.reader, self._target.prog
@@ -214,8 +263,10 @@ class Observer:
         if self._slot_type is None or kernel.paddr is None or page is None:
             return None
         try:
-            data = self._target.reader.read_physical(kernel.paddr, PAGE_BYTES)
+            data = self._at_rest(kernel.paddr)
         except MemoryGap:
+            return None
+        if data is None:
             return None
         try:
             return slot_facts(self._target.prog, self._slot_type, data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from pageproof import judge
 from pageproof.commands.attempts import look_until
@@ -16,7 +17,9 @@ from pageproof.walk import PAGE_BYTES, Walker
 #: What a walk ended at, and the frame's address.
 Side = tuple[Outcome, int | None]
 Judgement = tuple[Verdict, Reason | None]
-_NOTHING: Side = (Outcome.NONE, None)
+NOTHING: Side = (Outcome.NONE, None)
+#: Of a region that is larger, only so many pages are known by their frames.
+FRAMES_PAGES: Final = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,25 @@ class Prover:
         there = self._kernel_sides(sorted(set(addresses.values())))
         for page, user in users.items():
             address = addresses.get(page)
-            sides[page] = user, _NOTHING if address is None else there.get(address, _NOTHING)
+            sides[page] = user, NOTHING if address is None else there.get(address, NOTHING)
         return Glance(kernel, sides)
+
+    def frames(self, one: Claimed) -> dict[int, int]:
+        """PFN of each page of a region, of those that have one.
+
+        Raises:
+            ValueError: the kernel's data about the region can't be read.
+            TooMuchWork: the page tables have no end.
+        """
+        kernel = kernel_pages(self._target.prog, one)
+        addresses = {page: kernel[page] for page in range(min(len(kernel), FRAMES_PAGES))}
+        there = self._kernel_sides(sorted({one for one in addresses.values() if one is not None}))
+        sides = {page: there.get(at) for page, at in addresses.items() if at is not None}
+        return {
+            page: side[1] // PAGE_BYTES
+            for page, side in sides.items()
+            if side is not None and side[1] is not None
+        }
 
     def _kernel_sides(self, addresses: Sequence[int]) -> dict[int, Side]:
         """Where kernel addresses lead; those that adjoin are walked in one go."""

@@ -5,15 +5,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from pageproof.commands.tables import paging_form
+from pageproof.commands.tables import paging_form, zero_pages
 from pageproof.errors import PageproofError
-from pageproof.find.expression import find_address
 from pageproof.find.layout import read_layout
-from pageproof.find.mapcount import huge_zero_pfn
 from pageproof.find.mappings import address_space, address_spaces
 from pageproof.judge.alias import is_counted
 from pageproof.judge.kmap import memory_map
@@ -23,8 +20,6 @@ from pageproof.target import Target
 from pageproof.walk import Swept, Walker
 
 _TOP: Final = (1 << 64) - 1
-#: Frames of the huge page of zeros.
-_HUGE_PAGES: Final = 512
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Sweep:
         self._layout = read_layout(target.prog, paging)
         self._rows = memory_map(self._layout)
         self._starts = [row.start for row in self._rows]
-        self._zeros = self._zero_pages()
+        self._zeros = zero_pages(target, paging, walker)
         self._vmas: dict[int, tuple[MappingFacts, ...]] = {}
         found = address_spaces(target.prog, paging)
         self._spaces = tuple(self._all_spaces(found.found))
@@ -128,15 +123,6 @@ class Sweep:
 
     def _region(self, address: int) -> str:
         return self._rows[bisect_right(self._starts, address) - 1].region
-
-    def _zero_pages(self) -> frozenset[int]:
-        prog, zeros = self._target.prog, set()
-        with suppress(PageproofError):
-            address = find_address(prog, "empty_zero_page")
-            pfn = self._walker.walk(self._paging.kernel_root, address).pfn
-            zeros |= set() if pfn is None else {pfn}
-        huge = huge_zero_pfn(prog)
-        return frozenset(zeros if huge is None else zeros | set(range(huge, huge + _HUGE_PAGES)))
 
 
 def _fault(fault: TaskFault) -> Finding:

@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
+from pageproof.errors import PageproofError
+from pageproof.find.expression import find_address
+from pageproof.find.mapcount import huge_zero_pfn
 from pageproof.find.page import is_plain_ram
 from pageproof.model import PagingFacts, TargetKind
 from pageproof.target import Target
@@ -23,6 +27,8 @@ from pageproof.walk import (
 
 #: Progress is told after the first second, and then this often.
 _PROGRESS_SECONDS: Final = 0.2
+#: Frames of the huge page of zeros.
+_HUGE_PAGES: Final = 512
 
 
 def paging_form(target: Target, paging: PagingFacts) -> Paging:
@@ -60,6 +66,17 @@ def walker_of(
     if progress is not None:
         read = _told(read, progress)
     return make_walker(read, paging_form(target, paging), choice, target.reader.direct_memory())
+
+
+def zero_pages(target: Target, paging: PagingFacts, walker: Walker) -> frozenset[int]:
+    """Frames of the zero page and of the huge one, which everybody maps."""
+    prog, zeros = target.prog, set()
+    with suppress(PageproofError):
+        address = find_address(prog, "empty_zero_page")
+        pfn = walker.walk(paging.kernel_root, address).pfn
+        zeros |= set() if pfn is None else {pfn}
+    huge = huge_zero_pfn(prog)
+    return frozenset(zeros if huge is None else zeros | set(range(huge, huge + _HUGE_PAGES)))
 
 
 def _believable(read_physical: ReadPhysical, is_real: Callable[[int], bool]) -> ReadPhysical:

@@ -15,7 +15,7 @@ from pageproof.find.mappings import address_space
 from pageproof.find.paging import read_paging
 from pageproof.find.region import MODULE, find_region
 from pageproof.find.shared.device import UNSAID, KernelSide
-from pageproof.model import SCHEMA, PagingFacts, RegionFacts, Report, Times
+from pageproof.model import SCHEMA, Expectation, PagingFacts, RegionFacts, Report, Times
 from pageproof.target import Target
 from pageproof.walk import WalkerChoice
 
@@ -35,6 +35,7 @@ class Asked:
             of the frames are shown instead.
         walker: which one walks the tables; their answers are the same.
         every_page: give the evidence of all pages of large regions too.
+        expected: what the author of the device's driver intends.
     """
 
     kinds: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class Asked:
     kernel: KernelSide = UNSAID
     walker: WalkerChoice = WalkerChoice.AUTO
     every_page: bool = False
+    expected: frozenset[Expectation] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,13 @@ def _look(
     if asked.kinds == (MODULE,):
         find_region(target.prog)  # says why there is none
     wanted = Wanted(
-        asked.kinds, asked.pid, asked.walker, asked.every_page, asked.device, asked.kernel
+        asked.kinds,
+        asked.pid,
+        asked.walker,
+        asked.every_page,
+        asked.device,
+        asked.kernel,
+        asked.expected,
     )
     proved = prove_regions(target, paging, wanted, progress)
     ours = [one for one in proved.regions if one.kind == MODULE]

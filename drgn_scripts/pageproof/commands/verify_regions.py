@@ -13,9 +13,11 @@ from pageproof import judge
 from pageproof.commands.attempts import look_until
 from pageproof.commands.kernel_aliases import Spot, kernel_aliases
 from pageproof.commands.observe import Observer, Pair, place_of, without_vanished
-from pageproof.commands.prove import Judged, Judgement, Prover, runs_of
+from pageproof.commands.prove import NOTHING, Glance, Judged, Judgement, Prover, runs_of
 from pageproof.commands.tables import walker_of
 from pageproof.errors import PageproofError
+from pageproof.find.identify.memory import slab_at
+from pageproof.find.page import struct_page_facts
 from pageproof.find.region import MODULE
 from pageproof.find.shared import Claimed, Finder, Found, all_finders, by_region, find_shared
 from pageproof.find.shared.device import (
@@ -26,6 +28,8 @@ from pageproof.find.shared.device import (
     is_of_device,
 )
 from pageproof.model import (
+    Expectation,
+    FileFacts,
     Finding,
     MappingFacts,
     PageEvidence,
@@ -36,6 +40,7 @@ from pageproof.model import (
     ProvedUse,
     Reason,
     Severity,
+    SlabState,
     TaskFault,
     Verdict,
 )
@@ -53,6 +58,7 @@ class Wanted:
     Attributes:
         device: only VMAs of this device, by path or MAJOR:MINOR.
         kernel: where the kernel has its pages, if that is said.
+        expected: what its author intends.
     """
 
     kinds: tuple[str, ...]
@@ -61,6 +67,7 @@ class Wanted:
     every_page: bool
     device: str | None = None
     kernel: KernelSide = UNSAID
+    expected: frozenset[Expectation] = frozenset()
 
     def finders(self) -> tuple[Finder, ...]:
         """Whom to ask: of a device with a given kernel side, nobody else knows better."""
@@ -145,6 +152,7 @@ class _Run:
         self._observer = Observer(target, paging, self.mappings, self._walker)
         #: By use: a verdict by page of its VMA, or one for all of it.
         self._judged: dict[int, dict[int, Judgement] | Judgement] = {}
+        self._glances: dict[int, Glance] = {}
         self._beyond: dict[int, int] = {}
         self._seen: list[PageEvidence] = []
         self._unread: list[Finding] = []
@@ -163,6 +171,8 @@ class _Run:
                 )
                 continue
             self._judged[use] = judged.pages
+            if any(verdict is Verdict.DIFFERENT for verdict, _ in judged.pages.values()):
+                self._glances[use] = judged.glance
             ends = one.claim.pages - one.claim.first_page
             self._beyond[use] = sum(page >= ends for page in judged.glance.sides)
             pairs = list(self._pairs(number, use, one, judged, room))
@@ -255,6 +265,9 @@ class _Run:
             yield from map(judge.mapping_kind, self.mappings)
             if not self._wanted.kernel.said:
                 yield from self._kernel_aliases()
+        for use, glance in self._glances.items():
+            yield from self._wrong_frames(use, glance)
+        yield from self._mapping_findings()
         for region in self.regions:
             claim = region[0][1].claim
             beyond: dict[int, int] = {}
@@ -264,6 +277,51 @@ class _Run:
             yield from judge.beyond_findings(claim.name, claim.pages, beyond)
         if not self.regions:
             yield self._nothing()
+
+    def _wrong_frames(self, use: int, glance: Glance) -> Iterator[Finding]:
+        """In which way the frames of a mapping are not the region's."""
+        one, judged = self._uses[use], self._judged[use]
+        if not isinstance(judged, dict):
+            return
+        first, prog = one.claim.first_page, self._target.prog
+        different: list[judge.Differing] = []
+        for page, (verdict, _) in sorted(judged.items()):
+            (_, paddr), _ = glance.sides.get(page, (NOTHING, NOTHING))
+            if verdict is Verdict.DIFFERENT and paddr is not None:
+                pfn = paddr // PAGE_BYTES
+                facts = struct_page_facts(prog, pfn) if len(different) < EVIDENCE_PAGES else None
+                anonymous = facts is not None and judge.is_anonymous(facts)
+                different.append(
+                    judge.Differing(first + page, pfn, anonymous, self._observer.is_zeros(pfn))
+                )
+        try:
+            frames = self._prover.frames(one)
+        except (ValueError, TooMuchWork):
+            frames = {}
+        same = sum(verdict is Verdict.SAME for verdict, _ in judged.values())
+        view = judge.FramesView(one.claim.name, one.mapping, tuple(different), same, frames)
+        yield from judge.frame_findings(view)
+
+    def _mapping_findings(self) -> Iterator[Finding]:
+        spaces: dict[int, set[int]] = {}
+        for mapping in self.mappings:
+            if mapping.vma and mapping.vma.file:
+                spaces.setdefault(mapping.vma.file.file, set()).add(mapping.mm)
+        for mapping in self.mappings:
+            file = mapping.vma.file if mapping.vma else None
+            yield from judge.mapping_findings(
+                judge.MappingView(
+                    mapping,
+                    self._wanted.expected,
+                    handed_on=file is not None and len(spaces[file.file]) > 1,
+                    # To look at the cache's free lists takes a while: for who tests a driver.
+                    data_is_freed=bool(self._wanted.device and file and self._is_freed(file)),
+                )
+            )
+
+    def _is_freed(self, file: FileFacts) -> bool:
+        slab = slab_at(self._target.prog, file.private_data)
+        return slab is not None and slab.state is SlabState.FREE
 
     def _nothing(self) -> Finding:
         wanted = self._wanted

@@ -14,6 +14,7 @@ from drgn.helpers.linux.pid import find_task, for_each_task
 
 from pageproof.errors import PageproofError
 from pageproof.find.debuginfo import of_program
+from pageproof.find.image import is_loaded
 from pageproof.find.kallsyms import module_variable
 from pageproof.find.vmas import for_each_vma
 from pageproof.find.words import VM_FLAGS, i_mode_words, page_prot_words, vm_flags_words
@@ -225,6 +226,8 @@ def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
     flags = _vm_flags(vma)
     prot = vma.vm_page_prot.pgprot.value_()
     ops = vma.vm_ops.value_()
+    file = _file(prog, vma.vm_file) if vma.vm_file else None
+    operations = (("vm_ops", ops), ("f_op", file.f_op if file else 0))
     return VmaFacts(
         vma=vma.value_(),
         start=start,
@@ -235,7 +238,8 @@ def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
         vm_page_prot=prot,
         vm_page_prot_words=page_prot_words(prot),
         vm_ops_symbol=symbol_name(prog, ops) if ops else "",
-        file=_file(prog, vma.vm_file) if vma.vm_file else None,
+        file=file,
+        gone=tuple(one for one in operations if one[1] and not is_loaded(prog, one[1])),
     )
 
 

@@ -14,14 +14,12 @@ from drgn.helpers.linux.percpu import per_cpu
 from pageproof.errors import PageproofError
 from pageproof.find.expression import find_address
 from pageproof.find.identify.percpu import static_range
-from pageproof.find.page import OLD_TYPE_BASE, struct_page_facts
+from pageproof.find.page import struct_page_facts
 from pageproof.model import StructPageFacts
 from pageproof.model.whatis import OwnerFacts
 
 #: ``PAGE_MAPPING_FLAGS`` of include/linux/page-flags.h: anonymous; with both bits KSM.
 _ANONYMOUS, _FLAGS = 0x1, 0x3
-#: ``PG_table`` before 6.12, a bit that is clear; 5.10 had one type more before it.
-_TABLE, _TABLE_5_10 = 0x200, 0x400
 #: ``MAX_ORDER`` was 11, and is 10, of the same blocks; some configurations have more.
 _MAX_ORDER: Final = 15
 
@@ -42,7 +40,7 @@ def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFac
         return OwnerFacts(free_order=order)
     own = pfn_to_page(prog, pfn)
     head = compound_head(own)
-    if _is_table(prog, head, page):
+    if page.type_words == "table":
         return OwnerFacts(page_table=True)
     if page.mapcount is None or page.reserved or not page.refcount:
         return OwnerFacts()
@@ -76,22 +74,6 @@ def _free_order(prog: drgn.Program, pfn: int, page: StructPageFacts) -> int | No
             own = int(pfn_to_page(prog, first).private.value_())
             return own if pfn < first + (1 << own) else None
     return None
-
-
-def _is_table(prog: drgn.Program, head: drgn.Object, page: StructPageFacts) -> bool:
-    """Whether the kernel marked it as a page table."""
-    if page.type_words == "table":
-        return True  # since 6.12 types have names in debug info
-    if page.type_words != "typed":
-        return False
-    kind = prog.type("struct page")
-    if kind.has_member("mem_cgroup"):
-        bit = _TABLE_5_10  # PG_kmemcg went in 5.11 (18b2db3b0385), with this member
-    elif kind.has_member("memcg_data"):
-        bit = _TABLE
-    else:
-        return False
-    return int(head.page_type.value_()) & (OLD_TYPE_BASE | bit) == OLD_TYPE_BASE
 
 
 def find_copy(prog: drgn.Program, text: str, cpu: int | None) -> int:

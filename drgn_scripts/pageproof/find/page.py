@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import drgn
 from drgn.helpers.linux.mm import (
+    PageCompound,
     PageSlab,
     access_remote_vm,
     compound_head,
@@ -18,7 +19,7 @@ from drgn.helpers.linux.mm import (
     pfn_to_page,
 )
 
-from pageproof.find.debuginfo import of_program
+from pageproof.find.image import image_ends
 from pageproof.find.mappings import mm_object
 from pageproof.find.paging import START_KERNEL_MAP
 from pageproof.find.words import text_words
@@ -36,11 +37,17 @@ PAGE_BYTES: Final = 4096
 _PAGE_SHIFT: Final = 12
 _U64: Final = (1 << 64) - 1
 
+#: States in which the kernel writes no request; in the last the helper writes no answer either.
+_AT_REST: Final = ("POSTED", "CLAIMED", "DONE")
+
 #: ``PAGE_TYPE_BASE`` and ``PG_*`` of ``include/linux/page-flags.h`` before 6.12:
 #: a type is there if its bit is *clear* under a base that is all set.
-OLD_TYPE_BASE: Final = 0xF000_0000
+_OLD_TYPE_BASE: Final = 0xF000_0000
 _OLD_BUDDY: Final = 0x80
 _OLD_OFFLINE: Final = 0x100
+#: ``PG_table``; 5.10 had one type more before it, PG_kmemcg, which went in 5.11 (18b2db3b0385) with
+#: the member mem_cgroup.
+_OLD_TABLE, _OLD_TABLE_5_10 = 0x200, 0x400
 #: ``PAGE_TYPE``'s top byte from 6.12 on (4ffca5a96678) is one of enum pagetype.
 _NO_TYPE: Final = 0xFF
 
@@ -72,18 +79,9 @@ def _image(prog: drgn.Program, paging: PagingFacts) -> range:
     return range(
         *(
             (end - START_KERNEL_MAP + paging.phys_base & _U64) >> _PAGE_SHIFT
-            for end in _image_ends(prog)
+            for end in image_ends(prog)
         )
     )
-
-
-@of_program
-def _image_ends(prog: drgn.Program) -> tuple[int, int]:
-    """Addresses; equal where they are not known."""
-    try:
-        return int(prog.symbol("_text").address), int(prog.symbol("_end").address)
-    except LookupError:
-        return START_KERNEL_MAP, START_KERNEL_MAP
 
 
 def _struct_page(prog: drgn.Program, pfn: int) -> StructPageFacts:
@@ -91,7 +89,10 @@ def _struct_page(prog: drgn.Program, pfn: int) -> StructPageFacts:
     # Type and references of a compound page are its head's.
     head = compound_head(page)
     flags = page_flags(page).value_()
-    mapcount = page._mapcount.counter.value_()
+    # At once, as the two counts change together: references first when a mapping comes.
+    own = page[0].read_()
+    whole = own if head == page else head[0].read_()
+    mapcount = own._mapcount.counter.value_()
     typed, words, buddy = _page_type(prog, head)
     if PageSlab(head):
         words, typed = "slab", True
@@ -101,12 +102,14 @@ def _struct_page(prog: drgn.Program, pfn: int) -> StructPageFacts:
         flags=flags,
         flags_words="|".join(names),
         type_words=words,
-        refcount=head._refcount.counter.value_(),
+        refcount=whole._refcount.counter.value_(),
         mapcount=None if typed else mapcount + 1,
         head=head.value_(),
         reserved="reserved" in names,
         hwpoison="hwpoison" in names,
         buddy=buddy,
+        compound=bool(PageCompound(page)),
+        mapping=0 if typed else whole.mapping.value_(),
     )
 
 
@@ -126,14 +129,14 @@ def _page_type(prog: drgn.Program, page: drgn.Object) -> tuple[bool, str, bool]:
     try:
         buddy = prog.constant("PGTY_buddy")
     except LookupError:
-        typed = value & OLD_TYPE_BASE == OLD_TYPE_BASE and value != 0xFFFF_FFFF
+        typed = value & _OLD_TYPE_BASE == _OLD_TYPE_BASE and value != 0xFFFF_FFFF
         # A negative _mapcount that is a small number below -1 is no type.
         typed = typed and value & 0x0FFF_0000 == 0x0FFF_0000
         if not typed:
             return False, "", False
-        is_buddy = not value & _OLD_BUDDY
-        offline = not value & _OLD_OFFLINE
-        return True, "buddy" if is_buddy else "offline" if offline else "typed", is_buddy
+        words = ((_OLD_BUDDY, "buddy"), (_OLD_OFFLINE, "offline"), (_old_table(page), "table"))
+        word = next((word for bit, word in words if bit and not value & bit), "typed")
+        return True, word, word == "buddy"
     top = value >> 24
     if not buddy.value_() <= top < _NO_TYPE:
         return False, "", False
@@ -142,6 +145,14 @@ def _page_type(prog: drgn.Program, page: drgn.Object) -> tuple[bool, str, bool]:
             name = enumerator.name.removeprefix("PGTY_").replace("_", " ")
             return True, name, top == buddy.value_()
     return True, f"type {top:#x}", False
+
+
+def _old_table(page: drgn.Object) -> int:
+    """The bit of page tables before 6.12; 0 where it can't be told."""
+    kind = page.type_.type
+    if kind.has_member("mem_cgroup"):
+        return _OLD_TABLE_5_10
+    return _OLD_TABLE if kind.has_member("memcg_data") else 0
 
 
 def second_opinion(
@@ -209,6 +220,7 @@ def slot_facts(prog: drgn.Program, kind: drgn.Type, data: bytes) -> SlotFacts:
     slot = drgn.Object.from_bytes_(prog, kind, data)
     words: list[tuple[str, int]] = []
     texts: dict[str, str] = {}
+    state = _state_word(prog, slot)
     for member in kind.members or ():
         if member.name is None or member.name == "req":
             continue
@@ -221,10 +233,28 @@ def slot_facts(prog: drgn.Program, kind: drgn.Type, data: bytes) -> SlotFacts:
         id=slot.req.id.value_(),
         payload=text_words(slot.req.payload.to_bytes_()),
         pl_hash=text_words(slot.req.pl_hash.to_bytes_()),
-        state=_state_word(prog, slot),
+        state=state,
         reply=texts.get("reply", ""),
         words=tuple(words),
+        broken_hashes=tuple(_broken_hashes(slot, state)),
     )
+
+
+def _broken_hashes(slot: drgn.Object, state: str) -> Iterator[str]:
+    """Hashes that are not their text's, while nobody may write it (module/umh_shm_abi.h)."""
+    try:
+        echo = slot.req.id.value_() == slot.prog_.constant("UMH_SHM_ID_ECHO").value_()
+        texts = (
+            ("pl_hash", slot.req.payload, slot.payload_len, slot.req.pl_hash, echo),
+            ("reply_hash", slot.reply, slot.reply_len, slot.reply_hash, state == "DONE"),
+        )
+    except (AttributeError, LookupError):
+        return
+    for name, text, length, digest, hashed in texts:
+        if hashed and state in _AT_REST:
+            expected = hashlib.sha256(text.to_bytes_()[: length.value_()]).hexdigest()
+            if digest.to_bytes_().rstrip(b"\0") != expected.encode():
+                yield name
 
 
 def _state_word(prog: drgn.Program, slot: drgn.Object) -> str:

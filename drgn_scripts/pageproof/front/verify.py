@@ -63,6 +63,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the same by an expression for a list of pages: an array of struct page * or "
         "struct folio *, a struct sg_table or scatterlist",
     )
+    what.add_argument(
+        "--expect",
+        metavar="WORD",
+        action="append",
+        default=[],
+        choices=("read-only", "no-child", "no-exec"),
+        help="what its author intends, which the kernel does not know: that user mode only reads "
+        "(read-only), that a child has nothing of it (no-child), that it is never executable "
+        "(no-exec); with --device; repeatable",
+    )
     how = add_report_options(parser, ("text", "json", "junit"), drgn=False)
     how.add_argument(
         "--walker",
@@ -100,6 +110,8 @@ def check(args: argparse.Namespace) -> None:
         raise PageproofError(
             "--kind asks a finder for the kernel's side that is given here", "", ""
         )
+    if args.expect and args.device is None:
+        raise PageproofError("--expect goes with --device", "", "say which with --device PATH")
     if args.user is not None and args.pid is None:
         raise PageproofError("--user is an address in a process", "", "say which with --pid PID")
 
@@ -108,6 +120,7 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.regions import check_kinds
     from pageproof.commands.verify import Asked, verify
     from pageproof.find.shared.device import KernelSide
+    from pageproof.model import Expectation
     from pageproof.render.jsonform import report_to_json
     from pageproof.render.junit import report_to_junit
     from pageproof.render.text import report_to_text
@@ -122,6 +135,7 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
         kernel=KernelSide(args.kernel, args.pages, args.length),
         walker=WalkerChoice(args.walker),
         every_page=args.verbose,
+        expected=frozenset(map(Expectation, args.expect)),
     )
     report = verify(target, asked, progress.say)
     forms: Forms = {

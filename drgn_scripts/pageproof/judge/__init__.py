@@ -9,27 +9,42 @@ from pageproof.judge.report import (
     coverage_findings,
     mapped_pages,
     page_at,
-    page_list,
     prove,
     summarize,
     task_findings,
     unmapped_pages,
     unread,
 )
-from pageproof.judge.rules import RULES, findings_of
+from pageproof.judge.rules import (
+    PAGE_RULES,
+    RULES,
+    Differing,
+    FramesView,
+    MappingView,
+    frame_findings,
+    mapping_findings,
+)
+from pageproof.judge.rules.views import is_anonymous
 from pageproof.judge.verdict import agree, compare, disputes, judge_page, names_frame
+from pageproof.judge.words import page_list
 
 __all__ = [
+    "PAGE_RULES",
     "RULES",
+    "Differing",
+    "FramesView",
+    "MappingView",
     "agree",
     "beyond_findings",
     "compare",
     "coverage_findings",
     "disputes",
-    "findings_of",
+    "frame_findings",
+    "is_anonymous",
     "judge_page",
     "kernel_side_unknown",
     "mapped_pages",
+    "mapping_findings",
     "mapping_kind",
     "names_frame",
     "page_at",

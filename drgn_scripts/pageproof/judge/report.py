@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from pageproof.errors import Exit
-from pageproof.judge.rules import findings_of
+from pageproof.judge.rules import RULE_BROKEN, PageView, page_findings
 from pageproof.judge.verdict import judge_page
+from pageproof.judge.words import page_list
 from pageproof.model import (
     Finding,
     MappingFacts,
@@ -43,7 +44,7 @@ def prove(
         verdict=verdict,
         reason=reason,
         sentence=sentence,
-        findings=findings_of(evidence, target, where, kind),
+        findings=page_findings(PageView(evidence, target, mapping, kind), where),
     )
 
 
@@ -191,18 +192,6 @@ def task_findings(faults: Iterable[TaskFault]) -> tuple[Finding, ...]:
     )
 
 
-def page_list(pages: Sequence[int]) -> str:
-    """Page numbers as text: "page 3", "pages 0-2, 5"."""
-    spans: list[list[int]] = []
-    for page in pages:
-        if spans and page == spans[-1][1] + 1:
-            spans[-1][1] = page
-        else:
-            spans.append([page, page])
-    texts = [f"{first}" if first == last else f"{first}-{last}" for first, last in spans]
-    return ("page " if len(pages) == 1 else "pages ") + ", ".join(texts)
-
-
 def summarize(
     proofs: Sequence[PageProof],
     findings: Sequence[Finding],
@@ -235,7 +224,7 @@ def summarize(
     different, unknown = verdicts(Verdict.DIFFERENT), verdicts(Verdict.UNKNOWN)
     absent = sum(run.pages for run in runs if run.reason is Reason.NOT_PRESENT)
     undecided = unknown if strict else unknown - absent
-    unseen = bool(faults) or any(one.id == _UNREAD for one in findings)
+    unseen = bool(faults) or any(one.id in (_UNREAD, RULE_BROKEN.id) for one in every)
     errors = severities(Severity.ERROR)
     if different or errors:
         code = Exit.WRONG

@@ -23,6 +23,8 @@ from pageproof.model.facts import (
     Route,
     RouteContent,
     SecondOpinion,
+    SlabFacts,
+    SlabState,
     SlotFacts,
     StructPageFacts,
     SwapLayout,
@@ -34,6 +36,7 @@ from pageproof.model.facts import (
 from pageproof.model.hexint import HEX, Address, Bits, Paddr, Pfn
 from pageproof.model.report import (
     SCHEMA,
+    Expectation,
     Finding,
     PageEvidence,
     PageProof,
@@ -70,6 +73,7 @@ __all__ = [
     "Amount",
     "Bits",
     "EntryKind",
+    "Expectation",
     "FileFacts",
     "Finding",
     "MappingFacts",
@@ -95,6 +99,8 @@ __all__ = [
     "Run",
     "SecondOpinion",
     "Severity",
+    "SlabFacts",
+    "SlabState",
     "SlotFacts",
     "Step",
     "StructPageFacts",

@@ -112,6 +112,12 @@ class FileFacts:
 
 @dataclass(frozen=True)
 class VmaFacts:
+    """A ``struct vm_area_struct``.
+
+    Attributes:
+        gone: which of its operations ("vm_ops", "f_op") are in no loaded code, and where.
+    """
+
     vma: Address
     start: Address
     end: Address
@@ -122,6 +128,7 @@ class VmaFacts:
     vm_page_prot_words: str
     vm_ops_symbol: str
     file: FileFacts | None
+    gone: tuple[tuple[str, Address], ...] = ()
 
     @property
     def pages(self) -> int:
@@ -167,10 +174,13 @@ class StructPageFacts:
     """``struct page`` of a frame.
 
     Attributes:
-        type_words: the head's: "slab", "buddy", "large kmalloc" …; "" for none.
+        type_words: the head's: "slab", "buddy", "table", "large kmalloc" …; "" for none.
         refcount: the head's ``_refcount``; 0 is sound for a frozen page (slab of newer kernels).
         mapcount: number of page-table entries that count as mappings; None where
             the field has another meaning (a typed page).
+        compound: it is one of several that were allocated together, or a large folio's.
+        mapping: the head's ``mapping``: bit 0 says anonymous, bits 0 and 1 KSM, else it is a
+            ``struct address_space *``; 0 where the page is typed.
     """
 
     page: Address
@@ -183,6 +193,34 @@ class StructPageFacts:
     reserved: bool
     hwpoison: bool
     buddy: bool
+    compound: bool
+    mapping: Bits
+
+
+class SlabState(StrEnum):
+    """Whether somebody has an object."""
+
+    ALLOCATED = "allocated"
+    FREE = "free"
+    UNKNOWN = "unknown"
+    """The cache's free list is broken."""
+
+
+@dataclass(frozen=True)
+class SlabFacts:
+    """An object of a slab cache.
+
+    Attributes:
+        object_bytes: what one who asks for an object gets.
+        slot_bytes: the distance from one object to the next.
+    """
+
+    cache: str
+    start: Address
+    offset_bytes: int
+    object_bytes: int
+    slot_bytes: int
+    state: SlabState
 
 
 @dataclass(frozen=True)
@@ -195,6 +233,7 @@ class SlotFacts:
         state: the enumerator's name, or the number.
         reply: the helper's last answer that still stands in the slot.
         words: the other numbers, by member.
+        broken_hashes: members that should be the SHA-256 of a text, and are not.
     """
 
     id: int
@@ -203,6 +242,7 @@ class SlotFacts:
     state: str
     reply: str
     words: tuple[tuple[str, int], ...]
+    broken_hashes: tuple[str, ...] = ()
 
 
 class Route(StrEnum):

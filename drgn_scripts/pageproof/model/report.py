@@ -13,6 +13,7 @@ from pageproof.model.facts import (
     RegionFacts,
     RouteContent,
     SecondOpinion,
+    SlabFacts,
     SlotFacts,
     StructPageFacts,
     TargetFacts,
@@ -51,6 +52,14 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
+class Expectation(StrEnum):
+    """What the author of a driver intends, which the kernel's data does not say."""
+
+    READ_ONLY = "read-only"
+    NO_CHILD = "no-child"
+    NO_EXEC = "no-exec"
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something wrong or worth knowing beside the verdict."""
@@ -74,6 +83,10 @@ class PageEvidence:
         stable: the walks before and after the reading agreed in the last attempt.
         content_stable: the routes that could be read agreed in some attempt,
             or the target is not live.
+        physmap_walk: of the direct map's address of the user's frame; None where it has none, or
+            where the kernel's side is that address.
+        slab: the object at the beginning of the user's frame, if that is a slab's.
+        zero_page: the user's frame is the zero page, or in the huge one.
     """
 
     mapping: int
@@ -92,6 +105,9 @@ class PageEvidence:
     attempts: int
     stable: bool
     content_stable: bool
+    physmap_walk: Walk | None = None
+    slab: SlabFacts | None = None
+    zero_page: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,13 @@ from typing import Final
 
 from pageproof.model.alias import Alias
 from pageproof.model.commands import TableSet, VmaLine
-from pageproof.model.facts import MappingFacts, PagingFacts, StructPageFacts, TargetFacts
+from pageproof.model.facts import (
+    MappingFacts,
+    PagingFacts,
+    SlabFacts,
+    StructPageFacts,
+    TargetFacts,
+)
 from pageproof.model.hexint import Address, Bits, Paddr, Pfn
 from pageproof.model.kmap import MapRow
 from pageproof.model.walk import Outcome, Permissions, Walk
@@ -46,32 +52,6 @@ class ModuleFacts:
     start: Address
     size_bytes: int
     offset_bytes: int
-
-
-class SlabState(StrEnum):
-    """Whether somebody has an object."""
-
-    ALLOCATED = "allocated"
-    FREE = "free"
-    UNKNOWN = "unknown"
-    """The cache's free list is broken."""
-
-
-@dataclass(frozen=True)
-class SlabFacts:
-    """An object of a slab cache.
-
-    Attributes:
-        object_bytes: what one who asks for an object gets.
-        slot_bytes: the distance from one object to the next.
-    """
-
-    cache: str
-    start: Address
-    offset_bytes: int
-    object_bytes: int
-    slot_bytes: int
-    state: SlabState
 
 
 class TaskPart(StrEnum):

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from typing import Final
 
+import drgn
 from drgn.helpers.linux.mm import find_vmap_area
 from drgn.helpers.linux.slab import slab_object_info
 
 from pageproof.find.identify.place import Missing, Place
 from pageproof.find.identify.symbols import code_words
-from pageproof.model import Outcome
-from pageproof.model.whatis import PageStructFacts, SlabFacts, SlabState, VmapFacts
+from pageproof.find.layout import physmap
+from pageproof.model import Outcome, SlabFacts, SlabState
+from pageproof.model.whatis import PageStructFacts, VmapFacts
 
 _PAGE_BYTES: Final = 4096
 
@@ -40,9 +42,24 @@ def find_slab(place: Place) -> SlabFacts | None:
     Raises:
         Missing: a slab without a cache, as zeros in place of left-out memory look.
     """
-    if place.region != "physmap":
-        return None
-    info = slab_object_info(place.prog, place.address)
+    return slab_facts(place.prog, place.address) if place.region == "physmap" else None
+
+
+def slab_at(prog: drgn.Program, address: int) -> SlabFacts | None:
+    """The slab object of any address; None where there is none, or it can't be told."""
+    try:
+        return slab_facts(prog, address) if address in physmap(prog) else None
+    except (Missing, drgn.FaultError, LookupError, ValueError):
+        return None  # a dump may lack what the cache is made of
+
+
+def slab_facts(prog: drgn.Program, address: int) -> SlabFacts | None:
+    """The slab object of an address, which is in the direct map.
+
+    Raises:
+        Missing: a slab without a cache, as zeros in place of left-out memory look.
+    """
+    info = slab_object_info(prog, address)
     if info is None:
         return None
     if not info.slab_cache:
@@ -55,7 +72,7 @@ def find_slab(place: Place) -> SlabFacts | None:
     return SlabFacts(
         cache=name,
         start=info.address,
-        offset_bytes=place.address - info.address,
+        offset_bytes=address - info.address,
         object_bytes=cache.object_size.value_(),
         slot_bytes=slot,
         state=state[info.allocated],

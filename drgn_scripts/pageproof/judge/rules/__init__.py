@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The rules of ``verify``, and what runs them: one that breaks does not lose the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Final, TypeVar
+
+from pageproof.judge.rule import Rule, Shown
+from pageproof.judge.rules import content, life, rights
+from pageproof.judge.rules.frames import FRAME_RULES, frame_findings
+from pageproof.judge.rules.mapping import MAPPING_RULES
+from pageproof.judge.rules.views import Differing, FramesView, MappingView, PageView
+from pageproof.model import Finding, Severity
+
+__all__ = [
+    "MAPPING_RULES",
+    "PAGE_RULES",
+    "RULES",
+    "RULE_BROKEN",
+    "Differing",
+    "FramesView",
+    "MappingView",
+    "PageView",
+    "frame_findings",
+    "mapping_findings",
+    "page_findings",
+]
+
+_View = TypeVar("_View")
+
+#: Each with its check, which gives what it saw if the rule fires. Findings are told in this order.
+PAGE_RULES: Final[tuple[tuple[Rule, Callable[[PageView], Shown | None]], ...]] = (
+    (rights.SECOND_OPINION_KERNEL, rights.second_opinion_kernel),
+    (rights.SECOND_OPINION_USER, rights.second_opinion_user),
+    (rights.MEMORY_TYPE_CONFLICT, rights.memory_type_conflict),
+    (rights.PHYSMAP_TYPE_CONFLICT, rights.physmap_type_conflict),
+    (rights.USER_WRITES_KERNEL_EXECUTES, rights.user_writes_kernel_executes),
+    (rights.KERNEL_ADDRESS_OPEN_TO_USER, rights.kernel_address_open_to_user),
+    (rights.RAW_FRAME_IN_ORDINARY_VMA, rights.raw_frame_in_ordinary_vma),
+    (life.FRAME_IS_FREE, life.frame_is_free),
+    (life.FRAME_IS_POISONED, life.frame_is_poisoned),
+    (life.FRAME_IS_OTHERS, life.frame_is_others),
+    (life.SHARES_SLAB_PAGE, life.shares_slab_page),
+    (life.OBJECT_IS_FREE, life.object_is_free),
+    (life.ONLY_MAPPINGS_HOLD_IT, life.only_mappings_hold_it),
+    (life.MAPCOUNT_WRONG, life.mapcount_wrong),
+    (content.CONTENT_ROUTES_DIFFER, content.content_routes_differ),
+    (content.SLOT_STATE_IMPOSSIBLE, content.slot_state_impossible),
+    (content.SLOT_SEQUENCE_BACK, content.slot_sequence_back),
+    (content.SLOT_HASH_MISMATCH, content.slot_hash_mismatch),
+    (rights.USER_ADDRESS_CLOSED_TO_USER, rights.user_address_closed_to_user),
+    (rights.USER_MAPPING_EXECUTABLE, rights.user_mapping_executable),
+    (rights.USER_WRITES_KERNEL_READ_ONLY, rights.user_writes_kernel_read_only),
+    (rights.PROT_NONE, rights.prot_none),
+    (content.CONTENT_CHANGING, content.content_changing),
+    (content.CONTENT_ALL_ZERO, content.content_all_zero),
+    (content.CONTENT_UNREADABLE, content.content_unreadable),
+)
+
+RULE_BROKEN: Final = Rule(
+    "rule-broken",
+    Severity.WARNING,
+    "the rule {rule} failed, so that what it looks for is not known here",
+    "A bug of pageproof.",
+    "Report it, with the JSON report.",
+    "judge/rules/",
+)
+
+#: All rules of verify, for those who explain them.
+RULES: Final[tuple[Rule, ...]] = (
+    *FRAME_RULES,
+    *(rule for rule, _ in MAPPING_RULES),
+    *(rule for rule, _ in PAGE_RULES),
+    RULE_BROKEN,
+)
+
+#: What a kind of region is made for.
+_ALLOWED: Final[dict[str, Collection[Rule]]] = {"vdso": {rights.USER_MAPPING_EXECUTABLE}}
+
+
+def page_findings(view: PageView, where: str) -> tuple[Finding, ...]:
+    """Run all rules over one page, but those that its kind of region is made to break."""
+    allowed = _ALLOWED.get(view.kind, ())
+    return tuple(_run((one for one in PAGE_RULES if one[0] not in allowed), view, where))
+
+
+def mapping_findings(view: MappingView) -> tuple[Finding, ...]:
+    """Run all rules over one mapping; of an address that no VMA covers there is nothing to say."""
+    vma = view.mapping.vma
+    where = f"pid {view.mapping.pid} at 0x{vma.start:x}" if vma else ""
+    return tuple(_run(MAPPING_RULES, view, where)) if vma else ()
+
+
+def _run(
+    rules: Iterable[tuple[Rule, Callable[[_View], Shown | None]]], view: _View, where: str
+) -> Iterator[Finding]:
+    for rule, check in rules:
+        try:
+            shown = check(view)
+        except Exception as error:  # a bug of one rule is no reason to lose what the others saw
+            yield RULE_BROKEN.finding(where, (("error", repr(error)),), rule=rule.id)
+            continue
+        if shown is not None:
+            yield rule.finding(where, shown)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rules about a mapping whose frames are others than the region's: in which way they are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pageproof.judge.rule import Rule
+from pageproof.judge.rules.views import Differing, FramesView, has_flag
+from pageproof.judge.words import page_list
+from pageproof.model import Finding, Severity
+
+_PAGE_BYTES: Final = 4096
+#: So many pages are shown with both frames.
+_SHOWN: Final = 4
+
+ZERO_PAGE: Final = Rule(
+    "zero-page",
+    Severity.ERROR,
+    "the zero page is mapped in place of the region's {pages}: the process reads zeros for ever, "
+    "whatever the kernel writes",
+    "A fault handler gives ZERO_PAGE for what is not there yet, or the mapping is a private one "
+    "that was read before it was written.",
+    "Map the region's page, or SIGBUS; unmap the zero page when the region's page comes.",
+    "mm/memory.c, do_anonymous_page(); include/linux/mm.h, ZERO_PAGE()",
+)
+PRIVATE_COPY: Final = Rule(
+    "private-copy",
+    Severity.ERROR,
+    "the process has a copy of its own of {pages}: neither side sees any more what the other "
+    "writes",
+    "The mapping is private (MAP_PRIVATE): the first write makes an anonymous copy of the page. A "
+    "debugger that sets a breakpoint does the same.",
+    "In mmap(): if (!(vma->vm_flags & VM_SHARED)) return -EINVAL.",
+    "mm/memory.c, do_wp_page() and do_cow_fault()",
+)
+TAKEN_FOR_CONTIGUOUS: Final = Rule(
+    "taken-for-contiguous",
+    Severity.ERROR,
+    "{pages} are the frames that come after the first page's in physical memory, and the region's "
+    "are elsewhere: the process reads and writes memory of somebody else",
+    "vmalloc() memory was mapped as if it were contiguous: one remap_pfn_range() from the first "
+    "page's frame on, or virt_to_phys() of a vmalloc address.",
+    "remap_vmalloc_range(), or vmalloc_to_pfn() for each page.",
+    "mm/vmalloc.c, remap_vmalloc_range(); Documentation/core-api/mm-api.rst",
+)
+OFF_BY_ONE: Final = Rule(
+    "off-by-one",
+    Severity.ERROR,
+    "{pages}: each is the region's {side} page, so that all of the mapping is one page off",
+    "vm_pgoff is counted twice or not at all, or a header page of the region is forgotten, or "
+    "fault() takes the address for the page's number plus one.",
+    "vmf->pgoff counts pages from the file's beginning; vma->vm_pgoff is the mapping's first one.",
+    "include/linux/mm_types.h, struct vm_area_struct; include/linux/mm.h, struct vm_fault",
+)
+WRONG_ORDER: Final = Rule(
+    "wrong-order",
+    Severity.ERROR,
+    "{pages}: the process has other pages of the same region there: they are in the wrong order",
+    "An index into the array of pages that is not the mapping's: counted down, by CPU, or in the "
+    "order in which pages were touched.",
+    "Map page vmf->pgoff of the region at vmf->pgoff of the file.",
+    "mm/memory.c, vm_insert_pages()",
+)
+WRONG_FRAME: Final = Rule(
+    "wrong-frame",
+    Severity.ERROR,
+    "{pages}: the process has frames there that are none of the region's",
+    "The region was allocated anew while it was mapped, the address given to mmap() was a stale or "
+    "a wrong one, or something else was mapped over it.",
+    "Unmap (unmap_mapping_range()) before the region's pages are replaced.",
+    "mm/memory.c, unmap_mapping_range()",
+)
+
+
+def frame_findings(view: FramesView) -> Iterator[Finding]:
+    """One finding for each way in which frames are wrong, with the pages that are."""
+    vma = view.mapping.vma
+    private = vma is not None and not has_flag(vma, "MAYSHARE")
+    zeros = [one for one in view.different if one.zeros]
+    copies = [one for one in view.different if not one.zeros and one.anonymous and private]
+    explained = {one.page for one in (*zeros, *copies)}
+    rest = [one for one in view.different if one.page not in explained]
+    yield from _told(view, ZERO_PAGE, zeros)
+    yield from _told(view, PRIVATE_COPY, copies)
+    if not rest:
+        return
+    if _is_contiguous(view, rest):
+        yield from _told(view, TAKEN_FOR_CONTIGUOUS, rest)
+        return
+    places = {pfn: page for page, pfn in view.frames.items()}
+    shift = _shift(view, rest, places)
+    if shift:
+        yield from _told(view, OFF_BY_ONE, rest, side="next" if shift > 0 else "previous")
+        return
+    yield from _told(view, WRONG_ORDER, [one for one in rest if one.user_pfn in places])
+    yield from _told(view, WRONG_FRAME, [one for one in rest if one.user_pfn not in places])
+
+
+def _is_contiguous(view: FramesView, rest: Sequence[Differing]) -> bool:
+    first = view.frames.get(0)
+    return first is not None and all(one.user_pfn == first + one.page for one in rest)
+
+
+def _shift(view: FramesView, rest: Sequence[Differing], places: dict[int, int]) -> int:
+    """1 or -1 if each page is its neighbour; at the region's end that one may be none of it."""
+    if view.same:
+        return 0
+    moved = {places[one.user_pfn] - one.page for one in rest if one.user_pfn in places}
+    if len(moved) != 1 or not moved <= {1, -1}:
+        return 0
+    (shift,) = moved
+    strangers = [one.page for one in rest if one.user_pfn not in places]
+    edge = max(view.frames) if shift > 0 else min(view.frames)
+    return shift if strangers in ([], [edge]) else 0
+
+
+def _told(
+    view: FramesView, rule: Rule, pages: Sequence[Differing], **words: str
+) -> Iterator[Finding]:
+    if not pages:
+        return
+    vma = view.mapping.vma
+    at = f" at 0x{vma.start:x}" if vma else ""
+    yield rule.finding(
+        f"{view.name}, pid {view.mapping.pid}{at}",
+        tuple(_frames(view, one) for one in pages[:_SHOWN]),
+        pages=page_list([one.page for one in pages]),
+        **words,
+    )
+
+
+def _frames(view: FramesView, one: Differing) -> tuple[str, str]:
+    ours = view.frames.get(one.page)
+    region = "none" if ours is None else f"0x{ours:x}"
+    return f"page {one.page}", f"the user's frame 0x{one.user_pfn:x}, the region's {region}"
+
+
+FRAME_RULES: Final = (
+    ZERO_PAGE,
+    PRIVATE_COPY,
+    TAKEN_FOR_CONTIGUOUS,
+    OFF_BY_ONE,
+    WRONG_ORDER,
+    WRONG_FRAME,
+)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rules about the frame itself: whether it is still the region's, and who else has a part of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pageproof.judge.rule import Rule, Shown
+from pageproof.judge.rules.views import PageView, is_anonymous
+from pageproof.model import Severity, SlabState
+
+_PAGE_BYTES: Final = 4096
+
+FRAME_IS_FREE: Final = Rule(
+    "frame-is-free",
+    Severity.ERROR,
+    "the page allocator holds this frame as free while it is mapped: the next to get it shares it "
+    "with a process that it does not know",
+    "The driver freed the page on close or error while a mapping still had it: VM_PFNMAP mappings "
+    "hold no reference.",
+    "Free in the last vm_ops->close() or release(), or use vm_insert_page(), which takes "
+    "references.",
+    "mm/memory.c, remap_pfn_range(); mm/page_alloc.c",
+)
+
+
+def frame_is_free(view: PageView) -> Shown | None:
+    for side, page in (("kernel", view.evidence.page), ("user", view.evidence.user_page)):
+        if page is not None and page.buddy:
+            return ("side", side), ("flags", page.flags_words)
+    return None
+
+
+FRAME_IS_POISONED: Final = Rule(
+    "frame-is-poisoned",
+    Severity.ERROR,
+    "the hardware has given up this frame (PG_hwpoison): an access is a machine check",
+    "Memory went bad, or somebody injected it.",
+    "Look for the machine check in the kernel's log.",
+    "mm/memory-failure.c",
+)
+
+
+def frame_is_poisoned(view: PageView) -> Shown | None:
+    page = view.evidence.page
+    return () if page is not None and page.hwpoison else None
+
+
+FRAME_IS_OTHERS: Final = Rule(
+    "frame-is-others",
+    Severity.ERROR,
+    "the frame is the region's, and somebody else's too: it was given away while it was mapped",
+    "The page was freed while it was mapped or while the driver kept its address, and allocated "
+    "again.",
+    FRAME_IS_FREE.fix,
+    FRAME_IS_FREE.reference,
+)
+#: /dev/mem shows whatever is there.
+_SHOWS_ALL: Final = frozenset({"devmem"})
+
+
+def frame_is_others(view: PageView) -> Shown | None:
+    page = view.mapped
+    if page is None or not view.same_frame or view.kind in _SHOWS_ALL:
+        return None
+    if page.type_words == "table":
+        owner = "a page table"
+    elif page.mapcount is not None and not page.reserved and is_anonymous(page):
+        owner = "anonymous memory of a process"
+    else:
+        return None
+    return ("owner", owner), ("flags", page.flags_words)
+
+
+SHARES_SLAB_PAGE: Final = Rule(
+    "shares-slab-page",
+    Severity.ERROR,
+    "the frame holds other objects of a slab cache too: the process sees, and may write, what "
+    "belongs to the rest of the kernel",
+    "Memory of kmalloc(), smaller than a page or not at a page's beginning, was mapped: a mapping "
+    "is of whole pages.",
+    "alloc_pages() or vmalloc_user() for memory that is mapped.",
+    "mm/slub.c; mm/memory.c, vm_insert_page() refuses such pages and remap_pfn_range() can't",
+)
+
+
+def shares_slab_page(view: PageView) -> Shown | None:
+    slab = view.evidence.slab
+    if slab is None or slab.object_bytes >= _PAGE_BYTES:
+        return None
+    return (
+        ("cache", slab.cache),
+        ("objects in the page", str(-(-_PAGE_BYTES // slab.slot_bytes))),
+        ("first object", f"0x{slab.start:x}, {slab.object_bytes} bytes, {slab.state.value}"),
+    )
+
+
+OBJECT_IS_FREE: Final = Rule(
+    "object-is-free",
+    Severity.ERROR,
+    "the slab object that is mapped is free: the next kmalloc() of that size gets it, and shares "
+    "it with a process",
+    "kfree() of the buffer while it is mapped.",
+    FRAME_IS_FREE.fix,
+    "mm/slub.c",
+)
+
+
+def object_is_free(view: PageView) -> Shown | None:
+    slab = view.evidence.slab
+    if slab is None or slab.object_bytes < _PAGE_BYTES or slab.state is not SlabState.FREE:
+        return None
+    return (("object", f"0x{slab.start:x} of {slab.cache}"),)
+
+
+ONLY_MAPPINGS_HOLD_IT: Final = Rule(
+    "only-mappings-hold-it",
+    Severity.ERROR,
+    "nothing but its mappings holds the page: when the process unmaps it, it is free, and the "
+    "kernel still uses it",
+    "A put_page() too many; or pages of alloc_pages() with an order and without __GFP_COMP, of "
+    "which only the first has the allocation's reference.",
+    "split_page() or __GFP_COMP; one reference of the driver's own for each page.",
+    "mm/page_alloc.c, split_page()",
+)
+
+
+def only_mappings_hold_it(view: PageView) -> Shown | None:
+    """Pages of files and anonymous memory have other owners, which this knows nothing of."""
+    page = view.mapped
+    if page is None or page.mapcount is None or not view.same_frame or not view.is_counted:
+        return None
+    if page.mapping or page.mapcount < 1 or page.refcount > page.mapcount:
+        return None
+    return ("references", str(page.refcount)), ("mappings", str(page.mapcount))
+
+
+MAPCOUNT_WRONG: Final = Rule(
+    "mapcount-wrong",
+    Severity.ERROR,
+    "a process maps the frame by an entry that struct page has to count, and it counts none: it "
+    "may be freed or moved while it is mapped",
+    "An entry written by hand, or a page that was freed and allocated again under a mapping.",
+    "vm_insert_page() for ordinary pages, VM_PFNMAP for what is not to be counted.",
+    "mm/rmap.c, folio_add_file_rmap_ptes()",
+)
+
+
+def mapcount_wrong(view: PageView) -> Shown | None:
+    page = view.mapped
+    vma = view.mapping.vma
+    if page is None or vma is None or page.mapcount is None or not view.is_counted:
+        return None
+    if page.buddy or page.mapcount > 0 or not view.evidence.stable:
+        return None
+    return ("references", str(page.refcount)), ("mappings", str(page.mapcount))

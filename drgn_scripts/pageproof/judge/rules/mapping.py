@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rules about a VMA as such: its flags, its operations, who has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pageproof.judge.rule import Rule, Shown
+from pageproof.judge.rules.views import MappingView, has_flag
+from pageproof.model import Expectation, Severity
+
+_OPERATIONS_GONE: Final = Rule(
+    "operations-gone",
+    Severity.ERROR,
+    "the operations of this mapping are in no loaded code: the module that made it has gone, and "
+    "the next fault, fork or munmap() jumps into freed memory",
+    "struct file_operations without .owner = THIS_MODULE, or memory that outlives the file: "
+    "nothing holds the module while the file is open.",
+    "Set .owner; take a reference to the module for what outlives the file.",
+    "include/linux/fs.h, struct file_operations; fs/char_dev.c, chrdev_open() takes the reference",
+)
+
+
+def operations_gone(view: MappingView) -> Shown | None:
+    return tuple((name, f"0x{address:x}") for name, address in view.vma.gone) or None
+
+
+_REGION_IS_FREED: Final = Rule(
+    "region-is-freed",
+    Severity.ERROR,
+    "what the open file's private_data points to is free: who uses the file uses freed memory, and "
+    "what the region's pages are is not known any more",
+    "The driver frees its context when the device goes or the last ioctl() ends, while a file is "
+    "still open: an open file lives as long as any mapping of it.",
+    "Count references: one for the device, one for each open file; free in release() at the "
+    "earliest.",
+    "Documentation/core-api/kref.rst",
+)
+
+
+def region_is_freed(view: MappingView) -> Shown | None:
+    if not view.data_is_freed or view.vma.file is None:
+        return None
+    return (("private_data", f"0x{view.vma.file.private_data:x}"),)
+
+
+_INHERITED: Final = Rule(
+    "inherited",
+    Severity.ERROR,
+    "another process maps the same open file, and it was expected that a child has nothing of it "
+    "(--expect no-child): by fork() the child got the mapping, or the file was handed over",
+    "fork() copies each shared mapping that does not have VM_DONTCOPY; with VM_PFNMAP the entries "
+    "too.",
+    "Set VM_DONTCOPY in mmap(), and VM_IO, which keeps madvise(MADV_DOFORK) from taking it back.",
+    "mm/mmap.c, dup_mmap(); mm/madvise.c, MADV_DOFORK",
+)
+
+
+def inherited(view: MappingView) -> Shown | None:
+    if Expectation.NO_CHILD not in view.expected or not view.handed_on:
+        return None
+    return (("vm_flags", view.vma.vm_flags_words),)
+
+
+_MAY_BE_INHERITED: Final = Rule(
+    "may-be-inherited",
+    Severity.WARNING,
+    "a child would get this mapping by fork(), and it was expected that none does (--expect "
+    "no-child)",
+    _INHERITED.cause,
+    _INHERITED.fix,
+    _INHERITED.reference,
+)
+
+
+def may_be_inherited(view: MappingView) -> Shown | None:
+    if Expectation.NO_CHILD not in view.expected or view.handed_on:
+        return None
+    return None if has_flag(view.vma, "DONTCOPY") else (("vm_flags", view.vma.vm_flags_words),)
+
+
+_WRITABLE: Final = Rule(
+    "writable-read-only",
+    Severity.ERROR,
+    "user mode may write here, and it was expected that it only reads (--expect read-only)",
+    "mmap() takes PROT_WRITE on a file that is open for writing unless the driver refuses it.",
+    "In mmap(): if (vma->vm_flags & VM_WRITE) return -EPERM; and clear VM_MAYWRITE.",
+    "kernel/bpf/ringbuf.c, ringbuf_map_mmap_kern()",
+)
+
+
+def writable_read_only(view: MappingView) -> Shown | None:
+    if Expectation.READ_ONLY not in view.expected or not has_flag(view.vma, "WRITE"):
+        return None
+    return (("vm_flags", view.vma.vm_flags_words),)
+
+
+_MAY_BECOME_WRITABLE: Final = Rule(
+    "may-become-writable",
+    Severity.ERROR,
+    "mprotect(PROT_WRITE) makes this mapping writable, and it was expected that user mode only "
+    "reads (--expect read-only)",
+    "VM_MAYWRITE stays set from do_mmap() where the file is open for writing: refusing VM_WRITE in "
+    "mmap() alone does not keep mprotect() from it.",
+    "Clear VM_MAYWRITE in mmap(): vm_flags_clear(vma, VM_MAYWRITE).",
+    "mm/mprotect.c, do_mprotect_pkey(); kernel/bpf/ringbuf.c, ringbuf_map_mmap_kern()",
+)
+
+
+def may_become_writable(view: MappingView) -> Shown | None:
+    if Expectation.READ_ONLY not in view.expected or has_flag(view.vma, "WRITE"):
+        return None
+    if not has_flag(view.vma, "MAYWRITE"):
+        return None
+    return (("vm_flags", view.vma.vm_flags_words),)
+
+
+_MAY_BECOME_EXECUTABLE: Final = Rule(
+    "may-become-executable",
+    Severity.WARNING,
+    "mprotect(PROT_EXEC) makes this mapping executable, and it was expected that it never is "
+    "(--expect no-exec)",
+    "do_mmap() sets VM_MAYEXEC unless the device's node is on a file system mounted noexec.",
+    "Clear VM_MAYEXEC in mmap(), and refuse VM_EXEC.",
+    "mm/mmap.c, do_mmap(); mm/mprotect.c",
+)
+
+
+def may_become_executable(view: MappingView) -> Shown | None:
+    if Expectation.NO_EXEC not in view.expected or not has_flag(view.vma, "MAYEXEC"):
+        return None
+    if has_flag(view.vma, "EXEC"):
+        return None  # a rule about its pages says so
+    return (("vm_flags", view.vma.vm_flags_words),)
+
+
+_PFNMAP_FLAGS: Final = Rule(
+    "pfnmap-flags",
+    Severity.WARNING,
+    "raw frames are mapped (VM_PFNMAP) without what goes with that: a core dump and other users of "
+    "the mapping take it for ordinary memory",
+    "A driver sets VM_PFNMAP itself, for a fault handler that uses vmf_insert_pfn(), and forgets "
+    "what remap_pfn_range() sets too.",
+    "vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP).",
+    "mm/memory.c, remap_pfn_range(); fs/coredump.c, vma_dump_size()",
+)
+
+
+def pfnmap_flags(view: MappingView) -> Shown | None:
+    # mremap() refuses to grow VM_PFNMAP as it does VM_DONTEXPAND: that one is not missed.
+    missing = [word for word in ("IO", "DONTDUMP") if not has_flag(view.vma, word)]
+    if not has_flag(view.vma, "PFNMAP") or not missing:
+        return None
+    return (("vm_flags", view.vma.vm_flags_words), ("missing", "|".join(missing)))
+
+
+MAPPING_RULES: Final[tuple[tuple[Rule, Callable[[MappingView], Shown | None]], ...]] = (
+    (_OPERATIONS_GONE, operations_gone),
+    (_REGION_IS_FREED, region_is_freed),
+    (_INHERITED, inherited),
+    (_WRITABLE, writable_read_only),
+    (_MAY_BECOME_WRITABLE, may_become_writable),
+    (_MAY_BE_INHERITED, may_be_inherited),
+    (_MAY_BECOME_EXECUTABLE, may_become_executable),
+    (_PFNMAP_FLAGS, pfnmap_flags),
+)

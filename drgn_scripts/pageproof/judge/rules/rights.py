@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rules about what both walks allow, and of which memory type they are."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pageproof.judge.rule import Rule, Shown
+from pageproof.judge.rules.views import PageView, has_flag
+from pageproof.judge.verdict import disputes, names_frame
+from pageproof.model import Outcome, SecondOpinion, Severity, Walk
+
+SECOND_OPINION_KERNEL: Final = Rule(
+    "second-opinion-kernel",
+    Severity.ERROR,
+    "drgn's own translation of the kernel address names another frame than our walk: one of the "
+    "two is wrong, please report it",
+    "A bug in one of two page-table walkers that share no code; or the tables changed between "
+    "them.",
+    "Report it, with the JSON report.",
+    "drgn's helper follow_phys()",
+)
+SECOND_OPINION_USER: Final = Rule(
+    "second-opinion-user",
+    Severity.ERROR,
+    "drgn's own translation of the user address names another frame than our walk: one of the two "
+    "is wrong, please report it",
+    SECOND_OPINION_KERNEL.cause,
+    SECOND_OPINION_KERNEL.fix,
+    SECOND_OPINION_KERNEL.reference,
+)
+
+
+def second_opinion_kernel(view: PageView) -> Shown | None:
+    return _disputed(view, view.evidence.kernel_walk, view.evidence.kernel_second)
+
+
+def second_opinion_user(view: PageView) -> Shown | None:
+    return _disputed(view, view.evidence.user_walk, view.evidence.user_second)
+
+
+def _disputed(view: PageView, walk: Walk, second: SecondOpinion) -> Shown | None:
+    if not view.evidence.stable or not disputes(walk, second):
+        return None
+    return (
+        ("our PFN", _frame(walk.paddr)),
+        ("drgn's PFN", _frame(second.paddr)),
+        ("drgn says", second.message),
+    )
+
+
+def _frame(paddr: int | None) -> str:
+    return "none" if paddr is None else f"0x{paddr >> 12:x}"
+
+
+MEMORY_TYPE_CONFLICT: Final = Rule(
+    "memory-type-conflict",
+    Severity.ERROR,
+    "the two mappings of one frame have different memory types: what one side writes may be seen "
+    "late, out of order or never by the other",
+    "pgprot_noncached() or pgprot_writecombine() on a mapping of ordinary RAM, which the kernel "
+    "itself maps write-back.",
+    "Map RAM with vma->vm_page_prot as it is; for another type change all aliases "
+    "(set_memory_wc()).",
+    "Intel SDM volume 3A, 12.12.4; Documentation/arch/x86/pat.rst",
+)
+
+
+def memory_type_conflict(view: PageView) -> Shown | None:
+    kernel, user = view.evidence.kernel_walk.memory_type, view.evidence.user_walk.memory_type
+    if not view.same_frame or kernel is user or kernel is None or user is None:
+        return None
+    return ("kernel", kernel.value), ("user", user.value)
+
+
+PHYSMAP_TYPE_CONFLICT: Final = Rule(
+    "physmap-type-conflict",
+    Severity.ERROR,
+    "the kernel's direct map has this frame with another memory type than the mappings of the "
+    "region: whoever uses that alias, by kmap() or by accident of a speculation, breaks its "
+    "ordering",
+    "vmap() with a page protection of its own, or set_memory_uc() on some alias: the types of "
+    "aliases are kept alike for RAM by nobody but the driver.",
+    MEMORY_TYPE_CONFLICT.fix,
+    MEMORY_TYPE_CONFLICT.reference,
+)
+
+
+def physmap_type_conflict(view: PageView) -> Shown | None:
+    """Where the region's own mappings agree; of RAM only, which the direct map has for good."""
+    physmap, user = view.evidence.physmap_walk, view.evidence.user_walk
+    page = view.mapped
+    if physmap is None or page is None or page.reserved or physmap.pfn != user.pfn:
+        return None
+    kernel = view.evidence.kernel_walk.memory_type
+    if not view.same_frame or kernel is not user.memory_type:
+        return None
+    if physmap.memory_type is None or kernel is None or physmap.memory_type is kernel:
+        return None
+    return ("region", kernel.value), ("direct map", physmap.memory_type.value)
+
+
+USER_WRITES_KERNEL_EXECUTES: Final = Rule(
+    "user-writes-kernel-executes",
+    Severity.ERROR,
+    "user mode may write what the kernel's mapping may execute: a process that maps this owns the "
+    "kernel",
+    "A region in memory that was made for code (module_alloc(), PAGE_KERNEL_EXEC, set_memory_x()).",
+    "Share data pages only; never make shared memory executable.",
+    "arch/x86/mm/pat/set_memory.c, set_memory_x()",
+)
+
+
+def user_writes_kernel_executes(view: PageView) -> Shown | None:
+    kernel, user = view.evidence.kernel_walk.permissions, view.evidence.user_walk.permissions
+    if not view.same_frame or kernel is None or user is None:
+        return None
+    return () if kernel.execute and user.write and user.user else None
+
+
+KERNEL_ADDRESS_OPEN_TO_USER: Final = Rule(
+    "kernel-address-open-to-user",
+    Severity.ERROR,
+    "user mode may use the kernel's own mapping (US is set on all levels): every process reaches "
+    "this memory, whether it mapped it or not",
+    "An entry of the kernel's half was written by hand, or by an attacker.",
+    "Map shared memory into the process (mmap()); never open the kernel's address.",
+    "Intel SDM volume 3A, 4.6; arch/x86/include/asm/pgtable_types.h, _PAGE_USER",
+)
+
+
+def kernel_address_open_to_user(view: PageView) -> Shown | None:
+    permissions = view.evidence.kernel_walk.permissions
+    return () if permissions is not None and permissions.user else None
+
+
+USER_ADDRESS_CLOSED_TO_USER: Final = Rule(
+    "user-address-closed-to-user",
+    Severity.WARNING,
+    "user mode may not use its own mapping (US is clear on some level): each access is a SIGSEGV",
+    "The driver built vm_page_prot from the kernel's PAGE_KERNEL.",
+    "Use vma->vm_page_prot, changed by pgprot_…() only.",
+    "mm/memory.c, remap_pfn_range()",
+)
+
+
+def user_address_closed_to_user(view: PageView) -> Shown | None:
+    permissions = view.evidence.user_walk.permissions
+    return () if permissions is not None and not permissions.user else None
+
+
+USER_MAPPING_EXECUTABLE: Final = Rule(
+    "user-mapping-executable",
+    Severity.WARNING,
+    "user mode may execute the shared memory: what the kernel writes there is code",
+    "mmap() with PROT_EXEC, which a driver has to refuse by itself.",
+    "In mmap(): if (vma->vm_flags & VM_EXEC) return -EPERM; and clear VM_MAYEXEC.",
+    "mm/mmap.c, do_mmap()",
+)
+
+
+def user_mapping_executable(view: PageView) -> Shown | None:
+    permissions = view.evidence.user_walk.permissions
+    return () if permissions is not None and permissions.execute else None
+
+
+USER_WRITES_KERNEL_READ_ONLY: Final = Rule(
+    "user-writes-kernel-read-only",
+    Severity.WARNING,
+    "user mode may write what the kernel's mapping may only read: what was protected from the "
+    "kernel itself changes under it",
+    "The kernel's alias was made read-only (set_memory_ro(), vmap(PAGE_KERNEL_RO), const data), "
+    "and mmap() of it still takes PROT_WRITE.",
+    "Refuse VM_WRITE in mmap() and clear VM_MAYWRITE.",
+    "arch/x86/mm/pat/set_memory.c, set_memory_ro()",
+)
+
+
+def user_writes_kernel_read_only(view: PageView) -> Shown | None:
+    kernel, user = view.evidence.kernel_walk.permissions, view.evidence.user_walk.permissions
+    if not view.same_frame or kernel is None or user is None:
+        return None
+    return () if user.write and not kernel.write else None
+
+
+RAW_FRAME_IN_ORDINARY_VMA: Final = Rule(
+    "raw-frame-in-ordinary-vma",
+    Severity.ERROR,
+    "the entry is a raw frame (pte_special), and the VMA is of ordinary pages: get_user_pages(), "
+    'fork() and munmap() take it for what it is not ("BUG: Bad page map")',
+    "remap_pfn_range() into part of a VMA whose flags were put back, or an entry set by hand.",
+    "VM_PFNMAP (remap_pfn_range()) or VM_MIXEDMAP (vmf_insert_mixed()) for the whole VMA.",
+    "mm/memory.c, vm_normal_page() and print_bad_pte()",
+)
+
+
+def raw_frame_in_ordinary_vma(view: PageView) -> Shown | None:
+    vma = view.mapping.vma
+    if vma is None or not view.is_special or view.evidence.zero_page:
+        return None
+    if has_flag(vma, "PFNMAP") or has_flag(vma, "MIXEDMAP"):
+        return None
+    return (("vm_flags", vma.vm_flags_words),)
+
+
+PROT_NONE: Final = Rule(
+    "prot-none",
+    Severity.NOTE,
+    "the user's entry is PROT_NONE: it names the frame, but no access may use it now",
+    "mprotect(PROT_NONE), or the kernel samples which node uses the page (NUMA balancing).",
+    "Nothing is wrong.",
+    "arch/x86/include/asm/pgtable_types.h, _PAGE_PROTNONE",
+)
+
+
+def prot_none(view: PageView) -> Shown | None:
+    walk = view.evidence.user_walk
+    return () if walk.outcome is Outcome.PROT_NONE and names_frame(walk) else None

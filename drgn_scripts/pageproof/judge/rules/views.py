@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What rules are given to look at: one page, one mapping, or the frames of one mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pageproof.judge.verdict import names_frame
+from pageproof.model import (
+    Expectation,
+    MappingFacts,
+    PageEvidence,
+    StructPageFacts,
+    TargetFacts,
+    VmaFacts,
+)
+
+#: ``_PAGE_SPECIAL``, software bit 1: what ``vm_normal_page()`` takes for no page of the kernel's.
+_SPECIAL = 1 << 9
+#: The mapping bits of ``page->mapping`` (include/linux/page-flags.h); both are KSM's.
+_ANONYMOUS, _FLAGS = 0x1, 0x3
+
+
+def has_flag(vma: VmaFacts, word: str) -> bool:
+    """Whether a VMA has a flag, by its name without VM_."""
+    return word in vma.vm_flags_words.split("|")
+
+
+def is_anonymous(page: StructPageFacts) -> bool:
+    """Whether a page is some process's anonymous memory, or KSM's."""
+    return page.mapping & _FLAGS in (_ANONYMOUS, _FLAGS)
+
+
+@dataclass(frozen=True)
+class PageView:
+    """One page of a region, and the mapping that has it.
+
+    Attributes:
+        kind: the region's; "" if no finder knows it.
+    """
+
+    evidence: PageEvidence
+    target: TargetFacts
+    mapping: MappingFacts
+    kind: str = ""
+
+    @property
+    def same_frame(self) -> bool:
+        kernel, user = self.evidence.kernel_walk, self.evidence.user_walk
+        return names_frame(kernel) and names_frame(user) and kernel.pfn == user.pfn
+
+    @property
+    def mapped(self) -> StructPageFacts | None:
+        """``struct page`` of the user's frame."""
+        return self.evidence.user_page if not self.same_frame else self.evidence.page
+
+    @property
+    def is_special(self) -> bool:
+        """Whether the user's entry says that no ``struct page`` counts it."""
+        steps = self.evidence.user_walk.steps
+        return bool(steps) and steps[-1].level == 1 and bool(steps[-1].entry & _SPECIAL)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the user's entry is one that the frame's own ``_mapcount`` counts."""
+        page = self.mapped
+        return (
+            page is not None
+            and page.mapcount is not None
+            and not page.compound
+            and not page.reserved
+            and self.evidence.user_walk.leaf_bytes == 4096
+            and not self.is_special
+        )
+
+
+@dataclass(frozen=True)
+class MappingView:
+    """One VMA of a region, and what its user expects of it.
+
+    Attributes:
+        handed_on: another address space maps the same open file.
+        data_is_freed: ``file->private_data`` points to a free slab object.
+    """
+
+    mapping: MappingFacts
+    expected: frozenset[Expectation]
+    handed_on: bool = False
+    data_is_freed: bool = False
+
+    @property
+    def vma(self) -> VmaFacts:
+        assert self.mapping.vma is not None
+        return self.mapping.vma
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A page of a region in whose place a process has another frame.
+
+    Attributes:
+        page: of the region.
+        anonymous: the user's frame is anonymous memory.
+        zeros: it is the zero page, or in the huge one.
+    """
+
+    page: int
+    user_pfn: int
+    anonymous: bool
+    zeros: bool
+
+
+@dataclass(frozen=True)
+class FramesView:
+    """Where the frames of a mapping are others than the region's.
+
+    Attributes:
+        name: the region's.
+        different: pages of the region, in order.
+        same: how many pages of the mapping are as they should be.
+        frames: PFN by page of the region, of all that have one.
+    """
+
+    name: str
+    mapping: MappingFacts
+    different: tuple[Differing, ...]
+    same: int
+    frames: Mapping[int, int]
