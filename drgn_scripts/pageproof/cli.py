@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from pageproof import __version__
 from pageproof.errors import Exit, PageproofError
-from pageproof.front import COMMANDS, Command
+from pageproof.front import COMMANDS, OFFLINE, Command, Offline
 from pageproof.front.verify import EPILOG
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def build_parser(*, target: bool = True, lab: bool = False) -> argparse.Argument
     if target:
         _add_target(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    for command in COMMANDS:
+    for command in (*COMMANDS, *OFFLINE):
         one = commands.add_parser(
             command.name,
             help=command.help,
@@ -91,13 +91,15 @@ def _add_lab(commands: Any) -> None:
     add_parser(commands)
 
 
-def _run_command(command: Command, args: argparse.Namespace, open_it: _Open) -> int:
-    """Check the options, open the target, run: the command writes its own answer."""
+def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: _Open) -> int:
+    """Check the options, open the target if one is needed, run: the command writes its answer."""
     from pageproof.output import Progress
 
     command.check(args)
     progress = Progress()
     try:
+        if isinstance(command, Offline):
+            return command.run(args, progress)
         return command.run(open_it(progress.say), args, progress)
     finally:
         progress.clear()
@@ -130,6 +132,8 @@ def _run(argv: Sequence[str]) -> int:
     if args.command is None:
         parser.print_help(sys.stderr)
         return Exit.USAGE
+    if isinstance(args.chosen, Offline) and (args.core or args.qemu or args.symbols):
+        raise PageproofError(f"{args.chosen.name} looks at no target: leave its options out")
     return _run_command(args.chosen, args, _open(args))
 
 

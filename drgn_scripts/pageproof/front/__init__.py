@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from pageproof.front.alias import ALIAS
-from pageproof.front.command import Command
+from pageproof.front.command import Command, Offline
+from pageproof.front.diff import DIFF
 from pageproof.front.kmap import KMAP
 from pageproof.front.maps import MAPS
 from pageproof.front.regions import REGIONS
@@ -21,4 +22,7 @@ from pageproof.front.whatis import WHATIS
 #: Every command that looks at a target, in the order of the help.
 COMMANDS: Final[tuple[Command, ...]] = (VERIFY, REGIONS, WALK, MAPS, KMAP, WHATIS, ALIAS)
 
-__all__ = ["COMMANDS", "Command"]
+#: Those that need none, behind them.
+OFFLINE: Final[tuple[Offline, ...]] = (DIFF,)
+
+__all__ = ["COMMANDS", "OFFLINE", "Command", "Offline"]

@@ -18,9 +18,9 @@ def _nothing_to_check(args: argparse.Namespace) -> None:
     """For a command whose options can't contradict each other."""
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command that looks at a target.
+@dataclass(frozen=True, kw_only=True)
+class _Described:
+    """What every command has on the command line.
 
     Attributes:
         name: the word on the command line.
@@ -28,7 +28,6 @@ class Command:
         description: for the command's own help.
         epilog: its exit codes.
         add_options: adds its options.
-        run: looks, writes the answer (:func:`pageproof.output.write_form`), gives the exit code.
         check: raises PageproofError for options that don't go together, before a target is opened.
     """
 
@@ -37,8 +36,29 @@ class Command:
     description: str
     epilog: str
     add_options: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[Target, argparse.Namespace, Progress], int]
     check: Callable[[argparse.Namespace], None] = _nothing_to_check
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(_Described):
+    """A command that looks at a target.
+
+    Attributes:
+        run: looks, writes the answer (:func:`write_answer`), gives the exit code.
+    """
+
+    run: Callable[[Target, argparse.Namespace, Progress], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offline(_Described):
+    """A command that looks at no target, and needs no drgn.
+
+    Attributes:
+        run: writes the answer, gives the exit code.
+    """
+
+    run: Callable[[argparse.Namespace, Progress], int]
 
 
 def pid(text: str) -> int:
