@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pageproof.errors import Exit, PageproofError
-from pageproof.front.verify import check
+from pageproof.front.verify import check, expectations
 
 if TYPE_CHECKING:
     from pageproof.model import Report
@@ -57,6 +57,7 @@ def verify(
     kernel: str | int | None = None,
     pages: str | None = None,
     length: int | None = None,
+    expect: Iterable[str] = (),
 ) -> Verification:
     """Prove page by page that kernel and user see the same frames.
 
@@ -72,11 +73,12 @@ def verify(
             or an expression for it.
         pages: an expression for the list of the kernel's pages instead.
         length: bytes from there on.
+        expect: what the author of the device's driver intends: "read-only", "no-child", "no-exec".
 
     Raises:
         PageproofError: the target can't be opened, or what was asked makes no sense.
     """
-    kinds = tuple(kinds)
+    kinds, expected = tuple(kinds), tuple(expect)
     check(
         argparse.Namespace(
             kind=kinds,
@@ -86,6 +88,7 @@ def verify(
             kernel=kernel,
             pages=pages,
             length=length,
+            expect=expected,
         )
     )
     if qemu is not None and core is not None:
@@ -109,6 +112,7 @@ def verify(
         device=device,
         user=None if user is None else f"{user:x}",
         kernel=KernelSide(f"{kernel:x}" if isinstance(kernel, int) else kernel, pages, length),
+        expected=expectations(expected),
     )
     verification = Verification(run(open_target(wanted, [MODULE]), asked, lambda said: None))
     # A program holds objects of its own in its cache. Only when it is collected does it hang up,

@@ -246,12 +246,14 @@ def test_the_page_that_belongs_at_an_address() -> None:
 def test_a_vma_beyond_the_region_is_an_error() -> None:
     (finding,) = judge.coverage_findings(region(2), [mapping(0, 4)])
     assert (finding.id, finding.severity) == ("mapping-beyond-region", Severity.ERROR)
-    assert "2 pages behind the end of the region, which has 2" in finding.sentence
+    assert (
+        "2 pages of the mapping are behind the end of the region, which has 2" in finding.sentence
+    )
 
 
 def test_a_vma_that_is_wholly_beyond_the_region() -> None:
     found = {f.id: f for f in judge.coverage_findings(region(2), [mapping(0, 2), mapping(5, 4)])}
-    assert "4 pages behind" in found["mapping-beyond-region"].sentence
+    assert "4 pages of the mapping are behind" in found["mapping-beyond-region"].sentence
     assert len(judge.mapped_pages(region(2), mapping(5, 4))) == 0
 
 

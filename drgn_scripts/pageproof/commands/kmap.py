@@ -12,8 +12,8 @@ from pageproof.errors import Exit
 from pageproof.find.layout import read_layout
 from pageproof.find.mappings import mapping_at
 from pageproof.find.paging import read_paging
-from pageproof.judge.kmap import Ledger, map_findings, memory_map
-from pageproof.model import Finding, MappingFacts, PagingFacts, Severity
+from pageproof.judge.kmap import GAVE_UP, UNDECIDED, Ledger, map_findings, memory_map
+from pageproof.model import Finding, MappingFacts, PagingFacts
 from pageproof.model.kmap import KMAP_SCHEMA, KernelMap, LayoutFacts, MapRow
 from pageproof.target import Target
 from pageproof.walk import TooMuchWork
@@ -47,10 +47,10 @@ def kmap(target: Target, pid: int | None, progress: Callable[[str], None]) -> Ke
             for seen in walker.ranges(root, first, last, merged=True):
                 ledger.add(seen)
         except TooMuchWork as error:
-            findings.append(Finding("gave-up", Severity.WARNING, tables, str(error)))
+            findings.append(GAVE_UP.finding(tables, why=error))
     filled = ledger.rows()
     findings += map_findings(filled, zero_fills=target.facts.zero_fills)
-    undecided = any(finding.id in ("gave-up", "undecided") for finding in findings)
+    undecided = any(finding.id in (GAVE_UP.id, UNDECIDED.id) for finding in findings)
     return KernelMap(
         schema=KMAP_SCHEMA,
         version=__version__,

@@ -12,9 +12,9 @@ from pageproof.commands.tables import paging_form, zero_pages
 from pageproof.errors import PageproofError
 from pageproof.find.layout import read_layout
 from pageproof.find.mappings import address_space, address_spaces
-from pageproof.judge.alias import is_counted
+from pageproof.judge.alias import INCOMPLETE, TASK, is_counted
 from pageproof.judge.kmap import memory_map
-from pageproof.model import PTI_USER_HALF, Finding, MappingFacts, PagingFacts, Severity, TaskFault
+from pageproof.model import PTI_USER_HALF, Finding, MappingFacts, PagingFacts, TaskFault
 from pageproof.model.alias import Alias
 from pageproof.target import Target
 from pageproof.walk import Swept, Walker
@@ -126,12 +126,10 @@ class Sweep:
 
 
 def _fault(fault: TaskFault) -> Finding:
-    sentence = f"it could not be searched: {fault.message}"
-    return Finding("task", Severity.NOTE, f"pid {fault.pid} ({fault.comm})", sentence)
+    return TASK.finding(f"pid {fault.pid} ({fault.comm})", message=fault.message)
 
 
 def _gaps(space: _Space, swept: Swept) -> Iterator[Finding]:
     if swept.gaps or not swept.whole:
         why = "tables that can't be had" if swept.gaps else "more entries than are looked at"
-        sentence = f"mappings may be missing: there are {why}"
-        yield Finding("incomplete", Severity.NOTE, space.tables, sentence)
+        yield INCOMPLETE.finding(space.tables, why=why)

@@ -39,7 +39,6 @@ from pageproof.model import (
     ProvedRegion,
     ProvedUse,
     Reason,
-    Severity,
     SlabState,
     TaskFault,
     Verdict,
@@ -327,5 +326,4 @@ class _Run:
         wanted = self._wanted
         what = wanted.device or f"a region of {', '.join(wanted.kinds) or 'any kind'}"
         who = "no process maps" if wanted.pid is None else f"process {wanted.pid} does not map"
-        sentence = f"{who} {what} now: there is nothing to verify"
-        return Finding("nothing-to-verify", Severity.NOTE, "", sentence)
+        return judge.NOTHING_TO_VERIFY.finding("", who=who, what=what)

@@ -12,6 +12,7 @@ from typing import Final
 from pageproof.front.alias import ALIAS
 from pageproof.front.command import Command, Offline
 from pageproof.front.diff import DIFF
+from pageproof.front.explain import EXPLAIN
 from pageproof.front.kmap import KMAP
 from pageproof.front.maps import MAPS
 from pageproof.front.regions import REGIONS
@@ -23,6 +24,6 @@ from pageproof.front.whatis import WHATIS
 COMMANDS: Final[tuple[Command, ...]] = (VERIFY, REGIONS, WALK, MAPS, KMAP, WHATIS, ALIAS)
 
 #: Those that need none, behind them.
-OFFLINE: Final[tuple[Offline, ...]] = (DIFF,)
+OFFLINE: Final[tuple[Offline, ...]] = (DIFF, EXPLAIN)
 
 __all__ = ["COMMANDS", "OFFLINE", "Command", "Offline"]

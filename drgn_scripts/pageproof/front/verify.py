@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from pageproof.errors import PageproofError
 from pageproof.front.command import Command, add_report_options, pid, write_answer
 
 if TYPE_CHECKING:
+    from pageproof.model import Expectation
     from pageproof.output import Forms, Progress
     from pageproof.target import Target
 
@@ -68,7 +70,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="WORD",
         action="append",
         default=[],
-        choices=("read-only", "no-child", "no-exec"),
         help="what its author intends, which the kernel does not know: that user mode only reads "
         "(read-only), that a child has nothing of it (no-child), that it is never executable "
         "(no-exec); with --device; repeatable",
@@ -110,17 +111,32 @@ def check(args: argparse.Namespace) -> None:
         raise PageproofError(
             "--kind asks a finder for the kernel's side that is given here", "", ""
         )
+    expectations(args.expect)
     if args.expect and args.device is None:
         raise PageproofError("--expect goes with --device", "", "say which with --device PATH")
     if args.user is not None and args.pid is None:
         raise PageproofError("--user is an address in a process", "", "say which with --pid PID")
 
 
+def expectations(words: Sequence[str]) -> frozenset[Expectation]:
+    """What an author intends.
+
+    Raises:
+        PageproofError: a word is none that we know.
+    """
+    from pageproof.model import Expectation
+
+    known = {one.value: one for one in Expectation}
+    for word in words:
+        if word not in known:
+            raise PageproofError(f"nobody can expect {word!r}", "", f"one of {', '.join(known)}")
+    return frozenset(known[word] for word in words)
+
+
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.regions import check_kinds
     from pageproof.commands.verify import Asked, verify
     from pageproof.find.shared.device import KernelSide
-    from pageproof.model import Expectation
     from pageproof.render.jsonform import report_to_json
     from pageproof.render.junit import report_to_junit
     from pageproof.render.text import report_to_text
@@ -135,7 +151,7 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
         kernel=KernelSide(args.kernel, args.pages, args.length),
         walker=WalkerChoice(args.walker),
         every_page=args.verbose,
-        expected=frozenset(map(Expectation, args.expect)),
+        expected=expectations(args.expect),
     )
     report = verify(target, asked, progress.say)
     forms: Forms = {

@@ -24,11 +24,13 @@ from pageproof.judge.rules import (
     frame_findings,
     mapping_findings,
 )
+from pageproof.judge.rules.coverage import NOTHING_TO_VERIFY
 from pageproof.judge.rules.views import is_anonymous
 from pageproof.judge.verdict import agree, compare, disputes, judge_page, names_frame
 from pageproof.judge.words import page_list
 
 __all__ = [
+    "NOTHING_TO_VERIFY",
     "PAGE_RULES",
     "RULES",
     "Differing",

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from pageproof.model import Finding, MappingFacts, Severity
 from pageproof.model.alias import Alias
+from pageproof.model.rule import Rule
 
 #: By the word of the flag: what a VMA's kind means for the proof.
 _KINDS = {
@@ -19,18 +21,34 @@ _ORDINARY = (
     "it maps ordinary pages: each is counted in struct page and not freed while it is mapped"
 )
 
+MAPPING_KIND: Final = Rule(
+    "mapping-kind",
+    Severity.NOTE,
+    "{kind}",
+    "What the driver's mmap() did: remap_pfn_range(), vmf_insert_mixed(), vm_insert_page().",
+    "Nothing is wrong.",
+    "mm/memory.c, vm_normal_page()",
+)
+KERNEL_SIDE_UNKNOWN: Final = Rule(
+    "kernel-side-unknown",
+    Severity.NOTE,
+    "{frames}: which kernel address is to be the same was not said (--kernel, --pages); the kernel "
+    "{what}",
+    "No finder knows the device.",
+    "Say where the kernel has its pages: --kernel EXPR or --pages EXPR.",
+    "docs/your-driver.md",
+)
+
 
 def mapping_kind(mapping: MappingFacts) -> Finding:
     """VM_PFNMAP, VM_MIXEDMAP or ordinary."""
     vma = mapping.vma
     assert vma is not None
     words = (text for word, text in _KINDS.items() if word in vma.vm_flags_words)
-    return Finding(
-        "mapping-kind",
-        Severity.NOTE,
+    return MAPPING_KIND.finding(
         f"pid {mapping.pid} at 0x{vma.start:x}",
-        next(words, _ORDINARY),
         (("vm_flags", vma.vm_flags_words),),
+        kind=next(words, _ORDINARY),
     )
 
 
@@ -50,11 +68,9 @@ def kernel_side_unknown(
     what = "maps it at" if pages == 1 else "maps them from"
     if not aliases:
         what = what.split()[0] + " nowhere"
-    return Finding(
-        "kernel-side-unknown",
-        Severity.NOTE,
+    return KERNEL_SIDE_UNKNOWN.finding(
         f"pid {pid} at 0x{address:x}",
-        f"{frames}: which kernel address is to be the same was not said (--kernel, --pages); "
-        f"the kernel {what}",
         tuple((f"{one.region} 0x{one.address:x}", owner or "?") for one, owner in aliases),
+        frames=frames,
+        what=what,
     )

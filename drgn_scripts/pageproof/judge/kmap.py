@@ -11,6 +11,7 @@ from typing import Final
 from pageproof.model import GAPS, Finding, Outcome, Range, Severity
 from pageproof.model.kmap import Contents, LayoutFacts, MapRow, Placement
 from pageproof.model.regions import REGIONS
+from pageproof.model.rule import Rule
 
 _TOP: Final = 1 << 64
 _GIB: Final = 1 << 30
@@ -242,6 +243,63 @@ def _columns(seen: Range) -> Iterable[str]:
         yield "user_bytes"
 
 
+WRITE_EXECUTE: Final = Rule(
+    "write-execute",
+    Severity.WARNING,
+    "{size} bytes are writable and executable",
+    "Code that was patched and left so, or an attacker's; the EFI runtime's on old firmware.",
+    "Find whose it is (pageproof whatis); set_memory_ro() and set_memory_x() in that order.",
+    "arch/x86/mm/dump_pagetables.c, ptdump_check_wx()",
+)
+MAPPED_HOLE: Final = Rule(
+    "mapped-hole",
+    Severity.WARNING,
+    "{size} bytes are mapped where nothing should be",
+    "An entry written by hand, or a region of the map that is not known here.",
+    "Report it, with the kernel's release and configuration.",
+    "Documentation/arch/x86/x86_64/mm.rst",
+)
+USER_REACHABLE: Final = Rule(
+    "user-reachable",
+    Severity.WARNING,
+    "{size} bytes of the kernel's half are open to user mode",
+    "US is set on all levels: by hand, or by an attacker.",
+    "Nothing but vsyscall's page may be: see which with pageproof walk.",
+    "Intel SDM volume 3A, 4.6",
+)
+SHARED_TABLES: Final = Rule(
+    "shared-tables",
+    Severity.NOTE,
+    "{entries} entries lead to tables counted already; their {size} bytes are not counted again",
+    "KASAN's early shadow and espfix share one table thousands of times.",
+    "Nothing is wrong.",
+    "mm/kasan/init.c; arch/x86/kernel/espfix_64.c",
+)
+UNDECIDED: Final = Rule(
+    "undecided",
+    Severity.NOTE,
+    "not known for {size} bytes: {why}",
+    "The dump lacks the table, or the target gives zeros for what it does not have.",
+    "A dump with less left out (makedumpfile -d), or a look from outside.",
+    "makedumpfile(8); fs/proc/kcore.c",
+)
+GAVE_UP: Final = Rule(
+    "gave-up",
+    Severity.WARNING,
+    "{why}",
+    "More entries than a walk is allowed to read: page tables that do not end.",
+    "Report it, with the kernel's release and configuration.",
+    "walk/ranges.py, TooMuchWork",
+)
+MAP_RULES: Final = (
+    WRITE_EXECUTE,
+    MAPPED_HOLE,
+    USER_REACHABLE,
+    SHARED_TABLES,
+    UNDECIDED,
+    GAVE_UP,
+)
+
 #: Regions of the kernel's half that user mode may touch by design.
 _USER_REACHABLE: Final = frozenset({"user", "vsyscall"})
 _EMPTY: Final = frozenset({"guard-hole", "hole", "top-hole"})
@@ -257,29 +315,21 @@ def map_findings(rows: Sequence[MapRow], *, zero_fills: bool = False) -> tuple[F
     found: list[Finding] = []
     why = "an empty table, or one that this target lacks" if zero_fills else "tables can't be had"
 
-    def say(name: str, severity: Severity, row: MapRow, sentence: str) -> None:
-        found.append(Finding(name, severity, f"{row.region} at {row.start:016x}", sentence))
+    def say(rule: Rule, row: MapRow, **words: object) -> None:
+        found.append(rule.finding(f"{row.region} at {row.start:016x}", (), **words))
 
     for row in rows:
         held = row.contents
         if held is None:
             continue
         if held.write_execute_bytes and row.region != "user":
-            sentence = f"{held.write_execute_bytes} bytes are writable and executable"
-            say("write-execute", Severity.WARNING, row, sentence)
+            say(WRITE_EXECUTE, row, size=held.write_execute_bytes)
         if held.mapped_bytes and (row.region in _EMPTY or not row.configured):
-            sentence = f"{held.mapped_bytes} bytes are mapped where nothing should be"
-            say("mapped-hole", Severity.WARNING, row, sentence)
+            say(MAPPED_HOLE, row, size=held.mapped_bytes)
         if held.user_bytes and row.region not in _USER_REACHABLE:
-            sentence = f"{held.user_bytes} bytes of the kernel's half are open to user mode"
-            say("user-reachable", Severity.WARNING, row, sentence)
+            say(USER_REACHABLE, row, size=held.user_bytes)
         if held.shared_entries:
-            sentence = (
-                f"{held.shared_entries} entries lead to tables counted already; their "
-                f"{held.shared_bytes} bytes are not counted again"
-            )
-            say("shared-tables", Severity.NOTE, row, sentence)
+            say(SHARED_TABLES, row, entries=held.shared_entries, size=held.shared_bytes)
         if held.unknown_bytes:
-            sentence = f"not known for {held.unknown_bytes} bytes: {why}"
-            say("undecided", Severity.NOTE, row, sentence)
+            say(UNDECIDED, row, size=held.unknown_bytes, why=why)
     return tuple(found)

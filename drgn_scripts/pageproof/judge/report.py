@@ -8,6 +8,13 @@ from typing import Final
 
 from pageproof.errors import Exit
 from pageproof.judge.rules import RULE_BROKEN, PageView, page_findings
+from pageproof.judge.rules.coverage import (
+    MAPPING_BEYOND_REGION,
+    MAPPING_PARTIAL,
+    REGION_PAGES_UNMAPPED,
+    REGION_UNREADABLE,
+    TASK_UNREADABLE,
+)
 from pageproof.judge.verdict import judge_page
 from pageproof.judge.words import page_list
 from pageproof.model import (
@@ -25,7 +32,8 @@ from pageproof.model import (
     Verdict,
 )
 
-_UNREAD: Final = "region-unreadable"
+#: Findings after which nobody knows that all was seen.
+_UNSEEN: Final = (REGION_UNREADABLE.id, RULE_BROKEN.id)
 
 
 def prove(
@@ -88,13 +96,7 @@ def unmapped_pages(region: RegionFacts, mappings: Iterable[MappingFacts]) -> tup
 
 def unread(kind: str, vma: int, reason: str) -> Finding:
     """A VMA that is some finder's, and whose kernel side could not be read."""
-    return Finding(
-        _UNREAD,
-        Severity.WARNING,
-        f"VMA at 0x{vma:x}",
-        f"it maps memory of kind {kind}, whose kernel side could not be read",
-        (("reason", reason),),
-    )
+    return REGION_UNREADABLE.finding(f"VMA at 0x{vma:x}", (("reason", reason),), kind=kind)
 
 
 def beyond_findings(name: str, pages: int, beyond: Mapping[int, int]) -> tuple[Finding, ...]:
@@ -106,12 +108,8 @@ def beyond_findings(name: str, pages: int, beyond: Mapping[int, int]) -> tuple[F
         beyond: how many there are, by pid.
     """
     return tuple(
-        Finding(
-            "mapping-beyond-region",
-            Severity.ERROR,
-            f"pid {pid}",
-            f"{frames} of the pages that it maps have a frame and lie behind the end of {name}, "
-            f"which has {pages}",
+        MAPPING_BEYOND_REGION.finding(
+            f"pid {pid}", pages=frames, what="have a frame and lie", name=name, size=pages
         )
         for pid, frames in beyond.items()
         if frames
@@ -124,14 +122,7 @@ def coverage_findings(region: RegionFacts, mappings: Sequence[MappingFacts]) -> 
     missing = unmapped_pages(region, mappings)
     if missing and mappings:
         found.append(
-            Finding(
-                "region-pages-unmapped",
-                Severity.NOTE,
-                region.name,
-                f"{page_list(missing)} of {region.pages} have no user mapping in any process, "
-                "so that there is nothing to compare",
-                (),
-            )
+            REGION_PAGES_UNMAPPED.finding(region.name, pages=page_list(missing), size=region.pages)
         )
     by_pid: dict[int, set[int]] = {}
     for mapping in mappings:
@@ -139,26 +130,23 @@ def coverage_findings(region: RegionFacts, mappings: Sequence[MappingFacts]) -> 
         beyond = _pages_beyond(region, mapping)
         if beyond:
             found.append(
-                Finding(
-                    "mapping-beyond-region",
-                    Severity.ERROR,
+                MAPPING_BEYOND_REGION.finding(
                     f"pid {mapping.pid}",
-                    f"a VMA of the device has {beyond} pages behind the end of the region, which "
-                    f"has {region.pages}",
-                    (),
+                    pages=beyond,
+                    what="are",
+                    name="the region",
+                    size=region.pages,
                 )
             )
     for pid, pages in by_pid.items():
         lacking = [page for page in range(region.pages) if page not in pages]
         if lacking and tuple(lacking) != missing:
             found.append(
-                Finding(
-                    "mapping-partial",
-                    Severity.NOTE,
+                MAPPING_PARTIAL.finding(
                     f"pid {pid}",
-                    f"this process maps {page_list(sorted(pages))} of the region, and not "
-                    f"{page_list(lacking)}",
                     _hole(pid, mappings, lacking),
+                    pages=page_list(sorted(pages)),
+                    lacking=page_list(lacking),
                 )
             )
     return tuple(found)
@@ -181,13 +169,7 @@ def _hole(
 def task_findings(faults: Iterable[TaskFault]) -> tuple[Finding, ...]:
     """Tasks that could not be searched: they may map the region, nobody knows."""
     return tuple(
-        Finding(
-            "task-unreadable",
-            Severity.WARNING,
-            f"pid {fault.pid} {fault.comm}",
-            "this task could not be searched for mappings",
-            (("reason", fault.message),),
-        )
+        TASK_UNREADABLE.finding(f"pid {fault.pid} {fault.comm}", (("reason", fault.message),))
         for fault in faults
     )
 
@@ -224,7 +206,7 @@ def summarize(
     different, unknown = verdicts(Verdict.DIFFERENT), verdicts(Verdict.UNKNOWN)
     absent = sum(run.pages for run in runs if run.reason is Reason.NOT_PRESENT)
     undecided = unknown if strict else unknown - absent
-    unseen = bool(faults) or any(one.id in (_UNREAD, RULE_BROKEN.id) for one in every)
+    unseen = bool(faults) or any(one.id in _UNSEEN for one in every)
     errors = severities(Severity.ERROR)
     if different or errors:
         code = Exit.WRONG

@@ -30,7 +30,7 @@ _VERDICT_STYLES: Final = {
     Verdict.DIFFERENT: "bold red",
     Verdict.UNKNOWN: "bold yellow",
 }
-_SEVERITY_STYLES: Final = {
+SEVERITY_STYLES: Final = {
     Severity.ERROR: "bold red",
     Severity.WARNING: "yellow",
     Severity.NOTE: "cyan",
@@ -250,7 +250,7 @@ def _findings(console: Console, report: Report) -> None:
         groups.items(), key=lambda item: order.index(item[0][0])
     ):
         where = like[0].where + (f" and {len(like) - 1} more" if len(like) > 1 else "")
-        line = Text(f"{severity.value}: ", style=_SEVERITY_STYLES[severity])
+        line = Text(f"{severity.value}: ", style=SEVERITY_STYLES[severity])
         line.append(f"{sentence} [{name}; {where}]", style="default")
         console.print(line)
         for key, value in (pair for pair in like[0].evidence if pair[1]):

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, TypeVar
 
-from pageproof.judge.rule import Rule, Shown
 from pageproof.judge.rules import content, life, rights
 from pageproof.judge.rules.frames import FRAME_RULES, frame_findings
 from pageproof.judge.rules.mapping import MAPPING_RULES
 from pageproof.judge.rules.views import Differing, FramesView, MappingView, PageView
 from pageproof.model import Finding, Severity
+from pageproof.model.rule import Rule, Shown
 
 __all__ = [
     "MAPPING_RULES",

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from pageproof.judge.rule import Rule, Shown
 from pageproof.judge.rules.views import PageView
 from pageproof.judge.verdict import names_frame
 from pageproof.model import PageEvidence, Severity, SlotFacts
+from pageproof.model.rule import Rule, Shown
 
 _U32: Final = 1 << 32
 #: UMH_SHM_PAYLOAD_MAX and UMH_SHM_REPLY_MAX of module/umh_shm_abi.h.

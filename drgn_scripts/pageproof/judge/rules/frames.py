@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pageproof.judge.rule import Rule
 from pageproof.judge.rules.views import Differing, FramesView, has_flag
 from pageproof.judge.words import page_list
 from pageproof.model import Finding, Severity
+from pageproof.model.rule import Rule
 
 _PAGE_BYTES: Final = 4096
 #: So many pages are shown with both frames.
@@ -38,8 +38,8 @@ PRIVATE_COPY: Final = Rule(
 TAKEN_FOR_CONTIGUOUS: Final = Rule(
     "taken-for-contiguous",
     Severity.ERROR,
-    "{pages} are the frames that come after the first page's in physical memory, and the region's "
-    "are elsewhere: the process reads and writes memory of somebody else",
+    "the frames that come after the first page's in physical memory are mapped at {pages}, and the "
+    "region's are elsewhere: the process reads and writes memory of somebody else",
     "vmalloc() memory was mapped as if it were contiguous: one remap_pfn_range() from the first "
     "page's frame on, or virt_to_phys() of a vmalloc address.",
     "remap_vmalloc_range(), or vmalloc_to_pfn() for each page.",
@@ -48,7 +48,7 @@ TAKEN_FOR_CONTIGUOUS: Final = Rule(
 OFF_BY_ONE: Final = Rule(
     "off-by-one",
     Severity.ERROR,
-    "{pages}: each is the region's {side} page, so that all of the mapping is one page off",
+    "the {side} page of the region is mapped at each of {pages}: the whole mapping is one page off",
     "vm_pgoff is counted twice or not at all, or a header page of the region is forgotten, or "
     "fault() takes the address for the page's number plus one.",
     "vmf->pgoff counts pages from the file's beginning; vma->vm_pgoff is the mapping's first one.",
@@ -57,7 +57,7 @@ OFF_BY_ONE: Final = Rule(
 WRONG_ORDER: Final = Rule(
     "wrong-order",
     Severity.ERROR,
-    "{pages}: the process has other pages of the same region there: they are in the wrong order",
+    "other pages of the same region are mapped at {pages}: they are in the wrong order",
     "An index into the array of pages that is not the mapping's: counted down, by CPU, or in the "
     "order in which pages were touched.",
     "Map page vmf->pgoff of the region at vmf->pgoff of the file.",
@@ -66,7 +66,8 @@ WRONG_ORDER: Final = Rule(
 WRONG_FRAME: Final = Rule(
     "wrong-frame",
     Severity.ERROR,
-    "{pages}: the process has frames there that are none of the region's",
+    "frames that are none of the region's are mapped at {pages}: what the process sees there is not "
+    "what the kernel shares",
     "The region was allocated anew while it was mapped, the address given to mmap() was a stale or "
     "a wrong one, or something else was mapped over it.",
     "Unmap (unmap_mapping_range()) before the region's pages are replaced.",

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from pageproof.judge.rule import Rule, Shown
 from pageproof.judge.rules.views import PageView, is_anonymous
 from pageproof.model import Severity, SlabState
+from pageproof.model.rule import Rule, Shown
 
 _PAGE_BYTES: Final = 4096
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pageproof.judge.rule import Rule, Shown
 from pageproof.judge.rules.views import MappingView, has_flag
 from pageproof.model import Expectation, Severity
+from pageproof.model.rule import Rule, Shown
 
 _OPERATIONS_GONE: Final = Rule(
     "operations-gone",

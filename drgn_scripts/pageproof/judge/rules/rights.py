@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from pageproof.judge.rule import Rule, Shown
 from pageproof.judge.rules.views import PageView, has_flag
 from pageproof.judge.verdict import disputes, names_frame
 from pageproof.model import Outcome, SecondOpinion, Severity, Walk
+from pageproof.model.rule import Rule, Shown
 
 SECOND_OPINION_KERNEL: Final = Rule(
     "second-opinion-kernel",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pageproof.model import Finding, Severity
+from pageproof.model.report import Finding, Severity
 
 #: What was seen, as a finding shows it: pairs of a name and a value.
 Shown = tuple[tuple[str, str], ...]

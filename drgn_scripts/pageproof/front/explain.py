@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``pageproof explain`` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Final
+
+from pageproof.errors import PageproofError
+from pageproof.front.command import Offline, add_report_options, write_answer
+
+if TYPE_CHECKING:
+    from pageproof.output import Forms, Progress
+
+EPILOG: Final = """\
+exit codes:
+  0  explained
+  2  wrong usage: there is no such rule
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_argument_group("what to explain (default: a list of all rules)")
+    what.add_argument("rules", metavar="RULE", nargs="*", help="as a report names it in brackets")
+    add_report_options(parser, drgn=False)
+
+
+def run(args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof.judge.catalogue import CATALOGUE
+    from pageproof.render.explaintext import rules_to_json, rules_to_list, rules_to_text
+
+    known = {rule.id: rule for rules in CATALOGUE.values() for rule in rules}
+    for name in args.rules:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            fix = f"did you mean {near[0]}?" if near else "pageproof explain lists all"
+            raise PageproofError(f"there is no rule {name}", "", fix)
+    if args.rules:
+        chosen = tuple(known[name] for name in args.rules)
+        forms: Forms = {
+            "text": lambda screen: rules_to_text(chosen, color=screen.color, width=screen.width),
+            "json": lambda screen: rules_to_json({"": chosen}),
+        }
+    else:
+        forms = {
+            "text": lambda screen: rules_to_list(CATALOGUE, screen.color, screen.width),
+            "json": lambda screen: rules_to_json(CATALOGUE),
+        }
+    write_answer(forms, args, progress)
+    return 0
+
+
+EXPLAIN: Final = Offline(
+    name="explain",
+    help="tell of a rule what is wrong where it fires, how that comes about, what mends it",
+    description="Tell what a finding means: what is wrong and what follows, how it comes about, "
+    "what mends it, and where the kernel or a manual tells more.",
+    epilog=EPILOG,
+    add_options=add_options,
+    run=run,
+)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is to be said of a region's extent, and of what could not be looked at."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pageproof.model import Severity
+from pageproof.model.rule import Rule
+
+MAPPING_BEYOND_REGION: Final = Rule(
+    "mapping-beyond-region",
+    Severity.ERROR,
+    "{pages} pages of the mapping {what} behind the end of {name}, which has {size}: what lies "
+    "there is the kernel's or somebody else's, and open to the process",
+    "mmap() checks neither the length nor vm_pgoff, or adds them without a check for overflow; or "
+    "the mapping was grown by mremap() and fault() does not check vmf->pgoff.",
+    "Check pgoff + pages against the region's size (check_add_overflow()); set VM_DONTEXPAND; "
+    "SIGBUS in fault() for what is behind the end.",
+    "mm/memory.c, vm_map_pages(); mm/mremap.c, VM_DONTEXPAND",
+)
+MAPPING_PARTIAL: Final = Rule(
+    "mapping-partial",
+    Severity.NOTE,
+    "this process maps {pages} of the region, and not {lacking}",
+    "It asked for a part, or it has unmapped or covered the rest.",
+    "Nothing is wrong, unless the rest was meant to be there.",
+    "mmap(2), MAP_FIXED",
+)
+REGION_PAGES_UNMAPPED: Final = Rule(
+    "region-pages-unmapped",
+    Severity.NOTE,
+    "{pages} of {size} have no user mapping in any process, so that there is nothing to compare",
+    "No process maps them.",
+    "Nothing is wrong.",
+    "mmap(2)",
+)
+REGION_UNREADABLE: Final = Rule(
+    "region-unreadable",
+    Severity.WARNING,
+    "it maps memory of kind {kind}, whose kernel side could not be read",
+    "Debug info of the module is missing, the kernel's data has a layout that is not known, or the "
+    "dump lacks it.",
+    "See the reason; give the module with -s, or install its debug package.",
+    "docs/your-driver.md",
+)
+TASK_UNREADABLE: Final = Rule(
+    "task-unreadable",
+    Severity.WARNING,
+    "this task could not be searched for mappings",
+    "It was exiting, its data changed while it was read, or the dump lacks it.",
+    "Look again, or stop the guest for the look.",
+    "include/linux/sched.h, struct task_struct",
+)
+NOTHING_TO_VERIFY: Final = Rule(
+    "nothing-to-verify",
+    Severity.NOTE,
+    "{who} {what} now: there is nothing to verify",
+    "Nobody has the device open, or nothing of what is asked for is shared now.",
+    "Start the program that maps it; pageproof regions tells what there is.",
+    "docs/regions.md",
+)
+
+COVERAGE_RULES: Final = (
+    MAPPING_BEYOND_REGION,
+    MAPPING_PARTIAL,
+    REGION_PAGES_UNMAPPED,
+    REGION_UNREADABLE,
+    TASK_UNREADABLE,
+    NOTHING_TO_VERIFY,
+)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rules as text for a person who has a finding before him, and as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from pageproof.model.rule import Rule
+from pageproof.render.layout import Sheet, print_facts
+from pageproof.render.text import SEVERITY_STYLES
+
+
+def rules_to_text(rules: Sequence[Rule], *, color: bool, width: int) -> str:
+    """All that there is to say of some rules, one block each."""
+    sheet = Sheet(color=color, width=width)
+    for number, rule in enumerate(rules):
+        if number:
+            sheet.console.print()
+        severity = (rule.severity.value, SEVERITY_STYLES[rule.severity])
+        sheet.console.print(Text.assemble((rule.id, "bold"), "  ", severity))
+        print_facts(
+            sheet.console,
+            (
+                ("what", _plain(rule)),
+                ("cause", rule.cause),
+                ("fix", rule.fix),
+                ("see", rule.reference),
+            ),
+        )
+    return sheet.text()
+
+
+def rules_to_list(commands: Mapping[str, Sequence[Rule]], color: bool, width: int) -> str:
+    """Every rule with its severity and its sentence, by command."""
+    sheet = Sheet(color=color, width=width)
+    for number, (command, rules) in enumerate(commands.items()):
+        if number:
+            sheet.console.print()
+        sheet.console.print(Text(f"rules of {command}", style="bold"))
+        grid = Table.grid(padding=(0, 2))
+        for _ in range(2):
+            grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for rule in rules:
+            severity = Text(rule.severity.value, style=SEVERITY_STYLES[rule.severity])
+            grid.add_row(rule.id, severity, _plain(rule))
+        sheet.console.print(grid)
+    return sheet.text()
+
+
+def rules_to_json(commands: Mapping[str, Sequence[Rule]]) -> str:
+    """An array of objects, one a rule."""
+    rules = [
+        {
+            "id": rule.id,
+            "severity": rule.severity.value,
+            "sentence": _plain(rule),
+            "cause": rule.cause,
+            "fix": rule.fix,
+            "reference": rule.reference,
+        }
+        for some in commands.values()
+        for rule in some
+    ]
+    return json.dumps(rules, indent=2, ensure_ascii=False) + "\n"
+
+
+def _plain(rule: Rule) -> str:
+    """Its sentence, with dots for what a finding says of its own."""
+    return re.sub(r"\{\w+\}", "…", rule.sentence)

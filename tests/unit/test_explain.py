@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``explain``: every rule has all that there is to say, and a typo is met with the nearest one."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import pageproof
+from pageproof.cli import main
+from pageproof.judge.catalogue import CATALOGUE
+
+RULES = [rule for rules in CATALOGUE.values() for rule in rules]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_each_rule(rule: pageproof.model.rule.Rule, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", rule.id]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.startswith(f"{rule.id} {rule.severity.value} ")
+    for text in (rule.cause, rule.fix, rule.reference):
+        assert text in said
+    assert not re.search(r"\{\w+\}", said)
+
+
+def test_no_two_rules_have_one_name() -> None:
+    assert len({rule.id for rule in RULES}) == len(RULES)
+
+
+def test_no_finding_is_made_but_by_a_rule() -> None:
+    """So that each can be explained."""
+    root = Path(pageproof.__file__).parent
+    made = [path.name for path in root.rglob("*.py") if re.search(r"\bFinding\(", path.read_text())]
+    assert made == ["rule.py"]
+
+
+def test_a_list_of_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {f"rules of {command}" for command in CATALOGUE} <= set(lines)
+    assert {rule.id for rule in RULES} <= {line.split()[0] for line in lines if line}
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "wrong-order", "off-by-one", "--format", "json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [one["id"] for one in said] == ["wrong-order", "off-by-one"]
+    assert set(said[0]) == {"id", "severity", "sentence", "cause", "fix", "reference"}
+
+
+def test_a_typo(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "wrong-oder"]) == 2
+    err = capsys.readouterr().err
+    assert "there is no rule wrong-oder" in err
+    assert "did you mean wrong-order?" in err
