@@ -175,6 +175,18 @@ def counts(summary: Summary) -> str:
     return f"{plural(summary.pages, 'page')}: {', '.join(parts)}"
 
 
+def totals(summary: Summary) -> str:
+    """Counts of verdicts, and of findings by severity."""
+    found = (
+        plural(count, severity.value)
+        for severity, count in zip(
+            Severity, (summary.errors, summary.warnings, summary.notes), strict=True
+        )
+        if count
+    )
+    return "; ".join(part for part in (counts(summary), ", ".join(found)) if part)
+
+
 def gist(report: Report) -> str:
     """A whole report in a line: the numbers, and the worst of what is wrong."""
     if report.summary.exit_code == 0:

@@ -260,7 +260,7 @@ def _findings(console: Console, report: Report) -> None:
 def _foot(console: Console, report: Report) -> None:
     times = report.times
     style = "bold green" if report.summary.exit_code == 0 else "bold"
-    line = Text(phrases.counts(report.summary), style=style)
+    line = Text(phrases.totals(report.summary), style=style)
     line.append(
         f"  (attach {times.attach_seconds:.2f} s, debug info {times.debug_info_seconds:.2f} s, "
         f"verify {times.verify_seconds:.2f} s)",

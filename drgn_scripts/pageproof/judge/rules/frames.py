@@ -66,8 +66,8 @@ WRONG_ORDER: Final = Rule(
 WRONG_FRAME: Final = Rule(
     "wrong-frame",
     Severity.ERROR,
-    "frames that are none of the region's are mapped at {pages}: what the process sees there is not "
-    "what the kernel shares",
+    "frames that are none of the region's are mapped at {pages}: what the process sees there is "
+    "not what the kernel shares",
     "The region was allocated anew while it was mapped, the address given to mmap() was a stale or "
     "a wrong one, or something else was mapped over it.",
     "Unmap (unmap_mapping_range()) before the region's pages are replaced.",
