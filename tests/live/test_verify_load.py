@@ -34,9 +34,9 @@ def moving(machine: Machine, everything: Everything) -> Iterator[Machine]:
         command = f"setsid /opt/pageproof/vm/churn.sh {STOP} {words} >/dev/null 2>&1 </dev/null &"
         pids.append(machine.guest.check("sh", "-c", f"{command} echo $!").strip())
     machine.guest.check("sh", "-c", f"echo 1 > {KSM}")
-    load = machine.start("load", *(["compact"] if SECONDS else []))
+    busy = machine.start("busy", *(["compact"] if SECONDS else []))
     yield machine
-    machine.end_group(load["pid"])
+    machine.end_group(busy["pid"])
     machine.guest.check("sh", "-c", f"echo 2 > {KSM}; touch {STOP}")
     deadline = time.monotonic() + START_SECONDS
     while any(machine.guest.run("test", "-d", f"/proc/{pid}").code == 0 for pid in pids):

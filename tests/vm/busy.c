@@ -4,7 +4,7 @@
  * and exec, huge pages that are made and split, pages that KSM merges, pages that go to swap space
  * and come back, shared memory that comes and goes.
  *
- *   load OUTPUT [compact]
+ *   busy OUTPUT [compact]
  *
  * With "compact" all memory is compacted each ten seconds: on an emulated machine with a busy host
  * the interrupts of that may take half a minute.
@@ -88,7 +88,7 @@ static void swapped(void)
 
 static void shared(void)
 {
-	int fd = checked_fd(memfd_create("load", 0), "memfd_create");
+	int fd = checked_fd(memfd_create("busy", 0), "memfd_create");
 	char *memory;
 
 	if (ftruncate(fd, MIB))
