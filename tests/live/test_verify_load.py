@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from machine import START_SECONDS, Json, Machine, each_kernel
-from sharing import Everything, is_proven
+from machine import START_SECONDS, Machine, each_kernel
+from sharing import Everything, is_proven, is_silent
 
 pytestmark = each_kernel
 
@@ -74,11 +74,3 @@ def test_no_false_alarm(moving: Machine, everything: Everything) -> None:
                 pid = report["mappings"][use["mapping"]]["pid"]
                 seen.setdefault(region["kind"], set()).add(pid)
     print(f"{looks} looks in {time.monotonic() - start:.0f} s: {dict(counted)}")
-
-
-def is_silent(report: Json) -> None:
-    """No error and no warning, but of the mapping that UIO itself can't tell any more."""
-    of_pages = (one for proof in report["proofs"] for one in proof["findings"])
-    alarms = [one for one in (*report["findings"], *of_pages) if one["severity"] != "note"]
-    (split,) = [one for one in alarms if "has no map 3" in str(one["evidence"])]
-    assert alarms == [split]

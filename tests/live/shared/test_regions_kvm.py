@@ -78,7 +78,7 @@ def test_what_the_process_wrote_is_read_through_the_kernels_address(vcpus: Vcpus
         address = vcpus.pages(one)[region_page]
         assert address is not None
         text = f"pageproof {one['label']} {region_page}\0".encode()
-        read = vcpus.view.target.prog.read(address, len(text))
+        read = vcpus.view.target.prog.read(address + one["offset"], len(text))
         assert read == text, f"{one['label']}, page {page}"
 
 
