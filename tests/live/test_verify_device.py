@@ -17,6 +17,10 @@ def verify(machine: Machine, *words: str) -> Result:
     return machine.outside("verify", "--format", "json", *words)
 
 
+def errors(result: Result) -> list[str]:
+    return [one["id"] for one in result.report["findings"] if one["severity"] == "error"]
+
+
 @each_kernel
 @pytest.mark.parametrize(
     ("region", "side"),
@@ -52,10 +56,12 @@ def test_no_another_page(machine: Machine) -> None:
     machine.load(Region("pages", "insert", 4))
     shifted = verify(machine, "--device", DEVICE, "--kernel", f"{CONTEXT}.kaddr + 4096")
     assert (shifted.code, set(verdicts(shifted.report))) == (1, {"DIFFERENT"})
+    assert errors(shifted) == ["off-by-one"]
     order = f"[virt_to_page({CONTEXT}.kaddr + 4096 * n) for n in (0, 2, 1, 3)]"
     turned = verify(machine, "--device", DEVICE, "--pages", order)
     assert turned.code == 1
     assert verdicts(turned.report) == ["SAME", "DIFFERENT", "DIFFERENT", "SAME"]
+    assert errors(turned) == ["wrong-order"]
 
 
 @on_one_kernel
@@ -112,7 +118,8 @@ def test_what_the_kernel_has_when_nobody_knows(machine: Machine, timer: Json) ->
 @each_kernel
 def test_it_is_proven_when_the_kernel_side_is_said(machine: Machine, firmware: Json) -> None:
     """The region of /dev/mem is physical memory from 0 on."""
-    words = ("--device", "/dev/mem", "--kernel", 'prog["page_offset_base"].value_()')
+    process = ("--pid", str(firmware["pid"]))
+    words = ("--device", "/dev/mem", *process, "--kernel", 'prog["page_offset_base"].value_()')
     result = verify(machine, *words)
     assert (result.code, verdicts(result.report)) == (0, ["SAME", "SAME"]), result.out
     walks = [proof["evidence"]["user_walk"]["pfn"] for proof in result.report["proofs"]]

@@ -400,10 +400,14 @@ def frames(
 
 
 PRIVATE = with_flags("READ|WRITE|MAYREAD|MAYWRITE")
+#: Of a region whose frames go down.
+REVERSED = replace(frames((), 2), frames={0: 130, 1: 127, 2: 128, 3: 129})
 WRONG: list[tuple[str, FramesView, str]] = [
     ("zero-page", frames(differing({2: 7}, zeros=True), 3), "page 2"),
     ("private-copy", frames(differing({1: 500}, anonymous=True), 3, PRIVATE), "page 1"),
     ("taken-for-contiguous", frames(differing({1: 101, 2: 102, 3: 103}), 1), "pages 1-3"),
+    ("taken-for-contiguous", replace(REVERSED, different=differing({1: 131, 2: 132})), "pages 1-2"),
+    ("wrong-order", replace(REVERSED, different=differing({1: 129, 3: 127})), "pages 1, 3"),
     ("off-by-one", frames(differing({0: 110, 1: 120, 2: 130, 3: 999}), 0), "the next page"),
     ("off-by-one", frames(differing({0: 999, 1: 100, 2: 110, 3: 120}), 0), "the previous page"),
     ("wrong-order", frames(differing({1: 120, 2: 110}), 2), "pages 1-2"),

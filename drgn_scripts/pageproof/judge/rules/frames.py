@@ -87,10 +87,10 @@ def frame_findings(view: FramesView) -> Iterator[Finding]:
     yield from _told(view, PRIVATE_COPY, copies)
     if not rest:
         return
-    if _is_contiguous(view, rest):
+    places = {pfn: page for page, pfn in view.frames.items()}
+    if _is_contiguous(view, rest) and any(one.user_pfn not in places for one in rest):
         yield from _told(view, TAKEN_FOR_CONTIGUOUS, rest)
         return
-    places = {pfn: page for page, pfn in view.frames.items()}
     shift = _shift(view, rest, places)
     if shift:
         yield from _told(view, OFF_BY_ONE, rest, side="next" if shift > 0 else "previous")
