@@ -55,6 +55,8 @@ SETUPS = (
 # tests by the index of a parameter, and so boots each once.
 ONE_A_KERNEL = SETUPS[:4]
 each_kernel = pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+# For what each_kernel has in another way.
+other_setups = pytest.mark.parametrize("machine", SETUPS[4:], indirect=True, ids=str)
 # For what does not depend on the kernel either: messages, and the ways to call a command.
 on_one_kernel = pytest.mark.parametrize("machine", ONE_A_KERNEL[:1], indirect=True, ids=str)
 

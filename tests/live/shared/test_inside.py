@@ -11,7 +11,17 @@ from dataclasses import dataclass
 
 import jsonschema
 import pytest
-from machine import Json, Machine, Region, Result, each_kernel, number, pages, verdicts
+from machine import (
+    Json,
+    Machine,
+    Region,
+    Result,
+    each_kernel,
+    number,
+    other_setups,
+    pages,
+    verdicts,
+)
 from sharing import Everything, is_proven, verdicts_by_place
 
 KERNEL_SIDE = "umh_shm_region.kaddr"
@@ -198,8 +208,9 @@ def test_the_engine_in_c_is_there(machine: Machine) -> None:
     machine.guest.check("sh", "-c", python)
 
 
+@other_setups
 def test_verify_as_a_user_calls_it(loaded: Machine, schema: Json) -> None:
-    """On each set-up; last, for by now the debug info is in the guest's memory."""
+    """The command itself, which loads the debug info each time."""
     words = ("verify", "--kind", "umh_shm", "--format", "json")
     inside, outside = loaded.inside(*words), loaded.outside(*words)
     jsonschema.validate(inside.report, schema)
