@@ -361,8 +361,8 @@ MAPPINGS: list[tuple[str, Severity, MappingView, MappingView]] = [
     (
         "pfnmap-flags",
         Severity.WARNING,
-        MappingView(with_flags(f"{SHARED}|PFNMAP|DONTEXPAND"), NOTHING),
-        MappingView(with_flags(f"{SHARED}|PFNMAP|IO|DONTDUMP"), NOTHING),
+        MappingView(with_flags(f"{SHARED}|PFNMAP|IO|DONTEXPAND"), NOTHING),
+        MappingView(with_flags(f"{SHARED}|PFNMAP|DONTEXPAND|DONTDUMP"), NOTHING),
     ),
 ]
 

@@ -138,8 +138,8 @@ def may_become_executable(view: MappingView) -> Shown | None:
 _PFNMAP_FLAGS: Final = Rule(
     "pfnmap-flags",
     Severity.WARNING,
-    "raw frames are mapped (VM_PFNMAP) without what goes with that: a core dump and other users of "
-    "the mapping take it for ordinary memory",
+    "raw frames are mapped (VM_PFNMAP) without VM_DONTDUMP and what else goes with that: a core "
+    "dump takes the mapping for ordinary memory",
     "A driver sets VM_PFNMAP itself, for a fault handler that uses vmf_insert_pfn(), and forgets "
     "what remap_pfn_range() sets too.",
     "vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP).",
@@ -148,11 +148,11 @@ _PFNMAP_FLAGS: Final = Rule(
 
 
 def pfnmap_flags(view: MappingView) -> Shown | None:
-    # mremap() refuses to grow VM_PFNMAP as it does VM_DONTEXPAND: that one is not missed.
-    missing = [word for word in ("IO", "DONTDUMP") if not has_flag(view.vma, word)]
-    if not has_flag(view.vma, "PFNMAP") or not missing:
+    """VM_DONTDUMP tells: perf's rings do without VM_IO, and mremap() refuses to grow VM_PFNMAP."""
+    if not has_flag(view.vma, "PFNMAP") or has_flag(view.vma, "DONTDUMP"):
         return None
-    return (("vm_flags", view.vma.vm_flags_words), ("missing", "|".join(missing)))
+    missing = [word for word in ("IO", "DONTEXPAND", "DONTDUMP") if not has_flag(view.vma, word)]
+    return ("vm_flags", view.vma.vm_flags_words), ("missing", "|".join(missing))
 
 
 MAPPING_RULES: Final[tuple[tuple[Rule, Callable[[MappingView], Shown | None]], ...]] = (
