@@ -47,6 +47,11 @@ class Asked:
     every_page: bool = False
     expected: frozenset[Expectation] = frozenset()
 
+    @property
+    def strict(self) -> bool:
+        """Whether a page that was never touched is undecided: the user asked for its region."""
+        return bool(self.kinds or self.device or self.user)
+
 
 @dataclass(frozen=True)
 class _Seen:
@@ -91,7 +96,7 @@ def verify(target: Target, asked: Asked, progress: Callable[[str], None]) -> Rep
             findings,
             proved.faults,
             proved.regions,
-            strict=bool(asked.kinds or asked.device or asked.user),
+            strict=asked.strict,
         ),
     )
 

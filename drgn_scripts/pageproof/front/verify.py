@@ -134,6 +134,7 @@ def expectations(words: Sequence[str]) -> frozenset[Expectation]:
 
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof import judge
     from pageproof.commands.regions import check_kinds
     from pageproof.commands.verify import Asked, verify
     from pageproof.find.shared.device import KernelSide
@@ -154,12 +155,16 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
         expected=expectations(args.expect),
     )
     report = verify(target, asked, progress.say)
+
+    def rules(kind: str) -> Sequence[str]:
+        return judge.rule_ids(kind, asked.expected, of_device=asked.device is not None)
+
     forms: Forms = {
         "text": lambda screen: report_to_text(
             report, verbose=args.verbose, color=screen.color, width=screen.width
         ),
         "json": lambda screen: report_to_json(report),
-        "junit": lambda screen: report_to_junit(report),
+        "junit": lambda screen: report_to_junit(report, rules, strict=asked.strict),
     }
     write_answer(forms, args, progress)
     return report.summary.exit_code

@@ -23,6 +23,7 @@ from pageproof.judge.rules import (
     MappingView,
     frame_findings,
     mapping_findings,
+    rule_ids,
 )
 from pageproof.judge.rules.coverage import NOTHING_TO_VERIFY
 from pageproof.judge.rules.views import is_anonymous
@@ -52,6 +53,7 @@ __all__ = [
     "page_at",
     "page_list",
     "prove",
+    "rule_ids",
     "summarize",
     "task_findings",
     "unmapped_pages",

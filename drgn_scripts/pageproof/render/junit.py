@@ -1,97 +1,286 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The report as JUnit XML, for CI servers: one test case a page."""
+"""The report as JUnit XML, for CI servers: a suite a region, in it a case a mapping and a rule.
+
+What CI servers make of it decides its form. They know a case again, from one run to the next, by
+``classname`` and ``name`` (GitLab drops a second one of the same names), so that neither has a
+PID or an address: those stand in the text. GitLab shows the text of a failure, Jenkins its message
+too.
+
+    testsuites
+      testsuite            a region; last "verify", for what is no region's
+        properties
+        testcase           "verdict: COMM, pages 0-3": failure, error or skipped
+        testcase           "rule ID": failure
+        system-out         warnings and notes
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator
-from dataclasses import replace
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 from xml.etree import ElementTree
 
-from pageproof.model import PageRun, ProvedUse, Report, Severity, Verdict
+from pageproof.model import (
+    Finding,
+    MappingFacts,
+    PageProof,
+    ProvedRegion,
+    ProvedUse,
+    Reason,
+    Report,
+    Severity,
+    Verdict,
+)
 from pageproof.render import phrases
 
+#: So many bad pages of a mapping are told one by one.
+_TOLD: Final = 8
+#: No XML may have these (XML 1.0, production Char), and a process may have any in its name.
+_NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-def report_to_junit(report: Report) -> str:
+
+@dataclass
+class _Case:
+    """A test case; ``outcome`` is its element's name, "" for a success."""
+
+    name: str
+    outcome: str = ""
+    message: str = ""
+    text: str = ""
+    out: str = ""
+
+    def fails(self, outcome: str, message: str) -> None:
+        self.outcome, self.message = outcome, message
+
+
+@dataclass
+class _Suite:
+    name: str
+    properties: dict[str, str]
+    cases: list[_Case] = field(default_factory=list)
+    out: list[str] = field(default_factory=list)
+
+    def count(self, outcome: str) -> int:
+        return sum(case.outcome == outcome for case in self.cases)
+
+    def cannot_tell(self, why: str) -> None:
+        """One more case, for what the exit code says and no other case does."""
+        case = _Case("everything was decided", text="\n".join(self.out))
+        case.fails("error", why)
+        self.cases.append(case)
+        self.out.clear()
+
+
+def report_to_junit(
+    report: Report, rules: Callable[[str], Sequence[str]], *, strict: bool = True
+) -> str:
     """XML text with a newline at its end.
 
-    DIFFERENT and error findings are failures; UNKNOWN is an error, because a
-    skipped test would look like a good one. With no page there is one test
-    case that is an error. Pages without evidence of their own are one case a run.
+    DIFFERENT and error findings are failures; UNKNOWN is an error, because a skipped test would
+    look like a good one. It is never better than the exit code: with nothing verified there is
+    one case that is an error.
+
+    Args:
+        report: what verify has to say.
+        rules: ids of what is looked for in regions of a kind; what stayed silent is a case too.
+        strict: a page that was never touched is undecided; else nobody asked for it, and a mapping
+            of nothing else is skipped.
     """
-    suite = ElementTree.Element(
-        "testsuite",
-        name="pageproof verify",
-        hostname=report.target.where,
-        time=f"{report.times.verify_seconds:.3f}",
+    suites = list(_suites(report, rules, strict))
+    _add_rest(suites, report)
+    names: set[str] = set()
+    for suite in suites:
+        suite.name = _unique(suite.name, names)
+        inside: set[str] = set()
+        for case in suite.cases:
+            case.name = _unique(case.name, inside)
+    seconds = f"{report.times.verify_seconds:.3f}"
+    facts = {"name": "pageproof verify", "time": seconds, **_counts(suites)}
+    root = ElementTree.Element("testsuites", facts)
+    for suite in suites:
+        _write(root, suite)
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """The name, or with a number if it is taken."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name} ({number})"
+    taken.add(found)
+    return found
+
+
+# Regions
+
+
+def _suites(
+    report: Report, rules: Callable[[str], Sequence[str]], strict: bool
+) -> Iterator[_Suite]:
+    for number, region in enumerate(report.regions):
+        label = f"{region.kind} {region.part}".rstrip()
+        suite = _Suite(f"{label}: {region.name}", _properties(report, region))
+        proofs = [one for one in report.proofs if one.evidence.region == number]
+        suite.cases += [_verdict(report, one, proofs, strict) for one in region.uses]
+        findings = [finding for proof in proofs for finding in proof.findings]
+        mappings = [report.mappings[use.mapping] for use in region.uses]
+        findings += [one for one in report.findings if _is_of(one, mappings)]
+        _add_rules(suite, findings, rules(region.kind) if proofs else ())
+        yield suite
+    named = [one for one in report.proofs if one.evidence.region is None]
+    if named:
+        suite = _Suite("addresses", _properties(report))
+        suite.cases += [_named(report, one) for one in named]
+        _add_rules(suite, [one for proof in named for one in proof.findings], rules(""))
+        yield suite
+
+
+def _properties(report: Report, region: ProvedRegion | None = None) -> dict[str, str]:
+    facts = {"target": phrases.target(report.target), "kernel": report.target.release}
+    if region is not None:
+        facts["owner"] = f"{region.owner_type} {phrases.address(region.owner)}"
+        facts["pages"] = str(region.pages)
+    return facts
+
+
+def _is_of(finding: Finding, mappings: Iterable[MappingFacts]) -> bool:
+    """Whether a finding is of one of these mappings: it says so itself."""
+    return any(
+        finding.where.endswith(f"pid {one.pid} at 0x{one.vma.start:x}")
+        for one in mappings
+        if one.vma is not None
     )
-    failures = errors = tests = 0
-    for proof in report.proofs:
-        mapping = report.mappings[proof.evidence.mapping]
-        case = ElementTree.SubElement(
-            suite,
-            "testcase",
-            classname=f"pageproof.{phrases.process(mapping)}",
-            name=f"{phrases.page_name(proof.evidence)} at 0x{proof.evidence.user_address:x}",
-        )
-        tests += 1
-        wrong = [f for f in proof.findings if f.severity is Severity.ERROR]
-        if proof.verdict is Verdict.DIFFERENT or wrong:
-            failures += 1
-            message = proof.sentence if proof.verdict is Verdict.DIFFERENT else wrong[0].sentence
-            _outcome(case, "failure", message, phrases.headline(proof, mapping))
-        elif proof.verdict is Verdict.UNKNOWN:
-            errors += 1
-            _outcome(case, "error", proof.sentence, phrases.headline(proof, mapping))
-    for region in report.regions:
-        for use in region.uses:
-            for run in _without_evidence(report, use):
-                who = phrases.process(report.mappings[use.mapping])
-                name = f"{run.pages} pages of {region.name} from page {run.first_page}"
-                case = ElementTree.SubElement(
-                    suite, "testcase", classname=f"pageproof.{who}", name=name
-                )
-                tests += 1
-                if run.verdict is Verdict.DIFFERENT:
-                    failures += 1
-                    _outcome(case, "failure", "other frames than the kernel's", name)
-                elif run.verdict is Verdict.UNKNOWN:
-                    errors += 1
-                    _outcome(case, "error", str(run.reason), name)
-    general = [f for f in report.findings if f.severity is Severity.ERROR]
-    for finding in general:
-        case = ElementTree.SubElement(suite, "testcase", classname="pageproof", name=finding.id)
-        _outcome(case, "failure", finding.sentence, finding.where)
-        tests, failures = tests + 1, failures + 1
-    if not tests:
-        case = ElementTree.SubElement(suite, "testcase", classname="pageproof", name="verify")
-        text = "; ".join(finding.sentence for finding in report.findings)
-        _outcome(case, "error", "nothing was verified", text)
-        tests, errors = 1, 1
-    suite.set("tests", str(tests))
-    suite.set("failures", str(failures))
-    suite.set("errors", str(errors))
-    ElementTree.indent(suite)
-    return (
-        '<?xml version="1.0" encoding="utf-8"?>\n'
-        + ElementTree.tostring(suite, encoding="unicode")
-        + "\n"
-    )
 
 
-def _without_evidence(report: Report, use: ProvedUse) -> Iterator[PageRun]:
-    """Runs of pages of which some have no proof of their own; counted by the region's pages."""
-    proved = sorted(
-        proof.evidence.page_index
-        for proof in report.proofs
-        if proof.evidence.mapping == use.mapping and proof.evidence.page_index is not None
-    )
-    for run in use.runs:
-        first = use.first_page + run.first_page
-        there = bisect_left(proved, first + run.pages) - bisect_left(proved, first)
-        if there < run.pages:
-            yield replace(run, first_page=first, pages=run.pages - there)
+def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict: bool) -> _Case:
+    """The case of a mapping: what became of its pages."""
+    mapping = report.mappings[use.mapping]
+    assert mapping.vma is not None  # a use is a VMA
+    pages = mapping.vma.pages
+    lines = [f"{phrases.process(mapping)}, {mapping.vma.start:x}-{mapping.vma.end:x}"]
+    lines += [
+        f"{_page_numbers(use.first_page + run.first_page, run.pages)}: "
+        + (run.reason.value if run.reason else run.verdict.value)
+        for run in use.runs
+    ]
+    bad = [
+        proof
+        for proof in proofs
+        if proof.evidence.mapping == use.mapping and proof.verdict is not Verdict.SAME
+    ]
+    told = [phrases.headline(proof, mapping) for proof in bad[:_TOLD]]
+    case = _Case(f"verdict: {mapping.comm}, {_page_numbers(use.first_page, pages)}")
+    different = sum(run.pages for run in use.runs if run.verdict is Verdict.DIFFERENT)
+    different = different or sum(one.verdict is Verdict.DIFFERENT for one in bad)
+    unknown = sum(run.pages for run in use.runs if run.verdict is Verdict.UNKNOWN)
+    absent = sum(run.pages for run in use.runs if run.reason is Reason.NOT_PRESENT)
+    matter = unknown if strict else unknown - absent
+    if different:
+        case.fails("failure", f"{different} of {phrases.plural(pages, 'page')} DIFFERENT")
+    elif matter:
+        case.fails("error", f"{matter} of {phrases.plural(pages, 'page')} UNKNOWN")
+    elif unknown == pages:
+        case.fails("skipped", "none of its pages was ever touched")
+    if case.outcome in ("failure", "error"):
+        case.text = "\n".join([*lines, *told])
+    else:
+        case.out = "\n".join(lines)
+    return case
 
 
-def _outcome(case: ElementTree.Element, tag: str, message: str, text: str) -> None:
-    ElementTree.SubElement(case, tag, message=message).text = text
+def _page_numbers(first: int, pages: int) -> str:
+    return f"page {first}" if pages == 1 else f"pages {first}-{first + pages - 1}"
+
+
+def _named(report: Report, proof: PageProof) -> _Case:
+    """The case of a page that the user named by its address."""
+    mapping = report.mappings[proof.evidence.mapping]
+    case = _Case(f"verdict: {mapping.comm}, 0x{proof.evidence.user_address:x}")
+    case.out = phrases.headline(proof, mapping)
+    if proof.verdict is not Verdict.SAME:
+        case.text, case.out = case.out, ""
+        outcome = "failure" if proof.verdict is Verdict.DIFFERENT else "error"
+        case.fails(outcome, proof.sentence)
+    return case
+
+
+# Rules
+
+
+def _add_rules(suite: _Suite, findings: Iterable[Finding], rules: Sequence[str]) -> None:
+    """A case for each rule: a failure if it found an error. What is no error stands beside them."""
+    errors: dict[str, list[Finding]] = {rule: [] for rule in rules}
+    for finding in findings:
+        if finding.severity is Severity.ERROR:
+            errors.setdefault(finding.id, []).append(finding)
+        else:
+            suite.out.append(_told(finding))
+    for rule, found in errors.items():
+        case = _Case(f"rule {rule}")
+        if found:
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            case.fails("failure", f"{found[0].where}: {found[0].sentence}{more}")
+            case.text = "\n".join(_told(one) for one in found)
+        suite.cases.append(case)
+
+
+def _told(finding: Finding) -> str:
+    where = f"{finding.where}: " if finding.where else ""
+    shown = "".join(f"\n    {name}: {value}" for name, value in finding.evidence if value)
+    return f"{finding.severity.value}: {where}{finding.sentence} [{finding.id}]{shown}"
+
+
+def _add_rest(suites: list[_Suite], report: Report) -> None:
+    """Findings that are of no region, and what the exit code says beside all cases."""
+    rest = _Suite("verify", _properties(report))
+    mappings = [report.mappings[use.mapping] for region in report.regions for use in region.uses]
+    _add_rules(rest, [one for one in report.findings if not _is_of(one, mappings)], ())
+    every = [*suites, rest]
+    if not any(suite.cases for suite in every):
+        rest.cannot_tell("nothing was verified")
+    elif report.summary.exit_code and not any(
+        suite.count(outcome) for suite in every for outcome in ("failure", "error")
+    ):
+        rest.cannot_tell("something could not be decided")
+    suites[:] = [suite for suite in every if suite.cases or suite.out]
+
+
+# XML
+
+
+def _counts(suites: Iterable[_Suite]) -> dict[str, str]:
+    every = list(suites)
+    return {
+        "tests": str(sum(len(suite.cases) for suite in every)),
+        "failures": str(sum(suite.count("failure") for suite in every)),
+        "errors": str(sum(suite.count("error") for suite in every)),
+    }
+
+
+def _write(root: ElementTree.Element, suite: _Suite) -> None:
+    skipped = str(suite.count("skipped"))
+    facts = {"name": _xml(suite.name), **_counts([suite]), "skipped": skipped}
+    made = ElementTree.SubElement(root, "testsuite", facts)
+    properties = ElementTree.SubElement(made, "properties")
+    for name, value in suite.properties.items():
+        ElementTree.SubElement(properties, "property", name=name, value=_xml(value))
+    # Servers take what is before the last dot for a package.
+    place = f"pageproof.{suite.name.replace('.', '_')}"
+    for case in suite.cases:
+        one = ElementTree.SubElement(made, "testcase", classname=_xml(place), name=_xml(case.name))
+        if case.outcome:
+            outcome = ElementTree.SubElement(one, case.outcome, message=_xml(case.message))
+            outcome.text = _xml(case.text) or None
+        if case.out:
+            ElementTree.SubElement(one, "system-out").text = _xml(case.out)
+    if suite.out:
+        ElementTree.SubElement(made, "system-out").text = _xml("\n".join(suite.out))
+
+
+def _xml(text: str) -> str:
+    return _NO_XML.sub("\ufffd", text)

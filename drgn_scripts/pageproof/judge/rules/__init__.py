@@ -8,9 +8,9 @@ from typing import Final, TypeVar
 
 from pageproof.judge.rules import content, life, rights
 from pageproof.judge.rules.frames import FRAME_RULES, frame_findings
-from pageproof.judge.rules.mapping import MAPPING_RULES
+from pageproof.judge.rules.mapping import EXPECTING, MAPPING_RULES, REGION_IS_FREED
 from pageproof.judge.rules.views import Differing, FramesView, MappingView, PageView
-from pageproof.model import Finding, Severity
+from pageproof.model import Expectation, Finding, Severity
 from pageproof.model.rule import Rule, Shown
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "frame_findings",
     "mapping_findings",
     "page_findings",
+    "rule_ids",
 ]
 
 _View = TypeVar("_View")
@@ -74,6 +75,32 @@ RULES: Final[tuple[Rule, ...]] = (
     *(rule for rule, _ in PAGE_RULES),
     RULE_BROKEN,
 )
+
+#: Rules about the slots that only the module's region has.
+_OF_SLOTS: Final = frozenset(
+    {content.SLOT_STATE_IMPOSSIBLE, content.SLOT_SEQUENCE_BACK, content.SLOT_HASH_MISMATCH}
+)
+
+
+def rule_ids(
+    kind: str, expected: Collection[Expectation] = (), *, of_device: bool = False
+) -> tuple[str, ...]:
+    """Ids of the rules that find errors and are applied to each mapping with evidence.
+
+    Args:
+        kind: the region's.
+        expected: what its author intends: rules about that are applied where it is said.
+        of_device: ``--device`` was given, so that the file's data is looked at too.
+    """
+    return tuple(
+        rule.id
+        for rule in RULES
+        if rule.severity is Severity.ERROR
+        and (rule not in _OF_SLOTS or kind == "umh_shm")
+        and (rule not in EXPECTING or EXPECTING[rule] in expected)
+        and (rule is not REGION_IS_FREED or of_device)
+    )
+
 
 #: What a kind of region is made for.
 _ALLOWED: Final[dict[str, Collection[Rule]]] = {"vdso": {rights.USER_MAPPING_EXECUTABLE}}

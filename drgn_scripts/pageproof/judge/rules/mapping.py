@@ -26,7 +26,7 @@ def operations_gone(view: MappingView) -> Shown | None:
     return tuple((name, f"0x{address:x}") for name, address in view.vma.gone) or None
 
 
-_REGION_IS_FREED: Final = Rule(
+REGION_IS_FREED: Final = Rule(
     "region-is-freed",
     Severity.ERROR,
     "what the open file's private_data points to is free: who uses the file uses freed memory, and "
@@ -157,7 +157,7 @@ def pfnmap_flags(view: MappingView) -> Shown | None:
 
 MAPPING_RULES: Final[tuple[tuple[Rule, Callable[[MappingView], Shown | None]], ...]] = (
     (_OPERATIONS_GONE, operations_gone),
-    (_REGION_IS_FREED, region_is_freed),
+    (REGION_IS_FREED, region_is_freed),
     (_INHERITED, inherited),
     (_WRITABLE, writable_read_only),
     (_MAY_BECOME_WRITABLE, may_become_writable),
@@ -165,3 +165,10 @@ MAPPING_RULES: Final[tuple[tuple[Rule, Callable[[MappingView], Shown | None]], .
     (_MAY_BECOME_EXECUTABLE, may_become_executable),
     (_PFNMAP_FLAGS, pfnmap_flags),
 )
+
+#: Rules that find errors only where an author has said what he intends.
+EXPECTING: Final[dict[Rule, Expectation]] = {
+    _INHERITED: Expectation.NO_CHILD,
+    _WRITABLE: Expectation.READ_ONLY,
+    _MAY_BECOME_WRITABLE: Expectation.READ_ONLY,
+}

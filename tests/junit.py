@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What CI servers accept as JUnit XML, and what they make of it."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+#: By element: attributes that it has to have, others that it may have, children. As Jenkins's own
+#: schema has it (xunit-plugin, junit-10.xsd), and Ant's order: properties, cases, output.
+_ELEMENTS: dict[str, tuple[str, str, str]] = {
+    "testsuites": ("", "name time tests failures errors", "(testsuite )*"),
+    "testsuite": (
+        "name tests failures errors",
+        "skipped time timestamp hostname",
+        "(properties )?(testcase )*(system-out )?",
+    ),
+    "properties": ("", "", "(property )*"),
+    "property": ("name value", "", ""),
+    "testcase": ("name classname", "time", "((failure|error|skipped) )?(system-out )?"),
+    "failure": ("message", "type", ""),
+    "error": ("message", "type", ""),
+    "skipped": ("message", "type", ""),
+    "system-out": ("", "", ""),
+}
+_TEXT = ("failure", "error", "skipped", "system-out")
+
+
+def parse(text: str) -> Element:
+    """The root of a JUnit file that any server reads: structure, sums and names are checked."""
+    assert text.startswith('<?xml version="1.0" encoding="utf-8"?>\n')
+    root = ElementTree.fromstring(text.encode())
+    assert root.tag == "testsuites"
+    _check(root)
+    for one in (root, *root):
+        for name, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
+            assert one.get(name) == str(len(list(one.iter(tag)))), (one.get("name"), name)
+    # GitLab knows a case by both, and drops a second one.
+    names = [(case.get("classname"), case.get("name")) for case in root.iter("testcase")]
+    assert len(set(names)) == len(names), names
+    return root
+
+
+def _check(one: Element) -> None:
+    must, may, children = _ELEMENTS[one.tag]
+    assert set(must.split()) <= set(one.keys()) <= {*must.split(), *may.split()}, one.attrib
+    assert re.fullmatch(children, "".join(f"{child.tag} " for child in one)), one.tag
+    if one.tag not in _TEXT:
+        assert not (one.text or "").strip()
+    for child in one:
+        assert not (child.tail or "").strip()
+        _check(child)
+
+
+def cases(root: Element) -> dict[str, str]:
+    """What became of each case, by its suite and its name: "" for a success."""
+    return {
+        f"{suite.get('name')}/{case.get('name')}": next(
+            (child.tag for child in case if child.tag != "system-out"), ""
+        )
+        for suite in root
+        for case in suite.iter("testcase")
+    }
