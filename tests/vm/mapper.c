@@ -3,13 +3,15 @@
  * Maps /dev/umh_shm as told, says where, and stays until it is killed.
  *
  *   mapper OUTPUT [--pages N] [--first PAGE] [--read-only] [--touch PAGE...]
- *                 [--write PAGE BYTE HEX]... [--replace PAGE...]
+ *                 [--write PAGE BYTE HEX]... [--replace PAGE...] [--later PAGE]
  *
  * Pages are counted in the mapping, but --first in the region. OUTPUT gets one
- * JSON object: pid, address and length_bytes of the mapping.
+ * JSON object: pid, address and length_bytes of the mapping. The page of --later
+ * is replaced when SIGUSR1 comes.
  */
 #include <ctype.h>
 #include <fcntl.h>
+#include <signal.h>
 
 #include "shares_maps.h"
 
@@ -64,6 +66,32 @@ static void replace_alike(char *at)
 	memcpy(at, content, PAGE);
 }
 
+/* The page of --later; NULL without. */
+static char *later;
+
+static void replace_on_signal(void)
+{
+	sigset_t signals;
+	int caught;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGUSR1);
+	if (sigwait(&signals, &caught))
+		die("sigwait");
+	replace_alike(later);
+}
+
+/* A signal that comes before it is waited for is not lost. */
+static void block_signal(void)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGUSR1);
+	if (sigprocmask(SIG_BLOCK, &signals, NULL))
+		die("sigprocmask");
+}
+
 static void use(char *address, struct words words)
 {
 	const char *option, *page;
@@ -75,6 +103,10 @@ static void use(char *address, struct words words)
 
 			at += number(&words);
 			write_hex(at, word(&words));
+			continue;
+		}
+		if (!strcmp(option, "--later")) {
+			later = address + number(&words) * PAGE;
 			continue;
 		}
 		while ((page = word(&words))) {
@@ -105,7 +137,8 @@ static char *map(struct words words, size_t *length)
 		else if (!strcmp(option, "--read-only"))
 			read_only = true;
 		else if (!strncmp(option, "--", 2) && strcmp(option, "--touch") &&
-			 strcmp(option, "--write") && strcmp(option, "--replace"))
+			 strcmp(option, "--write") && strcmp(option, "--replace") &&
+			 strcmp(option, "--later"))
 			errno = EINVAL, die(option);
 	}
 	fd = checked_fd(open("/dev/umh_shm", read_only ? O_RDONLY : O_RDWR), "/dev/umh_shm");
@@ -124,6 +157,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2)
 		return 2;
+	block_signal();
 	address = map((struct words){ argv + 2 }, &length);
 	use(address, (struct words){ argv + 2 });
 	snprintf(part, sizeof(part), "%s.part", argv[1]);
@@ -134,5 +168,7 @@ int main(int argc, char **argv)
 		(uintptr_t)address, length);
 	if (fclose(out) || rename(part, argv[1]))
 		die(argv[1]);
+	if (later)
+		replace_on_signal();
 	stay();
 }

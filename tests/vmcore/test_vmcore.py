@@ -118,6 +118,26 @@ def test_says_the_same(crashed: Crashed) -> None:
         assert {key: essence(p) for key, p in pages(result.report).items()} == live, name
 
 
+def test_diff(crashed: Crashed, tmp_path: Path) -> None:
+    """Between the last report of the running guest and one of its dump nothing has changed."""
+    live = tmp_path / "live.json"
+    live.write_text(json.dumps(crashed.live))
+    for name, dump in crashed.two_dumps.items():
+        core = tmp_path / f"{name}.json"
+        assert pageproof("-c", dump, *VERIFY, "-o", core).code == 0, name
+        result = pageproof("diff", live, core, "--format", "json")
+        assert result.code == 0, name + result.out + result.err
+        report = result.report
+        assert (report["old"]["target"]["kind"], report["new"]["target"]["kind"]) == (
+            "qemu",
+            "core",
+        )
+        for what in ("boot", "regions", "mappings", "verdicts", "frames"):
+            assert report[what] == [], name
+        new = [one["finding"] for one in report["findings"] if one["change"] == "new"]
+        assert {one["severity"] for one in new} <= {"note"}, name
+
+
 def held(report: Json) -> list[tuple[Json, Json]]:
     return [(vma["line"], vma["runs"]) for vma in report["vmas"]]
 
