@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import LabError, bench, boot, build, demo, guest, kernels, lint, qemu
+from . import LabError, bench, boot, build, demo, driver, guest, kernels, lint, qemu
 from .kernels import Kernel
 from .paths import run_dir
 
@@ -220,6 +220,15 @@ def _build(args: argparse.Namespace) -> int:
     return 0
 
 
+def _make(args: argparse.Namespace) -> int:
+    if not (args.directory / "Makefile").is_file():
+        raise LabError(f"{args.directory}: there is no Makefile")
+    kernel = kernels.fetch(args.kernel)
+    for path in driver.make(kernel, args.directory, args.output, args.words):
+        print(path)
+    return 0
+
+
 def _lint(args: argparse.Namespace) -> int:
     return lint.lint(_chosen(args))
 
@@ -298,6 +307,16 @@ def add_parser(subparsers: Any) -> None:
         ("lint", _lint, "checkpatch and sparse on the module"),
     ):
         _add_kernel(add(name, function, text), None)
+
+    own = add(
+        "make", _make, "build a driver of your own for a kernel of the lab; print what was made"
+    )
+    _add_kernel(own)
+    own.add_argument(
+        "-o", "--output", type=Path, default=Path(), metavar="DIR", help="(default: here)"
+    )
+    own.add_argument("directory", type=Path, metavar="DIR", help="with a Makefile that takes KDIR")
+    own.add_argument("words", nargs="*", metavar="WORD", help="more for make, such as a target")
 
     timing = add("bench", _bench, "time the engine and verify beside their limit and their peers")
     _add_kernel(timing)

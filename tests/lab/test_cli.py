@@ -141,6 +141,7 @@ def test_a_kernel_that_dies(runtime: dict[str, str]) -> None:
         (("exec", "--name", "nobody", "--", "true"), "no lab 'nobody' is up"),
         (("down", "--name", "nobody"), "no lab 'nobody' is up"),
         (("exec",), "name a command"),
+        (("make", "/nowhere"), "/nowhere: there is no Makefile"),
     ],
 )
 def test_mistakes(runtime: dict[str, str], words: tuple[str, ...], said: str) -> None:

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`pageproof lab make`: somebody's own out-of-tree driver, built for one of the lab's kernels."""
+
+import os
+import shutil
+from pathlib import Path
+
+from .kernels import Kernel
+from .paths import cache_lock
+from .proc import run_in_root, say
+from .roots import build_root
+
+_ELF = b"\x7fELF"
+#: What git and the lab itself leave in a driver's directory.
+_NOT_COPIED = shutil.ignore_patterns(".git")
+
+
+def make(kernel: Kernel, source: Path, into: Path, words: list[str]) -> list[Path]:
+    """Run make on a copy of a driver's directory, with KDIR and CC for a kernel of the lab.
+
+    :param source: has a Makefile.
+    :param into: gets the modules and programs that were made.
+    :param words: more for make, such as targets.
+    :returns: what was made.
+    :raises LabError: make fails.
+    """
+    root = build_root()
+    place = f"build/driver-{kernel.series}"
+    work = root / place
+    with cache_lock(f"driver-{kernel.series}"):
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(source, work, ignore=_NOT_COPIED)
+        before = {path: path.stat().st_mtime_ns for path in _made(work)}
+        say(f"make for {kernel.release} ({kernel.compiler})")
+        run_in_root(
+            root,
+            [
+                *("env", f"TMPDIR=/{place}", "make", "-C", f"/{place}"),
+                *(f"KDIR={kernel.headers}", f"CC={kernel.compiler}", *words),
+            ],
+            show=True,
+        )
+        made = [path for path in _made(work) if path.stat().st_mtime_ns != before.get(path)]
+        into.mkdir(parents=True, exist_ok=True)
+        return [Path(shutil.copy2(path, into / path.name)) for path in made]
+
+
+def _made(directory: Path) -> list[Path]:
+    """Modules and programs: what can be loaded or run."""
+    files = (path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
+    return sorted(path for path in files if path.suffix == ".ko" or _is_program(path))
+
+
+def _is_program(path: Path) -> bool:
+    with path.open("rb") as file:
+        return os.access(path, os.X_OK) and file.read(4) == _ELF
