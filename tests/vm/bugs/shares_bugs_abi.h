@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What shares_bugs.ko and shares_bugs.c agree on.
+ *
+ * An open file is one case: a bug, or its sound twin, which is the same thing done right.
+ */
+#ifndef SHARES_BUGS_ABI_H
+#define SHARES_BUGS_ABI_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* A region's. Those that have one page only have a hole behind it. */
+#define SHARES_BUGS_REGION	4
+/* What a file gives at most: the region's pages, then neighbours of the same driver. */
+#define SHARES_BUGS_PAGES	8
+
+/*
+ * What drivers forget and mean to do. A device each, as all that a driver maps
+ * is meant alike: /dev/shares_bugs, /dev/shares_bugs_read_only and so on.
+ */
+enum shares_bugs_device {
+	SHARES_BUGS_PLAIN,
+	SHARES_BUGS_READ_ONLY,	/* the user may not write */
+	SHARES_BUGS_NO_CHILD,	/* a child may not have it */
+	SHARES_BUGS_NO_EXEC,	/* the user may never execute it */
+	SHARES_BUGS_DEVICES,
+};
+
+enum shares_bugs_number {
+	SHARES_BUGS_WRONG_FRAME,
+	SHARES_BUGS_WRONG_ORDER,
+	SHARES_BUGS_OFF_BY_ONE,
+	SHARES_BUGS_CONTIGUOUS,
+	SHARES_BUGS_LENGTH,
+	SHARES_BUGS_OFFSET,
+	SHARES_BUGS_GROWN,
+	SHARES_BUGS_PARTIAL,
+	SHARES_BUGS_PRIVATE,
+	SHARES_BUGS_ZERO_PAGE,
+	SHARES_BUGS_FREED,
+	SHARES_BUGS_FREED_SLAB,
+	SHARES_BUGS_FREED_ANON,
+	SHARES_BUGS_FREED_CACHE,
+	SHARES_BUGS_POISONED,
+	SHARES_BUGS_REFERENCE,
+	SHARES_BUGS_TAILS,
+	SHARES_BUGS_MAPCOUNT,
+	SHARES_BUGS_OPERATIONS,
+	SHARES_BUGS_REGION_FREED,
+	SHARES_BUGS_OBJECT_FREED,
+	SHARES_BUGS_SUB_PAGE,
+	SHARES_BUGS_INHERITED,
+	SHARES_BUGS_MAY_INHERIT,
+	SHARES_BUGS_WRITABLE,
+	SHARES_BUGS_MAY_WRITE,
+	SHARES_BUGS_EXECUTABLE,
+	SHARES_BUGS_MAY_EXECUTE,
+	SHARES_BUGS_KERNEL_READS,
+	SHARES_BUGS_KERNEL_EXECUTES,
+	SHARES_BUGS_KERNEL_OPEN,
+	SHARES_BUGS_USER_CLOSED,
+	SHARES_BUGS_UNCACHED,
+	SHARES_BUGS_COMBINING,
+	SHARES_BUGS_PHYSMAP,
+	SHARES_BUGS_RAW_FRAME,
+	SHARES_BUGS_BY_HAND,
+	SHARES_BUGS_COUNT,
+};
+
+struct shares_bugs_choice {
+	__u32 number;	/* enum shares_bugs_number */
+	__u32 sound;	/* 1: the twin */
+};
+
+/*
+ * What the kernel itself says of a case: entries of its page tables as its own walk
+ * finds them, by page of the mapping or of the region; 0 where there is none.
+ */
+struct shares_bugs_facts {
+	__u64 address;	/* in: of the mapping */
+	__u64 pages;	/* in: of the mapping, at most SHARES_BUGS_PAGES */
+	__u64 at;	/* struct shares_bugs_case */
+	__u64 kernel;	/* the region's address */
+	__u64 user_entry[SHARES_BUGS_PAGES];
+	__u64 kernel_entry[SHARES_BUGS_REGION];
+	__u64 physmap_entry[SHARES_BUGS_REGION];
+	__u32 kernel_level[SHARES_BUGS_REGION];	/* enum pg_level: 1 is 4 KiB */
+	__u64 region_pfn[SHARES_BUGS_REGION];
+};
+
+/* EBUSY: the file is one already. EOPNOTSUPP: this kernel can't. */
+#define SHARES_BUGS_CHOOSE	_IOW('b', 1, struct shares_bugs_choice)
+/*
+ * What goes wrong after the mapping was made; nothing for a twin. EAGAIN: memory went to
+ * somebody else than wanted, try it with another file.
+ */
+#define SHARES_BUGS_SPOIL	_IO('b', 2)
+#define SHARES_BUGS_TELL	_IOWR('b', 3, struct shares_bugs_facts)
+
+#endif /* SHARES_BUGS_ABI_H */

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Maps each bug of shares_bugs.ko and its sound twin, each in a process of its own, touches it, does
+ * what the bug needs, and stays.
+ *
+ *   shares_bugs OUTPUT
+ *
+ * shares_bugs.ko and shares_bugs_gone.ko have to be there; the latter is not any more afterwards.
+ * What it says of a case comes from the kernel: entries of page tables by its own walk, and what
+ * procfs has of the mapping and of the frames.
+ *
+ * The guest is used up then: who ends the process that has operations of a module that has gone,
+ * or reads its maps, makes the kernel oops.
+ */
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include "bugs/shares_bugs_abi.h"
+#include "shares_maps.h"
+
+#define FRAME(entry) ((entry) >> 12 & 0xffffffffffULL)
+#define PRESENT 1ULL
+#define TRIES 100
+#define TAKEN 64	/* pages, to get one that was freed just now */
+#define GONE "shares_bugs_gone"
+
+/* What mmap() is asked for. */
+struct asked {
+	size_t pages;
+	size_t first;
+	int prot;
+	int flags;
+};
+
+struct trial {
+	const char *name;
+	enum shares_bugs_number number;
+	struct asked asked;
+	struct asked sane;		/* where that is refused; pages 0: it is not */
+	enum shares_bugs_device device;
+	size_t grown;			/* pages, by mremap() */
+	uint64_t written;		/* pages */
+	bool untouched;			/* mmap() did all; a touch would be a signal */
+	bool (*take)(uint64_t frame);	/* has freed memory given to somebody */
+};
+
+/* A case as it is at the end. */
+struct result {
+	struct region region;
+	struct shares_bugs_facts facts;
+	char vm_flags[256];
+	pid_t child;
+};
+
+static const char *const devices[] = {
+	[SHARES_BUGS_PLAIN] = "/dev/shares_bugs",
+	[SHARES_BUGS_READ_ONLY] = "/dev/shares_bugs_read_only",
+	[SHARES_BUGS_NO_CHILD] = "/dev/shares_bugs_no_child",
+	[SHARES_BUGS_NO_EXEC] = "/dev/shares_bugs_no_exec",
+};
+
+static int pagemap, page_flags, page_counts;
+
+/* The file is of the process that opened it. */
+static void open_pagemap(void)
+{
+	pagemap = checked_fd(open("/proc/self/pagemap", O_RDONLY), "/proc/self/pagemap");
+}
+
+/* The number at an index of one of the kernel's files of numbers; 0 behind its end. */
+static uint64_t number_in(int fd, uint64_t index)
+{
+	uint64_t value = 0;
+
+	if (pread(fd, &value, sizeof(value), (off_t)(index * sizeof(value))) < 0)
+		die("a file of numbers");
+	return value;
+}
+
+static uint64_t mapped_frame(const void *address)
+{
+	uint64_t entry = number_in(pagemap, (uintptr_t)address / PAGE);
+
+	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+/* Touches pages until one of them is that frame. */
+static bool take(int fd, int flags, uint64_t frame)
+{
+	char *some = checked(mmap(NULL, TAKEN * PAGE, READ_WRITE, flags, fd, 0), "memory to take");
+
+	/* A huge page would be all of them at once. EINVAL: there is no such thing. */
+	if (madvise(some, TAKEN * PAGE, MADV_NOHUGEPAGE) && errno != EINVAL)
+		die("MADV_NOHUGEPAGE");
+	for (size_t page = 0; page < TAKEN; page++) {
+		snprintf(some + page * PAGE, PAGE, "pageproof taken %zu", page);
+		if (mapped_frame(some + page * PAGE) == frame)
+			return true;
+	}
+	munmap(some, TAKEN * PAGE);
+	return false;
+}
+
+static bool take_anonymous(uint64_t frame)
+{
+	return take(-1, PRIVATE, frame);
+}
+
+static bool take_cache(uint64_t frame)
+{
+	int fd = checked_fd(memfd_create("taken", 0), "memfd_create");
+	bool taken;
+
+	if (ftruncate(fd, TAKEN * PAGE))
+		die("ftruncate");
+	taken = take(fd, MAP_SHARED, frame);
+	close(fd);
+	return taken;
+}
+
+#define SHARED(count, from, rights) { count, from, rights, MAP_SHARED }
+#define WHOLE SHARED(SHARES_BUGS_REGION, 0, READ_WRITE)
+#define READABLE SHARED(SHARES_BUGS_REGION, 0, PROT_READ)
+#define COPIED { SHARES_BUGS_REGION, 0, READ_WRITE, MAP_PRIVATE }
+#define ONE SHARED(1, 0, READ_WRITE)
+#define TRIAL(text, which, how, ...) \
+	{ .name = (text), .number = (which), .asked = how, ##__VA_ARGS__ }
+
+static const struct trial trials[] = {
+	TRIAL("wrong-frame", SHARES_BUGS_WRONG_FRAME, WHOLE),
+	TRIAL("wrong-order", SHARES_BUGS_WRONG_ORDER, WHOLE),
+	TRIAL("off-by-one", SHARES_BUGS_OFF_BY_ONE, WHOLE),
+	TRIAL("taken-for-contiguous", SHARES_BUGS_CONTIGUOUS, WHOLE),
+	TRIAL("length-unchecked", SHARES_BUGS_LENGTH, SHARED(6, 0, READ_WRITE), .sane = WHOLE),
+	TRIAL("offset-unchecked", SHARES_BUGS_OFFSET, SHARED(4, 2, READ_WRITE),
+	      .sane = SHARED(2, 2, READ_WRITE)),
+	TRIAL("grown", SHARES_BUGS_GROWN, WHOLE, .grown = 6),
+	TRIAL("partial", SHARES_BUGS_PARTIAL, WHOLE, .untouched = true),
+	TRIAL("private-copy", SHARES_BUGS_PRIVATE, COPIED, .sane = WHOLE, .written = 0x2),
+	TRIAL("zero-page", SHARES_BUGS_ZERO_PAGE, WHOLE),
+	TRIAL("freed", SHARES_BUGS_FREED, WHOLE),
+	TRIAL("freed-to-slab", SHARES_BUGS_FREED_SLAB, ONE),
+	TRIAL("freed-to-anonymous", SHARES_BUGS_FREED_ANON, ONE, .take = take_anonymous),
+	TRIAL("freed-to-cache", SHARES_BUGS_FREED_CACHE, ONE, .take = take_cache),
+	TRIAL("poisoned", SHARES_BUGS_POISONED, WHOLE),
+	TRIAL("reference-dropped", SHARES_BUGS_REFERENCE, WHOLE),
+	TRIAL("tails-not-held", SHARES_BUGS_TAILS, WHOLE),
+	TRIAL("mapcount-lost", SHARES_BUGS_MAPCOUNT, WHOLE),
+	TRIAL("object-freed", SHARES_BUGS_OBJECT_FREED, ONE),
+	TRIAL("sub-page", SHARES_BUGS_SUB_PAGE, ONE),
+	TRIAL("writable", SHARES_BUGS_WRITABLE, WHOLE, .sane = READABLE,
+	      .device = SHARES_BUGS_READ_ONLY),
+	TRIAL("may-write", SHARES_BUGS_MAY_WRITE, READABLE, .device = SHARES_BUGS_READ_ONLY),
+	TRIAL("executable", SHARES_BUGS_EXECUTABLE,
+	      SHARED(SHARES_BUGS_REGION, 0, READ_WRITE | PROT_EXEC), .sane = WHOLE),
+	TRIAL("may-execute", SHARES_BUGS_MAY_EXECUTE, WHOLE, .device = SHARES_BUGS_NO_EXEC),
+	TRIAL("kernel-reads", SHARES_BUGS_KERNEL_READS, WHOLE, .sane = READABLE),
+	TRIAL("kernel-executes", SHARES_BUGS_KERNEL_EXECUTES, ONE,
+	      .sane = SHARED(1, 0, PROT_READ)),
+	TRIAL("kernel-open", SHARES_BUGS_KERNEL_OPEN, WHOLE),
+	TRIAL("user-closed", SHARES_BUGS_USER_CLOSED, WHOLE, .untouched = true),
+	TRIAL("uncached", SHARES_BUGS_UNCACHED, WHOLE),
+	TRIAL("write-combining", SHARES_BUGS_COMBINING, WHOLE),
+	TRIAL("physmap-uncached", SHARES_BUGS_PHYSMAP, WHOLE),
+	TRIAL("raw-frame", SHARES_BUGS_RAW_FRAME, WHOLE),
+	TRIAL("pfnmap-by-hand", SHARES_BUGS_BY_HAND, WHOLE),
+	TRIAL("region-freed", SHARES_BUGS_REGION_FREED, WHOLE),
+	TRIAL("inherited", SHARES_BUGS_INHERITED, WHOLE, .device = SHARES_BUGS_NO_CHILD),
+	TRIAL("may-inherit", SHARES_BUGS_MAY_INHERIT, WHOLE, .device = SHARES_BUGS_NO_CHILD),
+	TRIAL("operations-gone", SHARES_BUGS_OPERATIONS, WHOLE),
+};
+
+static char *ask(int fd, const struct asked *asked)
+{
+	return mmap(NULL, asked->pages * PAGE, asked->prot, asked->flags, fd,
+		    (off_t)(asked->first * PAGE));
+}
+
+static void flags_of(const char *address, char *ret, size_t size)
+{
+	FILE *file = fopen("/proc/self/smaps", "r");
+	char line[1024], head[32];
+	bool here = false;
+
+	if (!file)
+		die("/proc/self/smaps");
+	snprintf(head, sizeof(head), "%" PRIxPTR "-", (uintptr_t)address);
+	while (fgets(line, sizeof(line), file)) {
+		here |= !strncmp(line, head, strlen(head));
+		if (here && !strncmp(line, "VmFlags: ", 9)) {
+			snprintf(ret, size, "%.*s", (int)strcspn(line + 9, "\n"), line + 9);
+			break;
+		}
+	}
+	fclose(file);
+}
+
+static void tell(int fd, struct result *result)
+{
+	result->facts.address = (uintptr_t)result->region.address;
+	result->facts.pages = result->region.pages;
+	if (ioctl(fd, SHARES_BUGS_TELL, &result->facts))
+		die("SHARES_BUGS_TELL");
+}
+
+static void map_case(int fd, const struct trial *trial, struct result *ret)
+{
+	const struct asked *asked = &trial->asked;
+	struct region *region = &ret->region;
+	char *address = ask(fd, asked), *moved;
+
+	if (address == MAP_FAILED && trial->sane.pages) {
+		asked = &trial->sane;
+		address = ask(fd, asked);
+	}
+	*region = region_at(trial->name, devices[trial->device], "", checked(address, trial->name),
+			    asked->pages);
+	region->first_page = asked->first;
+	if (trial->grown) {
+		moved = mremap(address, region->pages * PAGE, trial->grown * PAGE, MREMAP_MAYMOVE);
+		if (moved != MAP_FAILED) {
+			region->address = moved;
+			region->pages = trial->grown;
+		}
+	}
+	if (!trial->untouched)
+		for (size_t page = 0; page < region->pages; page++)
+			*(volatile char *)(region->address + page * PAGE);
+	write_pages(region, trial->written);
+}
+
+/* One attempt at a case: 0, or why there is none. */
+static int attempt(const struct trial *trial, bool sound, struct result *ret)
+{
+	struct shares_bugs_choice choice = { trial->number, sound };
+	int fd = checked_fd(open(devices[trial->device], O_RDWR), devices[trial->device]);
+	int err = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	if (ioctl(fd, SHARES_BUGS_CHOOSE, &choice))
+		die("SHARES_BUGS_CHOOSE");
+	map_case(fd, trial, ret);
+	flags_of(ret->region.address, ret->vm_flags, sizeof(ret->vm_flags));
+	tell(fd, ret);
+	if (ioctl(fd, SHARES_BUGS_SPOIL))
+		err = errno;
+	else if (trial->take && !sound && !trial->take(ret->facts.region_pfn[0]))
+		err = EAGAIN;
+	if (err)
+		munmap(ret->region.address, ret->region.pages * PAGE);
+	else
+		tell(fd, ret);
+	close(fd);
+	return err;
+}
+
+static void put_numbers(const char *name, const uint64_t *numbers, size_t count)
+{
+	fprintf(out, ", \"%s\": [", name);
+	for (size_t i = 0; i < count; i++)
+		fprintf(out, "%s%" PRIu64, i ? ", " : "", numbers[i]);
+	fputs("]", out);
+}
+
+static void put_case(const struct trial *trial, bool sound, const struct result *result)
+{
+	const struct shares_bugs_facts *facts = &result->facts;
+	const struct region *region = &result->region;
+	uint64_t numbers[4][SHARES_BUGS_PAGES] = { 0 };
+
+	fprintf(out, "%s\n{\"name\": \"%s\", \"sound\": %s, \"pid\": %d, \"child\": %d",
+		listed ? "," : "", trial->name, sound ? "true" : "false", getpid(), result->child);
+	fprintf(out, ", \"device\": \"%s\", \"address\": %" PRIuPTR ", \"pages\": %zu",
+		region->kind, (uintptr_t)region->address, region->pages);
+	fprintf(out, ", \"first_page\": %zu, \"vm_flags\": \"%s\"", region->first_page,
+		result->vm_flags);
+	fprintf(out, ", \"at\": %" PRIu64 ", \"kernel\": %" PRIu64, (uint64_t)facts->at,
+		(uint64_t)facts->kernel);
+	for (size_t page = 0; page < region->pages; page++) {
+		uint64_t frame = FRAME(facts->user_entry[page]);
+
+		if (!(facts->user_entry[page] & PRESENT))
+			continue;
+		numbers[0][page] = mapped_frame(region->address + page * PAGE);
+		numbers[1][page] = number_in(page_flags, frame);
+		numbers[2][page] = number_in(page_counts, frame);
+	}
+	put_numbers("pagemap", numbers[0], region->pages);
+	put_numbers("page_flags", numbers[1], region->pages);
+	put_numbers("page_counts", numbers[2], region->pages);
+	put_numbers("user_entries", (const uint64_t *)facts->user_entry, region->pages);
+	put_numbers("kernel_entries", (const uint64_t *)facts->kernel_entry, SHARES_BUGS_REGION);
+	put_numbers("physmap_entries", (const uint64_t *)facts->physmap_entry, SHARES_BUGS_REGION);
+	put_numbers("region_pfns", (const uint64_t *)facts->region_pfn, SHARES_BUGS_REGION);
+	for (size_t page = 0; page < SHARES_BUGS_REGION; page++)
+		numbers[3][page] = facts->kernel_level[page];
+	put_numbers("kernel_levels", numbers[3], SHARES_BUGS_REGION);
+	fputs("}", out);
+	listed = true;
+}
+
+static void put_refused(const struct trial *trial, int err)
+{
+	fprintf(out, "%s\n{\"name\": \"%s\", \"sound\": false, \"refused\": \"%s\"}",
+		listed ? "," : "", trial->name, strerror(err));
+	listed = true;
+}
+
+static bool make(const struct trial *trial, bool sound, struct result *ret)
+{
+	int err = EAGAIN;
+
+	for (int tries = 0; err == EAGAIN && tries < TRIES; tries++)
+		err = attempt(trial, sound, ret);
+	if (err == EOPNOTSUPP)
+		put_refused(trial, err);
+	else if (err)
+		errno = err, die(trial->name);
+	return !err;
+}
+
+/* What the next child does. */
+static const struct trial *todo;
+static bool todo_sound;
+
+static void do_case(void)
+{
+	struct result result;
+
+	open_pagemap();
+	if (!make(todo, todo_sound, &result))
+		return;
+	fflush(out);	/* else a child of its own would have it to write, too */
+	if (todo->number == SHARES_BUGS_INHERITED) {
+		result.child = fork();
+		if (result.child < 0)
+			die("fork");
+		if (!result.child)
+			stay();
+	}
+	put_case(todo, todo_sound, &result);
+	if (todo->number == SHARES_BUGS_OPERATIONS && !todo_sound &&
+	    syscall(SYS_delete_module, GONE, O_NONBLOCK))
+		die(GONE);
+}
+
+/* What a CPU freed last it gives away first: on one CPU, that is who asks next. */
+static void use_one_cpu(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(0, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus))
+		die("sched_setaffinity");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 2)
+		return 2;
+	use_one_cpu();
+	page_flags = checked_fd(open("/proc/kpageflags", O_RDONLY), "/proc/kpageflags");
+	page_counts = checked_fd(open("/proc/kpagecount", O_RDONLY), "/proc/kpagecount");
+	begin(argv[1]);
+	for (size_t i = 0; i < sizeof(trials) / sizeof(trials[0]); i++) {
+		todo = &trials[i];
+		todo_sound = true;
+		in_child(do_case);
+		todo_sound = false;
+		in_child(do_case);
+	}
+	end(argv[1]);
+}
