@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Each command inside the guest, through /proc/kcore, beside the same command from outside.
 
-To load the kernel's debug info takes an emulated guest 20 s of its time: all questions share one
-drgn that has pageproof's plugin; then verify is called as a user calls it.
+All questions share one drgn (tests/session.py); then verify is called as a user calls it.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,23 +20,11 @@ from machine import (
     pages,
     verdicts,
 )
+from session import ask_inside
 from sharing import Everything, is_proven, verdicts_by_place
 
 KERNEL_SIDE = "umh_shm_region.kaddr"
 PAGE_BYTES = 4096
-PLUGIN = (
-    "PYTHONPATH=/opt/pageproof/drgn_scripts:/opt/pageproof/lib",
-    "DRGN_PLUGINS=pageproof=pageproof.drgn_plugin",
-)
-SESSION = """
-import json
-from drgn.commands import run_command
-for name, words in {questions!r}.items():
-    line = f"pageproof {{' '.join(words)}} --format json"
-    code = run_command(prog, f"{{line}} > /run/{{name}}.json 2> /run/{{name}}.err")
-    text = [open(f"/run/{{name}}.{{end}}").read() for end in ("json", "err")]
-    print(json.dumps([name, code, *text]))
-"""
 
 
 @dataclass(frozen=True)
@@ -82,12 +68,7 @@ def seen(machine: Machine, everything: Everything) -> Iterator[Seen]:
         "regions": ("regions", "--kind", "umh_shm"),
         "everything": ("verify",),
     }
-    script = SESSION.format(questions=questions).encode()
-    machine.guest.check("sh", "-c", "cat > /run/session.py", stdin=script)
-    drgn = ("python3", "-m", "drgn", "--quiet", "-s", "/opt/pageproof/vm/shares_uio.ko")
-    words = ("env", *PLUGIN, *drgn, "/run/session.py")
-    said = machine.guest.check(*words, timeout_seconds=600)
-    inside = {name: Result(*rest) for name, *rest in map(json.loads, said.splitlines())}
+    inside = ask_inside(machine, questions, ["shares_uio"])
     outside = {
         name: machine.outside(*words, "--format", "json") for name, words in questions.items()
     }
