@@ -19,7 +19,7 @@ DIST ?= bookworm
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-unit build engine module helper fuzz bench format pins acceptance clean
+.PHONY: help setup demo test test-bugs test-unit build engine module helper fuzz bench format pins acceptance clean
 
 help: ## show this help
 	@echo "pageproof: make TARGET [KERNEL=5.10|6.1|6.12|7.2] [V=1]"
@@ -33,6 +33,10 @@ demo: setup engine ## the proof on a real kernel: over QMP, inside the guest, an
 
 test: setup engine ## all tests, on all kernels (PYTEST_ARGS='-k x')
 	$(Q)$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadscope $(PYTEST_ARGS)
+
+test-bugs: setup engine ## all of the bug lab: each bug, on all kernels and targets (docs/bugs.md)
+	$(Q)$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadscope -m "bugs or not bugs" \
+		tests/live/bugs tests/vmcore/test_bugs.py $(PYTEST_ARGS)
 
 test-unit: setup engine ## the tests that need no kernel
 	$(Q)$(PYTEST) $(wildcard tests/unit tests/golden tests/setup) $(PYTEST_ARGS)

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from buglab import GUESTS as BUG_GUESTS
 from machine import ONE_A_KERNEL, SETUPS, Json, Machine, Setup
 from sharing import Everything, share_everything
 from xdist.scheduler import LoadScopeScheduling
 
 from pageproof_lab import boot, build, kernels, qemu
 
-pytest_plugins = ["plugins.skips"]
+pytest_plugins = ["plugins.skips", "plugins.bugs"]
 
 #: Of hugetlbfs, for all tests of a guest: everything that is shared takes four.
 HUGE_PAGES = 5
@@ -26,7 +27,7 @@ KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged"
 
 
 #: Words of node IDs whose tests share a guest.
-GUESTS = (*map(str, SETUPS), "test_debian.py")
+GUESTS = (*map(str, SETUPS), *BUG_GUESTS, "test_debian.py")
 
 
 class ByGuest(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types

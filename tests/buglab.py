@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The bug lab: which bugs tests/vm/shares_bugs.c makes for real, and what is to be said of each.
+
+Each has a sound twin, of which nothing is to be said. docs/bugs.md tells what they are.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from machine import ONE_A_KERNEL, Json
+from sharing import Place, verdicts_by_place
+
+SAME, DIFFERENT = "SAME", "DIFFERENT"
+BEYOND, ABSENT = "no-kernel-side", "not-present"
+#: Words of node IDs whose tests share a guest: of its own, as it is used up afterwards.
+GUESTS = tuple(f"{setup.kernel}-bugs" for setup in ONE_A_KERNEL)
+#: Pages of a region; some cases map one of them only.
+REGION_PAGES = 4
+#: Where a driver keeps what its open file is; one expression for all cases.
+KERNEL = 'cast("struct shares_bugs_case *", file.private_data).kernel'
+PLAIN = "/dev/shares_bugs"
+#: What the author of each device's driver intends.
+DEVICES: dict[str, tuple[str, ...]] = {
+    PLAIN: (),
+    f"{PLAIN}_read_only": ("read-only",),
+    f"{PLAIN}_no_child": ("no-child",),
+    f"{PLAIN}_no_exec": ("no-exec",),
+}
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One bug, and what verify is to say of it.
+
+    Attributes:
+        name: of the case in tests/vm/shares_bugs.c.
+        verdicts: by page of the mapping.
+        rules: at least one of them is found.
+        also: what is true of it as well, and may be found or not.
+        twin: the verdicts of its sound twin.
+        cannot: why a kernel can't have it, by the kernel.
+    """
+
+    name: str
+    verdicts: tuple[str, ...]
+    rules: frozenset[str]
+    also: frozenset[str] = frozenset()
+    twin: tuple[str, ...] = (SAME,) * REGION_PAGES
+    cannot: dict[str, str] = field(default_factory=dict)
+
+
+def _bug(
+    name: str,
+    rules: str,
+    verdicts: Sequence[str] = (SAME,) * REGION_PAGES,
+    *,
+    also: str = "",
+    twin: Sequence[str] | None = None,
+    cannot: dict[str, str] | None = None,
+) -> Bug:
+    return Bug(
+        name,
+        tuple(verdicts),
+        frozenset(rules.split()),
+        frozenset(also.split()),
+        tuple(twin or (SAME,) * min(REGION_PAGES, len(verdicts))),
+        cannot or {},
+    )
+
+
+_NO_POISON = "CONFIG_MEMORY_FAILURE is not set: there is no PG_hwpoison (EOPNOTSUPP)"
+_ONE = (SAME,)
+_SOME_BEYOND = (SAME,) * REGION_PAGES + (BEYOND, BEYOND)
+
+BUGS: tuple[Bug, ...] = (
+    # frames
+    _bug("wrong-frame", "wrong-frame", (SAME, SAME, DIFFERENT, SAME)),
+    _bug("wrong-order", "wrong-order", (DIFFERENT,) * 4),
+    _bug("off-by-one", "off-by-one", (DIFFERENT,) * 4),
+    _bug("taken-for-contiguous", "taken-for-contiguous", (SAME, *(DIFFERENT,) * 3)),
+    _bug("length-unchecked", "mapping-beyond-region", _SOME_BEYOND),
+    _bug("offset-unchecked", "mapping-beyond-region", (SAME, SAME, BEYOND, BEYOND), twin=_ONE * 2),
+    _bug("grown", "mapping-beyond-region", _SOME_BEYOND),
+    _bug("partial", "mapping-partial", (SAME, SAME, ABSENT, ABSENT)),
+    _bug("private-copy", "private-copy", (SAME, DIFFERENT, SAME, SAME)),
+    _bug("zero-page", "zero-page", (SAME, DIFFERENT, SAME, SAME)),
+    # life
+    _bug("freed", "frame-is-free"),
+    _bug("freed-to-slab", "frame-is-others shares-slab-page", _ONE, also="object-is-free"),
+    _bug("freed-to-anonymous", "frame-is-others", _ONE),
+    _bug("freed-to-cache", "frame-is-others", _ONE),
+    _bug("poisoned", "frame-is-poisoned", cannot={"5.10": _NO_POISON, "6.1": _NO_POISON}),
+    _bug("reference-dropped", "only-mappings-hold-it"),
+    _bug("tails-not-held", "only-mappings-hold-it"),
+    _bug("mapcount-lost", "mapcount-wrong"),
+    _bug("operations-gone", "operations-gone"),
+    _bug("region-freed", "region-is-freed"),
+    _bug("object-freed", "object-is-free", _ONE),
+    # exposure
+    _bug("sub-page", "shares-slab-page", _ONE),
+    _bug("inherited", "inherited", also="may-be-inherited"),
+    _bug("may-inherit", "may-be-inherited"),
+    # rights
+    _bug("writable", "writable-read-only"),
+    _bug("may-write", "may-become-writable"),
+    _bug("executable", "user-mapping-executable"),
+    _bug("may-execute", "may-become-executable"),
+    _bug("kernel-reads", "user-writes-kernel-read-only"),
+    _bug(
+        "kernel-executes",
+        "user-writes-kernel-executes",
+        _ONE,
+        also="user-writes-kernel-read-only",
+    ),
+    _bug("kernel-open", "kernel-address-open-to-user"),
+    _bug("user-closed", "user-address-closed-to-user"),
+    # memory type
+    _bug("uncached", "memory-type-conflict", also="physmap-type-conflict"),
+    _bug("write-combining", "memory-type-conflict", also="physmap-type-conflict"),
+    _bug("physmap-uncached", "physmap-type-conflict"),
+    # VMA
+    _bug("raw-frame", "raw-frame-in-ordinary-vma"),
+    _bug("pfnmap-by-hand", "pfnmap-flags"),
+)
+
+
+#: Rules of verify that no bug of a driver makes fire.
+NOT_MADE: dict[str, str] = {
+    "second-opinion-kernel": "a bug of pageproof or of drgn",
+    "second-opinion-user": "a bug of pageproof or of drgn",
+    "rule-broken": "a bug of pageproof",
+    "content-routes-differ": "of a dump that changed while it was written, or a reader's bug",
+    "content-changing": "a note: somebody writes all the time",
+    "content-all-zero": "a note: nobody has written",
+    "content-unreadable": "a note: a dump left it out, or it is a device's",
+    "prot-none": "a note: the process asked for it",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A case as the program and the kernel describe it.
+
+    Attributes:
+        said: what the program wrote of it.
+    """
+
+    said: Json
+
+    @property
+    def place(self) -> Place:
+        return self.said["pid"], self.said["address"]
+
+    @property
+    def pids(self) -> set[int]:
+        """The process that has it, and a child that inherited it."""
+        return {self.said["pid"], self.said["child"]} - {0}
+
+    @property
+    def frames(self) -> list[int | None]:
+        """The user's frames, by the kernel's own walk."""
+        return [frame(entry) if entry & 1 else None for entry in self.said["user_entries"]]
+
+    @property
+    def region(self) -> list[int]:
+        """The region's frames, as the driver knows them."""
+        return [pfn for pfn in self.said["region_pfns"] if pfn]
+
+    @property
+    def belongs(self) -> list[int | None]:
+        """What frame belongs at each page of the mapping; None behind the region's end."""
+        first, region = self.said["first_page"], self.region
+        return [
+            region[first + page] if first + page < len(region) else None
+            for page in range(self.said["pages"])
+        ]
+
+    @property
+    def vm_flags(self) -> set[str]:
+        """As /proc/PID/smaps has them."""
+        return set(self.said["vm_flags"].split())
+
+    def all_users(self, bit: int) -> set[bool]:
+        """What a bit of the user's entries is, of all that are present."""
+        return {bool(entry & bit) for entry in self.said["user_entries"] if entry & 1}
+
+    def all_kernels(self, bit: int, entries: str = "kernel_entries") -> set[bool]:
+        """The same of the kernel's entries of the region's pages."""
+        count = len(self.region)
+        return {bool(entry & bit) for entry in self.said[entries][:count]}
+
+    def page_flag(self, number: int) -> list[bool]:
+        """A flag of /proc/kpageflags, of the frame of each page of the mapping."""
+        return [bool(flags >> number & 1) for flags in self.said["page_flags"]]
+
+
+def kernel_frame(made: Made, page: int) -> int:
+    """Where the kernel's address of a page of the region leads, by its own walk."""
+    entry: int = made.said["kernel_entries"][page]
+    level: int = made.said["kernel_levels"][page]
+    kernel: int = made.said["kernel"]
+    inside = (1 << 9 * (level - 1)) - 1  # pages of the leaf
+    return frame(entry) & ~inside | (kernel >> 12) + page & inside
+
+
+def frame(entry: int) -> int:
+    """PFN of a page-table entry: bits 51:12 (Intel SDM 3A, table 4-20)."""
+    return entry >> 12 & (1 << 40) - 1
+
+
+def verdicts(made: Made) -> tuple[str, ...]:
+    """What belongs at each page against what is there, by the kernel's own word."""
+    pairs = zip(made.frames, made.belongs, strict=True)
+    return tuple(_verdict(there, belongs) for there, belongs in pairs)
+
+
+def _verdict(there: int | None, belongs: int | None) -> str:
+    if there is None:
+        return ABSENT
+    if belongs is None:
+        return BEYOND
+    return SAME if there == belongs else DIFFERENT
+
+
+@dataclass(frozen=True)
+class Said:
+    """What verify said of all devices on one target.
+
+    Attributes:
+        reports: by device.
+    """
+
+    reports: dict[str, Json]
+
+    def verdicts(self, made: Made) -> tuple[str, ...]:
+        """By page of a case's mapping."""
+        places = verdicts_by_place(self.reports[made.said["device"]])
+        return tuple(places[made.place])
+
+    def findings(self, made: Made, severities: Collection[str]) -> set[str]:
+        """Ids of what was found about a case: each has processes of its own."""
+        return {
+            one["id"]
+            for one in every_finding(self.reports[made.said["device"]])
+            if one["severity"] in severities and _pid(one) in made.pids
+        }
+
+    def of_nobody(self, cases: Collection[Made]) -> list[Json]:
+        """Errors and warnings that are about none of the cases."""
+        pids = {pid for case in cases for pid in case.pids}
+        return [
+            one
+            for report in self.reports.values()
+            for one in every_finding(report)
+            if one["severity"] != "note" and _pid(one) not in pids
+        ]
+
+
+def every_finding(report: Json) -> list[Json]:
+    """Those of pages, and all others."""
+    return [*report["findings"], *(one for proof in report["proofs"] for one in proof["findings"])]
+
+
+def _pid(finding: Json) -> int:
+    pid = re.search(r"\bpid (\d+)", finding["where"])
+    return int(pid[1]) if pid else 0

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""That each bug is what it claims to be: by the kernel's own word, and by drgn's helpers.
+
+Nothing of pageproof's walks or rules is asked. A check is given the bug and its sound twin.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import drgn
+from buglab import Made
+from drgn.helpers.linux.mm import pfn_to_page, vma_find
+from drgn.helpers.linux.pid import find_task
+from drgn.helpers.linux.slab import slab_object_info
+
+#: Bits of an entry (Intel SDM 3A, table 4-20); _PAGE_SPECIAL is one of the kernel's own.
+RW, US, PWT, PCD, SPECIAL, NX = 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 9, 1 << 63
+#: Numbers of include/uapi/linux/kernel-page-flags.h.
+SLAB, BUDDY, MMAP, ANON, SWAPBACKED, HWPOISON, ZERO = 7, 10, 11, 12, 14, 19, 24
+YES, NO = {True}, {False}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The target by drgn, and what procfs has of the processes.
+
+    Attributes:
+        maps: /proc/PID/maps of children, by PID.
+        log: the kernel's.
+    """
+
+    prog: drgn.Program
+    maps: dict[int, str]
+    log: str
+
+    def references(self, made: Made) -> list[int]:
+        """``struct page``'s counts of the region's pages."""
+        pages = (pfn_to_page(self.prog, pfn) for pfn in made.region)
+        return [page._refcount.counter.value_() for page in pages]
+
+    def is_allocated(self, address: int) -> bool:
+        """Of a slab object."""
+        found = slab_object_info(self.prog, address)
+        assert found is not None, f"{address:#x} is no slab object"
+        return bool(found.allocated)
+
+    def object_bytes(self, address: int) -> int:
+        found = slab_object_info(self.prog, address)
+        assert found is not None, f"{address:#x} is no slab object"
+        return int(found.slab_cache.object_size)
+
+    def has_operations(self, made: Made) -> bool:
+        """Whether there is anything where a mapping's operations are."""
+        vma = vma_find(find_task(self.prog, made.said["pid"]).mm, made.said["address"])
+        try:
+            self.prog.read(vma.vm_ops.value_(), 8)
+        except drgn.FaultError:
+            return False
+        return True
+
+
+Check = Callable[[Kernel, Made, Made], bool]
+
+
+def _order(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return set(bug.frames) == set(bug.region) and bug.frames == bug.region[::-1]
+
+
+def _off_by_one(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return bug.frames == [pfn + 1 for pfn in bug.region]
+
+
+def _contiguous(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    adjoining = [bug.region[0] + page for page in range(4)]
+    return bug.frames == adjoining and bug.region != adjoining and twin.frames == twin.region
+
+
+def _wrong_frame(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return bug.frames[2] not in bug.region
+
+
+def _beyond(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    """Frames of others: with what the driver wrote to its neighbours."""
+    strangers = set(bug.frames) - set(bug.region)
+    texts = [kernel.prog.read(pfn * 4096, 21, physical=True) for pfn in strangers if pfn]
+    return len(texts) == 2 and set(texts) == {b"shares_bugs neighbour"}
+
+
+def _partial(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return bug.frames[2:] == [None, None] and None not in twin.frames
+
+
+def _private(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    shared = "sh" in twin.vm_flags and "sh" not in bug.vm_flags
+    return shared and bug.page_flag(ANON) == [False, True, False, False]
+
+
+def _zero_page(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return bug.page_flag(ZERO) == [False, True, False, False]
+
+
+def _freed(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return set(bug.page_flag(BUDDY)) == YES and set(twin.page_flag(BUDDY)) == NO
+
+
+def _to_slab(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    small = kernel.object_bytes(bug.said["kernel"]) == 64
+    return small and bug.page_flag(SLAB) == [True] and twin.page_flag(SLAB) == [False]
+
+
+def _to_anonymous(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return bug.page_flag(ANON) == [True] and bug.said["page_counts"] == [1]
+
+
+def _to_cache(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    shmem = bug.page_flag(MMAP) == bug.page_flag(SWAPBACKED) == [True]
+    return shmem and bug.page_flag(ANON) == [False]
+
+
+def _poisoned(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return bug.page_flag(HWPOISON) == [False, True, False, False]
+
+
+def _reference(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    counted = bug.said["page_counts"] == twin.said["page_counts"] == [1] * 4
+    return counted and (kernel.references(bug), kernel.references(twin)) == ([1] * 4, [2] * 4)
+
+
+def _tails(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return (kernel.references(bug), kernel.references(twin)) == ([2, 1, 1, 1], [2] * 4)
+
+
+def _mapcount(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return (bug.said["page_counts"], twin.said["page_counts"]) == ([1, 0, 1, 1], [1] * 4)
+
+
+def _operations(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return (kernel.has_operations(bug), kernel.has_operations(twin)) == (False, True)
+
+
+def _region_freed(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return not kernel.is_allocated(bug.said["at"]) and kernel.is_allocated(twin.said["at"])
+
+
+def _object_freed(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    whole = kernel.object_bytes(bug.said["kernel"]) == 4096
+    freed = not kernel.is_allocated(bug.said["kernel"])
+    return whole and freed and kernel.is_allocated(twin.said["kernel"])
+
+
+def _sub_page(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    small = kernel.object_bytes(bug.said["kernel"]) < 4096
+    return small and bug.page_flag(SLAB) == [True] and twin.page_flag(SLAB) == [False]
+
+
+def _inherited(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    device = bug.said["device"]
+    has = [device in kernel.maps[one.said["child"]] for one in (bug, twin)]
+    return has == [True, False] and "dc" in twin.vm_flags and "dc" not in bug.vm_flags
+
+
+def _may_inherit(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return "dc" in twin.vm_flags and "dc" not in bug.vm_flags
+
+
+def _writable(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    flags = {"wr", "mw"} <= bug.vm_flags and not {"wr", "mw"} & twin.vm_flags
+    return flags and (bug.all_users(RW), twin.all_users(RW)) == (YES, NO)
+
+
+def _may_write(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    flags = "mw" in bug.vm_flags and "mw" not in twin.vm_flags and "wr" not in bug.vm_flags
+    return flags and bug.all_users(RW) == twin.all_users(RW) == NO
+
+
+def _executable(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    flags = "ex" in bug.vm_flags and not {"ex", "me"} & twin.vm_flags
+    return flags and (bug.all_users(NX), twin.all_users(NX)) == (NO, YES)
+
+
+def _may_execute(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return bug.vm_flags & {"ex", "me"} == {"me"} and not twin.vm_flags & {"ex", "me"}
+
+
+def _kernel_reads(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    read_only = bug.all_kernels(RW) == twin.all_kernels(RW) == NO
+    return read_only and (bug.all_users(RW), twin.all_users(RW)) == (YES, NO)
+
+
+def _kernel_executes(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    code = bug.all_kernels(NX) == twin.all_kernels(NX) == NO
+    return code and (bug.all_users(RW), twin.all_users(RW)) == (YES, NO)
+
+
+def _kernel_open(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return (bug.all_kernels(US), twin.all_kernels(US)) == (YES, NO)
+
+
+def _user_closed(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return (bug.all_users(US), twin.all_users(US)) == (NO, YES)
+
+
+def _types(made: Made, bit: int) -> tuple[bool, ...]:
+    """Whether the user, the kernel and the physmap have a bit, each in all entries or in none."""
+    sides = made.all_users(bit), made.all_kernels(bit), made.all_kernels(bit, "physmap_entries")
+    assert all(len(side) == 1 for side in sides), sides
+    return tuple(side.pop() for side in sides)
+
+
+def _uncached(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return (_types(bug, PCD), _types(twin, PCD)) == ((True, False, False), (True, True, True))
+
+
+def _combining(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return (_types(bug, PWT), _types(twin, PWT)) == ((True, False, False), (True, True, True))
+
+
+def _physmap(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return (_types(bug, PCD), _types(twin, PCD)) == ((False, False, True), (True, True, True))
+
+
+def _raw_frame(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    raw = bug.all_users(SPECIAL) == twin.all_users(SPECIAL) == YES
+    marked = "pf" in twin.vm_flags and not {"pf", "mm"} & bug.vm_flags
+    return raw and marked and "Bad page map in process shares_bugs" in kernel.log
+
+
+def _by_hand(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    wanted = {"pf", "io", "de", "dd"}
+    return (bug.vm_flags & wanted, twin.vm_flags & wanted) == ({"pf"}, wanted)
+
+
+CHECKS: dict[str, Check] = {
+    "wrong-frame": _wrong_frame,
+    "wrong-order": _order,
+    "off-by-one": _off_by_one,
+    "taken-for-contiguous": _contiguous,
+    "length-unchecked": _beyond,
+    "offset-unchecked": _beyond,
+    "grown": _beyond,
+    "partial": _partial,
+    "private-copy": _private,
+    "zero-page": _zero_page,
+    "freed": _freed,
+    "freed-to-slab": _to_slab,
+    "freed-to-anonymous": _to_anonymous,
+    "freed-to-cache": _to_cache,
+    "poisoned": _poisoned,
+    "reference-dropped": _reference,
+    "tails-not-held": _tails,
+    "mapcount-lost": _mapcount,
+    "operations-gone": _operations,
+    "region-freed": _region_freed,
+    "object-freed": _object_freed,
+    "sub-page": _sub_page,
+    "inherited": _inherited,
+    "may-inherit": _may_inherit,
+    "writable": _writable,
+    "may-write": _may_write,
+    "executable": _executable,
+    "may-execute": _may_execute,
+    "kernel-reads": _kernel_reads,
+    "kernel-executes": _kernel_executes,
+    "kernel-open": _kernel_open,
+    "user-closed": _user_closed,
+    "uncached": _uncached,
+    "write-combining": _combining,
+    "physmap-uncached": _physmap,
+    "raw-frame": _raw_frame,
+    "pfnmap-by-hand": _by_hand,
+}

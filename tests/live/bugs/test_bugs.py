@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The bug lab, live: each bug is what it claims to be, verify names it, and its twin is sound."""
+
+import pytest
+from bugchecks import each_bug, look, nothing_else, slots
+from buglab import BUGS, NOT_MADE, SAME, Bug, kernel_frame, verdicts
+from bugoracle import CHECKS
+from plugins.bugs import SLOTS, Bugged, Looked, each_bugged_kernel, each_bugged_kernel_at_length
+
+from pageproof.judge.rules import RULES
+
+
+@pytest.fixture(scope="session")
+def kernels_word(bugged: Bugged) -> dict[str, bool]:
+    return bugged.kernels_word()
+
+
+def test_the_table_is_complete() -> None:
+    """Each bug has a check of its own; each rule has a bug, or a reason why it has none."""
+    assert [bug.name for bug in BUGS] == list(CHECKS)
+    found = {rule for bug in BUGS for rule in bug.rules | bug.also}
+    found |= {slot.rule for slot in SLOTS.values()}
+    assert {rule.id for rule in RULES} - found == set(NOT_MADE)
+
+
+@each_bugged_kernel
+def test_what_is_made_is_what_is_listed(bugged: Bugged) -> None:
+    """With its twin, or refused for the reason that the table names."""
+    kernel = bugged.machine.setup.kernel
+    made = {bug.name for bug in BUGS if kernel not in bug.cannot}
+    assert {name for name, sound in bugged.cases if not sound} == made
+    assert {name for name, sound in bugged.cases if sound} == {bug.name for bug in BUGS}
+    assert bugged.refused == {
+        bug.name: "Operation not supported" for bug in BUGS if kernel in bug.cannot
+    }
+
+
+@each_bugged_kernel
+@each_bug
+def test_a_bug_is_what_it_claims_to_be(
+    bugged: Bugged, kernels_word: dict[str, bool], bug: Bug
+) -> None:
+    """By the kernel's own walks and counts, not by pageproof."""
+    if bug.name in bugged.refused:
+        assert bug.name not in kernels_word
+        return
+    made = bugged.cases[bug.name, False]
+    assert verdicts(made) == bug.verdicts
+    assert kernels_word[bug.name]
+
+
+@each_bugged_kernel
+@each_bug
+def test_a_twin_is_sound(bugged: Bugged, bug: Bug) -> None:
+    """By the kernel's own walks: the region's frames, and pagemap says the same."""
+    twin = bugged.cases[bug.name, True]
+    assert verdicts(twin) == bug.twin == (SAME,) * len(bug.twin)
+    assert [kernel_frame(twin, page) for page in range(len(twin.region))] == twin.region
+    if "pf" not in twin.vm_flags:  # of those pagemap says nothing
+        assert twin.said["pagemap"] == twin.frames
+
+
+@each_bugged_kernel
+@each_bug
+def test_from_outside(outside: Looked, bugged: Bugged, bug: Bug) -> None:
+    look(outside, bugged, bug)
+
+
+@each_bugged_kernel
+def test_nothing_else_from_outside(outside: Looked, bugged: Bugged) -> None:
+    nothing_else(outside, bugged)
+
+
+@each_bugged_kernel
+def test_slots_from_outside(outside: Looked) -> None:
+    slots(outside)
+
+
+@each_bugged_kernel_at_length
+@each_bug
+def test_inside(inside: Looked, bugged: Bugged, bug: Bug) -> None:
+    look(inside, bugged, bug)
+
+
+@each_bugged_kernel_at_length
+def test_nothing_else_inside(inside: Looked, bugged: Bugged) -> None:
+    nothing_else(inside, bugged)
+
+
+@each_bugged_kernel_at_length
+def test_slots_inside(inside: Looked) -> None:
+    slots(inside)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Fixtures of the bug lab: a guest of its own for each kernel, as it is used up afterwards.
+
+``make test`` looks at one kernel, from outside; all others are marked ``bugs``: ``make test-bugs``.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from attached import attached
+from buglab import DEVICES, GUESTS, KERNEL, REGION_PAGES, Made, Said
+from bugoracle import CHECKS, Kernel
+from machine import ONE_A_KERNEL, Json, Machine, Region, Result, Setup, pageproof
+from session import ask_inside
+
+from pageproof_lab import boot, build, kernels, qemu
+
+#: The kernel that is looked at each time.
+ALWAYS = "6.12"
+
+
+def _parameters(marked: bool) -> list[object]:
+    return [
+        pytest.param(
+            setup,
+            id=name,
+            marks=[pytest.mark.bugs] if marked or setup.kernel != ALWAYS else [],
+        )
+        for setup, name in zip(ONE_A_KERNEL, GUESTS, strict=True)
+    ]
+
+
+each_bugged_kernel = pytest.mark.parametrize("bugged", _parameters(False), indirect=True)
+#: For the targets that are not looked at each time.
+each_bugged_kernel_at_length = pytest.mark.parametrize("bugged", _parameters(True), indirect=True)
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A slot of umh_shm as a user leaves it.
+
+    Attributes:
+        rule: that is to fire; "" for a sound one.
+    """
+
+    rule: str = ""
+    state: int = 3
+    seq: int = 7
+    ack: int = 7
+    reply_hash_of: bytes = b"hello"
+
+    def writes(self, page: int) -> str:
+        """Words for tests/vm/mapper.c: the fields of module/umh_shm_abi.h."""
+        numbers = (self.state, self.seq, 5, self.ack, 0, 5)
+        fields = {
+            0: (1).to_bytes(4, "little"),
+            4: b"hello",
+            1028: hashlib.sha256(b"hello").hexdigest().encode(),
+            2052: b"".join(number.to_bytes(4, "little") for number in numbers),
+            2076: b"hello",
+            3100: hashlib.sha256(self.reply_hash_of).hexdigest().encode(),
+        }
+        return " ".join(f"--write {page} {at} {data.hex()}" for at, data in fields.items())
+
+
+#: By page of the region; the module's health check has the first.
+SLOTS = {
+    1: Slot(),
+    2: Slot("slot-state-impossible", state=0xDEADBEEF),
+    3: Slot("slot-sequence-back", state=0, seq=3),
+    4: Slot("slot-hash-mismatch", reply_hash_of=b"hellO"),
+}
+
+
+@dataclass(frozen=True)
+class Bugged:
+    """A guest with all bugs in it.
+
+    Attributes:
+        cases: by name and whether it is the sound twin.
+        refused: why this kernel can't have a bug.
+    """
+
+    machine: Machine
+    cases: dict[tuple[str, bool], Made]
+    refused: dict[str, str]
+
+    def kernels_word(self) -> dict[str, bool]:
+        """Whether each bug is what it claims to be."""
+        children = {one.said["child"] for one in self.cases.values()} - {0}
+        maps = {pid: self.machine.guest.check("cat", f"/proc/{pid}/maps") for pid in children}
+        log = self.machine.guest.check("dmesg")
+        with attached(self.machine) as view:
+            kernel = Kernel(view.target.prog, maps, log)
+            return {
+                name: CHECKS[name](kernel, bug, self.cases[name, True])
+                for (name, sound), bug in self.cases.items()
+                if not sound
+            }
+
+
+def _verify(device: str) -> tuple[str, ...]:
+    words = ("verify", "--device", device, "--kernel", KERNEL)
+    expected = [word for one in DEVICES[device] for word in ("--expect", one)]
+    return (*words, "--length", str(REGION_PAGES * 4096), *expected)
+
+
+#: By the name of the answer.
+_QUESTIONS: dict[str, tuple[str, ...]] = {
+    **{device.removeprefix("/dev/"): _verify(device) for device in DEVICES},
+    "slots": ("verify", "--kind", "umh_shm"),
+}
+
+
+@pytest.fixture(scope="session")
+def bugged(request: pytest.FixtureRequest) -> Iterator[Bugged]:
+    """A guest with all bugs; what can't be undone in it ends with it."""
+    setup: Setup = request.param
+    kernel = kernels.fetch(setup.kernel)
+    built = build.build(kernel)
+    options = qemu.Options(paging=setup.paging, kaslr=setup.kaslr, pti=setup.pti)
+    with boot.boot(kernel, options, built=built) as guest:
+        machine = Machine(setup, guest, kernel, built)
+        # First: no module that is loaded later may come to lie where one has gone.
+        machine.load(Region("pages", "remap", 1 + len(SLOTS)), allow_any=True)
+        writes = [word for page, slot in SLOTS.items() for word in slot.writes(page).split()]
+        machine.map("--pages", str(1 + len(SLOTS)), *writes)
+        machine.load_test_module("shares_bugs")
+        guest.check("insmod", "/opt/pageproof/vm/shares_bugs_gone.ko")
+        said = machine.start("shares_bugs")["regions"]
+        yield Bugged(
+            machine,
+            {(one["name"], one["sound"]): Made(one) for one in said if "refused" not in one},
+            {one["name"]: one["refused"] for one in said if "refused" in one},
+        )
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What verify said on a target: of the devices, and of umh_shm's slots."""
+
+    devices: Said
+    slots: Json
+
+
+def _looked(answers: dict[str, Result]) -> Looked:
+    for result in answers.values():
+        assert result.code in (0, 1, 3), result.out + result.err
+    reports = {device: answers[device.removeprefix("/dev/")].report for device in DEVICES}
+    return Looked(Said(reports), answers["slots"].report)
+
+
+@pytest.fixture(scope="session")
+def outside(bugged: Bugged) -> Looked:
+    """From outside, over QMP."""
+    ask = bugged.machine.outside
+    return _looked({name: ask(*words, "--format", "json") for name, words in _QUESTIONS.items()})
+
+
+@pytest.fixture(scope="session")
+def inside(bugged: Bugged) -> Looked:
+    """Inside the guest, over /proc/kcore."""
+    return _looked(ask_inside(bugged.machine, _QUESTIONS, ["shares_bugs"]))
+
+
+@pytest.fixture(scope="session")
+def in_vmcore(bugged: Bugged, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
+    """From the vmcore of a panic, after which there is no guest."""
+    machine = bugged.machine
+    into = tmp_path_factory.mktemp(f"bugs-{machine.setup.kernel}")
+    dump = machine.guest.crash(into, ("lzo",))["lzo"]
+    target: tuple[str, ...] = ("-c", str(dump), *machine.symbols)
+    yield _looked(
+        {name: pageproof(*target, *words, "--format", "json") for name, words in _QUESTIONS.items()}
+    )
+    dump.unlink()
