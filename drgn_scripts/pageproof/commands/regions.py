@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
 from pageproof.commands.attempts import look_until
+from pageproof.commands.search import search_shared
 from pageproof.commands.tables import walker_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.mappings import address_space
 from pageproof.find.paging import read_paging
-from pageproof.find.shared import Claimed, all_finders, by_region, find_shared
+from pageproof.find.shared import Claimed, all_finders, by_region
 from pageproof.model import GAPS, MappingFacts, Outcome, PagingFacts
 from pageproof.model.shared import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
 from pageproof.target import Target
@@ -52,7 +53,7 @@ def regions(target: Target, asked: Asked, progress: Callable[[str], None]) -> Re
 
 def _look(target: Target, paging: PagingFacts, walker: Walker, asked: Asked) -> RegionsReport:
     finders = [one for one in all_finders() if not asked.kinds or one.kind in asked.kinds]
-    found = find_shared(target.prog, paging, finders, asked.pid)
+    found = search_shared(target, paging, finders, asked.pid)
     some = tuple(
         region
         for region in _grouped(found.claimed, walker)

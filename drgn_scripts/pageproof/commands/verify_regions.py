@@ -14,12 +14,13 @@ from pageproof.commands.attempts import look_until
 from pageproof.commands.kernel_aliases import Spot, kernel_aliases
 from pageproof.commands.observe import Observer, Pair, place_of, without_vanished
 from pageproof.commands.prove import NOTHING, Glance, Judged, Judgement, Prover, runs_of
+from pageproof.commands.search import search_shared
 from pageproof.commands.tables import walker_of
 from pageproof.errors import PageproofError
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.page import struct_page_facts
 from pageproof.find.region import MODULE
-from pageproof.find.shared import Claimed, Finder, Found, all_finders, by_region, find_shared
+from pageproof.find.shared import Claimed, Finder, Found, all_finders, by_region
 from pageproof.find.shared.device import (
     DEVICE,
     UNSAID,
@@ -100,7 +101,7 @@ def prove_regions(
     finders = wanted.finders()
 
     def search(only: Callable[[drgn.Object], bool] | None) -> Found:
-        return find_shared(target.prog, paging, finders, wanted.pid, only)
+        return search_shared(target, paging, finders, wanted.pid, only)
 
     live = target.facts.live
     of_device = is_of_device(wanted.device) if wanted.device else None
