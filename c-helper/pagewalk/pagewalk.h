@@ -205,6 +205,7 @@ struct pw_sweep_options {
 	uint8_t merge;		/* enum pw_merge */
 	bool shared_once;	/* report a table that was walked whole already, don't repeat it */
 	bool shared_by_rights;	/* but walk it for each combination of rights from above */
+	bool each_table;	/* PW_TABLE for each entry that leads to a table: before what is below */
 };
 
 #define PW_SKIP(kind) (1u << (kind))
@@ -276,6 +277,48 @@ size_t pw_index_lookup(const struct pw_index *index, uint64_t pfn, struct pw_map
 #ifndef PW_INDEX_MOST
 #define PW_INDEX_MOST (1u << 20)
 #endif
+
+/*
+ * Accounts of all frames up to a number: arrays of the caller's by PFN, which are added to.
+ * Frames beyond them count nowhere.
+ */
+struct pw_account {
+	uint64_t frames;		/* length of each array */
+	uint8_t *uses;			/* 1 << enum pw_memory_type, PW_USE_SPECIAL, PW_USE_NORMAL */
+	uint8_t *counts;		/* entries of the last level, less special ones; up to 255 */
+	const uint8_t *marked;		/* tell where these are mapped; NULL: none */
+	uint64_t most_places;		/* of marked frames that are told */
+	uint64_t special;		/* the bit of an entry whose page the kernel does not count */
+};
+
+#define PW_USE_SPECIAL 0x40
+#define PW_USE_NORMAL 0x80
+
+/*
+ * Sweep a range and add it to the accounts; options as for pw_index_add(). The hook gets each
+ * entry that leads to a table (PW_TABLE, paddr is the table's), and runs of marked frames.
+ * Tables walked once (shared_once) count once. Returns as pw_sweep(), and PW_BAD_ARGUMENT for a
+ * range that is not of whole pages. counts or marked may be NULL.
+ */
+int pw_account_add(const struct pw_account *account, const struct pw_paging *paging,
+		   const struct pw_memory *memory, const uint64_t roots[2],
+		   const struct pw_sweep_options *options, pw_range_fn *hook, void *arg,
+		   struct pw_sweep_stats *ret);
+
+/* A record is of a class if eight bytes of it (little-endian) are so. */
+struct pw_class {
+	uint64_t mask, value;
+	uint32_t offset;
+	uint8_t class;			/* a bit */
+};
+
+/*
+ * Classes of records in a row, such as struct page: ret[i] has the bits of all that record i is.
+ * A record of a class in follows is also of the classes of the one before it.
+ * PW_OK, or PW_BAD_ARGUMENT for an offset that is not in a record.
+ */
+int pw_classify(const void *records, size_t count, size_t record_bytes,
+		const struct pw_class *classes, size_t class_count, uint8_t follows, uint8_t *ret);
 
 /* What the index holds: records (16 bytes each) and the pages that they stand for. */
 void pw_index_size(const struct pw_index *index, size_t *records, uint64_t *pages);

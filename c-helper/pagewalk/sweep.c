@@ -39,6 +39,17 @@ static int enter(struct sweep *s, const struct table *table, uint32_t i, uint64_
 		    !pw_seen_add(&s->seen, key, start))
 			return NO_MEMORY;
 	}
+	if (s->options->each_table) {
+		int err = pw_emit(s, &(struct pw_range){
+			.start = start, .last = last, .paddr = PW_NO_PADDR, .entry = raw,
+			.table = table->paddr, .shared_with = start,
+			.level = table->level->number, .kind = PW_TABLE,
+			.rights = rights | PW_ACCESS,
+		});
+
+		if (err)
+			return err;
+	}
 	return sweep_table(s, &below);
 }
 

@@ -2,6 +2,8 @@
 /* The module pageproof_pagewalk: its types and names. */
 #include "binding.h"
 
+#define MOST_CLASSES 32
+
 /* The names of the numbers that the types give, from the engine, so that no list is kept twice. */
 static int add_names(PyObject *module, const char *name, int count, const char *(*name_of)(int))
 {
@@ -47,7 +49,8 @@ static int module_exec(PyObject *module)
 		return -1;
 #define ADD(name) PyModule_AddIntConstant(module, #name, PW_##name)
 	return ADD(WRITE) || ADD(EXECUTE) || ADD(USER) || ADD(ACCESS) || ADD(MERGE_NOTHING) ||
-	       ADD(MERGE_FRAMES) || ADD(MERGE_LIKE) || ADD(INDEX_SPACES) ? -1 : 0;
+	       ADD(MERGE_FRAMES) || ADD(MERGE_LIKE) || ADD(INDEX_SPACES) ||
+	       ADD(USE_SPECIAL) || ADD(USE_NORMAL) ? -1 : 0;
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
@@ -68,6 +71,53 @@ static int module_clear(PyObject *module)
 	return 0;
 }
 
+/* Classes of records; each is (offset, mask, value, class). */
+static PyObject *classify(PyObject *module, PyObject *args)
+{
+	struct pw_class classes[MOST_CLASSES];
+	Py_buffer records = { 0 };
+	Py_ssize_t bytes, count;
+	unsigned char follows;
+	PyObject *list, *ret = NULL;
+	char *data;
+	int err;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "y*nO!b:classify", &records, &bytes, &PyTuple_Type, &list,
+			      &follows))
+		return NULL;
+	count = PyTuple_Size(list);
+	if (bytes <= 0 || count > MOST_CLASSES) {
+		PyErr_SetString(PyExc_ValueError, "no records, or too many classes");
+		goto out;
+	}
+	for (Py_ssize_t i = 0; i < count; i++) {
+		struct pw_class *it = &classes[i];
+
+		if (!PyArg_ParseTuple(PyTuple_GetItem(list, i), "IO&O&b;a class has four numbers",
+				      &it->offset, to_u64, &it->mask, to_u64, &it->value, &it->class))
+			goto out;
+	}
+	ret = PyBytes_FromStringAndSize(NULL, records.len / bytes);
+	data = ret ? PyBytes_AsString(ret) : NULL;
+	if (!data)
+		goto out;
+	err = pw_classify(records.buf, (size_t)(records.len / bytes), (size_t)bytes, classes,
+			  (size_t)count, follows, (uint8_t *)data);
+	if (err) {
+		Py_CLEAR(ret);
+		set_error(err);
+	}
+out:
+	PyBuffer_Release(&records);
+	return ret;
+}
+
+static PyMethodDef module_methods[] = {
+	{ "classify", classify, METH_VARARGS, NULL },
+	{ 0 },
+};
+
 static PyModuleDef_Slot module_slots[] = {
 	{ Py_mod_exec, module_exec },
 	{ 0 },
@@ -78,6 +128,7 @@ static struct PyModuleDef module_def = {
 	.m_name = "pageproof_pagewalk",
 	.m_doc = "The page-table engine in C; see pageproof_pagewalk.pyi.",
 	.m_size = sizeof(struct state),
+	.m_methods = module_methods,
 	.m_slots = module_slots,
 	.m_traverse = module_traverse,
 	.m_clear = module_clear,

@@ -26,6 +26,27 @@ MERGE_FRAMES: Final[int]
 MERGE_LIKE: Final[int]
 INDEX_SPACES: Final[int]
 
+USE_SPECIAL: Final[int]
+USE_NORMAL: Final[int]
+
+def classify(
+    records: _Buffer,
+    record_bytes: int,
+    classes: tuple[tuple[int, int, int, int], ...],
+    follows: int,
+    /,
+) -> bytes:
+    """Say of each record of a row, such as struct page, which classes it is of.
+
+    Args:
+        records: one after the other.
+        classes: (offset, mask, value, bit of the class): eight bytes there, under the mask.
+        follows: a record of one of these classes is also of those of the record before it.
+
+    Raises:
+        ValueError: an offset is not in a record.
+    """
+
 _Step = tuple[int, int, int, int, int, str, int | None]
 _Stats = tuple[int, int, int, int]
 
@@ -113,6 +134,36 @@ class Walker:
 
         Raises:
             ValueError: first is after last.
+        """
+
+    def account(
+        self,
+        root: int,
+        first: int,
+        last: int,
+        uses: bytearray,
+        *,
+        counts: bytearray = ...,
+        marked: bytes | bytearray | None = None,
+        special: int = 0,
+        most_places: int = 0,
+        max_entries: int = 0,
+    ) -> tuple[bytes, _Stats, int | None]:
+        """Sweep, and add what is mapped to accounts of all frames; the GIL is released meanwhile.
+
+        Args:
+            uses: by PFN, 1 << memory type | USE_NORMAL or USE_SPECIAL; is added to.
+            counts: how many entries of the last level map it, less special ones; is added to.
+            marked: the frames whose places are wanted.
+            special: the bit of special entries.
+            most_places: how many runs of marked frames are given at most.
+
+        Returns:
+            as of sweep(); the ranges are entries that lead to tables ("table", paddr is the
+            table's) and runs of marked frames.
+
+        Raises:
+            ValueError: the range is not of whole pages, or the arrays differ in length.
         """
 
 class Index:

@@ -173,6 +173,17 @@ static int keep_ranges(void *arg, const struct pw_range *ranges, size_t count)
 	return 0;
 }
 
+static PyObject *wrap_ranges(const struct ranges *all, const struct pw_sweep_stats *stats, int err)
+{
+	if (err && err != PW_TOO_MUCH_WORK)
+		return set_error(err);
+	return Py_BuildValue("(y#(KKKK)N)", all->ranges ? (const char *)all->ranges : "",
+			     (Py_ssize_t)(all->count * sizeof(*all->ranges)),
+			     (unsigned long long)stats->tables, (unsigned long long)stats->entries,
+			     (unsigned long long)stats->gaps, (unsigned long long)stats->shared,
+			     number_or_none(err ? stats->stopped_at : PW_NO_PADDR));
+}
+
 static PyObject *walker_sweep(PyObject *self, PyObject *args, PyObject *keywords)
 {
 	static char *names[] = { "root", "first", "last", "merge", "ignore", "skip", "shared_once",
@@ -186,7 +197,7 @@ static PyObject *walker_sweep(PyObject *self, PyObject *args, PyObject *keywords
 	unsigned char merge = 0;
 	unsigned int skip = 0;
 	int shared_once = 1, err;
-	PyObject *ret = NULL;
+	PyObject *ret;
 
 	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O&O&|$bO&IpO&:sweep", names, to_u64,
 					 &roots[0], to_u64, &options.first, to_u64, &options.last,
@@ -203,16 +214,63 @@ static PyObject *walker_sweep(PyObject *self, PyObject *args, PyObject *keywords
 	call_take_gil(&call);
 	if (all.no_memory)
 		err = PW_NO_MEMORY;
-	if (err == PW_OK || err == PW_TOO_MUCH_WORK)
-		ret = Py_BuildValue("(y#(KKKK)N)", all.ranges ? (const char *)all.ranges : "",
-				    (Py_ssize_t)(all.count * sizeof(*all.ranges)),
-				    (unsigned long long)stats.tables,
-				    (unsigned long long)stats.entries,
-				    (unsigned long long)stats.gaps, (unsigned long long)stats.shared,
-				    number_or_none(err ? stats.stopped_at : PW_NO_PADDR));
-	else
-		set_error(err);
+	ret = wrap_ranges(&all, &stats, err);
 	free(all.ranges);
+	return ret;
+}
+
+/* The arrays of an account, by PFN and of one length. */
+static bool parse_account(struct pw_account *account, Py_buffer *uses, Py_buffer *counts,
+			  Py_buffer *marked)
+{
+	if ((counts->obj && counts->len != uses->len) || (marked->obj && marked->len != uses->len)) {
+		PyErr_SetString(PyExc_ValueError, "the arrays of an account have one length");
+		return false;
+	}
+	account->frames = (uint64_t)uses->len;
+	account->uses = uses->buf;
+	account->counts = counts->obj ? counts->buf : NULL;
+	account->marked = marked->obj ? marked->buf : NULL;
+	return true;
+}
+
+static PyObject *walker_account(PyObject *self, PyObject *args, PyObject *keywords)
+{
+	static char *names[] = { "root", "first", "last", "uses", "counts", "marked", "special",
+				 "most_places", "max_entries", NULL };
+	struct walker *walker = (struct walker *)self;
+	struct pw_sweep_options options = { .shared_once = true };
+	struct pw_account account = { 0 };
+	Py_buffer uses = { 0 }, counts = { 0 }, marked = { 0 };
+	struct pw_sweep_stats stats;
+	struct ranges all = { 0 };
+	struct call call;
+	uint64_t roots[2];
+	PyObject *ret = NULL;
+	int err;
+
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O&O&w*|$w*z*O&O&O&:account", names,
+					 to_u64, &roots[0], to_u64, &options.first, to_u64,
+					 &options.last, &uses, &counts, &marked, to_u64,
+					 &account.special, to_u64, &account.most_places, to_u64,
+					 &options.max_entries))
+		return NULL;
+	if (!parse_account(&account, &uses, &counts, &marked))
+		goto out;
+	roots[1] = roots[0];
+	call_init(&call, walker);
+	call_release_gil(&call);
+	err = pw_account_add(&account, &walker->paging, &call.memory, roots, &options, keep_ranges,
+			     &all, &stats);
+	call_take_gil(&call);
+	if (all.no_memory)
+		err = PW_NO_MEMORY;
+	ret = wrap_ranges(&all, &stats, err);
+out:
+	free(all.ranges);
+	PyBuffer_Release(&uses);
+	PyBuffer_Release(&counts);
+	PyBuffer_Release(&marked);
 	return ret;
 }
 
@@ -375,6 +433,7 @@ static void walker_dealloc(PyObject *self)
 
 static PyMethodDef walker_methods[] = {
 	{ "walk", walker_walk, METH_VARARGS, NULL },
+	{ "account", (PyCFunction)(void (*)(void))walker_account, METH_VARARGS | METH_KEYWORDS, NULL },
 	{ "sweep", (PyCFunction)(void (*)(void))walker_sweep, METH_VARARGS | METH_KEYWORDS, NULL },
 	{ 0 },
 };

@@ -98,6 +98,7 @@ int main(void)
 	test_bounds();
 	test_form();
 	test_index();
+	test_account();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
 }

@@ -86,5 +86,6 @@ void test_runs(void);
 void test_bounds(void);
 void test_form(void);
 void test_index(void);
+void test_account(void);
 
 #endif

@@ -3,6 +3,15 @@
 
 from __future__ import annotations
 
+from pageproof.walk.account import (
+    TYPE_BITS,
+    USE_NORMAL,
+    USE_SPECIAL,
+    Accounted,
+    Accounts,
+    FramePlace,
+    TableUse,
+)
 from pageproof.walk.engine import Walker, WalkerChoice, make_walker
 from pageproof.walk.frames import FrameIndex, Swept
 from pageproof.walk.ranges import TooMuchWork, walk_range
@@ -13,10 +22,17 @@ __all__ = [
     "LINUX_PAT",
     "PAGE_BYTES",
     "PAGE_SHIFT",
+    "TYPE_BITS",
+    "USE_NORMAL",
+    "USE_SPECIAL",
+    "Accounted",
+    "Accounts",
     "FrameIndex",
+    "FramePlace",
     "Paging",
     "ReadPhysical",
     "Swept",
+    "TableUse",
     "TooMuchWork",
     "Walker",
     "WalkerChoice",

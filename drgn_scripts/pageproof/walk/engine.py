@@ -22,6 +22,14 @@ from pageproof.model import (
     Step,
     Walk,
 )
+from pageproof.walk.account import (
+    SPECIAL,
+    Accounted,
+    Accounts,
+    FramePlace,
+    TableUse,
+    account_range,
+)
 from pageproof.walk.frames import EngineFrames, FrameIndex, PythonFrames
 from pageproof.walk.ranges import TooMuchWork, check_range, walk_range
 from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
@@ -70,6 +78,27 @@ class Walker(Protocol):
                 may come as one range.
             max_entries: the bound on work.
         """
+
+    def alike(self, root: int, first: int, last: int) -> Iterator[Range]:
+        """As :meth:`ranges`, merged wherever the frames are: by rights and memory type.
+
+        A range's frame is that of its first page only, and entries that are
+        empty are left out.
+
+        Raises:
+            TooMuchWork: at the bound on work.
+        """
+
+    def account(
+        self,
+        root: int,
+        first: int,
+        last: int,
+        accounts: Accounts,
+        marked: bytes | bytearray | None = None,
+        most_places: int = 0,
+    ) -> Accounted:
+        """As :func:`pageproof.walk.account.account_range`."""
 
     def frames(self) -> FrameIndex:
         """An empty index of frames, filled with these tables."""
@@ -129,6 +158,21 @@ class PythonWalker:
         for one in walk_range(read, root, first, last, paging, max_entries=max_entries):
             if not merged or one.outcome is not Outcome.NONE:
                 yield one
+
+    def alike(self, root: int, first: int, last: int) -> Iterator[Range]:
+        return self.ranges(root, first, last, merged=True)
+
+    def account(
+        self,
+        root: int,
+        first: int,
+        last: int,
+        accounts: Accounts,
+        marked: bytes | bytearray | None = None,
+        most_places: int = 0,
+    ) -> Accounted:
+        read = _by_page(self._read)
+        return account_range(read, root, first, last, self._paging, accounts, marked, most_places)
 
     def frames(self) -> FrameIndex:
         return PythonFrames(self, self._paging)
@@ -288,16 +332,57 @@ class EngineWalker:
         merged: bool = False,
         max_entries: int = _MAX_ENTRIES,
     ) -> Iterator[Range]:
+        engine = self._engine
+        merge = engine.MERGE_FRAMES if merged else engine.MERGE_NOTHING
+        yield from self._sweep(root, first, last, merge, max_entries)
+
+    def alike(self, root: int, first: int, last: int) -> Iterator[Range]:
+        yield from self._sweep(root, first, last, self._engine.MERGE_LIKE, _MAX_ENTRIES)
+
+    def account(
+        self,
+        root: int,
+        first: int,
+        last: int,
+        accounts: Accounts,
+        marked: bytes | bytearray | None = None,
+        most_places: int = 0,
+    ) -> Accounted:
+        data, (_, _, gaps, _), stopped_at = self._walker.account(
+            root & VIRTUAL_LAST,
+            first,
+            last,
+            accounts.uses,
+            counts=accounts.counts,
+            marked=marked,
+            special=SPECIAL,
+            most_places=most_places,
+        )
+        found = Accounted(gaps=gaps > 0, whole=stopped_at is None)
+        table = self._kinds.index(EntryKind.TABLE.value)
+        for start, end, paddr, entry, _, _, level, kind, *_ in struct.iter_unpack(
+            self._engine.RANGE_FORMAT, data
+        ):
+            if kind == table:
+                found.tables.append(TableUse(paddr, level - 1, start))
+            else:
+                special = bool(entry & SPECIAL)
+                found.places.append(FramePlace(start, end, paddr, level, special))
+        return found
+
+    def _sweep(
+        self, root: int, first: int, last: int, merge: int, max_entries: int
+    ) -> Iterator[Range]:
         check_range(first, last)
         self._gaps.clear()
-        engine = self._engine
+        nothing = merge == self._engine.MERGE_NOTHING
         data, _, stopped_at = self._walker.sweep(
             root & VIRTUAL_LAST,
             first,
             last,
-            merge=engine.MERGE_FRAMES if merged else engine.MERGE_NOTHING,
+            merge=merge,
             ignore=VIRTUAL_LAST,
-            skip=1 << self._kinds.index(EntryKind.NONE.value) if merged else 0,
+            skip=0 if nothing else 1 << self._kinds.index(EntryKind.NONE.value),
             max_entries=max_entries,
         )
         for fields in struct.iter_unpack(self._engine.RANGE_FORMAT, data):

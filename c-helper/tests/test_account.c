@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Accounts: what of each frame is counted, which places are told, and the classes of records. */
+#include <stdlib.h>
+
+#include "tables.h"
+
+#define FRAMES 64
+#define SPECIAL BIT(9)
+
+struct told {
+	struct pw_range ranges[32];
+	size_t count;
+};
+
+static int tell(void *arg, const struct pw_range *ranges, size_t count)
+{
+	struct told *told = arg;
+
+	for (size_t i = 0; i < count && told->count < 32; i++)
+		told->ranges[told->count++] = ranges[i];
+	return 0;
+}
+
+/* Two frames in a row, one of them again as special and uncached, a huge leaf, a shared table. */
+static const struct row rows[] = {
+	{ ROOT, 0, T1 | TABLE },
+	{ T1, 0, T2 | TABLE },
+	{ T2, 0, T3 | TABLE },
+	{ T2, 1, T3 | TABLE },
+	{ T2, 2, P | PSE },
+	{ T3, 0, 0x5000 | P | RW | US },
+	{ T3, 1, 0x6000 | P | RW | US },
+	{ T3, 7, 0x6000 | P | US | PCD | PWT | SPECIAL },
+	{ T3, 8, INVERTED(0x7000) | PROTNONE },
+	{ T3, 9, 0x7f000 | P },		/* beyond the arrays */
+	{ 0 },
+};
+
+static int add(const struct pw_account *account, struct told *told, uint64_t last)
+{
+	const struct pw_sweep_options options = { .last = last, .shared_once = true };
+	struct tables tables;
+	int err;
+
+	tables_init(&tables, rows, MEMORY_BYTES, true);
+	err = pw_account_add(account, &four_levels, &tables.memory, (uint64_t[]){ ROOT, ROOT },
+			     &options, tell, told, NULL);
+	tables_deinit(&tables);
+	return err;
+}
+
+static void accounts(void)
+{
+	uint8_t uses[FRAMES] = { 0 }, counts[FRAMES] = { 0 }, marked[FRAMES] = { 0 };
+	const struct pw_account account = { FRAMES, uses, counts, marked, 10, SPECIAL };
+	struct told told = { .count = 0 };
+
+	test_name = "account";
+	marked[5] = marked[6] = 1;
+	CHECK_SAME("status", add(&account, &told, BIT(30) - 1), PW_OK);
+	CHECK_SAME("a frame", uses[5], 1 << PW_WB | PW_USE_NORMAL);
+	CHECK_SAME("of two types", uses[6],
+		   1 << PW_WB | 1 << PW_UC | PW_USE_NORMAL | PW_USE_SPECIAL);
+	CHECK_SAME("PROT_NONE", uses[7], 1 << PW_WB | PW_USE_NORMAL);
+	CHECK_SAME("huge", uses[63], 1 << PW_WB | PW_USE_NORMAL);
+	CHECK_SAME("counted", counts[5], 1);
+	CHECK_SAME("counted, less the special one", counts[6], 1);
+	CHECK_SAME("not counted by a huge leaf", counts[63], 0);
+	/* PUD, PMD, PTE, the PTE table again; two runs of marked frames, and in the huge leaf. */
+	CHECK_SAME("told", told.count, 7);
+	CHECK_SAME("the first table", told.ranges[0].paddr, T1);
+	CHECK_SAME("its entry's level", told.ranges[0].level, 4);
+	CHECK_SAME("a run", told.ranges[3].last, 0x1fff);
+	CHECK_SAME("its frame", told.ranges[3].paddr, 0x5000);
+	CHECK_SAME("special", told.ranges[4].start, 0x7000);
+	CHECK_SAME("shared table", told.ranges[5].kind, PW_TABLE);
+	CHECK_SAME("in the huge leaf", told.ranges[6].start, BIT(22) + 0x5000);
+}
+
+static void bounds(void)
+{
+	uint8_t uses[FRAMES] = { 0 }, counts[FRAMES] = { 0 }, marked[FRAMES];
+	struct pw_account account = { FRAMES, uses, counts, marked, 1, SPECIAL };
+	struct told told = { .count = 0 };
+
+	test_name = "account, bounds";
+	memset(marked, 1, sizeof(marked));
+	memset(counts, UINT8_MAX, sizeof(counts));
+	CHECK_SAME("status", add(&account, &told, BIT(30) - 1), PW_OK);
+	CHECK_SAME("one place and four tables", told.count, 5);
+	CHECK_SAME("a full count", counts[5], UINT8_MAX);
+	CHECK_SAME("half a page", add(&account, &told, 0x7ff), PW_BAD_ARGUMENT);
+	account.marked = NULL;
+	account.counts = NULL;
+	told.count = 0;
+	CHECK_SAME("without arrays", add(&account, &told, BIT(30) - 1), PW_OK);
+	CHECK_SAME("tables only", told.count, 4);
+}
+
+static void classes(void)
+{
+	static const struct pw_class kinds[] = { { 0xff, 7, 0, 1 }, { 1, 1, 8, 2 }, { 0, 0, 0, 4 } };
+	unsigned char records[5][16] = { [0] = { 7 }, [1] = { [8] = 1 }, [2] = { 8 },
+					 [3] = { [0] = 7, [8] = 1 }, [4] = { [8] = 3 } };
+	uint8_t got[5];
+
+	test_name = "classify";
+	CHECK_SAME("status", pw_classify(records, 5, 16, kinds, 3, 2, got), PW_OK);
+	CHECK_SAME("the first", got[0], 5);
+	CHECK_SAME("what follows it", got[1], 7);
+	CHECK_SAME("none", got[2], 4);
+	CHECK_SAME("both", got[3], 7);
+	CHECK_SAME("what follows them", got[4], 7);
+	CHECK_SAME("too far", pw_classify(records, 5, 8, kinds, 3, 0, got), PW_BAD_ARGUMENT);
+}
+
+void test_account(void)
+{
+	accounts();
+	bounds();
+	classes();
+}
