@@ -100,6 +100,9 @@ def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: 
     try:
         if isinstance(command, Offline):
             return command.run(args, progress)
+        code = command.offline(args, progress)
+        if code is not None:
+            return code
         return command.run(open_it(progress.say), args, progress)
     finally:
         progress.clear()

@@ -13,6 +13,8 @@ from typing import Final
 import drgn
 from drgn.helpers.linux import mm as drgns
 
+from pageproof.model.auditfacts import VmaBounds
+
 #: ``enum maple_type`` and the bits of a ``maple_enode`` (include/linux/maple_tree.h).
 _LEAF, _RANGE, _ARANGE = 1, 2, 3
 _TYPE_SHIFT, _TYPE_MASK = 3, 0xF
@@ -41,6 +43,28 @@ def for_each_vma(mm: drgn.Object) -> Iterator[drgn.Object]:
     of_type = mm.prog_.type("struct vm_area_struct *")
     for entry in _entries(mm.prog_, root):
         yield drgn.Object(mm.prog_, of_type, entry)
+
+
+def vma_bounds(mm: drgn.Object) -> Iterator[VmaBounds]:
+    """Where the VMAs of an address space are and what they allow, with one read for each.
+
+    Raises:
+        as :func:`for_each_vma`, and ValueError if a VMA makes no sense.
+    """
+    prog = mm.prog_
+    kind = prog.type("struct vm_area_struct")
+    start, end, flags = (drgn.offsetof(kind, name) for name in ("vm_start", "vm_end", "vm_flags"))
+    length = max(start, end, flags) + 8
+    last = 0
+    for number, vma in enumerate(for_each_vma(mm)):
+        data = prog.read(vma.value_(), length)
+        found = VmaBounds(
+            *(int.from_bytes(data[at : at + 8], "little") for at in (start, end, flags))
+        )
+        if not last <= found.start < found.end or number > _MAX_NODES:
+            raise ValueError(f"a VMA from {found.start:#x} to {found.end:#x} makes no sense")
+        last = found.end
+        yield found
 
 
 def _entries(prog: drgn.Program, root: int) -> Iterator[int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from pageproof.front.alias import ALIAS
+from pageproof.front.audit import AUDIT
 from pageproof.front.command import Command, Offline
 from pageproof.front.diff import DIFF
 from pageproof.front.explain import EXPLAIN
@@ -21,7 +22,7 @@ from pageproof.front.walk import WALK
 from pageproof.front.whatis import WHATIS
 
 #: Every command that looks at a target, in the order of the help.
-COMMANDS: Final[tuple[Command, ...]] = (VERIFY, REGIONS, WALK, MAPS, KMAP, WHATIS, ALIAS)
+COMMANDS: Final[tuple[Command, ...]] = (VERIFY, REGIONS, WALK, MAPS, KMAP, WHATIS, ALIAS, AUDIT)
 
 #: Those that need none, behind them.
 OFFLINE: Final[tuple[Offline, ...]] = (DIFF, EXPLAIN)

@@ -18,6 +18,11 @@ def _nothing_to_check(args: argparse.Namespace) -> None:
     """For a command whose options can't contradict each other."""
 
 
+def _needs_target(args: argparse.Namespace, progress: Progress) -> int | None:
+    """For a command that always looks at a target."""
+    return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Described:
     """What every command has on the command line.
@@ -45,9 +50,12 @@ class Command(_Described):
 
     Attributes:
         run: looks, writes the answer (:func:`write_answer`), gives the exit code.
+        offline: answers what needs no target and gives the exit code; None if a target is
+            needed, as nearly always.
     """
 
     run: Callable[[Target, argparse.Namespace, Progress], int]
+    offline: Callable[[argparse.Namespace, Progress], int | None] = _needs_target
 
 
 @dataclass(frozen=True, kw_only=True)

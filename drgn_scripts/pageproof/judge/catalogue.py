@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from pageproof.judge.alias import ALIAS_RULES
+from pageproof.judge.audit import AUDIT_RULES
 from pageproof.judge.device import KERNEL_SIDE_UNKNOWN, MAPPING_KIND
 from pageproof.judge.kmap import MAP_RULES
 from pageproof.judge.rules import RULES
@@ -17,4 +18,5 @@ CATALOGUE: Final[dict[str, tuple[Rule, ...]]] = {
     "verify": (*RULES, *COVERAGE_RULES, MAPPING_KIND, KERNEL_SIDE_UNKNOWN),
     "alias": ALIAS_RULES,
     "kmap": MAP_RULES,
+    "audit": AUDIT_RULES,
 }

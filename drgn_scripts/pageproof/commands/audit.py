@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``audit``: collect the facts of the whole system, run the rules, look again at what moves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from pageproof import __version__
+from pageproof.commands.attempts import ATTEMPTS, PAUSE_SECONDS
+from pageproof.commands.audit_facts import Collector
+from pageproof.commands.tables import walker_of
+from pageproof.find.paging import read_paging
+from pageproof.judge.audit.check import Check
+from pageproof.judge.audit.engine import (
+    Result,
+    exit_code,
+    is_clean,
+    needs_of,
+    outcome_of,
+    run_check,
+    standing,
+    worst_first,
+)
+from pageproof.model.audit import AUDIT_SCHEMA, AuditReport
+from pageproof.target import Target
+
+
+def audit(
+    target: Target,
+    checks: Sequence[Check],
+    accepted: Mapping[str, Collection[str]],
+    progress: Callable[[str], None],
+) -> AuditReport:
+    """Run checks over the whole system.
+
+    On a live target a rule that finds something is asked again: what only one
+    of two looks saw has moved, and is no fault of the kernel.
+
+    Args:
+        target: an attached target.
+        checks: which, in their order.
+        accepted: places by rule: findings of a baseline.
+        progress: told what is being done.
+    """
+    start = time.monotonic()
+    paging = read_paging(target.prog)
+    walker = walker_of(target, paging, progress=progress)
+
+    def look(some: Sequence[Check]) -> dict[str, Result]:
+        facts = Collector(target, paging, walker, progress).collect(needs_of(some))
+        progress("judging")
+        return {check.rule.id: run_check(check, facts) for check in some}
+
+    results = look(checks)
+    attempts = 1
+    doubtful = [check for check in checks if not is_clean(results[check.rule.id])]
+    while target.facts.live and doubtful and attempts < ATTEMPTS:
+        time.sleep(PAUSE_SECONDS)
+        attempts += 1
+        again = look(doubtful)
+        settled = True
+        for name, result in again.items():
+            both = standing(results[name], result)
+            settled = settled and _alike(both, results[name]) and not result.judged.undecided
+            results[name] = both
+        doubtful = [check for check in doubtful if not is_clean(results[check.rule.id])]
+        if settled:
+            break
+    told = [outcome_of(results[check.rule.id], accepted) for check in checks]
+    outcomes = tuple(outcome for outcome, _, _ in told)
+    return AuditReport(
+        schema=AUDIT_SCHEMA,
+        version=__version__,
+        target=target.facts,
+        paging=paging,
+        outcomes=outcomes,
+        findings=worst_first(finding for _, new, _ in told for finding in new),
+        accepted=worst_first(finding for _, _, old in told for finding in old),
+        attempts=attempts,
+        seconds=round(time.monotonic() - start, 3),
+        exit_code=exit_code(outcomes),
+    )
+
+
+def _alike(one: Result, other: Result) -> bool:
+    def places(result: Result) -> set[str]:
+        return {finding.where for finding in result.judged.findings}
+
+    return places(one) == places(other)

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``audit``: all user halves, and a closer look at frames that should not be mapped so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from typing import Final
+
+import drgn
+
+from pageproof.commands.attempts import ATTEMPTS
+from pageproof.commands.audit_frames import Frames, conflicting, uncounted, wrong_class
+from pageproof.commands.tables import paging_form
+from pageproof.find.mapcount import page_mapcount
+from pageproof.find.mappings import Mappings, mm_object
+from pageproof.find.page import struct_page_facts
+from pageproof.find.vmas import vma_bounds
+from pageproof.model import MappingFacts, MemoryType, PagingFacts, StructPageFacts
+from pageproof.model.auditfacts import (
+    FrameClass,
+    FramePlaces,
+    Span,
+    UserFacts,
+    UserSpace,
+    UserTable,
+    VmaBounds,
+)
+from pageproof.target import Target
+from pageproof.walk import (
+    PAGE_BYTES,
+    PAGE_SHIFT,
+    Accounted,
+    Accounts,
+    FramePlace,
+    TooMuchWork,
+    Walker,
+)
+
+_TOP: Final = (1 << 64) - 1
+#: So many frames that look odd are looked at closer, and so many places of them.
+_MOST_SUSPECTS: Final = 256
+_MOST_PLACES: Final = 1 << 14
+
+
+def name_of(mapping: MappingFacts) -> str:
+    """An address space, as reports and baselines name it."""
+    return f"pid {mapping.pid} ({mapping.comm})"
+
+
+@dataclass(frozen=True)
+class _At:
+    """A mapping of a suspect: whose tables, and where."""
+
+    name: str
+    root: int
+    address: int
+    level: int
+    special: bool
+
+
+class UserSweep:
+    """One look at all user halves."""
+
+    def __init__(
+        self, target: Target, paging: PagingFacts, walker: Walker, found: Mappings, frames: int
+    ) -> None:
+        self._target, self._paging, self._walker = target, paging, walker
+        self._found = found
+        self._last = paging_form(target, paging).lower_half_last
+        self._users, self._kernel = Accounts.empty(frames), Accounts.empty(frames)
+        self._faults = [f"pid {one.pid} ({one.comm}): {one.message}" for one in found.faults]
+
+    def facts(self, frames: Frames | None, ram: Sequence[Span]) -> UserFacts:
+        """Sweep, then look closer.
+
+        Args:
+            frames: struct page of all; None if it can't be had: then nobody is suspect.
+            ram: where memory types must agree.
+        """
+        spaces = tuple(self._space(mapping) for mapping in self._found.found)
+        half = _TOP - self._last
+        kernel = self._walker.account(self._paging.kernel_root, half, _TOP, self._kernel)
+        kernel_tables = _tables(kernel)
+        suspects: tuple[FramePlaces, ...] = ()
+        more = 0
+        if self._target.facts.live:
+            spaces = tuple(
+                replace(space, tables=tuple(self._standing(mapping, space, frames)))
+                for mapping, space in zip(self._found.found, spaces, strict=True)
+            )
+        if frames is not None:
+            all_tables = chain(kernel_tables, *(space.tables for space in spaces))
+            wanted = self._suspects(frames, ram, all_tables)
+            suspects, more = self._look_closer(wanted, frames)
+        return UserFacts(
+            spaces=spaces,
+            frames=len(self._users.uses) - self._users.uses.count(0),
+            suspects=suspects,
+            more_suspects=more,
+            kernel_tables=kernel_tables,
+            faults=tuple(self._faults),
+        )
+
+    def _standing(
+        self, mapping: MappingFacts, space: UserSpace, frames: Frames | None
+    ) -> Iterator[UserTable]:
+        """Tables that are there still, where that matters: those that struct page did not call so.
+
+        Tables come and go, those of the process that looks too: the frame may
+        have become one after its struct page was read, and be none again.
+        """
+        for one in space.tables:
+            pfn = one.table >> PAGE_SHIFT
+            odd = frames is not None and pfn < len(frames.classes)
+            if frames is None or not odd or frames.classes[pfn] & FrameClass.TABLE:
+                yield one
+                continue
+            before = self._is_marked(pfn)
+            steps = self._walker.walk(mapping.root, one.address).steps
+            if not any(step.table == one.table for step in steps):
+                continue
+            if before or self._is_marked(pfn):
+                frames.classes[pfn] |= FrameClass.TABLE
+            yield one
+
+    def _is_marked(self, pfn: int) -> bool:
+        """Whether struct page calls it a table now; before 6.12 its type has no name here."""
+        page = struct_page_facts(self._target.prog, pfn)
+        return page is not None and page.type_words in ("table", "typed")
+
+    def _space(self, mapping: MappingFacts) -> UserSpace:
+        """A process's user half, with VMAs that were the same before and after."""
+        space = self._look(mapping)
+        for _ in range(ATTEMPTS):
+            if not self._target.facts.live or space.gap:
+                return space
+            if self._vmas(mapping) == space.vmas:
+                return space
+            space = self._look(mapping)
+        return replace(space, runs=(), gap="its VMAs keep changing")
+
+    def _vmas(self, mapping: MappingFacts) -> tuple[VmaBounds, ...] | None:
+        try:
+            return tuple(vma_bounds(mm_object(self._target.prog, mapping.mm)))
+        except (drgn.FaultError, ValueError, NotImplementedError):
+            return None
+
+    def _look(self, mapping: MappingFacts) -> UserSpace:
+        vmas: tuple[VmaBounds, ...] = ()
+        gap = ""
+        try:
+            vmas = tuple(vma_bounds(mm_object(self._target.prog, mapping.mm)))
+            runs = tuple(self._walker.alike(mapping.root, 0, self._last))
+            swept = self._walker.account(mapping.root, 0, self._last, self._users)
+        except (drgn.FaultError, ValueError, NotImplementedError) as error:
+            return UserSpace(name_of(mapping), (), (), (), f"its VMAs can't be read: {error}")
+        except TooMuchWork as error:
+            return UserSpace(name_of(mapping), vmas, (), (), str(error))
+        if swept.gaps:
+            gap = "some of its tables can't be had"
+        elif not swept.whole:
+            gap = "more entries than are looked at"
+        return UserSpace(name_of(mapping), vmas, runs, _tables(swept), gap)
+
+    def _suspects(
+        self, frames: Frames, ram: Sequence[Span], tables: Iterable[UserTable]
+    ) -> list[int]:
+        classes = bytearray(frames.classes)
+        for one in tables:
+            pfn = one.table >> PAGE_SHIFT
+            if pfn < len(classes):
+                classes[pfn] |= FrameClass.TABLE
+        self._classes = classes
+        found = chain(
+            wrong_class(self._users, classes),
+            conflicting(self._users, self._kernel, ram),
+            uncounted(self._users, frames),
+        )
+        return list(dict.fromkeys(found))
+
+    def _look_closer(
+        self, wanted: Sequence[int], frames: Frames
+    ) -> tuple[tuple[FramePlaces, ...], int]:
+        if not wanted:
+            return (), 0
+        marked = bytearray(len(frames.classes))
+        chosen = wanted[:_MOST_SUSPECTS]
+        for pfn in chosen:
+            marked[pfn] = 1
+        users: dict[int, list[_At]] = {pfn: [] for pfn in chosen}
+        kernel: dict[int, list[_At]] = {pfn: [] for pfn in chosen}
+        for mapping in self._found.found:
+            swept = self._places(mapping.root, 0, self._last, marked)
+            for pfn, at in _spread(swept.places, name_of(mapping), mapping.root):
+                users[pfn].append(at)
+        root = self._paging.kernel_root
+        swept = self._places(root, _TOP - self._last, _TOP, marked)
+        for pfn, at in _spread(swept.places, "kernel", root):
+            kernel[pfn].append(at)
+        seen = (self._seen(pfn, users[pfn], kernel[pfn]) for pfn in chosen)
+        return tuple(one for one in seen if one is not None), len(wanted) - len(chosen)
+
+    def _places(self, root: int, first: int, last: int, marked: bytearray) -> Accounted:
+        scratch = Accounts.empty(len(marked))
+        return self._walker.account(root, first, last, scratch, marked, _MOST_PLACES)
+
+    def _seen(self, pfn: int, users: Sequence[_At], kernel: Sequence[_At]) -> FramePlaces | None:
+        """A suspect, looked at again; None if it moved meanwhile."""
+        prog = self._target.prog
+        page = struct_page_facts(prog, pfn)
+        before = page_mapcount(prog, pfn, page)
+        still = [(at, kind) for at in users for kind in self._type_at(at, pfn)]
+        types = [(f"{at.name} {at.address:x}", kind) for at, kind in still]
+        types += [
+            (f"kernel {at.address:016x}", kind) for at in kernel for kind in self._type_at(at, pfn)
+        ]
+        again = struct_page_facts(prog, pfn)
+        after = page_mapcount(prog, pfn, again)
+        if self._target.facts.live and (before != after or len(still) != len(users)):
+            return None
+        return FramePlaces(
+            pfn=pfn,
+            classes=self._classes_now(pfn, page, again),
+            places=tuple((at.name, at.address) for at, _ in still),
+            counted=sum(at.level == 1 and not at.special for at, _ in still),
+            mapcount=after,
+            types=tuple(types),
+        )
+
+    def _classes_now(
+        self, pfn: int, page: StructPageFacts | None, again: StructPageFacts | None
+    ) -> FrameClass:
+        """Its classes, less what is no longer so: of a page in use the allocator has nothing."""
+        classes = FrameClass(self._classes[pfn])
+        in_use = any(one is not None and one.refcount > 0 for one in (page, again))
+        if in_use and self._target.facts.live:
+            classes &= ~FrameClass.FREE
+        return classes
+
+    def _type_at(self, at: _At, pfn: int) -> Iterator[MemoryType]:
+        walk = self._walker.walk(at.root, at.address)
+        if walk.pfn == pfn and walk.memory_type is not None:
+            yield walk.memory_type
+
+
+def _tables(swept: Accounted) -> tuple[UserTable, ...]:
+    return tuple(UserTable(one.table, one.level, one.address) for one in swept.tables)
+
+
+def _spread(places: Iterable[FramePlace], name: str, root: int) -> Iterator[tuple[int, _At]]:
+    """Each page of runs of frames."""
+    for place in places:
+        pages = (place.last + 1 - place.start) // PAGE_BYTES
+        for page in islice(range(pages), _MOST_PLACES):
+            address = place.start + page * PAGE_BYTES
+            pfn = (place.frame >> PAGE_SHIFT) + page
+            yield pfn, _At(name, root, address, place.level, place.special)

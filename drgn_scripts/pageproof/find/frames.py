@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``struct page`` of all frames at once: how its bytes say what a frame is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import drgn
+from drgn import offsetof, sizeof
+
+from pageproof.model.auditfacts import FrameClass
+
+#: ``PAGE_TYPE_BASE`` and ``PG_buddy`` of ``include/linux/page-flags.h`` before 6.12.
+_OLD_TYPE_BASE: Final = 0xF000_0000
+_OLD_BUDDY: Final = 0x80
+#: ``PG_table`` there: a bit lower since 5.11, which took PG_kmemcg out (18b2db3b0385) and
+#: brought ``memcg_data`` (bcfe06bf2622).
+_OLD_TABLE: Final = 0x200
+_OLD_TABLE_AFTER_KMEMCG: Final = 0x400
+_WORD: Final = (1 << 64) - 1
+_NO_TYPE: Final = 0xFFFF_FFFF
+#: What only :func:`classes_of` sees: no reference and no type.
+UNREFERENCED: Final = FrameClass.POISONED
+
+
+@dataclass(frozen=True)
+class PageLayout:
+    """How struct page is read in bulk.
+
+    Attributes:
+        page_bytes: its size.
+        mapcount: offset of ``_mapcount``, which types share.
+        private: offset of ``private``, which has the order of a free block.
+        tests: (offset, mask, value, class), for eight bytes.
+    """
+
+    page_bytes: int
+    mapcount: int
+    private: int
+    tests: tuple[tuple[int, int, int, int], ...]
+
+
+def page_layout(prog: drgn.Program) -> PageLayout:
+    """The layout of the kernel under test.
+
+    Raises:
+        LookupError: its debug info does not say.
+    """
+    kind = prog.type("struct page")
+    flags, mapcount = offsetof(kind, "flags"), offsetof(kind, "_mapcount")
+    if offsetof(kind, "_refcount") != mapcount + 4:
+        raise LookupError("_refcount does not follow _mapcount in struct page")
+    # Since 7.1 (d50569612c29) it is not always the head's address; bit 0 still says tail.
+    link = offsetof(kind, "compound_info" if kind.has_member("compound_info") else "compound_head")
+    tests = [
+        (link, 1, 1, FrameClass.TAIL),
+        (flags, *_flag(prog, "PG_reserved"), FrameClass.RESERVED),
+        (flags, *_flag(prog, "PG_head"), FrameClass.HEAD),
+        (mapcount, _WORD, _NO_TYPE, UNREFERENCED),
+        *((mapcount, *_type(prog, name), bit) for name, bit in _TYPES),
+    ]
+    if not _has(prog, "PGTY_slab"):
+        # A flag until 46df8e73a4a3 (6.11).
+        tests.append((flags, *_flag(prog, "PG_slab"), FrameClass.SLAB))
+    return PageLayout(
+        page_bytes=sizeof(kind),
+        mapcount=mapcount,
+        private=offsetof(kind, "private"),
+        tests=tuple((offset, mask, value, int(bit)) for offset, mask, value, bit in tests),
+    )
+
+
+_TYPES: Final = (
+    ("buddy", FrameClass.FREE),
+    ("table", FrameClass.TABLE),
+    ("slab", FrameClass.SLAB),
+)
+
+
+def _has(prog: drgn.Program, name: str) -> bool:
+    try:
+        prog.constant(name)
+    except LookupError:
+        return False
+    return True
+
+
+def _flag(prog: drgn.Program, name: str) -> tuple[int, int]:
+    bit = 1 << prog.constant(name).value_()
+    return bit, bit
+
+
+def _type(prog: drgn.Program, name: str) -> tuple[int, int]:
+    """(mask, value) of ``page_type`` for a type.
+
+    Since 6.12 (4ffca5a96678) its top byte is one of enum pagetype; before, its bit is clear
+    under a base that is all set.
+    """
+    if _has(prog, "PGTY_buddy"):
+        return 0xFF00_0000, prog.constant(f"PGTY_{name}").value_() << 24
+    if name == "slab":
+        return 0, 1  # never: it was a flag
+    bit = _OLD_BUDDY if name == "buddy" else _old_table(prog)
+    return _OLD_TYPE_BASE | bit, _OLD_TYPE_BASE
+
+
+def _old_table(prog: drgn.Program) -> int:
+    kind = prog.type("struct page")
+    return _OLD_TABLE_AFTER_KMEMCG if kind.has_member("mem_cgroup") else _OLD_TABLE
+
+
+#: What the raw classes of a page make it.
+_FINAL: Final = bytes(
+    (bits & ~UNREFERENCED)
+    | (
+        FrameClass.FREE
+        if bits & UNREFERENCED and not bits & (FrameClass.TAIL | FrameClass.RESERVED)
+        else 0
+    )
+    for bits in range(256)
+)
+_IS_BUDDY: Final = bytes(bits & FrameClass.FREE for bits in range(256))
+
+
+def free_blocks(raw: bytes, data: bytes, layout: PageLayout) -> Iterator[tuple[int, int]]:
+    """(index, pages) of the blocks of the page allocator, whose first page alone is marked."""
+    buddies = raw.translate(_IS_BUDDY)
+    at = buddies.find(FrameClass.FREE)
+    while at >= 0:
+        offset = at * layout.page_bytes + layout.private
+        order = int.from_bytes(data[offset : offset + 8], "little")
+        pages = 1 << order if order < 16 else 1
+        yield at, pages
+        at = buddies.find(FrameClass.FREE, at + pages)
+
+
+def classes_of(raw: bytes, data: bytes, layout: PageLayout) -> bytes:
+    """Classes of frames in a row.
+
+    Args:
+        raw: what the tests say of each.
+        data: their struct pages.
+        layout: as they were read with.
+    """
+    found = bytearray(raw.translate(_FINAL))
+    for first, pages in free_blocks(raw, data, layout):
+        pages = min(pages, len(found) - first)
+        found[first : first + pages] = bytes([FrameClass.FREE]) * pages
+    return bytes(found)
+
+
+def mapcounts_of(data: bytes, layout: PageLayout) -> list[int]:
+    """``_mapcount`` + 1 of struct pages in a row; negative for what has a type."""
+    step = layout.page_bytes // 4
+    return [n + 1 for n in memoryview(data).cast("i")[layout.mapcount // 4 :: step]]

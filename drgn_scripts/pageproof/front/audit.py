@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``pageproof audit`` on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pageproof.errors import Exit, PageproofError
+from pageproof.front.command import Command, add_report_options, write_answer
+
+if TYPE_CHECKING:
+    from pageproof.judge.audit.check import Check
+    from pageproof.output import Forms, Progress
+    from pageproof.target import Target
+
+EPILOG: Final = """\
+A baseline is what --write-baseline makes, a report of audit in JSON, or lines "RULE PLACE".
+What it accepts is counted and shown, and does not decide the exit code.
+
+exit codes:
+  0  every rule was decided, and no error was found
+  1  at least one error
+  2  wrong usage, or the target can't be opened
+  3  no error, but something could not be decided
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_argument_group("which rules")
+    which.add_argument(
+        "--rule", metavar="ID", action="append", default=[], help="only this one; repeatable"
+    )
+    which.add_argument(
+        "--skip", metavar="ID", action="append", default=[], help="not this one; repeatable"
+    )
+    which.add_argument("--list", action="store_true", help="list the rules and what they need")
+    known = parser.add_argument_group("what is known")
+    known.add_argument(
+        "--baseline", metavar="FILE", type=Path, help="accept the findings that stand in it"
+    )
+    known.add_argument(
+        "--write-baseline", metavar="FILE", type=Path, help="make one of all that is found"
+    )
+    add_report_options(parser, ("text", "json", "junit"), drgn=False)
+
+
+def _chosen(args: argparse.Namespace) -> tuple[Check, ...]:
+    from pageproof.judge.audit import CHECKS
+
+    rules: list[str] = args.rule
+    skip: list[str] = args.skip
+    known = {check.rule.id for check in CHECKS}
+    for name in (*rules, *skip):
+        if name not in known:
+            raise PageproofError(f"there is no rule {name!r}", "", "audit --list tells them")
+    wanted = set(rules or known) - set(skip)
+    if not wanted:
+        raise PageproofError("no rule is left to run", "", "give fewer --skip")
+    return tuple(check for check in CHECKS if check.rule.id in wanted)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse rules that do not exist, and a baseline that is none."""
+    _chosen(args)
+    if not args.list:
+        _accepted(args.baseline)
+
+
+def _accepted(path: Path | None) -> Mapping[str, frozenset[str]]:
+    from pageproof.judge.audit.baseline import parse_baseline
+
+    if path is None:
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise PageproofError(f"can't read the baseline: {reason}", f"--baseline {path}") from None
+    return parse_baseline(text, f"--baseline {path}")
+
+
+def offline(args: argparse.Namespace, progress: Progress) -> int | None:
+    """``--list`` needs no target."""
+    if not args.list:
+        return None
+    from pageproof.render.audittext import rules_to_text
+
+    if args.format != "text":
+        raise PageproofError("--list is text", "", "leave --format out; explain has JSON")
+    checks = _chosen(args)
+    forms: Forms = {
+        "text": lambda screen: rules_to_text(checks, color=screen.color, width=screen.width)
+    }
+    write_answer(forms, args, progress)
+    return Exit.SOUND
+
+
+def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof.commands.audit import audit
+    from pageproof.judge.audit.baseline import baseline_to_json
+    from pageproof.output import write_form
+    from pageproof.render.auditjunit import audit_to_junit
+    from pageproof.render.audittext import audit_to_text
+    from pageproof.render.jsonform import report_to_json
+
+    report = audit(target, _chosen(args), _accepted(args.baseline), progress.say)
+    forms: Forms = {
+        "text": lambda screen: audit_to_text(report, color=screen.color, width=screen.width),
+        "json": lambda screen: report_to_json(report),
+        "junit": lambda screen: audit_to_junit(report),
+    }
+    write_answer(forms, args, progress)
+    if args.write_baseline is not None:
+        known = (*report.findings, *report.accepted)
+        write_form({"json": lambda screen: baseline_to_json(known)}, "json", args.write_baseline)
+    return report.exit_code
+
+
+AUDIT: Final = Command(
+    name="audit",
+    help="check the page tables of the kernel and of all processes against the kernel's own data",
+    description="Check the whole system: one kernel half for all, W^X, read-only data, the direct "
+    "map, struct page, vmalloc areas, VMAs, page tables. Each rule says what it looked at; what "
+    "it can't judge is unknown, with the reason.",
+    epilog=EPILOG,
+    add_options=add_options,
+    run=run,
+    check=check,
+    offline=offline,
+)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A baseline: findings that are known and accepted, by rule and place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from pageproof.errors import PageproofError
+from pageproof.model import Finding
+
+#: What marks a baseline's JSON.
+BASELINE_SCHEMA = "pageproof/baseline-1"
+
+
+def parse_baseline(text: str, name: str) -> Mapping[str, frozenset[str]]:
+    """Places by rule.
+
+    Takes what :func:`baseline_to_json` writes, a report of ``audit`` (its
+    findings and what it accepted), or lines ``RULE PLACE``; ``#`` begins a comment.
+
+    Args:
+        text: of the file.
+        name: of the file, for messages.
+
+    Raises:
+        PageproofError: it is none of these.
+    """
+    pairs = _from_json(text, name) if text.lstrip().startswith("{") else _from_lines(text, name)
+    accepted: dict[str, set[str]] = {}
+    for rule, place in pairs:
+        accepted.setdefault(rule, set()).add(place)
+    return {rule: frozenset(places) for rule, places in accepted.items()}
+
+
+def _from_json(text: str, name: str) -> Iterable[tuple[str, str]]:
+    wrong = PageproofError("this is no baseline", name, "make one with audit --write-baseline FILE")
+    try:
+        data = json.loads(text)
+        listed = [*data["findings"], *data.get("accepted", [])]
+        pairs = [(one["id"], one["where"]) for one in listed]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise wrong from None
+    if not all(isinstance(word, str) for pair in pairs for word in pair):
+        raise wrong
+    return pairs
+
+
+def _from_lines(text: str, name: str) -> Iterable[tuple[str, str]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.strip()
+        if not words or words.startswith("#"):
+            continue
+        rule, _, place = words.partition(" ")
+        if not place:
+            raise PageproofError(
+                f"line {number} of the baseline has no place: {words!r}", name, "RULE PLACE"
+            )
+        yield rule, place.strip()
+
+
+def baseline_to_json(findings: Iterable[Finding]) -> str:
+    """Text of a baseline that accepts findings, with a newline at its end."""
+    listed = [{"id": one.id, "where": one.where} for one in findings]
+    data = {"schema": BASELINE_SCHEMA, "findings": listed}
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs the checks: what is missing makes UNKNOWN, and a broken one does not lose the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pageproof.errors import Exit
+from pageproof.judge.audit.check import Check, Judged
+from pageproof.model import Finding, Severity
+from pageproof.model.audit import RuleOutcome, Ruling
+from pageproof.model.auditfacts import AuditFacts, Need
+
+_WORST_FIRST: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one check."""
+
+    check: Check
+    judged: Judged
+
+
+def run_check(check: Check, facts: AuditFacts) -> Result:
+    """Judge; what can't be had or fails is UNKNOWN, and never a pass."""
+    lacking = [
+        f"{need} can't be had: {facts.missing[need]}"
+        for need in check.needs
+        if need in facts.missing
+    ]
+    if lacking:
+        return Result(check, Judged(0, undecided="; ".join(lacking)))
+    try:
+        judged = check.judge(facts)
+        if not judged.checked and not judged.undecided and not check.may_be_empty:
+            judged = replace(judged, undecided=f"there are no {check.unit} to look at")
+        return Result(check, judged)
+    except Exception as error:  # a broken rule must not lose the report
+        what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return Result(check, Judged(0, undecided=f"the rule failed: {what}"))
+
+
+def needs_of(checks: Iterable[Check]) -> frozenset[Need]:
+    """All that checks need."""
+    return frozenset(need for check in checks for need in check.needs)
+
+
+def is_clean(result: Result) -> bool:
+    """Whether there is nothing to look at again: it was decided, and nothing but notes came out."""
+    serious = any(one.severity is not Severity.NOTE for one in result.judged.findings)
+    return not result.judged.undecided and not serious
+
+
+def standing(before: Result, after: Result) -> Result:
+    """What two looks at what moves have in common: what came and went is no fault of the kernel.
+
+    A look that could not be decided says nothing: the other one counts.
+    """
+    if after.judged.undecided or before.judged.undecided:
+        return before if after.judged.undecided and not before.judged.undecided else after
+    seen = {(one.id, one.where) for one in before.judged.findings}
+    kept = tuple(one for one in after.judged.findings if (one.id, one.where) in seen)
+    more = min(before.judged.more, after.judged.more)
+    return Result(after.check, Judged(after.judged.checked, kept, more))
+
+
+def outcome_of(
+    result: Result, accepted: Mapping[str, Collection[str]]
+) -> tuple[RuleOutcome, tuple[Finding, ...], tuple[Finding, ...]]:
+    """(outcome, findings, those of the baseline).
+
+    Args:
+        result: of a check.
+        accepted: places by rule.
+    """
+    known = accepted.get(result.check.rule.id, ())
+    old = tuple(one for one in result.judged.findings if one.where in known)
+    new = tuple(one for one in result.judged.findings if one.where not in known)
+    count = len(new) + result.judged.more
+    ruling = Ruling.SOUND
+    if count:
+        ruling = Ruling.FINDINGS
+    elif result.judged.undecided:
+        ruling = Ruling.UNKNOWN
+    outcome = RuleOutcome(
+        rule=result.check.rule.id,
+        severity=result.check.rule.severity,
+        looks_for=result.check.looks_for,
+        ruling=ruling,
+        checked=result.judged.checked,
+        unit=result.check.unit,
+        findings=count,
+        accepted=len(old),
+        reason=result.judged.undecided,
+    )
+    return outcome, new, old
+
+
+def exit_code(outcomes: Iterable[RuleOutcome]) -> Exit:
+    """1 for an error, 3 if something was not decided or nothing was asked, else 0."""
+    outcomes = tuple(outcomes)
+    if any(one.findings and one.severity is Severity.ERROR for one in outcomes):
+        return Exit.WRONG
+    if not outcomes or any(one.reason for one in outcomes):
+        return Exit.UNDECIDED
+    return Exit.SOUND
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Errors, warnings, notes; else in the order that they came in."""
+    return tuple(sorted(findings, key=lambda one: _WORST_FIRST[one.severity]))

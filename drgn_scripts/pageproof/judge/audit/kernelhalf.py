@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The upper half of the topmost tables: one kernel for all address spaces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from pageproof.judge.audit.check import Check, Judged, joined, judged, place, span_of
+from pageproof.judge.kmap import memory_map
+from pageproof.model import Finding, PagingFacts, Range, Severity
+from pageproof.model.auditfacts import AuditFacts, Need, TopTable
+from pageproof.model.kmap import LayoutFacts
+from pageproof.model.rule import Rule
+
+_ENTRIES: Final = 512
+_UPPER: Final = range(_ENTRIES // 2, _ENTRIES)
+_ACCESSED: Final = 1 << 5
+_NX: Final = 1 << 63
+
+KERNEL_HALF: Final = Rule(
+    id="kernel-half-differs",
+    severity=Severity.ERROR,
+    sentence="this entry of the topmost table is not init_mm's: in this process the kernel sees "
+    "other memory than everywhere else",
+    cause="Every address space gets its upper half from init_mm when it is made (pgd_ctor()), and "
+    "entries that come later are copied to all (sync_global_pgds()). Only the LDT's slot is a "
+    "process's own, with PTI. EFI's tables (efi_mm) belong to no process and are not compared.",
+    fix="Change kernel mappings in init_mm and below its topmost entries only; look for who wrote "
+    "to the table.",
+    reference="arch/x86/mm/pgtable.c: pgd_ctor(); arch/x86/mm/init_64.c: sync_global_pgds(); "
+    "arch/x86/kernel/ldt.c",
+)
+
+PTI_PAIR: Final = Rule(
+    id="pti-pair-differs",
+    severity=Severity.ERROR,
+    sentence="the two halves of PTI's pair of tables disagree in the user half: user mode and the "
+    "kernel see other memory at the same address",
+    cause="__pti_set_user_pgtbl() writes each entry of the user half to both tables of the pair; "
+    "the kernel's copy has NX, else they are the same.",
+    fix="Set topmost entries by set_pgd() or set_p4d() only.",
+    reference="arch/x86/mm/pti.c: __pti_set_user_pgtbl()",
+)
+
+PTI_KERNEL: Final = Rule(
+    id="pti-exposes-kernel",
+    severity=Severity.ERROR,
+    sentence="user mode's tables map kernel memory that they need not have: PTI does not hide it "
+    "from Meltdown",
+    cause="With PTI the tables that user mode runs on hold of the kernel the entry code, "
+    "cpu_entry_area, espfix, the LDT, the vsyscall page and each CPU's TSS; where its entries are "
+    "global, all text and read-only data too. Nothing of it but cpu_entry_area, the LDT and the "
+    "TSS is writable.",
+    fix="Take the mapping out of user mode's tables.",
+    reference="arch/x86/mm/pti.c: pti_init(), pti_clone_user_shared(), pti_clone_entry_text()",
+)
+
+PTI_LIST: Final = Rule(
+    id="pti-kernel-part",
+    severity=Severity.NOTE,
+    sentence="what user mode's tables hold of the kernel: {what}",
+    cause="PTI leaves what an entry to the kernel needs before it can load the kernel's tables.",
+    fix="None is needed.",
+    reference="arch/x86/mm/pti.c: pti_init()",
+)
+
+
+def _index_of(address: int, levels: int) -> int:
+    shift = 39 if levels == 4 else 48
+    return address >> shift & _ENTRIES - 1
+
+
+def _own(paging: PagingFacts, layout: LayoutFacts) -> int | None:
+    """The entry that a process has of its own in the upper half: the LDT's, with PTI."""
+    return _index_of(layout.ldt, layout.levels) if paging.pti else None
+
+
+def _compare(
+    rule: Rule, table: TopTable, other: Sequence[int], indexes: range, own: int | None, ignored: int
+) -> Iterator[Finding]:
+    for index in indexes:
+        entry, expected = table.entries[index], other[index]
+        if index == own or (entry ^ expected) & ~ignored == 0:
+            continue
+        shown = (("entry", f"0x{entry:x}"), ("expected", f"0x{expected:x}"))
+        yield rule.finding(f"{table.space}, entry {index}", shown)
+
+
+def _undecided(tables: Sequence[TopTable], faults: Sequence[str]) -> str:
+    gaps = [f"{table.space}: {table.gap}" for table in tables if not table.entries]
+    return "; ".join([*gaps[:3], *faults[:3]])
+
+
+def kernel_half(facts: AuditFacts) -> Judged:
+    """Every mm's upper half against init_mm's; the processor sets ACCESSED in each alone."""
+    tops, layout = facts.tops, facts.layout
+    assert tops is not None
+    assert layout is not None
+    own = _own(facts.paging, layout)
+    pairs = [(table, tops.kernel) for table in tops.spaces]
+    if tops.kernel_user is not None:
+        pairs += [(table, tops.kernel_user) for table in tops.user_halves]
+    found = (
+        finding
+        for table, kernel in pairs
+        if table.entries and kernel.entries
+        for finding in _compare(KERNEL_HALF, table, kernel.entries, _UPPER, own, _ACCESSED)
+    )
+    unread = [table for pair in pairs for table in pair]
+    return judged(len(pairs), found, _undecided(list(dict.fromkeys(unread)), tops.faults))
+
+
+def pti_pair(facts: AuditFacts) -> Judged:
+    """Both tables of each pair, in the user half."""
+    tops = facts.tops
+    assert tops is not None
+    kernels = {table.space: table for table in tops.spaces}
+    pairs = [(half, kernels[half.space.partition(", ")[0]]) for half in tops.user_halves]
+    found = (
+        finding
+        for half, kernel in pairs
+        if half.entries and kernel.entries
+        for finding in _compare(
+            PTI_PAIR, half, kernel.entries, range(_UPPER.start), None, _ACCESSED | _NX
+        )
+    )
+    unread = [table for pair in pairs for table in pair]
+    return judged(len(pairs), found, _undecided(unread, tops.faults))
+
+
+#: Regions that user mode's tables may have, and those of them that it may write.
+_MAY_HOLD: Final = frozenset({"cpu-entry-area", "espfix", "ldt", "vsyscall"})
+
+
+def _held(facts: AuditFacts) -> Iterator[tuple[str, Range]]:
+    """What user mode's tables hold of the kernel, with the region; "" for what is too much."""
+    layout, image = facts.layout, facts.image
+    assert layout is not None
+    assert image is not None
+    assert facts.user_half is not None
+    rows = memory_map(layout)
+    for one in facts.user_half:
+        if one.permissions is None:
+            continue
+        region = next(row.region for row in rows if row.start <= one.start <= row.last)
+        write = one.permissions.write and one.frame is not None
+        if region in _MAY_HOLD and not (write and region == "vsyscall"):
+            yield region, one
+        elif image.shared.start <= one.start and one.last < image.shared.end and not write:
+            yield "text", one
+        elif any(page <= one.start and one.last < page + 4096 for page in image.tss_pages):
+            yield "cpu_tss_rw", one
+        else:
+            yield "", one
+
+
+def pti_kernel(facts: AuditFacts) -> Judged:
+    """What init_mm's user half holds; all processes have its topmost entries."""
+    held = list(_held(facts))
+    spans = joined(span_of(one) for region, one in held if not region)
+    return judged(len(held), (PTI_KERNEL.finding(place(span)) for span in spans))
+
+
+def pti_list(facts: AuditFacts) -> Judged:
+    """The list of it, as a note."""
+    by_region: dict[str, int] = {}
+    for region, one in _held(facts):
+        if region:
+            size = one.last + 1 - one.start
+            by_region[region] = by_region.get(region, 0) + size
+    if not by_region:
+        return Judged(0)
+    what = ", ".join(sorted(by_region))
+    shown = tuple((region, f"{size >> 10} KiB") for region, size in sorted(by_region.items()))
+    return Judged(len(by_region), (PTI_LIST.finding("init_mm, user half", shown, what=what),))
+
+
+CHECKS: Final = (
+    Check(
+        KERNEL_HALF,
+        "a topmost table with another kernel in it",
+        "tables",
+        (Need.TOPS,),
+        kernel_half,
+    ),
+    Check(
+        PTI_PAIR,
+        "a pair of tables that disagrees",
+        "pairs",
+        (Need.TOPS,),
+        pti_pair,
+        may_be_empty=True,
+    ),
+    Check(
+        PTI_KERNEL,
+        "kernel memory in user mode's tables",
+        "ranges",
+        (Need.USER_HALF, Need.IMAGE),
+        pti_kernel,
+        may_be_empty=True,
+    ),
+    Check(
+        PTI_LIST,
+        "nothing: lists what user mode's tables hold",
+        "regions",
+        (Need.USER_HALF, Need.IMAGE),
+        pti_list,
+        may_be_empty=True,
+    ),
+)

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The direct map and struct page: every RAM page at its place, of its type, with its page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pageproof.judge.audit.check import (
+    PAGE_SHIFT,
+    Check,
+    Judged,
+    bytes_shown,
+    is_mapped,
+    joined,
+    judged,
+    place,
+    span_of,
+    within,
+    without,
+)
+from pageproof.judge.kmap import memory_map
+from pageproof.model import Finding, MemoryType, Range, Severity
+from pageproof.model.auditfacts import AuditFacts, Need, Span
+from pageproof.model.rule import Rule
+
+MISSING: Final = Rule(
+    id="physmap-missing",
+    severity=Severity.ERROR,
+    sentence="RAM is not in the direct map, and nothing says that this is meant: the kernel faults "
+    "when it touches these pages",
+    cause="set_memory_np() or set_direct_map_invalid_noflush() without the way back before the "
+    "pages were freed, or an entry that was cleared by hand.",
+    fix="set_direct_map_default_noflush() before the pages go back to the allocator.",
+    reference="arch/x86/mm/pat/set_memory.c; mm/secretmem.c does it right",
+)
+
+WRONG_FRAME: Final = Rule(
+    id="physmap-wrong-frame",
+    severity=Severity.ERROR,
+    sentence="an address of the direct map leads to another frame than its own: __va() and the "
+    "page tables disagree",
+    cause="The direct map is made once, at a fixed distance, and only attributes change; somebody "
+    "wrote to its tables.",
+    fix="Look for who did.",
+    reference="arch/x86/mm/init_64.c: kernel_physical_mapping_init()",
+)
+
+TYPE: Final = Rule(
+    id="physmap-type",
+    severity=Severity.ERROR,
+    sentence="RAM is not write-back in the direct map, and struct page does not record that this "
+    "is meant: the next owner of the pages gets them so",
+    cause="The pages went back without set_memory_wb(), or the attribute was set by hand. "
+    "set_memory_uc() and set_memory_wc() record it in struct page until set_memory_wb().",
+    fix="set_memory_wb(), or set_pages_array_wb(), before the pages are freed.",
+    reference="arch/x86/mm/pat/memtype.c: reserve_ram_pages_type()",
+)
+
+VMEMMAP: Final = Rule(
+    id="vmemmap-broken",
+    severity=Severity.ERROR,
+    sentence="struct page and PFN do not lead to each other here: {why}",
+    cause="page_to_pfn() and pfn_to_page() are sums from vmemmap_base; the section's own pointer, "
+    "the zone in the flags and the tables must agree with them.",
+    fix="Look for who wrote to mem_section, to struct page or to the tables.",
+    reference="include/asm-generic/memory_model.h; mm/sparse.c",
+)
+
+
+def _physmap(facts: AuditFacts) -> tuple[list[Range], int, int]:
+    """Ranges of the direct map, its base, and the end of its row."""
+    assert facts.layout is not None
+    assert facts.kernel is not None
+    row = next(row for row in memory_map(facts.layout) if row.region == "physmap")
+    ranges = list(within(facts.kernel, row.start, row.last + 1))
+    return ranges, facts.layout.page_offset_base, row.last + 1
+
+
+def unmapped_ram(facts: AuditFacts) -> Iterator[Span]:
+    """Physical memory of System RAM that the direct map does not have."""
+    ranges, base, _ = _physmap(facts)
+    there = list(joined(span_of(one) for one in ranges if is_mapped(one)))
+    for ram in facts.ram or ():
+        for hole in without(Span(base + ram.start, base + ram.end), there):
+            yield Span(hole.start - base, hole.end - base)
+
+
+def _ram_pages(facts: AuditFacts) -> int:
+    return sum(ram.end - ram.start for ram in facts.ram or ()) >> PAGE_SHIFT
+
+
+def missing(facts: AuditFacts) -> Judged:
+    """RAM that is not there, less what is deliberately not there."""
+    _, base, _ = _physmap(facts)
+
+    def spans() -> Iterator[Span]:
+        for hole in unmapped_ram(facts):
+            for paddr in range(hole.start, hole.end, 1 << PAGE_SHIFT):
+                if paddr >> PAGE_SHIFT not in facts.unmapped:
+                    yield Span(base + paddr, base + paddr + (1 << PAGE_SHIFT))
+
+    found = (MISSING.finding(place(span), bytes_shown(span)) for span in joined(spans()))
+    return judged(_ram_pages(facts), found)
+
+
+def wrong_frame(facts: AuditFacts) -> Judged:
+    """Every leaf of the direct map."""
+    ranges, base, _ = _physmap(facts)
+    mapped = [one for one in ranges if one.frame is not None and is_mapped(one)]
+    found = (
+        WRONG_FRAME.finding(
+            place(span_of(one)),
+            (("PFN", f"0x{one.frame >> PAGE_SHIFT:x}"), *bytes_shown(span_of(one))),
+        )
+        for one in mapped
+        if one.frame is not None and one.frame != one.start - base
+    )
+    return judged(sum(one.last + 1 - one.start for one in mapped) >> PAGE_SHIFT, found)
+
+
+def _same(one: MemoryType, other: MemoryType) -> bool:
+    """UC- and UC are the same but where an MTRR says write-combining."""
+    uncached = {MemoryType.UC, MemoryType.UC_MINUS}
+    return one is other or {one, other} == uncached
+
+
+def _not_write_back(facts: AuditFacts) -> Iterator[tuple[int, MemoryType]]:
+    """(PFN, type) of RAM that is not write-back in the direct map."""
+    _, base, _ = _physmap(facts)
+    for ram in facts.ram or ():
+        for one in within(facts.kernel or (), base + ram.start, base + ram.end):
+            kind = one.memory_type
+            if not is_mapped(one) or kind is None or kind is MemoryType.WB:
+                continue
+            for address in range(one.start, one.last, 1 << PAGE_SHIFT):
+                yield address - base >> PAGE_SHIFT, kind
+
+
+def odd_types(facts: AuditFacts) -> Iterator[int]:
+    """PFNs whose record in struct page is wanted."""
+    return (pfn for pfn, _ in _not_write_back(facts))
+
+
+def types(facts: AuditFacts) -> Judged:
+    """RAM in the direct map: write-back, or as struct page records it."""
+    _, base, _ = _physmap(facts)
+
+    def spans() -> Iterator[Span]:
+        for pfn, kind in _not_write_back(facts):
+            if not _same(kind, facts.memtypes.get(pfn, MemoryType.WB)):
+                start = base + (pfn << PAGE_SHIFT)
+                yield Span(start, start + (1 << PAGE_SHIFT))
+
+    found = (TYPE.finding(place(span), bytes_shown(span)) for span in joined(spans()))
+    return judged(_ram_pages(facts), found)
+
+
+def vmemmap(facts: AuditFacts) -> Judged:
+    """Of each section: its pointer, where its struct pages are mapped, the zone in the flags."""
+    layout, kernel = facts.layout, facts.kernel
+    assert layout is not None
+    assert kernel is not None
+    assert facts.sections is not None
+    size = layout.struct_page_bytes
+
+    def found() -> Iterator[Finding]:
+        for section in facts.sections or ():
+            where = f"section {section.number}, PFN 0x{section.first_pfn:x}"
+            if section.mem_map != layout.vmemmap_base:
+                why = f"the section's pointer is that of a vmemmap at {section.mem_map:#x}"
+                yield VMEMMAP.finding(where, why=why)
+                continue
+            start = layout.vmemmap_base + section.first_pfn * size
+            span = Span(start, start + section.pages * size)
+            there = [one for one in within(kernel, span.start, span.end) if is_mapped(one)]
+            for hole in without(span, [span_of(one) for one in there]):
+                if section.whole:
+                    why = f"struct page at {place(hole)} is not mapped"
+                    yield VMEMMAP.finding(where, why=why)
+            for one in there:
+                if one.memory_type is not MemoryType.WB:
+                    yield VMEMMAP.finding(where, why="struct page is not write-back")
+                    break
+            for pfn, first, end in section.zones:
+                if not first <= pfn < end:
+                    why = f"the flags of PFN {pfn:#x} name a zone from {first:#x} to {end:#x}"
+                    yield VMEMMAP.finding(where, why=why)
+
+    return judged(len(facts.sections), found())
+
+
+_NEEDS: Final = (Need.KERNEL, Need.RAM)
+CHECKS: Final = (
+    Check(MISSING, "RAM that is not in the direct map", "pages", _NEEDS, missing),
+    Check(WRONG_FRAME, "direct map with a wrong frame", "pages", (Need.KERNEL,), wrong_frame),
+    Check(TYPE, "RAM that is not write-back in the direct map", "pages", _NEEDS, types),
+    Check(
+        VMEMMAP,
+        "struct page and PFN that do not belong together",
+        "sections",
+        (Need.KERNEL, Need.SECTIONS),
+        vmemmap,
+    ),
+)

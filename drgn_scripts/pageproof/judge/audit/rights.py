@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What may be done with the kernel's own mappings: W^X, read-only data, the user bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from pageproof.judge.audit.check import (
+    Check,
+    Judged,
+    bytes_shown,
+    is_mapped,
+    joined,
+    judged,
+    pages_of,
+    place,
+    span_of,
+    within,
+)
+from pageproof.judge.kmap import memory_map
+from pageproof.model import Finding, Permissions, Range, Severity
+from pageproof.model.auditfacts import AuditFacts, Need
+from pageproof.model.rule import Rule
+
+WRITE_EXECUTE: Final = Rule(
+    id="kernel-write-execute",
+    severity=Severity.ERROR,
+    sentence="kernel memory is writable and executable: whoever can write there runs code as the "
+    "kernel",
+    cause="set_memory_x() on memory that is still writable, or vmap() with PAGE_KERNEL_EXEC. "
+    "The kernel's own check (CONFIG_DEBUG_WX) looks for it at boot only.",
+    fix="Write first, then set_memory_rox(), or set_memory_ro() before set_memory_x().",
+    reference="arch/x86/mm/dump_pagetables.c: note_wx(); include/linux/set_memory.h: "
+    "set_memory_rox()",
+)
+
+READ_ONLY: Final = Rule(
+    id="rodata-writable",
+    severity=Severity.ERROR,
+    sentence="the kernel's text or read-only data is writable: its code, constants and tables of "
+    "operations can be changed",
+    cause="set_memory_rw() on the image, as rootkits and some out-of-tree modules do to patch the "
+    "system call table, or mark_rodata_ro() did not reach it.",
+    fix="Patch code by text_poke() and its like; leave read-only data alone.",
+    reference="arch/x86/mm/init_64.c: mark_rodata_ro()",
+)
+
+USER_BIT: Final = Rule(
+    id="kernel-open-to-user",
+    severity=Severity.ERROR,
+    sentence="user mode may use addresses of the kernel's half: US is set on all levels",
+    cause="A driver that sets _PAGE_USER in a kernel mapping, such as vmap() with a process's "
+    "page protection. Only the vsyscall page is meant to be so.",
+    fix="Use PAGE_KERNEL; share pages with user mode by mmap().",
+    reference="Intel SDM 3A 4.6.1; arch/x86/entry/vsyscall/vsyscall_64.c",
+)
+
+TEXT_ALIAS: Final = Rule(
+    id="text-alias-writable",
+    severity=Severity.ERROR,
+    sentence="the direct map lets one write what the kernel executes or holds read-only at another "
+    "address",
+    cause="set_memory_ro() changes the direct map's alias too (cpa_process_alias()); somebody made "
+    "it writable again, or set the attributes by hand.",
+    fix="Change attributes by set_memory_*() on the mapping itself, never in the direct map.",
+    reference="arch/x86/mm/pat/set_memory.c: cpa_process_alias()",
+)
+
+
+def _kernel(facts: AuditFacts) -> tuple[Range, ...]:
+    assert facts.kernel is not None
+    return facts.kernel
+
+
+def _bad(
+    rule: Rule, ranges: Iterable[Range], wrong: Callable[[Permissions], bool]
+) -> Iterator[Finding]:
+    spans = (
+        span_of(one)
+        for one in ranges
+        if is_mapped(one) and one.permissions is not None and wrong(one.permissions)
+    )
+    for span in joined(spans):
+        yield rule.finding(place(span), bytes_shown(span))
+
+
+def write_execute(facts: AuditFacts) -> Judged:
+    """What ``check_wx`` finds at boot, at any time."""
+    ranges = [one for one in _kernel(facts) if is_mapped(one)]
+    found = _bad(WRITE_EXECUTE, ranges, lambda may: may.write and may.execute)
+    return judged(sum(map(pages_of, ranges)), found)
+
+
+def user_bit(facts: AuditFacts) -> Judged:
+    """In the kernel's tables, and with PTI in what user mode's have of the kernel."""
+    assert facts.layout is not None
+    vsyscall = facts.layout.vsyscall
+    ranges = [
+        one
+        for one in (*_kernel(facts), *(facts.user_half or ()))
+        if is_mapped(one) and one.start != vsyscall
+    ]
+    found = _bad(USER_BIT, ranges, lambda may: may.user)
+    return judged(sum(map(pages_of, ranges)), found)
+
+
+def read_only(facts: AuditFacts) -> Judged:
+    """Text and read-only data where the image is mapped."""
+    image = facts.image
+    assert image is not None
+    if not image.read_only:
+        return Judged(0, undecided="booted with rodata=off: the kernel leaves it writable")
+    ranges = [
+        one
+        for part in (image.text, image.rodata)
+        for one in within(_kernel(facts), part.start, part.end)
+        if is_mapped(one)
+    ]
+    found = _bad(READ_ONLY, ranges, lambda may: may.write)
+    return judged(sum(map(pages_of, ranges)), found)
+
+
+def text_alias(facts: AuditFacts) -> Judged:
+    """The direct map's alias of everything that the kernel executes or holds read-only."""
+    image, layout = facts.image, facts.layout
+    assert image is not None
+    assert layout is not None
+    if not image.read_only:
+        return Judged(0, undecided="booted with rodata=off: the kernel leaves it writable")
+    row = next(row for row in memory_map(layout) if row.region == "physmap")
+    executed = [
+        one
+        for one in _kernel(facts)
+        if is_mapped(one) and one.permissions is not None
+        # What is writable there itself is what another rule finds.
+        if one.permissions.execute and not one.permissions.write
+    ]
+    data = list(within(_kernel(facts), image.rodata.start, image.rodata.end))
+    spans = sorted(
+        {
+            (base, base + one.last + 1 - one.start)
+            for one in (*executed, *data)
+            if one.frame is not None
+            for base in [layout.page_offset_base + one.frame]
+            if base < row.last
+        }
+    )
+    aliases = [one for start, end in spans for one in within(_kernel(facts), start, end)]
+    found = _bad(TEXT_ALIAS, aliases, lambda may: may.write)
+    pages = sum(end - start for start, end in spans) >> 12
+    return judged(pages, found)
+
+
+_KERNEL: Final = (Need.KERNEL,)
+CHECKS: Final = (
+    Check(
+        WRITE_EXECUTE,
+        "kernel memory that is writable and executable",
+        "pages",
+        _KERNEL,
+        write_execute,
+    ),
+    Check(READ_ONLY, "writable text or read-only data", "pages", (*_KERNEL, Need.IMAGE), read_only),
+    Check(USER_BIT, "kernel addresses that are open to user mode", "pages", _KERNEL, user_bit),
+    Check(
+        TEXT_ALIAS,
+        "code or read-only data that the direct map lets one write",
+        "pages",
+        (*_KERNEL, Need.IMAGE),
+        text_alias,
+    ),
+)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Page-table pages themselves: marked as such, used once."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final
+
+from pageproof.judge.audit.check import PAGE_SHIFT, Check, Judged, judged
+from pageproof.judge.audit.users import undecided_of
+from pageproof.judge.kmap import memory_map
+from pageproof.model import Finding, Severity
+from pageproof.model.auditfacts import (
+    AuditFacts,
+    FrameClass,
+    Need,
+    UserFacts,
+    UserSpace,
+    UserTable,
+)
+from pageproof.model.rule import Rule
+
+UNMARKED: Final = Rule(
+    id="table-unmarked",
+    severity=Severity.ERROR,
+    sentence="struct page does not call this frame a page table, and a process's tables lead "
+    "through it: it may be freed, moved or given away while the processor walks it",
+    cause="An upper entry that was made by hand, or a table that was freed while in use.",
+    fix="Allocate tables by pte_alloc() and its like.",
+    reference="include/linux/mm.h: pagetable_pte_ctor(), pgtable_pmd_page_ctor()",
+)
+
+USED_TWICE: Final = Rule(
+    id="table-used-twice",
+    severity=Severity.ERROR,
+    sentence="two upper entries lead to one page table: what is mapped in one place appears in the "
+    "other, and the first to go frees it",
+    cause="An entry that was copied. Linux shares tables of processes for hugetlbfs only "
+    "(huge_pmd_share()), and the kernel its own in KASAN's shadow and for espfix's stacks.",
+    fix="Look for who copied it.",
+    reference="mm/hugetlb.c: huge_pmd_share(); arch/x86/kernel/espfix_64.c",
+)
+
+_HUGETLB: Final = 1 << 22
+#: Regions where the kernel shares its own tables.
+_SHARED: Final = frozenset({"kasan", "espfix"})
+#: PTE and PMD tables: of those above not every kernel marks all.
+_MARKED_LEVELS: Final = (1, 2)
+
+
+def _facts(facts: AuditFacts) -> UserFacts:
+    assert facts.users is not None
+    return facts.users
+
+
+def unmarked(facts: AuditFacts) -> Judged:
+    """Tables of user halves of the two lowest levels."""
+    users, classes = _facts(facts), facts.classes
+    assert classes is not None
+    tables = [
+        (space, one)
+        for space in users.spaces
+        for one in space.tables
+        if one.level in _MARKED_LEVELS and one.table >> PAGE_SHIFT < len(classes)
+    ]
+
+    def found() -> Iterator[Finding]:
+        for space, one in tables:
+            if not classes[one.table >> PAGE_SHIFT] & (FrameClass.TABLE | FrameClass.NO_PAGE):
+                shown = (("table", f"0x{one.table:x}"), ("level", str(one.level)))
+                yield UNMARKED.finding(f"{space.name}, {one.address:x}", shown)
+
+    return judged(len(tables), found(), undecided_of(users))
+
+
+def _is_shared_on_purpose(facts: AuditFacts, space: UserSpace | None, one: UserTable) -> bool:
+    if space is None:
+        assert facts.layout is not None
+        rows = memory_map(facts.layout)
+        row = next(row for row in rows if row.start <= one.address <= row.last)
+        return row.region in _SHARED
+    number = bisect_right(space.vmas, one.address, key=lambda vma: vma.start) - 1
+    # The VMA may begin inside what the table spans.
+    near = space.vmas[max(number, 0) : number + 2]
+    return one.level == 2 and any(vma.vm_flags & _HUGETLB for vma in near)
+
+
+def used_twice(facts: AuditFacts) -> Judged:
+    """Every entry that leads to a table, of all processes and the kernel."""
+    users = _facts(facts)
+    uses: dict[int, list[tuple[UserSpace | None, UserTable]]] = {}
+    for one in users.kernel_tables:
+        uses.setdefault(one.table, []).append((None, one))
+    for space in users.spaces:
+        for one in space.tables:
+            uses.setdefault(one.table, []).append((space, one))
+
+    def found() -> Iterator[Finding]:
+        for table, places in uses.items():
+            if len(places) < 2 or all(
+                _is_shared_on_purpose(facts, space, one) for space, one in places
+            ):
+                continue
+            names = [
+                f"{'init_mm' if space is None else space.name}, {one.address:x}"
+                for space, one in places
+            ]
+            shown = (("table", f"0x{table:x}"), *(("used at", name) for name in names[:8]))
+            yield USED_TWICE.finding(names[-1], shown)
+
+    return judged(len(uses), found(), undecided_of(users))
+
+
+CHECKS: Final = (
+    Check(
+        UNMARKED,
+        "page tables that struct page does not call so",
+        "tables",
+        (Need.USERS, Need.FRAMES),
+        unmarked,
+    ),
+    Check(USED_TWICE, "page tables that are used twice", "tables", (Need.USERS,), used_twice),
+)

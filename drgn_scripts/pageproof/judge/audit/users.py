@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""User halves against their VMAs: entries outside any, rights beyond theirs."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final
+
+from pageproof.judge.audit.check import PAGE_SHIFT, Check, Judged, cut, judged
+from pageproof.model import GAPS, Finding, Outcome, Range, Severity
+from pageproof.model.auditfacts import AuditFacts, Need, UserFacts, UserSpace, VmaBounds
+from pageproof.model.rule import Rule
+
+OUTSIDE: Final = Rule(
+    id="user-outside-vma",
+    severity=Severity.ERROR,
+    sentence="a page-table entry of a process where it has no VMA: munmap() and exit will not take "
+    "it away, and nobody accounts for the page",
+    cause="Entries that a driver wrote by hand, or that outlived their VMA because the tables were "
+    "changed without the mm's locks.",
+    fix="Map by vm_insert_page() or remap_pfn_range() into the VMA that mmap() gave.",
+    reference="mm/memory.c: unmap_vmas(), free_pgtables()",
+)
+
+RIGHTS: Final = Rule(
+    id="user-rights-beyond-vma",
+    severity=Severity.ERROR,
+    sentence="a process may {what} where its VMA does not allow it",
+    cause="A driver that mapped with a protection of its own (PAGE_SHARED) and not the VMA's "
+    "vm_page_prot, or an entry that mprotect() did not reach.",
+    fix="Pass vma->vm_page_prot to remap_pfn_range() and its like.",
+    reference="mm/mmap.c: vm_get_page_prot(); mm/mprotect.c",
+)
+
+_READ, _WRITE, _EXEC = 1, 2, 4
+
+
+def _users(facts: AuditFacts) -> UserFacts:
+    assert facts.users is not None
+    return facts.users
+
+
+def undecided_of(users: UserFacts) -> str:
+    """Why what is said of processes may not be all."""
+    gaps = [f"{space.name}: {space.gap}" for space in users.spaces if space.gap]
+    return "; ".join([*gaps[:3], *users.faults[:3]])
+
+
+def _where(space: UserSpace, one: Range) -> str:
+    return f"{space.name}, {one.start:x}-{one.last:x}"
+
+
+def _by_vma(space: UserSpace) -> Iterator[tuple[Range, VmaBounds | None]]:
+    """Each run, cut where VMAs begin and end, with its VMA."""
+    starts = [vma.start for vma in space.vmas]
+    for run in space.runs:
+        if run.outcome in GAPS or run.outcome is Outcome.NONE:
+            continue
+        at = run.start
+        while at <= run.last:
+            number = bisect_right(starts, at) - 1
+            vma = space.vmas[number] if number >= 0 else None
+            if vma is not None and at < vma.end:
+                last = min(run.last, vma.end - 1)
+                yield cut(run, at, last), vma
+            else:
+                following = starts[number + 1] if number + 1 < len(starts) else run.last + 1
+                last = min(run.last, following - 1)
+                yield cut(run, at, last), None
+            at = last + 1
+
+
+def _outside(users: UserFacts) -> Iterator[Finding]:
+    for space in users.spaces:
+        for one, vma in _by_vma(space):
+            if vma is None and one.shared_with is None:
+                pages = (one.last + 1 - one.start) >> PAGE_SHIFT
+                shown = (("entries", str(one.outcome)), ("pages", str(pages)))
+                yield OUTSIDE.finding(_where(space, one), shown)
+
+
+def outside(facts: AuditFacts) -> Judged:
+    """Every entry that is not empty is in a VMA."""
+    users = _users(facts)
+    return judged(len(users.spaces), _outside(users), undecided_of(users))
+
+
+def _too_much(one: Range, vma: VmaBounds) -> str:
+    """What user mode may do that its VMA does not say."""
+    may = one.permissions
+    if may is None or not may.access or not may.user or one.shared_with is not None:
+        return ""
+    if may.write and not vma.vm_flags & _WRITE:
+        return "write"
+    if may.execute and not vma.vm_flags & _EXEC:
+        return "execute"
+    return "" if vma.vm_flags & (_READ | _WRITE | _EXEC) else "read"
+
+
+def _beyond(users: UserFacts) -> Iterator[Finding]:
+    for space in users.spaces:
+        for one, vma in _by_vma(space):
+            what = "" if vma is None else _too_much(one, vma)
+            if what:
+                yield RIGHTS.finding(_where(space, one), what=what)
+
+
+def rights(facts: AuditFacts) -> Judged:
+    """What the tables allow is what the VMA allows, or less (copy-on-write, dirty tracking)."""
+    users = _users(facts)
+    vmas = sum(len(space.vmas) for space in users.spaces)
+    return judged(vmas, _beyond(users), undecided_of(users))
+
+
+CHECKS: Final = (
+    Check(
+        OUTSIDE, "entries of processes outside any VMA", "address spaces", (Need.USERS,), outside
+    ),
+    Check(RIGHTS, "entries that allow more than their VMA", "VMAs", (Need.USERS,), rights),
+)

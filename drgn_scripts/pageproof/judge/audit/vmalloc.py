@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""vmalloc areas against the page tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pageproof.judge.audit.check import (
+    PAGE_BYTES,
+    PAGE_SHIFT,
+    Check,
+    Judged,
+    bytes_shown,
+    is_mapped,
+    joined,
+    judged,
+    place,
+    span_of,
+    within,
+    without,
+)
+from pageproof.judge.kmap import memory_map
+from pageproof.model import Finding, Range, Severity
+from pageproof.model.auditfacts import Area, AuditFacts, Need, Span
+from pageproof.model.rule import Rule
+
+UNOWNED: Final = Rule(
+    id="vmalloc-unowned",
+    severity=Severity.ERROR,
+    sentence="pages are mapped in vmalloc space where no area is: nobody will unmap them, and the "
+    "next area here gets them",
+    cause="An entry that was made by hand, or that the area's end did not take away.",
+    fix="Map by vmap(), ioremap() or map_kernel_range() into an area of one's own.",
+    reference="mm/vmalloc.c: vunmap_range(), find_vmap_area()",
+)
+
+BEYOND: Final = Rule(
+    id="vmalloc-wrong-page",
+    severity=Severity.ERROR,
+    sentence="a vmalloc area maps other pages than it owns: {why}",
+    cause="vm_struct.pages lists what vmalloc() took for the area, and its guard page stays empty. "
+    "Somebody wrote to the tables, or to the list.",
+    fix="Look for who did.",
+    reference="mm/vmalloc.c: __vmalloc_area_node()",
+)
+
+_REGIONS: Final = ("vmalloc", "modules")
+
+
+def _mapped(facts: AuditFacts) -> list[Range]:
+    assert facts.layout is not None
+    assert facts.kernel is not None
+    return [
+        one
+        for row in memory_map(facts.layout)
+        if row.region in _REGIONS
+        for one in within(facts.kernel, row.start, row.last + 1)
+        if is_mapped(one)
+    ]
+
+
+def unowned(facts: AuditFacts) -> Judged:
+    """Every mapped page is in an area."""
+    mapped = _mapped(facts)
+    areas = list(joined(Span(area.start, area.end) for area in facts.areas or ()))
+    spans = joined(part for span in joined(map(span_of, mapped)) for part in without(span, areas))
+    found = (UNOWNED.finding(place(span), bytes_shown(span)) for span in spans)
+    return judged(sum(one.last + 1 - one.start for one in mapped) >> PAGE_SHIFT, found)
+
+
+def _wrong(area: Area, mapped: list[Range]) -> Iterator[Finding]:
+    beyond = Span(area.start + len(area.frames) * PAGE_BYTES, area.end)
+    for one in within(mapped, area.start, area.end):
+        assert one.frame is not None
+        where = place(span_of(one))
+        if one.start >= beyond.start:
+            yield BEYOND.finding(where, why=f"beyond its {len(area.frames)} pages")
+            continue
+        first = (one.start - area.start) >> PAGE_SHIFT
+        count = (one.last + 1 - one.start) >> PAGE_SHIFT
+        pfn = one.frame >> PAGE_SHIFT
+        listed = area.frames[first : first + count]
+        if listed != tuple(range(pfn, pfn + len(listed))):
+            index = next(i for i, other in enumerate(listed) if other != pfn + i)
+            at = one.start + index * PAGE_BYTES
+            shown = (
+                ("mapped", f"0x{pfn + index:x}"),
+                ("owned", f"0x{listed[index]:x}"),
+                ("caller", area.caller),
+            )
+            wrong = Span(at, at + PAGE_BYTES)
+            yield BEYOND.finding(place(wrong), shown, why="another frame than in its list")
+        elif len(listed) < count:
+            why = f"beyond its {len(area.frames)} pages"
+            yield BEYOND.finding(place(Span(beyond.start, one.last + 1)), why=why)
+
+
+def wrong_page(facts: AuditFacts) -> Judged:
+    """Of the areas that list their pages."""
+    mapped = _mapped(facts)
+    areas = [area for area in facts.areas or () if area.frames]
+    return judged(len(areas), (found for area in areas for found in _wrong(area, mapped)))
+
+
+_NEEDS: Final = (Need.KERNEL, Need.AREAS)
+CHECKS: Final = (
+    Check(UNOWNED, "pages in vmalloc space that no area has", "pages", _NEEDS, unowned),
+    Check(BEYOND, "areas that map other pages than they own", "areas", _NEEDS, wrong_page),
+)

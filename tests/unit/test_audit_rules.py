@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Each rule of audit on hand-made facts: silent on a sound system, and where it fires."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from unit.auditfacts import (
+    AREA,
+    HEAP,
+    IMAGE_END,
+    IMAGE_PADDR,
+    KERNEL,
+    LDT_ENTRY,
+    PAGE,
+    PHYSMAP,
+    PTI,
+    PTI_TOPS,
+    RAM,
+    RODATA,
+    RW,
+    RWX,
+    RX,
+    SOUND,
+    SPACE,
+    TEXT,
+    TOPS,
+    USER,
+    VMALLOC,
+    VMEMMAP,
+    kernel_with,
+    leaf,
+    physmap,
+    space_with,
+    suspect,
+    table,
+    users_with,
+)
+from unit.layouts import FOUR
+
+from pageproof.judge.audit import CHECKS
+from pageproof.judge.audit.check import MOST_FINDINGS, Judged
+from pageproof.judge.audit.engine import run_check
+from pageproof.model import MemoryType, Outcome, Permissions, Range, Severity
+from pageproof.model.auditfacts import (
+    Area,
+    AuditFacts,
+    FrameClass,
+    Span,
+    UserTable,
+    VmaBounds,
+)
+
+BY_ID = {check.rule.id: check for check in CHECKS}
+EXECUTED = kernel_with(leaf(AREA, 0x5000, 1, RX))
+HUGETLB = 1 << 22
+UC, WC, WB = MemoryType.UC, MemoryType.WC, MemoryType.WB
+
+
+def ask(rule: str, facts: AuditFacts) -> Judged:
+    return run_check(BY_ID[rule], facts).judged
+
+
+def holes(start: int, end: int) -> AuditFacts:
+    """RAM from start to end is not in the direct map."""
+    return kernel_with(physmap(IMAGE_END, start), physmap(end, RAM.end))
+
+
+def tops(**changes: object) -> AuditFacts:
+    return replace(SOUND, tops=replace(TOPS, **changes))  # type: ignore[arg-type]
+
+
+def areas(*some: Area) -> AuditFacts:
+    return replace(SOUND, areas=some)
+
+
+def section(**changes: object) -> AuditFacts:
+    assert SOUND.sections
+    return replace(SOUND, sections=(replace(SOUND.sections[0], **changes),))  # type: ignore[arg-type]
+
+
+def pti_with(*ranges: Range) -> AuditFacts:
+    assert PTI.user_half is not None
+    return replace(PTI, user_half=(*PTI.user_half, *ranges))
+
+
+def tables(*more: UserTable) -> AuditFacts:
+    return space_with(tables=(*SPACE.tables, *more))
+
+
+#: For each rule: facts on which it fires, and the place that it names.
+FIRES: list[tuple[str, AuditFacts, str]] = [
+    (
+        "kernel-half-differs",
+        tops(spaces=(table("pid 9 (odd)", {300: 0x77}),)),
+        "pid 9 (odd), entry 300",
+    ),
+    (
+        "kernel-half-differs",
+        replace(PTI, tops=replace(PTI_TOPS, user_halves=(table("pid 1 (init), user half"),))),
+        f"pid 1 (init), user half, entry {511}",
+    ),
+    (
+        "pti-pair-differs",
+        replace(
+            PTI,
+            tops=replace(
+                PTI_TOPS, user_halves=(table("pid 1 (init), user half", {0: 0x78, 5: 0x1}),)
+            ),
+        ),
+        "pid 1 (init), user half, entry 0",
+    ),
+    ("pti-exposes-kernel", pti_with(leaf(PHYSMAP + 0x8000, 0x8000)), f"{PHYSMAP + 0x8000:016x}"),
+    ("pti-exposes-kernel", pti_with(leaf(RODATA, IMAGE_PADDR, 1, RW)), f"{RODATA:016x}"),
+    ("pti-kernel-part", PTI, "init_mm, user half"),
+    ("kernel-write-execute", kernel_with(leaf(AREA, 0x5000, 1, RWX)), f"{AREA:016x}"),
+    (
+        "rodata-writable",
+        kernel_with(leaf(RODATA, IMAGE_PADDR + 16 * PAGE, 4, RW)),
+        f"{RODATA:016x}-{RODATA + 4 * PAGE - 1:016x}",
+    ),
+    ("rodata-writable", kernel_with(leaf(TEXT, IMAGE_PADDR, 16, RWX)), f"{TEXT:016x}"),
+    ("kernel-open-to-user", kernel_with(leaf(AREA, 0x5000, 1, USER)), f"{AREA:016x}"),
+    ("kernel-open-to-user", pti_with(leaf(AREA, 0x5000, 1, USER)), f"{AREA:016x}"),
+    ("text-alias-writable", EXECUTED, f"{PHYSMAP + 0x5000:016x}"),
+    (
+        "text-alias-writable",
+        kernel_with(physmap(IMAGE_PADDR, IMAGE_END)),
+        f"{PHYSMAP + IMAGE_PADDR:016x}-{PHYSMAP + IMAGE_END - 1:016x}",
+    ),
+    (
+        "physmap-missing",
+        holes(0x18_0000, 0x18_2000),
+        f"{PHYSMAP + 0x18_0000:016x}-{PHYSMAP + 0x18_1FFF:016x}",
+    ),
+    (
+        "physmap-missing",
+        replace(holes(0x18_0000, 0x18_2000), unmapped={0x180: "memfd_secret"}),
+        f"{PHYSMAP + 0x18_1000:016x}-{PHYSMAP + 0x18_1FFF:016x}",
+    ),
+    (
+        "physmap-wrong-frame",
+        kernel_with(leaf(PHYSMAP, 0x1000, IMAGE_PADDR // PAGE)),
+        f"{PHYSMAP:016x}",
+    ),
+    ("physmap-type", kernel_with(leaf(PHYSMAP, 0, 256, RW, UC)), f"{PHYSMAP:016x}"),
+    (
+        "physmap-type",
+        replace(
+            kernel_with(leaf(PHYSMAP, 0, 2, RW, UC), physmap(0x2000, IMAGE_PADDR)),
+            memtypes={0: MemoryType.UC_MINUS, 1: WC},
+        ),
+        f"{PHYSMAP + PAGE:016x}",
+    ),
+    ("vmemmap-broken", section(mem_map=VMEMMAP + 64), "section 0, PFN 0x0"),
+    ("vmemmap-broken", kernel_with(leaf(VMEMMAP, 0x8_0000, 511)), "section 0, PFN 0x0"),
+    ("vmemmap-broken", kernel_with(leaf(VMEMMAP, 0x8_0000, 512, RW, UC)), "section 0, PFN 0x0"),
+    ("vmemmap-broken", section(zones=((512, 0, 512),)), "section 0, PFN 0x0"),
+    ("vmalloc-unowned", kernel_with(leaf(VMALLOC, 0x7000)), f"{VMALLOC:016x}"),
+    ("vmalloc-unowned", areas(Area(AREA, AREA + PAGE, False)), f"{AREA + PAGE:016x}"),
+    ("vmalloc-wrong-page", kernel_with(leaf(AREA + PAGE, 0xA000)), f"{AREA + PAGE:016x}"),
+    ("vmalloc-wrong-page", kernel_with(leaf(AREA + 2 * PAGE, 0xA000)), f"{AREA + 2 * PAGE:016x}"),
+    (
+        "vmalloc-wrong-page",
+        kernel_with(leaf(AREA + PAGE, 0x9000, 2)),
+        f"{AREA + 2 * PAGE:016x}",
+    ),
+    (
+        "user-outside-vma",
+        space_with(runs=(leaf(HEAP, 0x7000, 5, USER),)),
+        f"pid 1 (init), {HEAP + 4 * PAGE:x}-{HEAP + 5 * PAGE - 1:x}",
+    ),
+    (
+        "user-outside-vma",
+        space_with(runs=(Range(HEAP - PAGE, HEAP - 1, 1, Outcome.SWAP, None, None),)),
+        f"pid 1 (init), {HEAP - PAGE:x}",
+    ),
+    (
+        "user-rights-beyond-vma",
+        space_with(runs=(leaf(HEAP + 8 * PAGE, 0x6000, 1, USER),)),
+        f"pid 1 (init), {HEAP + 8 * PAGE:x}",
+    ),
+    (
+        "user-rights-beyond-vma",
+        space_with(runs=(leaf(HEAP, 0x6000, 1, Permissions(False, True, True)),)),
+        f"pid 1 (init), {HEAP:x}",
+    ),
+    (
+        "user-rights-beyond-vma",
+        space_with(
+            vmas=(VmaBounds(HEAP, HEAP + PAGE, 0),),
+            runs=(leaf(HEAP, 0x6000, 1, Permissions(False, False, True)),),
+        ),
+        f"pid 1 (init), {HEAP:x}",
+    ),
+    ("user-maps-free", suspect(classes=FrameClass.FREE), f"pid 1 (init), {HEAP:x}, PFN 0x7"),
+    ("user-maps-slab", suspect(classes=FrameClass.SLAB), f"pid 1 (init), {HEAP:x}, PFN 0x7"),
+    (
+        "user-maps-slab-raw",
+        suspect(classes=FrameClass.SLAB, counted=0),
+        f"pid 1 (init), {HEAP:x}, PFN 0x7",
+    ),
+    ("user-maps-table", suspect(classes=FrameClass.TABLE), f"pid 1 (init), {HEAP:x}, PFN 0x7"),
+    ("user-maps-uncounted", suspect(counted=2), f"pid 1 (init), {HEAP:x}, PFN 0x7"),
+    (
+        "memory-types-conflict",
+        suspect(types=(("pid 1 (init)", WC), ("kernel", WB))),
+        f"pid 1 (init), {HEAP:x}, PFN 0x7",
+    ),
+    ("memory-types-conflict", suspect(types=(("a", UC), ("b", WB)), places=()), "PFN 0x7"),
+    ("table-unmarked", tables(UserTable(0x1_4000, 1, 0x8000)), "pid 1 (init), 8000"),
+    ("table-used-twice", tables(UserTable(0x1_2000, 1, 0x8000_0000)), "pid 1 (init), 80000000"),
+    (
+        "table-used-twice",
+        users_with(kernel_tables=(UserTable(0x1_2000, 1, VMALLOC),)),
+        f"pid 1 (init), {HEAP:x}",
+    ),
+]
+
+#: Facts on which a rule stays silent, though they are out of the ordinary.
+SILENT: list[tuple[str, AuditFacts]] = [
+    *((check.rule.id, SOUND) for check in CHECKS),
+    *((check.rule.id, PTI) for check in CHECKS if check.rule.id != "pti-kernel-part"),
+    # The processor sets ACCESSED in each table alone.
+    ("kernel-half-differs", tops(spaces=(table("pid 1 (init)", {300: 0x2000 + 44 | 0x20}),))),
+    # Without PTI nobody has an LDT there; with it the slot is the process's own.
+    (
+        "kernel-half-differs",
+        replace(PTI, tops=replace(PTI_TOPS, spaces=(table("pid 1 (init)", {LDT_ENTRY: 0x55}),))),
+    ),
+    ("physmap-missing", replace(holes(0x18_0000, 0x18_1000), unmapped={0x180: "memfd_secret"})),
+    (
+        "physmap-type",
+        replace(
+            kernel_with(leaf(PHYSMAP, 0, 1, RW, UC), physmap(PAGE, IMAGE_PADDR)),
+            memtypes={0: MemoryType.UC_MINUS},
+        ),
+    ),
+    (
+        "physmap-type",
+        replace(kernel_with(leaf(PHYSMAP, 0, 256, RW, UC)), ram=(Span(0x18_0000, RAM.end),)),
+    ),
+    # Not all subsections of what was plugged in later need be there.
+    ("vmemmap-broken", replace(section(whole=False), kernel=KERNEL[:5])),
+    (
+        "vmalloc-wrong-page",
+        areas(Area(AREA, AREA + 2 * PAGE, True, 1), Area(VMALLOC, AREA, True, 2, (1,))),
+    ),
+    # Copy-on-write and dirty tracking take rights away, PROT_NONE all of them.
+    (
+        "user-rights-beyond-vma",
+        space_with(
+            vmas=(VmaBounds(HEAP, HEAP + PAGE, 3), VmaBounds(HEAP + PAGE, HEAP + 2 * PAGE, 0)),
+            runs=(
+                leaf(HEAP, 0x6000, 1, Permissions(False, False, True)),
+                leaf(HEAP + PAGE, 0x6000, 1, Permissions(True, False, True, access=False)),
+            ),
+        ),
+    ),
+    ("user-maps-free", suspect(classes=FrameClass.FREE, places=())),
+    ("user-maps-slab", suspect(classes=FrameClass.SLAB, counted=0)),
+    ("user-maps-slab-raw", suspect(classes=FrameClass.SLAB)),
+    ("user-maps-uncounted", suspect(counted=2, mapcount=2)),
+    ("user-maps-uncounted", suspect(counted=2, mapcount=None)),
+    ("user-maps-uncounted", suspect(counted=2, classes=FrameClass.SLAB)),
+    ("memory-types-conflict", suspect(types=(("a", UC), ("b", MemoryType.UC_MINUS)))),
+    ("table-unmarked", tables(UserTable(0x1_4000, 3, 0))),
+    (
+        "table-used-twice",
+        space_with(
+            vmas=(VmaBounds(HEAP, HEAP + PAGE, 3 | HUGETLB),),
+            tables=(UserTable(0x1_1000, 2, 0), UserTable(0x1_1000, 2, 0x4000_0000)),
+        ),
+    ),
+    (
+        "table-used-twice",
+        users_with(
+            kernel_tables=(
+                UserTable(0x3000, 1, FOUR.espfix),
+                UserTable(0x3000, 1, FOUR.espfix + 0x20_0000),
+            )
+        ),
+    ),
+]
+
+
+def test_every_rule_fires_somewhere() -> None:
+    assert {rule for rule, _, _ in FIRES} == set(BY_ID)
+
+
+@pytest.mark.parametrize(
+    ("rule", "facts", "where"), FIRES, ids=[f"{n}-{row[0]}" for n, row in enumerate(FIRES)]
+)
+def test_fires(rule: str, facts: AuditFacts, where: str) -> None:
+    judged = ask(rule, facts)
+    assert [one.where for one in judged.findings if one.where.startswith(where)], judged
+    assert all(one.id == rule for one in judged.findings)
+    assert not judged.undecided
+    assert all("{" not in one.sentence for one in judged.findings)
+
+
+@pytest.mark.parametrize(
+    ("rule", "facts"), SILENT, ids=[f"{n}-{row[0]}" for n, row in enumerate(SILENT)]
+)
+def test_silent(rule: str, facts: AuditFacts) -> None:
+    judged = ask(rule, facts)
+    assert judged.findings == ()
+    assert not judged.undecided
+
+
+def test_only_one_rule_fires_on_one_bug() -> None:
+    facts = kernel_with(leaf(AREA, 0x5000, 1, USER))
+    fired = {check.rule.id for check in CHECKS if run_check(check, facts).judged.findings}
+    assert fired == {"kernel-open-to-user"}
+
+
+def test_rodata_off_is_no_pass() -> None:
+    assert SOUND.image is not None
+    facts = replace(SOUND, image=replace(SOUND.image, read_only=False))
+    for rule in ("rodata-writable", "text-alias-writable"):
+        assert "rodata=off" in ask(rule, facts).undecided
+
+
+def test_what_could_not_be_read_is_told() -> None:
+    lost = replace(table("pid 3 (gone)"), entries=(), gap="left out of the dump")
+    assert "pid 3 (gone): left out" in ask("kernel-half-differs", tops(spaces=(lost,))).undecided
+    faults = users_with(faults=("pid 4 (x): broken",))
+    assert "pid 4" in ask("user-outside-vma", faults).undecided
+    assert "tables" in ask("user-maps-free", space_with(gap="some tables")).undecided
+    assert "7 more frames" in ask("user-maps-free", users_with(more_suspects=7)).undecided
+    assert (
+        ask(
+            "user-outside-vma",
+            space_with(runs=(Range(0, PAGE - 1, 1, Outcome.EXCLUDED, None, None),)),
+        ).findings
+        == ()
+    )
+
+
+def test_many_findings_are_counted() -> None:
+    runs = tuple(leaf(0x1000_0000 + 2 * n * PAGE, 0x7000, 1, USER) for n in range(80))
+    judged = ask("user-outside-vma", space_with(runs=runs))
+    assert (len(judged.findings), judged.more) == (MOST_FINDINGS, 80 - MOST_FINDINGS)
+
+
+def test_the_list_of_pti_is_a_note() -> None:
+    (note,) = ask("pti-kernel-part", PTI).findings
+    assert note.severity is Severity.NOTE
+    assert "cpu-entry-area, cpu_tss_rw, text" in note.sentence
