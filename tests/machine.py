@@ -233,6 +233,13 @@ class Machine:
             assert time.monotonic() < deadline, f"process group {pid} does not end"
             time.sleep(0.02)
 
+    def wait_until_gone(self, pid: int) -> None:
+        """Wait until a process that was told to end has done so."""
+        deadline = time.monotonic() + START_SECONDS
+        while self.guest.run("test", "-d", f"/proc/{pid}").code == 0:
+            assert time.monotonic() < deadline, f"process {pid} does not end"
+            time.sleep(0.02)
+
     def end_mappers(self) -> None:
         for pid in self._mappers:
             self.guest.run("kill", "-KILL", str(pid))

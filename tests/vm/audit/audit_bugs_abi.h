@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What audit_bugs.ko and ../audit_victim.c agree on. /dev/audit_bugs takes "NAME MODE ADDRESS" by
+ * write(): mode 0 takes the bug away, 1 makes it, 2 makes its sound twin. read() gives lines of that.
+ * mmap() of two pages at one of these page offsets makes a driver's bug in the second.
+ */
+#ifndef AUDIT_BUGS_ABI_H
+#define AUDIT_BUGS_ABI_H
+
+#define AUDIT_PAGE	0	/* nothing wrong */
+#define AUDIT_RIGHTS	1	/* writable, where the VMA is not */
+#define AUDIT_TABLE	2	/* the page table that maps the first page */
+#define AUDIT_FREE	3	/* freed after it was mapped */
+#define AUDIT_SLAB	4	/* kmalloc() memory */
+#define AUDIT_TYPES	5	/* uncached */
+#define AUDIT_SOUND	0x100	/* the same, done right */
+
+#endif

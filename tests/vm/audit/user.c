@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Bugs in the tables of the process that asks for them, and drivers' bugs of mmap(). */
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/slab.h>
+
+#include "audit_bugs_abi.h"
+#include "bugs.h"
+
+#define FREE_ORDER 9
+
+static struct page *page;		/* what is mapped where nothing is wrong */
+static void *object, *other;		/* of two slabs */
+static struct page *block;		/* free, while somebody maps it */
+
+int user_init(void)
+{
+	page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	object = kmalloc(64, GFP_KERNEL);
+	other = kmalloc(PAGE_SIZE / 2, GFP_KERNEL);
+	return page && object && other ? 0 : -ENOMEM;
+}
+
+void user_exit(void)
+{
+	if (page)
+		__free_page(page);
+	kfree(object);
+	kfree(other);
+}
+
+static int map_pfn(struct vm_area_struct *vma, int at, unsigned long pfn, pgprot_t prot)
+{
+	return remap_pfn_range(vma, vma->vm_start + at * PAGE_SIZE, pfn, PAGE_SIZE, prot);
+}
+
+/* The PTE table that maps the first page, in the second. */
+static int map_table(struct vm_area_struct *vma)
+{
+	int err = map_pfn(vma, 0, page_to_pfn(page), vma->vm_page_prot);
+	u64 *entry = err ? NULL : entry_at(vma->vm_start, 2);
+
+	if (!entry)
+		return err ? err : -EFAULT;
+	return map_pfn(vma, 1, (*entry & ENTRY_ADDRESS) >> PAGE_SHIFT, vma->vm_page_prot);
+}
+
+/* remap_pfn_range() takes no reference, and the pages are freed. Large, so that no CPU keeps them. */
+static int map_free(struct vm_area_struct *vma)
+{
+	int err;
+
+	block = alloc_pages(GFP_KERNEL, FREE_ORDER);
+	if (!block)
+		return -ENOMEM;
+	err = map_pfn(vma, 1, page_to_pfn(block) + (1 << (FREE_ORDER - 1)), vma->vm_page_prot);
+	__free_pages(block, FREE_ORDER);
+	return err;
+}
+
+int bugs_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	const bool sound = vma->vm_pgoff & AUDIT_SOUND;
+	pgprot_t prot = vma->vm_page_prot;
+
+	if (vma->vm_end - vma->vm_start != 2 * PAGE_SIZE)
+		return -EINVAL;
+	switch (sound ? AUDIT_PAGE : vma->vm_pgoff) {
+	case AUDIT_PAGE:
+		if ((vma->vm_pgoff & ~AUDIT_SOUND) == AUDIT_TYPES)
+			return vm_insert_page(vma, vma->vm_start + PAGE_SIZE, page);
+		return map_pfn(vma, 1, page_to_pfn(page), prot);
+	case AUDIT_RIGHTS:
+		return map_pfn(vma, 1, page_to_pfn(page), __pgprot(pgprot_val(prot) | _PAGE_RW));
+	case AUDIT_TABLE:
+		return map_table(vma);
+	case AUDIT_FREE:
+		return map_free(vma);
+	case AUDIT_SLAB:
+		return map_pfn(vma, 1, virt_to_phys(object) >> PAGE_SHIFT, prot);
+	case AUDIT_TYPES:
+		vma->vm_page_prot = pgprot_noncached(prot);
+		return vm_insert_page(vma, vma->vm_start + PAGE_SIZE, page);
+	}
+	return -EINVAL;
+}
+
+static void off(struct bug *bug)
+{
+	restore(bug);
+	if (bug->page)
+		__free_page(bug->page);
+	bug->page = NULL;
+}
+
+static int outside(struct bug *bug, bool sound, unsigned long address)
+{
+	bug->place = address;
+	return sound ? 0 : change(bug, entry_at(address, 1),
+				  page_to_phys(page) | ENTRY_USER | ENTRY_SPECIAL);
+}
+
+static int slab_counted(struct bug *bug, bool sound, unsigned long address)
+{
+	bug->place = address;
+	return sound ? 0 : change(bug, entry_at(address, 1),
+				  (virt_to_phys(other) & PAGE_MASK) | ENTRY_USER);
+}
+
+static int uncounted(struct bug *bug, bool sound, unsigned long address)
+{
+	bug->place = address;
+	bug->page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!bug->page || sound)
+		return bug->page ? 0 : -ENOMEM;
+	return change(bug, entry_at(address, 1), page_to_phys(bug->page) | ENTRY_USER);
+}
+
+/* The PTE table of an address two mebibytes on. */
+static int table_twice(struct bug *bug, bool sound, unsigned long address)
+{
+	u64 *entry = entry_at(address, 2);
+
+	bug->place = address + PMD_SIZE;
+	if (!entry || sound)
+		return entry ? 0 : -EFAULT;
+	return change(bug, entry_at(bug->place, 2), *entry);
+}
+
+static int table_unmarked(struct bug *bug, bool sound, unsigned long address)
+{
+	bug->place = address;
+	bug->page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!bug->page || sound)
+		return bug->page ? 0 : -ENOMEM;
+	return change(bug, entry_at(address, 2), page_to_phys(bug->page) | ENTRY_PRESENT |
+		      ENTRY_RW | ENTRY_US | ENTRY_ACCESSED);
+}
+
+/* An empty entry in the guard hole; the twin is what the processor does by itself. */
+static int top_level(struct bug *bug, bool sound, unsigned long address)
+{
+	const int top = pgtable_l5_enabled() ? 5 : 4;
+	unsigned long hole = -(1UL << (2 + 9 * (top + 1)));
+	u64 *entry = entry_at(sound ? PAGE_OFFSET : hole, top);
+
+	bug->page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!bug->page || !entry)
+		return -ENOMEM;
+	bug->place = hole;
+	return change(bug, entry, sound ? *entry ^ ENTRY_ACCESSED
+				  : page_to_phys(bug->page) | ENTRY_PRESENT | ENTRY_RW);
+}
+
+struct bug user_bugs[] = {
+	{ .name = "outside", .on = outside, .off = off },
+	{ .name = "slab-counted", .on = slab_counted, .off = off },
+	{ .name = "uncounted", .on = uncounted, .off = off },
+	{ .name = "table-twice", .on = table_twice, .off = off },
+	{ .name = "table-unmarked", .on = table_unmarked, .off = off },
+	{ .name = "top-level", .on = top_level, .off = off },
+	{ }
+};
