@@ -36,7 +36,7 @@ test: setup engine ## all tests, on all kernels (PYTEST_ARGS='-k x')
 
 test-bugs: setup engine ## all of the bug lab: each bug, on all kernels and targets (docs/bugs.md)
 	$(Q)$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadscope -m "bugs or not bugs" \
-		tests/live/bugs tests/vmcore/test_bugs.py $(PYTEST_ARGS)
+		tests/live/bugs tests/live/test_audit.py tests/vmcore/test_bugs.py $(PYTEST_ARGS)
 
 test-unit: setup engine ## the tests that need no kernel
 	$(Q)$(PYTEST) $(wildcard tests/unit tests/golden tests/setup) $(PYTEST_ARGS)

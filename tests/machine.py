@@ -55,6 +55,16 @@ SETUPS = (
 # tests by the index of a parameter, and so boots each once.
 ONE_A_KERNEL = SETUPS[:4]
 each_kernel = pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
+# Where `make test` looks at one of them, and `make test-bugs` at all.
+each_kernel_at_length = pytest.mark.parametrize(
+    "machine",
+    [
+        pytest.param(setup, marks=[pytest.mark.bugs] if number else [])
+        for number, setup in enumerate(ONE_A_KERNEL)
+    ],
+    indirect=True,
+    ids=str,
+)
 # For what each_kernel has in another way.
 other_setups = pytest.mark.parametrize("machine", SETUPS[4:], indirect=True, ids=str)
 # For what does not depend on the kernel either: messages, and the ways to call a command.

@@ -9,13 +9,11 @@ import jsonschema
 import pytest
 from attached import attached
 from auditbugs import BUGS, Made, alarms, end_bugs, is_expected, is_silent, make_bugs
-from machine import Json, Machine, each_kernel
+from machine import Json, Machine, each_kernel, each_kernel_at_length
 
 from pageproof.commands.audit import audit
 from pageproof.judge.audit import CHECKS
 from pageproof.render.jsonform import to_json
-
-pytestmark = each_kernel
 
 AUDIT = ("audit", "--format", "json")
 
@@ -34,6 +32,7 @@ def all_bugs(idle: Machine) -> Iterator[Made]:
     end_bugs(idle, made)
 
 
+@each_kernel
 def test_an_idle_guest_is_sound(idle: Machine, checkout: Path) -> None:
     schema = json.loads((checkout / "drgn_scripts/pageproof/schema/audit-1.json").read_text())
     for result in (idle.outside(*AUDIT), idle.inside(*AUDIT)):
@@ -45,6 +44,8 @@ def test_an_idle_guest_is_sound(idle: Machine, checkout: Path) -> None:
         }
 
 
+@each_kernel
+@pytest.mark.bugs
 def test_each_bug_is_found_and_its_sound_twin_is_not(idle: Machine) -> None:
     """One at a time: the rule that is meant, at the place, and no other."""
     make_bugs(idle, [])  # its debug info is wanted by the program below
@@ -66,12 +67,14 @@ def test_each_bug_is_found_and_its_sound_twin_is_not(idle: Machine) -> None:
         is_silent(look())
 
 
+@each_kernel_at_length
 def test_all_bugs_at_once_are_found_from_outside_and_inside(idle: Machine, all_bugs: Made) -> None:
     for result in (idle.outside(*AUDIT), idle.inside(*AUDIT)):
         assert result.code == 1, result.err + result.out
         is_expected(result.report, all_bugs)
 
 
+@each_kernel_at_length
 def test_a_baseline_accepts_what_is_known(idle: Machine, all_bugs: Made, tmp_path: Path) -> None:
     baseline = tmp_path / "known.json"
     assert idle.outside(*AUDIT, "--write-baseline", str(baseline)).code == 1

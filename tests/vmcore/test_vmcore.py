@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from auditbugs import BUGS, Made, is_expected, make_bugs
 from machine import (
     ONE_A_KERNEL,
     ROOT,
@@ -36,7 +35,6 @@ class Crashed:
         live: of the module's region.
         maps: of a sleeping process.
         everything: what programs shared, on one guest of each kernel.
-        bugs: all that audit should find, on the same.
     """
 
     machine: Machine
@@ -44,7 +42,6 @@ class Crashed:
     maps: Json
     dumps: dict[str, Path]
     everything: Everything | None
-    bugs: Made | None
 
     @property
     def two_dumps(self) -> dict[str, Path]:
@@ -68,10 +65,9 @@ def crashed(
     assert maps.code == 0, maps.err
     some = machine.setup in ONE_A_KERNEL
     everything = request.getfixturevalue("everything") if some else None
-    bugs = make_bugs(machine, list(BUGS)) if some else None
     into = tmp_path_factory.mktemp(f"dump-{machine.setup}")
     dumps = machine.guest.crash(into, machine.setup.formats)
-    yield Crashed(machine, live.report, maps.report, dumps, everything, bugs)
+    yield Crashed(machine, live.report, maps.report, dumps, everything)
     for dump in dumps.values():
         dump.unlink()
 
@@ -296,13 +292,3 @@ def test_whatis(crashed: Crashed) -> None:
         kept = name == "elf" and elf_has(dump, int(page.report["walk"]["paddr"], 16))
         assert page.report["frame"]["content"] == ("mapped" if kept else "excluded"), name
         assert page.report["vma"]["name"] == code["line"]["name"]
-
-
-@each_kernel
-def test_audit_finds_all_bugs_in_the_dump(crashed: Crashed) -> None:
-    """As it does while the guest lives; the module's region is a slab page, by its PFN."""
-    assert crashed.bugs is not None
-    for dump in crashed.two_dumps.values():
-        result = pageproof("-c", str(dump), *crashed.machine.symbols, "audit", "--format", "json")
-        assert result.code == 1, result.err + result.out
-        is_expected(result.report, crashed.bugs, shares_slab=("umh_shm_helper", "mapper"))
