@@ -114,9 +114,13 @@ def prove_regions(
     for number in range(len(run.regions)):
         progress(f"region {number + 1} of {len(run.regions)}")
         run.judge(number)
-    if live and found.claimed:
+    unclaimed = found.unclaimed
+    if live:
         seen = {one.mapping.vma.vma for one in found.claimed if one.mapping.vma}
-        run.without_vanished(search(lambda vma: vma.value_() in seen).claimed)
+        seen |= {one.vma for one in unclaimed}
+        after = search(lambda vma: vma.value_() in seen)
+        run.without_vanished(after.claimed)
+        unclaimed = tuple(one for one in unclaimed if one in after.unclaimed)
     proofs = run.proofs()
     return Proved(
         regions=tuple(run.proved()),
@@ -124,7 +128,7 @@ def prove_regions(
         proofs=proofs,
         faults=found.faults,
         findings=(
-            *(judge.unread(one.kind, one.vma, one.message) for one in found.unclaimed),
+            *(judge.unread(one.kind, one.vma, one.message) for one in unclaimed),
             *run.findings(),
         ),
     )
@@ -155,7 +159,8 @@ class _Run:
         self._glances: dict[int, Glance] = {}
         self._beyond: dict[int, int] = {}
         self._seen: list[PageEvidence] = []
-        self._unread: list[Finding] = []
+        self._unread: dict[int, Finding] = {}
+        self._vanished: set[int] = set()
 
     def judge(self, number: int) -> None:
         """Judge one region."""
@@ -166,9 +171,7 @@ class _Run:
             except (ValueError, TooMuchWork) as error:
                 self._judged[use] = Verdict.UNKNOWN, Reason.UNREADABLE
                 vma = one.mapping.vma
-                self._unread.append(
-                    judge.unread(one.finder.kind, vma.vma if vma else 0, str(error))
-                )
+                self._unread[use] = judge.unread(one.finder.kind, vma.vma if vma else 0, str(error))
                 continue
             self._judged[use] = judged.pages
             if any(verdict is Verdict.DIFFERENT for verdict, _ in judged.pages.values()):
@@ -209,6 +212,8 @@ class _Run:
             else:
                 self._judged[use] = Verdict.UNKNOWN, Reason.TORN
                 self._beyond.pop(use, None)
+                self._unread.pop(use, None)
+                self._vanished.add(use)
         self._seen = without_vanished(self._seen, self.mappings, there)
 
     def proofs(self) -> tuple[PageProof, ...]:
@@ -260,7 +265,7 @@ class _Run:
         return (PageRun(0, vma.pages, *judged),)
 
     def findings(self) -> Iterator[Finding]:
-        yield from self._unread
+        yield from self._unread.values()
         if self._wanted.device:
             yield from map(judge.mapping_kind, self.mappings)
             if not self._wanted.kernel.said:
@@ -307,7 +312,9 @@ class _Run:
         for mapping in self.mappings:
             if mapping.vma and mapping.vma.file:
                 spaces.setdefault(mapping.vma.file.file, set()).add(mapping.mm)
-        for mapping in self.mappings:
+        for use, mapping in enumerate(self.mappings):
+            if use in self._vanished:
+                continue
             file = mapping.vma.file if mapping.vma else None
             yield from judge.mapping_findings(
                 judge.MappingView(

@@ -107,7 +107,12 @@ _ALLOWED: Final[dict[str, Collection[Rule]]] = {"vdso": {rights.USER_MAPPING_EXE
 
 
 def page_findings(view: PageView, where: str) -> tuple[Finding, ...]:
-    """Run all rules over one page, but those that its kind of region is made to break."""
+    """Run all rules over one page, but those that its kind of region is made to break.
+
+    What was seen of a page that moved or whose mapping has gone is somebody else's by now.
+    """
+    if not view.evidence.stable:
+        return ()
     allowed = _ALLOWED.get(view.kind, ())
     return tuple(_run((one for one in PAGE_RULES if one[0] not in allowed), view, where))
 

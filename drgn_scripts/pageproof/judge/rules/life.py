@@ -151,6 +151,6 @@ def mapcount_wrong(view: PageView) -> Shown | None:
     vma = view.mapping.vma
     if page is None or vma is None or page.mapcount is None or not view.is_counted:
         return None
-    if page.buddy or page.mapcount > 0 or not view.evidence.stable:
+    if page.buddy or page.mapcount > 0:
         return None
     return ("references", str(page.refcount)), ("mappings", str(page.mapcount))

@@ -40,7 +40,7 @@ def second_opinion_user(view: PageView) -> Shown | None:
 
 
 def _disputed(view: PageView, walk: Walk, second: SecondOpinion) -> Shown | None:
-    if not view.evidence.stable or not disputes(walk, second):
+    if not disputes(walk, second):
         return None
     return (
         ("our PFN", _frame(walk.paddr)),
