@@ -20,9 +20,9 @@ from pageproof.find.mappings import Mappings, address_spaces
 from pageproof.find.ram import memory_sections, recorded_types, system_ram, why_unmapped
 from pageproof.find.sealed import image_facts
 from pageproof.find.vmap import vmap_areas
-from pageproof.judge.audit.check import is_mapped, within
+from pageproof.judge.audit.check import is_mapped, pages_of, within
 from pageproof.judge.audit.physmap import odd_types, unmapped_ram
-from pageproof.judge.kmap import memory_map
+from pageproof.judge.kmap import row_of
 from pageproof.model import GAPS, PTI_USER_HALF, MemoryGap, PagingFacts, Range
 from pageproof.model.auditfacts import (
     Area,
@@ -229,11 +229,11 @@ class Collector:
 
     def _executed(self) -> frozenset[int]:
         """Frames that are executed in the modules' space."""
-        row = next(row for row in memory_map(self._layout) if row.region == "modules")
+        row = row_of(self._layout, "modules")
         return frozenset(
             (one.frame >> PAGE_SHIFT) + page
             for one in within(self._kernel, row.start, row.last + 1)
             if one.frame is not None and is_mapped(one)
             if one.permissions is not None and one.permissions.execute
-            for page in range((one.last + 1 - one.start) >> PAGE_SHIFT)
+            for page in range(pages_of(one))
         )

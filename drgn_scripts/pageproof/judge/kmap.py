@@ -89,6 +89,11 @@ def memory_map(layout: LayoutFacts) -> tuple[MapRow, ...]:
     return tuple(_row(span) for span in rows)
 
 
+def row_of(layout: LayoutFacts, region: str) -> MapRow:
+    """The row of a region that every kernel has once."""
+    return next(row for row in memory_map(layout) if row.region == region)
+
+
 #: Regions whose own bounds KASLR moves; in the other rows it moves what lies inside.
 _MOVABLE: Final = frozenset({"physmap", "vmalloc", "vmemmap"})
 

@@ -14,12 +14,13 @@ from pageproof.judge.audit.check import (
     is_mapped,
     joined,
     judged,
+    pages_of,
     place,
     span_of,
     within,
     without,
 )
-from pageproof.judge.kmap import memory_map
+from pageproof.judge.kmap import row_of
 from pageproof.model import Finding, MemoryType, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need, Span
 from pageproof.model.rule import Rule
@@ -72,7 +73,7 @@ def _physmap(facts: AuditFacts) -> tuple[list[Range], int, int]:
     """Ranges of the direct map, its base, and the end of its row."""
     assert facts.layout is not None
     assert facts.kernel is not None
-    row = next(row for row in memory_map(facts.layout) if row.region == "physmap")
+    row = row_of(facts.layout, "physmap")
     ranges = list(within(facts.kernel, row.start, row.last + 1))
     return ranges, facts.layout.page_offset_base, row.last + 1
 
@@ -116,7 +117,7 @@ def wrong_frame(facts: AuditFacts) -> Judged:
         for one in mapped
         if one.frame is not None and one.frame != one.start - base
     )
-    return judged(sum(one.last + 1 - one.start for one in mapped) >> PAGE_SHIFT, found)
+    return judged(sum(map(pages_of, mapped)), found)
 
 
 def _same(one: MemoryType, other: MemoryType) -> bool:

@@ -18,7 +18,7 @@ from pageproof.judge.audit.check import (
     span_of,
     within,
 )
-from pageproof.judge.kmap import memory_map
+from pageproof.judge.kmap import row_of
 from pageproof.model import Finding, Permissions, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need
 from pageproof.model.rule import Rule
@@ -128,7 +128,7 @@ def text_alias(facts: AuditFacts) -> Judged:
     assert layout is not None
     if not image.read_only:
         return Judged(0, undecided="booted with rodata=off: the kernel leaves it writable")
-    row = next(row for row in memory_map(layout) if row.region == "physmap")
+    row = row_of(layout, "physmap")
     executed = [
         one
         for one in _kernel(facts)

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from pageproof.judge.audit.check import PAGE_SHIFT, Check, Judged, cut, judged
+from pageproof.judge.audit.check import Check, Judged, cut, judged, pages_of
 from pageproof.model import GAPS, Finding, Outcome, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need, UserFacts, UserSpace, VmaBounds
 from pageproof.model.rule import Rule
@@ -75,7 +75,7 @@ def _outside(users: UserFacts) -> Iterator[Finding]:
     for space in users.spaces:
         for one, vma in _by_vma(space):
             if vma is None and one.shared_with is None:
-                pages = (one.last + 1 - one.start) >> PAGE_SHIFT
+                pages = pages_of(one)
                 shown = (("entries", str(one.outcome)), ("pages", str(pages)))
                 yield OUTSIDE.finding(_where(space, one), shown)
 

@@ -15,6 +15,7 @@ from pageproof.judge.audit.check import (
     is_mapped,
     joined,
     judged,
+    pages_of,
     place,
     span_of,
     within,
@@ -66,7 +67,7 @@ def unowned(facts: AuditFacts) -> Judged:
     areas = list(joined(Span(area.start, area.end) for area in facts.areas or ()))
     spans = joined(part for span in joined(map(span_of, mapped)) for part in without(span, areas))
     found = (UNOWNED.finding(place(span), bytes_shown(span)) for span in spans)
-    return judged(sum(one.last + 1 - one.start for one in mapped) >> PAGE_SHIFT, found)
+    return judged(sum(map(pages_of, mapped)), found)
 
 
 def _wrong(area: Area, mapped: list[Range]) -> Iterator[Finding]:
@@ -78,7 +79,7 @@ def _wrong(area: Area, mapped: list[Range]) -> Iterator[Finding]:
             yield BEYOND.finding(where, why=f"beyond its {len(area.frames)} pages")
             continue
         first = (one.start - area.start) >> PAGE_SHIFT
-        count = (one.last + 1 - one.start) >> PAGE_SHIFT
+        count = pages_of(one)
         pfn = one.frame >> PAGE_SHIFT
         listed = area.frames[first : first + count]
         if listed != tuple(range(pfn, pfn + len(listed))):
