@@ -284,6 +284,14 @@ def test_a_raw_frame_in_an_ordinary_vma() -> None:
     assert judge.prove(replace(evidence(), zero_page=True), CORE, [fires]).findings == ()
 
 
+def test_an_entry_of_swap_is_no_raw_frame() -> None:
+    """Its bits are the offset's."""
+    lost = lost_walk(Outcome.SWAP)
+    swapped = replace(lost, steps=(*lost.steps[:-1], replace(lost.steps[-1], entry=0x200)))
+    found = judge.prove(evidence(user=swapped), CORE, [with_flags(SHARED)]).findings
+    assert "raw-frame-in-ordinary-vma" not in {one.id for one in found}
+
+
 def test_a_rule_that_breaks_does_not_lose_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(view: object) -> None:
         raise KeyError("oops")

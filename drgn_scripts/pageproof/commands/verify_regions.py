@@ -115,7 +115,7 @@ def prove_regions(
         progress(f"region {number + 1} of {len(run.regions)}")
         run.judge(number)
     unclaimed = found.unclaimed
-    if live:
+    if live and (found.claimed or unclaimed):
         seen = {one.mapping.vma.vma for one in found.claimed if one.mapping.vma}
         seen |= {one.vma for one in unclaimed}
         after = search(lambda vma: vma.value_() in seen)

@@ -93,6 +93,11 @@ ALIAS_RULES: Final = (
 )
 
 
+def is_special(walk: Walk) -> bool:
+    """Whether the entry that a walk ended at, with a frame, says that no struct page counts it."""
+    return bool(walk.steps[-1].entry & _SPECIAL)
+
+
 def is_counted(walk: Walk, zero_pages: Collection[int]) -> bool:
     """Whether ``_mapcount`` counts a user mapping.
 
@@ -100,7 +105,7 @@ def is_counted(walk: Walk, zero_pages: Collection[int]) -> bool:
         walk: to the frame, in a process's tables.
         zero_pages: frames of the zero page and the huge one, which it never counts.
     """
-    return walk.pfn not in zero_pages and not walk.steps[-1].entry & _SPECIAL
+    return walk.pfn not in zero_pages and not is_special(walk)
 
 
 def alias_findings(

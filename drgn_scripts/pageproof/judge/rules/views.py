@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pageproof.judge.alias import is_special
 from pageproof.judge.verdict import names_frame
 from pageproof.model import (
     Expectation,
@@ -16,8 +17,7 @@ from pageproof.model import (
     VmaFacts,
 )
 
-#: ``_PAGE_SPECIAL``, software bit 1: what ``vm_normal_page()`` takes for no page of the kernel's.
-_SPECIAL = 1 << 9
+_PAGE_BYTES = 4096
 #: The mapping bits of ``page->mapping`` (include/linux/page-flags.h); both are KSM's.
 _ANONYMOUS, _FLAGS = 0x1, 0x3
 
@@ -58,8 +58,8 @@ class PageView:
     @property
     def is_special(self) -> bool:
         """Whether the user's entry says that no ``struct page`` counts it."""
-        steps = self.evidence.user_walk.steps
-        return bool(steps) and steps[-1].level == 1 and bool(steps[-1].entry & _SPECIAL)
+        walk = self.evidence.user_walk
+        return walk.leaf_bytes == _PAGE_BYTES and is_special(walk)
 
     @property
     def is_counted(self) -> bool:
@@ -70,7 +70,7 @@ class PageView:
             and page.mapcount is not None
             and not page.compound
             and not page.reserved
-            and self.evidence.user_walk.leaf_bytes == 4096
+            and self.evidence.user_walk.leaf_bytes == _PAGE_BYTES
             and not self.is_special
         )
 
