@@ -6,17 +6,6 @@ from buglab import BUGS, SAME, Bug
 from plugins.bugs import SLOTS, Bugged, Looked
 
 each_bug = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-each_bug_by_rules = pytest.mark.parametrize(
-    "bug",
-    [
-        pytest.param(
-            bug,
-            id=bug.name,
-            marks=[pytest.mark.xfail(reason=bug.unseen, raises=AssertionError)] * bool(bug.unseen),
-        )
-        for bug in BUGS
-    ],
-)
 
 
 def look(looked: Looked, bugged: Bugged, bug: Bug) -> None:

@@ -40,7 +40,6 @@ class Bug:
         also: what is true of it as well, and may be found or not.
         twin: the verdicts of its sound twin.
         cannot: why a kernel can't have it, by the kernel.
-        unseen: why no rule finds it yet; "" if one does.
     """
 
     name: str
@@ -49,7 +48,6 @@ class Bug:
     also: frozenset[str] = frozenset()
     twin: tuple[str, ...] = (SAME,) * REGION_PAGES
     cannot: dict[str, str] = field(default_factory=dict)
-    unseen: str = ""
 
 
 def _bug(
@@ -60,7 +58,6 @@ def _bug(
     also: str = "",
     twin: Sequence[str] | None = None,
     cannot: dict[str, str] | None = None,
-    unseen: str = "",
 ) -> Bug:
     return Bug(
         name,
@@ -69,7 +66,6 @@ def _bug(
         frozenset(also.split()),
         tuple(twin or (SAME,) * min(REGION_PAGES, len(verdicts))),
         cannot or {},
-        unseen,
     )
 
 
@@ -86,24 +82,14 @@ BUGS: tuple[Bug, ...] = (
     _bug("length-unchecked", "mapping-beyond-region", _SOME_BEYOND),
     _bug("offset-unchecked", "mapping-beyond-region", (SAME, SAME, BEYOND, BEYOND), twin=_ONE * 2),
     _bug("grown", "mapping-beyond-region", _SOME_BEYOND),
-    _bug(
-        "partial",
-        "mapping-partial",
-        (SAME, SAME, ABSENT, ABSENT),
-        unseen="of a device's region pages that are not present are told by their verdict alone",
-    ),
+    _bug("partial", "mapping-incomplete", (SAME, SAME, ABSENT, ABSENT)),
     _bug("private-copy", "private-copy", (SAME, DIFFERENT, SAME, SAME)),
     _bug("zero-page", "zero-page", (SAME, DIFFERENT, SAME, SAME)),
     # life
     _bug("freed", "frame-is-free"),
     _bug("freed-to-slab", "frame-is-others shares-slab-page", _ONE, also="object-is-free"),
     _bug("freed-to-anonymous", "frame-is-others", _ONE),
-    _bug(
-        "freed-to-cache",
-        "frame-is-others",
-        _ONE,
-        unseen="whose address_space a page is in is not compared with the mapped file's",
-    ),
+    _bug("freed-to-cache", "frame-is-others", _ONE),
     _bug("poisoned", "frame-is-poisoned", cannot={"5.10": _NO_POISON, "6.1": _NO_POISON}),
     _bug("reference-dropped", "only-mappings-hold-it"),
     _bug("tails-not-held", "only-mappings-hold-it"),

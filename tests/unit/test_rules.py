@@ -201,6 +201,13 @@ PAGES: list[tuple[str, Severity, PageEvidence, PageEvidence, TargetFacts]] = [
         CORE,
     ),
     (
+        "frame-is-others",
+        Severity.ERROR,
+        replace(evidence(), cached_file="inode 12 of ext4"),
+        evidence(),
+        CORE,
+    ),
+    (
         "shares-slab-page",
         Severity.ERROR,
         replace(evidence(), page=SLAB_PAGE, slab=SMALL),
@@ -371,6 +378,12 @@ MAPPINGS: list[tuple[str, Severity, MappingView, MappingView]] = [
         Severity.WARNING,
         MappingView(with_flags(f"{SHARED}|PFNMAP|IO|DONTEXPAND"), NOTHING),
         MappingView(with_flags(f"{SHARED}|PFNMAP|DONTEXPAND|DONTDUMP"), NOTHING),
+    ),
+    (
+        "mapping-incomplete",
+        Severity.WARNING,
+        MappingView(mapping(), NOTHING, lacking=(2, 3)),
+        MappingView(mapping(), NOTHING),
     ),
 ]
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The bug lab, after a panic with all bugs in the kernel: its vmcore shows them as well."""
 
-from bugchecks import each_bug_by_rules, look, nothing_else, slots
+from bugchecks import each_bug, look, nothing_else, slots
 from buglab import Bug
 from plugins.bugs import Bugged, Looked, each_bugged_kernel_at_length
 
 pytestmark = each_bugged_kernel_at_length
 
 
-@each_bug_by_rules
+@each_bug
 def test_from_the_vmcore(in_vmcore: Looked, bugged: Bugged, bug: Bug) -> None:
     look(in_vmcore, bugged, bug)
 

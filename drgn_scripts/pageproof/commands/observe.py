@@ -13,6 +13,7 @@ from pageproof.commands.attempts import look_until
 from pageproof.commands.tables import zero_pages
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.layout import physmap
+from pageproof.find.owner import named_file_of
 from pageproof.find.page import (
     PAGE_BYTES,
     content_by,
@@ -172,6 +173,7 @@ class Observer:
             physmap_walk=self._physmap_walk(kernel, user),
             slab=self._slab(user, mapped),
             zero_page=user.pfn is not None and self.is_zeros(user.pfn),
+            cached_file=self._cached_file(mapping, mapped),
         )
 
     def is_zeros(self, pfn: int) -> bool:
@@ -211,6 +213,12 @@ class Observer:
         if address is None or page is None or page.type_words != "slab":
             return None
         return slab_at(self._target.prog, address)
+
+    def _cached_file(self, mapping: MappingFacts, page: StructPageFacts | None) -> str:
+        file = mapping.vma.file if mapping.vma else None
+        if page is None or file is None:
+            return ""
+        return named_file_of(self._target.prog, page, file)
 
     def _content(self, pair: Pair, kernel: Walk, user: Walk) -> Iterator[RouteContent]:
         reader, prog = self._target.reader, self._target.prog

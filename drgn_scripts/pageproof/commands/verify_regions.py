@@ -323,8 +323,19 @@ class _Run:
                     handed_on=file is not None and len(spaces[file.file]) > 1,
                     # To look at the cache's free lists takes a while: for who tests a driver.
                     data_is_freed=bool(self._wanted.device and file and self._is_freed(file)),
+                    lacking=self._lacking(use),
                 )
             )
+
+    def _lacking(self, use: int) -> tuple[int, ...]:
+        """Pages of the region that are not there and never will be."""
+        one, judged = self._uses[use], self._judged[use]
+        vma = one.mapping.vma
+        if vma is None or vma.has_fault or not isinstance(judged, dict):
+            return ()
+        first, nothing = one.claim.first_page, (Verdict.UNKNOWN, Reason.NOT_PRESENT)
+        pages = min(vma.pages, one.claim.pages - first)
+        return tuple(first + page for page in range(pages) if judged.get(page, nothing) == nothing)
 
     def _is_freed(self, file: FileFacts) -> bool:
         slab = slab_at(self._target.prog, file.private_data)

@@ -228,6 +228,7 @@ def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
     ops = vma.vm_ops.value_()
     file = _file(prog, vma.vm_file) if vma.vm_file else None
     operations = (("vm_ops", ops), ("f_op", file.f_op if file else 0))
+    gone = tuple(one for one in operations if one[1] and not is_loaded(prog, one[1]))
     return VmaFacts(
         vma=vma.value_(),
         start=start,
@@ -239,8 +240,15 @@ def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
         vm_page_prot_words=page_prot_words(prot),
         vm_ops_symbol=symbol_name(prog, ops) if ops else "",
         file=file,
-        gone=tuple(one for one in operations if one[1] and not is_loaded(prog, one[1])),
+        gone=gone,
+        has_fault=bool(gone) or _has_fault(vma),
     )
+
+
+def _has_fault(vma: drgn.Object) -> bool:
+    """Whether ``do_fault()`` and ``create_huge_pmd()`` of mm/memory.c have somebody to ask."""
+    ops = vma.vm_ops.read_()
+    return not ops or bool(ops.fault) or bool(ops.huge_fault)
 
 
 def _vm_flags(vma: drgn.Object) -> int:

@@ -15,7 +15,7 @@ from pageproof.errors import PageproofError
 from pageproof.find.expression import find_address
 from pageproof.find.identify.percpu import static_range
 from pageproof.find.page import struct_page_facts
-from pageproof.model import StructPageFacts
+from pageproof.model import FileFacts, StructPageFacts
 from pageproof.model.whatis import OwnerFacts
 
 #: ``PAGE_MAPPING_FLAGS`` of include/linux/page-flags.h: anonymous; with both bits KSM.
@@ -59,6 +59,33 @@ def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFac
         file_name="" if path is None else path.decode("utf-8", "replace"),
         offset_pages=page_index(own).value_(),
     )
+
+
+def named_file_of(prog: drgn.Program, page: StructPageFacts, mapped: FileFacts) -> str:
+    """A file that has a name, whose page cache a page is in, unless it is the mapped one.
+
+    Files without a name (``shmem_file_setup()``, ``anon_inode_getfile()``) are drivers' own memory.
+
+    Args:
+        prog: the target.
+        page: its ``struct page``.
+        mapped: the file behind the mapping that has it.
+
+    Returns:
+        Its inode number and file system; "" if there is no such file.
+    """
+    if not page.mapping or page.mapping & _FLAGS or page.reserved:
+        return ""
+    try:
+        if drgn.Object(prog, "struct file *", mapped.file).f_mapping.value_() == page.mapping:
+            return ""
+        inode = drgn.Object(prog, "struct address_space *", page.mapping).host.read_()
+        if not inode or inode.i_mapping.value_() != page.mapping or not inode.i_nlink:
+            return ""
+        kind = inode.i_sb.s_type.name.string_().decode("ascii", "replace")
+        return f"inode {inode.i_ino.value_()} of {kind}"
+    except drgn.FaultError:
+        return ""
 
 
 def _free_order(prog: drgn.Program, pfn: int, page: StructPageFacts) -> int | None:

@@ -116,6 +116,7 @@ class VmaFacts:
 
     Attributes:
         gone: which of its operations ("vm_ops", "f_op") are in no loaded code, and where.
+        has_fault: its operations have fault(), which gives a page an entry when it is touched.
     """
 
     vma: Address
@@ -129,6 +130,7 @@ class VmaFacts:
     vm_ops_symbol: str
     file: FileFacts | None
     gone: tuple[tuple[str, Address], ...] = ()
+    has_fault: bool = True
 
     @property
     def pages(self) -> int:

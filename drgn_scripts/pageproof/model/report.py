@@ -87,6 +87,8 @@ class PageEvidence:
             where the kernel's side is that address.
         slab: the object at the beginning of the user's frame, if that is a slab's.
         zero_page: the user's frame is the zero page, or in the huge one.
+        cached_file: a file with a name whose page cache the user's frame is in, where that is not
+            the mapped file: its inode number and file system; "" for none.
     """
 
     mapping: int
@@ -108,6 +110,7 @@ class PageEvidence:
     physmap_walk: Walk | None = None
     slab: SlabFacts | None = None
     zero_page: bool = False
+    cached_file: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 """The bug lab, live: each bug is what it claims to be, verify names it, and its twin is sound."""
 
 import pytest
-from bugchecks import each_bug, each_bug_by_rules, look, nothing_else, slots
+from bugchecks import each_bug, look, nothing_else, slots
 from buglab import BUGS, NOT_MADE, SAME, Bug, kernel_frame, verdicts
 from bugoracle import CHECKS
 from plugins.bugs import SLOTS, Bugged, Looked, each_bugged_kernel, each_bugged_kernel_at_length
@@ -61,7 +61,7 @@ def test_a_twin_is_sound(bugged: Bugged, bug: Bug) -> None:
 
 
 @each_bugged_kernel
-@each_bug_by_rules
+@each_bug
 def test_from_outside(outside: Looked, bugged: Bugged, bug: Bug) -> None:
     look(outside, bugged, bug)
 
@@ -77,7 +77,7 @@ def test_slots_from_outside(outside: Looked) -> None:
 
 
 @each_bugged_kernel_at_length
-@each_bug_by_rules
+@each_bug
 def test_inside(inside: Looked, bugged: Bugged, bug: Bug) -> None:
     look(inside, bugged, bug)
 

@@ -177,7 +177,6 @@ static int shares_bugs_mmap(struct file *file, struct vm_area_struct *vma)
 		clear &= ~one->kind->leaves;
 	}
 	vm_flags_mod(vma, set, clear);
-	vma->vm_ops = &shares_bugs_vm_ops;
 	return one->kind->map(one, vma);
 }
 

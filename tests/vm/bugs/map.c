@@ -26,7 +26,7 @@ static vm_fault_t shares_bugs_fault(struct vm_fault *vmf)
 	return 0;
 }
 
-const struct vm_operations_struct shares_bugs_vm_ops = {
+static const struct vm_operations_struct shares_bugs_vm_ops = {
 	.fault	= shares_bugs_fault,
 };
 
@@ -84,12 +84,14 @@ int map_remapped(struct shares_bugs_case *one, struct vm_area_struct *vma)
 /* Ordinary pages, each when it is touched. */
 int map_by_fault(struct shares_bugs_case *one, struct vm_area_struct *vma)
 {
+	vma->vm_ops = &shares_bugs_vm_ops;
 	return 0;
 }
 
 /* Raw frames, each when it is touched: vmf_insert_pfn() wants no more than VM_PFNMAP. */
 int map_raw_by_fault(struct shares_bugs_case *one, struct vm_area_struct *vma)
 {
+	vma->vm_ops = &shares_bugs_vm_ops;
 	vm_flags_mod(vma, VM_PFNMAP, 0);
 	return 0;
 }

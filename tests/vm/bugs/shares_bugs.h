@@ -70,7 +70,6 @@ int make_combining(struct shares_bugs_case *one);
 int make_physmap_uncached(struct shares_bugs_case *one);
 
 /* map.c */
-extern const struct vm_operations_struct shares_bugs_vm_ops;
 int map_inserted(struct shares_bugs_case *one, struct vm_area_struct *vma);
 int map_remapped(struct shares_bugs_case *one, struct vm_area_struct *vma);
 int map_by_fault(struct shares_bugs_case *one, struct vm_area_struct *vma);

@@ -67,6 +67,8 @@ def frame_is_others(view: PageView) -> Shown | None:
         owner = "a page table"
     elif page.mapcount is not None and not page.reserved and is_anonymous(page):
         owner = "anonymous memory of a process"
+    elif view.evidence.cached_file:
+        owner = f"the page cache: {view.evidence.cached_file}"
     else:
         return None
     return ("owner", owner), ("flags", page.flags_words)

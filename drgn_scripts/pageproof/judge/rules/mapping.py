@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pageproof.judge.rules.views import MappingView, has_flag
+from pageproof.judge.words import page_list
 from pageproof.model import Expectation, Severity
 from pageproof.model.rule import Rule, Shown
 
@@ -155,6 +156,22 @@ def pfnmap_flags(view: MappingView) -> Shown | None:
     return ("vm_flags", view.vma.vm_flags_words), ("missing", "|".join(missing))
 
 
+_MAPPING_INCOMPLETE: Final = Rule(
+    "mapping-incomplete",
+    Severity.WARNING,
+    "pages of the region lie in this mapping and have no entry, and its operations have no fault() "
+    "to make one: an access there is a SIGBUS",
+    "mmap() maps less than it was asked for and says nothing; or the process has given the pages "
+    "back (MADV_DONTNEED).",
+    "Map vma_pages(vma) pages or return -EINVAL.",
+    "mm/memory.c, do_fault()",
+)
+
+
+def mapping_incomplete(view: MappingView) -> Shown | None:
+    return (("lacking", page_list(view.lacking)),) if view.lacking else None
+
+
 MAPPING_RULES: Final[tuple[tuple[Rule, Callable[[MappingView], Shown | None]], ...]] = (
     (_OPERATIONS_GONE, operations_gone),
     (REGION_IS_FREED, region_is_freed),
@@ -164,6 +181,7 @@ MAPPING_RULES: Final[tuple[tuple[Rule, Callable[[MappingView], Shown | None]], .
     (_MAY_BE_INHERITED, may_be_inherited),
     (_MAY_BECOME_EXECUTABLE, may_become_executable),
     (_PFNMAP_FLAGS, pfnmap_flags),
+    (_MAPPING_INCOMPLETE, mapping_incomplete),
 )
 
 #: Rules that find errors only where an author has said what he intends.

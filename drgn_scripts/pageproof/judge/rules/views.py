@@ -82,12 +82,15 @@ class MappingView:
     Attributes:
         handed_on: another address space maps the same open file.
         data_is_freed: ``file->private_data`` points to a free slab object.
+        lacking: pages of the region that the VMA covers and has no entry for, where nothing makes
+            one.
     """
 
     mapping: MappingFacts
     expected: frozenset[Expectation]
     handed_on: bool = False
     data_is_freed: bool = False
+    lacking: tuple[int, ...] = ()
 
     @property
     def vma(self) -> VmaFacts:
