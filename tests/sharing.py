@@ -89,7 +89,7 @@ def share_everything(machine: Machine) -> Everything:
         f"mkdir -p {DIRECTORY}; mount -t tmpfs maps {DIRECTORY};"
         f"mkdir {DIRECTORY}/huge; mount -t tmpfs -o huge=always maps {DIRECTORY}/huge",
     )
-    machine.guest.check("sh", "-ec", "depmod; modprobe kvm-amd || modprobe kvm-intel; modprobe uio")
+    machine.guest.check("sh", "-ec", "modprobe kvm-amd || modprobe kvm-intel; modprobe uio")
     machine.load_test_module("shares_uio")
     everything = Everything({name: machine.start(*words) for name, words in PROGRAMS.items()})
     # What they touched is to stay: one has swapped out itself what is to be in swap space.

@@ -14,9 +14,10 @@ from .roots import guest_root, make_ext4, size_mib
 
 def kernel_disk(kernel: Kernel) -> Path:
     """Modules and debug info of a kernel as ext4, made once; the guest's /usr/lib/debug."""
-    image = kernel.home / "disk.ext4"
+    image = kernel.home / "kernel-disk.ext4"
     with cache_lock(f"disk-{kernel.series}"):
         if not image.exists():
+            (kernel.home / "disk.ext4").unlink(missing_ok=True)  # without modules.dep, until 0.1
             tree = image.with_suffix(".tree")
             shutil.rmtree(tree, ignore_errors=True)
             debug = tree / "lib" / "modules" / kernel.release
@@ -24,9 +25,20 @@ def kernel_disk(kernel: Kernel) -> Path:
             _link_or_copy(kernel.vmlinux, debug / "vmlinux")
             _link_or_copy(kernel.vmlinuz, tree / "vmlinuz")
             shutil.copytree(kernel.modules, tree / "modules" / kernel.release, symlinks=True)
+            _index_modules(tree, kernel.release)
             make_ext4(image, size_mib(tree, spare_mib=16), tree)
             shutil.rmtree(tree)
     return image
+
+
+def _index_modules(tree: Path, release: str) -> None:
+    """modules.dep and what else modprobe needs: depmod takes an emulated guest 15 s."""
+    base = tree / "base"
+    for lib in ("lib", "usr/lib"):  # where depmod looks depends on its distribution
+        (base / lib).mkdir(parents=True)
+        (base / lib / "modules").symlink_to(tree / "modules")
+    run(["depmod", "-b", base, release])
+    shutil.rmtree(base)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
