@@ -13,13 +13,14 @@ export V
 
 VENV := build/venv/bin
 PYTEST := $(VENV)/python -m pytest
+WORKERS := --numprocesses auto --maxprocesses 4 --dist loadscope
 PAGEPROOF := build/bin/pageproof
 KERNEL_ARG := $(if $(KERNEL),--kernel $(KERNEL))
 DIST ?= bookworm
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-bugs test-unit build engine module helper fuzz bench format pins acceptance clean
+.PHONY: help setup demo test test-all test-bugs test-unit build engine module helper fuzz bench format pins acceptance clean
 
 help: ## show this help
 	@echo "pageproof: make TARGET [KERNEL=5.10|6.1|6.12|7.2] [V=1]"
@@ -31,11 +32,14 @@ setup: ## install what is missing (every other target does so too); build/bin/pa
 demo: setup engine ## the proof on a real kernel: over QMP, inside the guest, and from its vmcore
 	$(Q)$(PAGEPROOF) lab demo $(KERNEL_ARG)
 
-test: setup engine ## all tests, on all kernels (PYTEST_ARGS='-k x')
-	$(Q)$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadscope $(PYTEST_ARGS)
+test: setup engine ## the tests, on all kernels (PYTEST_ARGS='-k x')
+	$(Q)$(PYTEST) $(WORKERS) $(PYTEST_ARGS)
+
+test-all: setup engine ## and what takes long: stress on all kernels, the whole bug lab
+	$(Q)$(PYTEST) $(WORKERS) -m "long or not long" $(PYTEST_ARGS)
 
 test-bugs: setup engine ## all of the bug lab: each bug, on all kernels and targets (docs/bugs.md)
-	$(Q)$(PYTEST) --numprocesses auto --maxprocesses 4 --dist loadscope -m "bugs or not bugs" \
+	$(Q)$(PYTEST) $(WORKERS) -m "long or not long" \
 		tests/live/bugs tests/live/test_audit.py tests/vmcore/test_bugs.py $(PYTEST_ARGS)
 
 test-unit: setup engine ## the tests that need no kernel

@@ -55,18 +55,22 @@ SETUPS = (
 # tests by the index of a parameter, and so boots each once.
 ONE_A_KERNEL = SETUPS[:4]
 each_kernel = pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
-# Where `make test` looks at one of them, and `make test-bugs` at all.
-each_kernel_at_length = pytest.mark.parametrize(
-    "machine",
-    [
-        pytest.param(setup, marks=[pytest.mark.bugs] if number else [])
-        for number, setup in enumerate(ONE_A_KERNEL)
-    ],
-    indirect=True,
-    ids=str,
-)
+
+
+def _at_length(setups: Sequence[Setup], *always: str) -> pytest.MarkDecorator:
+    """Where `make test` looks at some kernels, and `make test-all` at all."""
+    marked = [
+        pytest.param(setup, marks=[] if setup.kernel in always else [pytest.mark.long])
+        for setup in setups
+    ]
+    return pytest.mark.parametrize("machine", marked, indirect=True, ids=str)
+
+
+each_kernel_at_length = _at_length(ONE_A_KERNEL, "5.10")
+# For stress.
+oldest_and_newest = _at_length(ONE_A_KERNEL, "5.10", "7.2")
 # For what each_kernel has in another way.
-other_setups = pytest.mark.parametrize("machine", SETUPS[4:], indirect=True, ids=str)
+other_setups_at_length = _at_length(SETUPS[4:], "6.12")
 # For what does not depend on the kernel either: messages, and the ways to call a command.
 on_one_kernel = pytest.mark.parametrize("machine", ONE_A_KERNEL[:1], indirect=True, ids=str)
 

@@ -1,32 +1,47 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Several commands of pageproof inside a guest, by one drgn that has pageproof's plugin.
+"""Several commands of pageproof by one drgn that has pageproof's plugin.
 
-To load the kernel's debug info takes an emulated guest 20 s of its time.
+To load the kernel's debug info takes an emulated guest 20 s of its time, and the host one.
 """
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from machine import Machine, Result
+from machine import PYTHONPATH, Machine, Result
 
-_PLUGIN = (
-    "PYTHONPATH=/opt/pageproof/drgn_scripts:/opt/pageproof/lib",
-    "DRGN_PLUGINS=pageproof=pageproof.drgn_plugin",
-)
+Questions = Mapping[str, Sequence[str]]
+
+_PLUGIN = "DRGN_PLUGINS=pageproof=pageproof.drgn_plugin"
 _SESSION = """
 import json
 from drgn.commands import run_command
 for name, line in {lines!r}.items():
-    code = run_command(prog, f"{{line}} > /run/{{name}}.json 2> /run/{{name}}.err")
-    text = [open(f"/run/{{name}}.{{end}}").read() for end in ("json", "err")]
+    file = f"{folder}/{{name}}"
+    code = run_command(prog, f"{{line}} > {{file}}.json 2> {{file}}.err")
+    text = [open(f"{{file}}.{{end}}").read() for end in ("json", "err")]
     print(json.dumps([name, code, *text]))
 """
 
 
-def ask_inside(
-    machine: Machine, questions: Mapping[str, Sequence[str]], modules: Sequence[str]
-) -> dict[str, Result]:
+def _session(questions: Questions, folder: str) -> bytes:
+    lines = {
+        name: shlex.join(("pageproof", *words, "--format", "json"))
+        for name, words in questions.items()
+    }
+    return _SESSION.format(lines=lines, folder=folder).encode()
+
+
+def _results(said: str) -> dict[str, Result]:
+    return {name: Result(*rest) for name, *rest in map(json.loads, said.splitlines())}
+
+
+def ask_inside(machine: Machine, questions: Questions, modules: Sequence[str]) -> dict[str, Result]:
     """What each command says in JSON, by its name.
 
     Args:
@@ -34,13 +49,28 @@ def ask_inside(
         questions: words of each command; a name is that of a file too.
         modules: of tests/vm, whose debug info is needed.
     """
-    lines = {
-        name: shlex.join(("pageproof", *words, "--format", "json"))
-        for name, words in questions.items()
-    }
-    script = _SESSION.format(lines=lines).encode()
+    script = _session(questions, "/run")
     machine.guest.check("sh", "-c", "cat > /run/session.py", stdin=script)
     symbols = [word for name in modules for word in ("-s", f"/opt/pageproof/vm/{name}.ko")]
+    plugin = (_PLUGIN, "PYTHONPATH=/opt/pageproof/drgn_scripts:/opt/pageproof/lib")
     drgn = ("python3", "-m", "drgn", "--quiet", *symbols)
-    said = machine.guest.check("env", *_PLUGIN, *drgn, "/run/session.py", timeout_seconds=600)
-    return {name: Result(*rest) for name, *rest in map(json.loads, said.splitlines())}
+    return _results(
+        machine.guest.check("env", *plugin, *drgn, "/run/session.py", timeout_seconds=600)
+    )
+
+
+def ask_outside(machine: Machine, questions: Questions) -> dict[str, Result]:
+    """The same of the same guest, over QMP."""
+    with TemporaryDirectory() as folder:
+        script = Path(folder, "session.py")
+        script.write_bytes(_session(questions, folder))
+        name, _, value = _PLUGIN.partition("=")
+        ran = subprocess.run(
+            [sys.executable, "-m", "drgn", "--quiet", *machine.target, script],
+            env={**os.environ, "PYTHONPATH": PYTHONPATH, name: value},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        return _results(ran.stdout)

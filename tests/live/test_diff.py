@@ -4,9 +4,16 @@
 import time
 from pathlib import Path
 
-from machine import START_SECONDS, Json, Machine, Region, Result, each_kernel, pageproof
-
-pytestmark = each_kernel
+from machine import (
+    START_SECONDS,
+    Json,
+    Machine,
+    Region,
+    Result,
+    each_kernel,
+    each_kernel_at_length,
+    pageproof,
+)
 
 VERIFY = ("verify", "--kind", "umh_shm", "--format", "json")
 LISTS = ("boot", "regions", "mappings", "verdicts", "frames")
@@ -25,6 +32,7 @@ def changes(report: Json) -> dict[str, list[Json]]:
     return {**found, **({"findings": findings} if findings else {})}
 
 
+@each_kernel
 def test_a_process_that_comes_and_goes(machine: Machine, tmp_path: Path) -> None:
     machine.load(Region("pages", "insert", 4), allow_any=True)
     machine.map("--pages", "4", "--touch", "0", "1", "2", "3")
@@ -50,6 +58,7 @@ def test_a_process_that_comes_and_goes(machine: Machine, tmp_path: Path) -> None
     assert [one["change"] for one in gone] == ["gone", "gone"]
 
 
+@each_kernel
 def test_a_page_that_is_not_the_regions_any_more(machine: Machine, tmp_path: Path) -> None:
     """Between two reports the process puts a page of its own over one of its mapping."""
     machine.load(Region("pages", "insert", 4), allow_any=True)
@@ -91,6 +100,7 @@ def test_a_page_that_is_not_the_regions_any_more(machine: Machine, tmp_path: Pat
     assert [one["side"] for one in result.report["frames"]] == ["user"]
 
 
+@each_kernel
 def test_another_load_of_the_module(machine: Machine, tmp_path: Path) -> None:
     """All of it is another region's, and nothing of that is worse."""
     machine.load(Region("pages", "insert", 4))
@@ -104,6 +114,7 @@ def test_another_load_of_the_module(machine: Machine, tmp_path: Path) -> None:
     assert not result.report["boot"]
 
 
+@each_kernel_at_length
 def test_from_inside_and_from_outside(machine: Machine, tmp_path: Path) -> None:
     machine.load()
     inside = saved(tmp_path / "inside.json", machine.inside(*VERIFY))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures of the bug lab: a guest of its own for each kernel, as it is used up afterwards.
 
-``make test`` looks at one kernel, from outside; all others are marked ``bugs``: ``make test-bugs``.
+``make test`` looks at one kernel, from outside; all others are marked ``long``: ``make test-bugs``.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ def _parameters(marked: bool) -> list[object]:
         pytest.param(
             setup,
             id=name,
-            marks=[pytest.mark.bugs] if marked or setup.kernel != ALWAYS else [],
+            marks=[pytest.mark.long] if marked or setup.kernel != ALWAYS else [],
         )
         for setup, name in zip(ONE_A_KERNEL, GUESTS, strict=True)
     ]

@@ -16,11 +16,11 @@ from machine import (
     Result,
     each_kernel,
     number,
-    other_setups,
+    other_setups_at_length,
     pages,
     verdicts,
 )
-from session import ask_inside
+from session import ask_inside, ask_outside
 from sharing import Everything, is_proven, verdicts_by_place
 
 KERNEL_SIDE = "umh_shm_region.kaddr"
@@ -69,9 +69,7 @@ def seen(machine: Machine, everything: Everything) -> Iterator[Seen]:
         "everything": ("verify",),
     }
     inside = ask_inside(machine, questions, ["shares_uio"])
-    outside = {
-        name: machine.outside(*words, "--format", "json") for name, words in questions.items()
-    }
+    outside = ask_outside(machine, questions)
     helper_pid = int(machine.sysfs("helper_pid"))
     yield Seen(inside, outside, machine.pfns(), helper_pid, everything)
     machine.end_group(spaces)
@@ -189,7 +187,7 @@ def test_the_engine_in_c_is_there(machine: Machine) -> None:
     machine.guest.check("sh", "-c", python)
 
 
-@other_setups
+@other_setups_at_length
 def test_verify_as_a_user_calls_it(loaded: Machine, schema: Json) -> None:
     """The command itself, which loads the debug info each time."""
     words = ("verify", "--kind", "umh_shm", "--format", "json")
