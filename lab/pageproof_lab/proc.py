@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from . import LabError
 
@@ -59,8 +60,20 @@ def run(
     return done.stdout or ""
 
 
+#: A tree has no devices. The first ">/dev/null" would make a file of that name, for the kernel's
+#: Makefiles to compile as the empty file: what others write to it meanwhile is no C.
+_ENTER: Final = """
+root=$1; shift
+mount -t proc proc "$root/proc"
+: >> "$root/dev/null"
+mount --bind /dev/null "$root/dev/null"
+exec chroot "$root" "$@"
+"""
+
+
 def run_in_root(root: Path, command: Sequence[str], *, show: bool = False) -> str:
-    """Run `command` inside the directory tree `root`, with /proc (objtool of 7.2 reads it).
+    """Run `command` inside the directory tree `root`, with /proc (objtool of 7.2 reads it) and
+    /dev/null.
 
     Private mount and PID namespaces, so that nothing stays mounted whatever happens;
     without root's rights a user namespace gives them.
@@ -69,7 +82,7 @@ def run_in_root(root: Path, command: Sequence[str], *, show: bool = False) -> st
     if os.getuid() != 0:
         namespaces.append("--map-root-user")
     return run(
-        ["unshare", *namespaces, f"--root={root}", "--mount-proc", "--", *command],
+        ["unshare", *namespaces, "--", "sh", "-ec", _ENTER, "sh", root, *command],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "LC_ALL": "C.UTF-8"},
         show=show,
     )

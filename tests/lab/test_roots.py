@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The Debian trees in which modules are built."""
+
+from pageproof_lab.proc import run_in_root
+from pageproof_lab.roots import build_root
+
+
+def test_dev_null_keeps_nothing() -> None:
+    """As a file it would give builds in parallel each other's output for an empty file."""
+    root = build_root()
+    said = run_in_root(root, ["sh", "-c", "echo something >/dev/null; cat /dev/null; echo end"])
+    assert said == "end\n"
+    assert (root / "dev/null").stat().st_size == 0
