@@ -13,13 +13,18 @@ from .paths import cache_dir
 from .proc import run
 
 
-def publish(file: Path) -> None:
-    """Let `file` (vmlinux or .ko) be found by its build ID."""
+def by_build_id(file: Path) -> Path:
+    """Where in such a directory `file` (vmlinux or .ko) is looked for."""
     found = re.search(r"Build ID: ([0-9a-f]{4,})", run(["readelf", "-n", file]))
     if found is None:
         raise LabError(f"{file}: has no build ID")
     build_id = found[1]
-    link = cache_dir() / "debug" / ".build-id" / build_id[:2] / f"{build_id[2:]}.debug"
+    return Path(".build-id", build_id[:2], f"{build_id[2:]}.debug")
+
+
+def publish(file: Path) -> None:
+    """Let `file` be found by its build ID."""
+    link = cache_dir() / "debug" / by_build_id(file)
     link.parent.mkdir(parents=True, exist_ok=True)
     part = link.with_suffix(".part")
     part.unlink(missing_ok=True)

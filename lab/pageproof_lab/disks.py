@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from .build import Built
+from .debuginfo import by_build_id
 from .initramfs import DISK_MODULES, GUEST_MODULES, copy_program, pack
 from .kernels import Kernel
 from .paths import cache_lock, source_dir
@@ -80,7 +81,7 @@ def boot_image(kernel: Kernel, built: Built | None, into: Path) -> Path:
     }
     trees = {}
     if built is not None:
-        files["pageproof/umh_shm.ko"] = built.module
+        files[f"pageproof/debug/{by_build_id(built.module)}"] = built.module
         if built.programs is not None:
             trees["pageproof/vm"] = built.programs
     for path in sorted((source / "drgn_scripts").rglob("*")):
