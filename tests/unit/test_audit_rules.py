@@ -42,7 +42,15 @@ from unit.layouts import FOUR
 from pageproof.judge.audit import CHECKS
 from pageproof.judge.audit.check import MOST_FINDINGS, Judged
 from pageproof.judge.audit.engine import run_check
-from pageproof.model import MemoryType, Outcome, Permissions, Range, Severity
+from pageproof.model import (
+    MemoryType,
+    Outcome,
+    Permissions,
+    Range,
+    Severity,
+    SlabFacts,
+    SlabState,
+)
 from pageproof.model.auditfacts import (
     Area,
     AuditFacts,
@@ -55,6 +63,7 @@ from pageproof.model.auditfacts import (
 BY_ID = {check.rule.id: check for check in CHECKS}
 EXECUTED = kernel_with(leaf(AREA, 0x5000, 1, RX))
 HUGETLB = 1 << 22
+OBJECT = SlabFacts("kmalloc-4k", PHYSMAP + 0x7000, 0, 4096, 4096, SlabState.ALLOCATED)
 UC, WC, WB = MemoryType.UC, MemoryType.WC, MemoryType.WB
 
 
@@ -201,6 +210,21 @@ FIRES: list[tuple[str, AuditFacts, str]] = [
         suspect(classes=FrameClass.SLAB, counted=0),
         f"pid 1 (init), {HEAP:x}, PFN 0x7",
     ),
+    (
+        "user-maps-slab-raw",
+        suspect(classes=FrameClass.SLAB, counted=0, slab=replace(OBJECT, object_bytes=2048)),
+        f"pid 1 (init), {HEAP:x}, PFN 0x7",
+    ),
+    (
+        "user-maps-slab-raw",
+        suspect(classes=FrameClass.SLAB, counted=0, slab=replace(OBJECT, state=SlabState.FREE)),
+        f"pid 1 (init), {HEAP:x}, PFN 0x7",
+    ),
+    (
+        "user-maps-slab-raw",
+        suspect(classes=FrameClass.SLAB, counted=0, slab=replace(OBJECT, offset_bytes=4096)),
+        f"pid 1 (init), {HEAP:x}, PFN 0x7",
+    ),
     ("user-maps-table", suspect(classes=FrameClass.TABLE), f"pid 1 (init), {HEAP:x}, PFN 0x7"),
     ("user-maps-uncounted", suspect(counted=2), f"pid 1 (init), {HEAP:x}, PFN 0x7"),
     (
@@ -261,6 +285,7 @@ SILENT: list[tuple[str, AuditFacts]] = [
     ("user-maps-free", suspect(classes=FrameClass.FREE, places=())),
     ("user-maps-slab", suspect(classes=FrameClass.SLAB, counted=0)),
     ("user-maps-slab-raw", suspect(classes=FrameClass.SLAB)),
+    ("user-maps-slab-raw", suspect(classes=FrameClass.SLAB, counted=0, slab=OBJECT)),
     ("user-maps-uncounted", suspect(counted=2, mapcount=2)),
     ("user-maps-uncounted", suspect(counted=2, mapcount=None)),
     ("user-maps-uncounted", suspect(counted=2, classes=FrameClass.SLAB)),

@@ -13,11 +13,13 @@ import drgn
 from pageproof.commands.attempts import ATTEMPTS
 from pageproof.commands.audit_frames import Frames, conflicting, uncounted, wrong_class
 from pageproof.commands.tables import paging_form
+from pageproof.find.identify.memory import slab_at
+from pageproof.find.layout import physmap
 from pageproof.find.mapcount import page_mapcount
 from pageproof.find.mappings import Mappings, mm_object
 from pageproof.find.page import struct_page_facts
 from pageproof.find.vmas import vma_bounds
-from pageproof.model import MappingFacts, MemoryType, PagingFacts, StructPageFacts
+from pageproof.model import MappingFacts, MemoryType, PagingFacts, SlabFacts, StructPageFacts
 from pageproof.model.auditfacts import (
     FrameClass,
     FramePlaces,
@@ -227,7 +229,13 @@ class UserSweep:
             counted=sum(at.level == 1 and not at.special for at, _ in still),
             mapcount=after,
             types=tuple(types),
+            slab=self._slab(pfn),
         )
+
+    def _slab(self, pfn: int) -> SlabFacts | None:
+        if not self._classes[pfn] & FrameClass.SLAB:
+            return None
+        return slab_at(self._target.prog, physmap(self._target.prog)[pfn << PAGE_SHIFT])
 
     def _classes_now(
         self, pfn: int, page: StructPageFacts | None, again: StructPageFacts | None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
 
-from pageproof.model.facts import PagingFacts, TargetFacts
+from pageproof.model.facts import PagingFacts, SlabFacts, TargetFacts
 from pageproof.model.kmap import LayoutFacts
 from pageproof.model.walk import MemoryType, Range
 
@@ -193,6 +193,7 @@ class FramePlaces:
         counted: how many entries map it that struct page should count.
         mapcount: how many it counts; None where it keeps no count.
         types: memory types by whose they are, "physmap" for the kernel's direct map.
+        slab: the object at its beginning; None if it is no slab's, or that can't be told.
     """
 
     pfn: int
@@ -201,6 +202,7 @@ class FramePlaces:
     counted: int = 0
     mapcount: int | None = None
     types: tuple[tuple[str, MemoryType], ...] = ()
+    slab: SlabFacts | None = None
 
 
 @dataclass(frozen=True)

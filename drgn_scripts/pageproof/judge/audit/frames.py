@@ -8,10 +8,11 @@ from typing import Final
 
 from pageproof.judge.audit.check import Check, Judged, judged
 from pageproof.judge.audit.users import undecided_of
-from pageproof.model import Finding, MemoryType, Severity
+from pageproof.model import Finding, MemoryType, Severity, SlabFacts, SlabState
 from pageproof.model.auditfacts import AuditFacts, FrameClass, FramePlaces, Need, UserFacts
 from pageproof.model.rule import Rule
 
+_PAGE_BYTES: Final = 4096
 _FREED: Final = "A driver that freed pages while they were mapped by remap_pfn_range(), which "
 
 FREE: Final = Rule(
@@ -38,9 +39,9 @@ SLAB: Final = Rule(
 SLAB_RAW: Final = Rule(
     id="user-maps-slab-raw",
     severity=Severity.WARNING,
-    sentence="a process maps a slab page by its PFN: objects that share the page, now or after "
-    "the owner frees its own, are open to it",
-    cause="remap_pfn_range() of kmalloc() memory.",
+    sentence="a process maps a slab page by its PFN that is not all one object in use: what else "
+    "is there, or will be, is open to it",
+    cause="remap_pfn_range() of kmalloc() memory smaller than a page, or that was freed then.",
     fix="Share pages of alloc_pages() or vmalloc_user(); verify tells which objects are there.",
     reference="Documentation/core-api/memory-allocation.rst",
 )
@@ -128,13 +129,27 @@ def slab(facts: AuditFacts) -> Judged:
 
 
 def slab_raw(facts: AuditFacts) -> Judged:
-    """By PFN only."""
+    """By PFN only; an object that fills the page is its owner's to share."""
 
     def found(one: FramePlaces) -> Finding | None:
-        wrong = _is(one, FrameClass.SLAB) and not one.counted
-        return SLAB_RAW.finding(_where(one), _shown(one)) if wrong else None
+        if not _is(one, FrameClass.SLAB) or one.counted or _is_one_object(one.slab):
+            return None
+        return SLAB_RAW.finding(_where(one), (*_object(one.slab), *_shown(one)))
 
     return _judge(facts, found)
+
+
+def _is_one_object(slab: SlabFacts | None) -> bool:
+    if slab is None or slab.state is not SlabState.ALLOCATED:
+        return False
+    return slab.offset_bytes + _PAGE_BYTES <= slab.object_bytes
+
+
+def _object(slab: SlabFacts | None) -> tuple[tuple[str, str], ...]:
+    if slab is None:
+        return ()
+    words = f"0x{slab.start:x} of {slab.cache}, {slab.object_bytes} bytes, {slab.state.value}"
+    return (("first object", words),)
 
 
 def table(facts: AuditFacts) -> Judged:
