@@ -40,7 +40,7 @@ test-all: setup engine ## and what takes long: stress on all kernels, the whole 
 
 test-bugs: setup engine ## all of the bug lab: each bug, on all kernels and targets (docs/bugs.md)
 	$(Q)$(PYTEST) $(WORKERS) -m "long or not long" \
-		tests/live/bugs tests/live/test_audit.py tests/vmcore/test_bugs.py $(PYTEST_ARGS)
+		tests/live/bugs tests/live/test_audit.py tests/vmcore/test_bugs.py tests/vmcore/test_audit.py $(PYTEST_ARGS)
 
 test-unit: setup engine ## the tests that need no kernel
 	$(Q)$(PYTEST) $(wildcard tests/unit tests/golden tests/setup) $(PYTEST_ARGS)
