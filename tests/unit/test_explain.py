@@ -54,5 +54,5 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_typo(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "wrong-oder"]) == 2
     err = capsys.readouterr().err
-    assert "there is no rule wrong-oder" in err
+    assert "there is no rule 'wrong-oder'" in err
     assert "did you mean wrong-order?" in err

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pageproof.errors import Exit, PageproofError
-from pageproof.front.command import Command, add_report_options, write_answer
+from pageproof.front.command import Command, add_report_options, check_rules, write_answer
 
 if TYPE_CHECKING:
     from pageproof.judge.audit.check import Check
@@ -53,9 +53,7 @@ def _chosen(args: argparse.Namespace) -> tuple[Check, ...]:
     rules: list[str] = args.rule
     skip: list[str] = args.skip
     known = {check.rule.id for check in CHECKS}
-    for name in (*rules, *skip):
-        if name not in known:
-            raise PageproofError(f"there is no rule {name!r}", "", "audit --list tells them")
+    check_rules((*rules, *skip), known, "pageproof audit --list")
     wanted = set(rules or known) - set(skip)
     if not wanted:
         raise PageproofError("no rule is left to run", "", "give fewer --skip")

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pageproof.errors import PageproofError
 
 if TYPE_CHECKING:
     from pageproof.output import Forms, Progress
@@ -16,6 +19,24 @@ if TYPE_CHECKING:
 
 def _nothing_to_check(args: argparse.Namespace) -> None:
     """For a command whose options can't contradict each other."""
+
+
+def check_rules(names: Iterable[str], known: Collection[str], listing: str) -> None:
+    """Refuse rules that do not exist.
+
+    Args:
+        names: ids of rules, as the user wrote them.
+        known: those that there are.
+        listing: the command that tells them.
+
+    Raises:
+        PageproofError: there is none of that name; the nearest is told.
+    """
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            fix = f"did you mean {near[0]}?" if near else f"{listing} tells them"
+            raise PageproofError(f"there is no rule {name!r}", "", fix)
 
 
 def _needs_target(args: argparse.Namespace, progress: Progress) -> int | None:

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import argparse
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-from pageproof.errors import PageproofError
-from pageproof.front.command import Offline, add_report_options, write_answer
+from pageproof.front.command import Offline, add_report_options, check_rules, write_answer
 
 if TYPE_CHECKING:
     from pageproof.output import Forms, Progress
@@ -31,11 +29,7 @@ def run(args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.render.explaintext import rules_to_json, rules_to_list, rules_to_text
 
     known = {rule.id: rule for rules in CATALOGUE.values() for rule in rules}
-    for name in args.rules:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            fix = f"did you mean {near[0]}?" if near else "pageproof explain lists all"
-            raise PageproofError(f"there is no rule {name}", "", fix)
+    check_rules(args.rules, known, "pageproof explain")
     if args.rules:
         chosen = tuple(known[name] for name in args.rules)
         forms: Forms = {
