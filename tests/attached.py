@@ -16,13 +16,10 @@ from pageproof.find.paging import read_paging
 from pageproof.model import PTI_USER_HALF, PagingFacts
 from pageproof.target import Target, given_target
 from pageproof.walk import Paging, Walker, WalkerChoice
-from pageproof_lab import qemu
 from pageproof_lab.channel import Monitor
 from pageproof_lab.guest import monitor
 
 VIRTUAL_LAST = (1 << 64) - 1
-#: Of a guest of the lab.
-CPUS = qemu.Options().cpus
 
 
 @dataclass(frozen=True)

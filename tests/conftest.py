@@ -68,6 +68,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         paging=setup.paging,
         kaslr=setup.kaslr,
         pti=setup.pti,
+        cpus=setup.cpus,
         append=" ".join(_parameters(setup)),
     )
     with boot.boot(kernel, options, built=built) as here:

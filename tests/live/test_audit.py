@@ -32,7 +32,6 @@ def all_bugs(idle: Machine) -> Iterator[Made]:
     end_bugs(idle, made)
 
 
-@each_kernel
 def test_an_idle_guest_is_sound(idle: Machine, checkout: Path) -> None:
     is_sound(idle.outside(*AUDIT), checkout)
 

@@ -2,7 +2,7 @@
 """The module's own tests, which run inside the guest (tests/vm), one kernel at a time."""
 
 import pytest
-from machine import Machine, each_kernel, oldest_and_newest
+from machine import Machine, each_kernel, each_kernel_under_stress
 from run_module_tests import GROUPS
 
 #: These take an emulated guest 10 to 45 s each.
@@ -15,7 +15,7 @@ def test_module(machine: Machine, group: str) -> None:
     passes(machine, group)
 
 
-@oldest_and_newest
+@each_kernel_under_stress
 @pytest.mark.parametrize("group", STRESS)
 def test_module_under_stress(machine: Machine, group: str) -> None:
     passes(machine, group)

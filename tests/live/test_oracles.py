@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 import pytest
-from attached import CPUS, VIRTUAL_LAST, Tree, View, attached, frozen
+from attached import VIRTUAL_LAST, Tree, View, attached, frozen
 from drgn.helpers.linux.mm import follow_phys
 from drgn.helpers.linux.pid import find_task
 from machine import Machine, each_kernel
@@ -125,7 +125,7 @@ def a_cpu_on(machine: Machine, wanted: Callable[[int], bool]) -> Iterator[Cpu]:
     deadline = time.monotonic() + 60
     while True:
         with frozen(machine) as control:
-            for cpu in (Cpu(control, index) for index in range(CPUS)):
+            for cpu in (Cpu(control, index) for index in range(machine.setup.cpus)):
                 if wanted(cpu.root):
                     yield cpu
                     return

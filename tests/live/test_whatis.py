@@ -16,6 +16,7 @@ from pathlib import Path
 import drgn
 import jsonschema
 import pytest
+from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.mm import pfn_to_page
 from drgn.helpers.linux.percpu import per_cpu_ptr
 from drgn.helpers.linux.pid import find_task
@@ -239,7 +240,7 @@ def test_per_cpu(ask: Asker, kallsyms: dict[str, tuple[int, set[str]]]) -> None:
     """A variable of the image by name and by address, and memory of alloc_percpu()."""
     variable, _ = kallsyms["runqueues"]
     offsets = ask.prog["__per_cpu_offset"]
-    for cpu in (0, 1):
+    for cpu in for_each_possible_cpu(ask.prog):
         address = variable + offsets[cpu].value_() & (1 << 64) - 1
         named = ask("runqueues", cpu=cpu)
         assert number(named["address"]) == address
@@ -262,13 +263,14 @@ def test_per_cpu(ask: Asker, kallsyms: dict[str, tuple[int, set[str]]]) -> None:
 def test_other_per_cpu_chunks(ask: Asker, loaded: Machine) -> None:
     """Chunks in vmalloc memory: their areas belong to CPUs in turn, all to the same pointers."""
     areas = [line for line in vmallocinfo(loaded) if "pcpu_get_vm_areas" in line]
+    cpus = list(for_each_possible_cpu(ask.prog))
     for line in areas:
         start = int(line.partition("-")[0], 16)
-        found = {cpu: ask(start + ask_offset(ask, cpu))["identity"]["per_cpu"] for cpu in (0, 1)}
-        assert {cpu: one["cpu"] for cpu, one in found.items()} == {0: 0, 1: 1}
-        assert found[0]["pointer"] == found[1]["pointer"]
-        copies = [per_cpu_ptr(pointer_at(ask, found[0]), cpu).value_() for cpu in (0, 1)]
-        assert copies == [start + ask_offset(ask, cpu) for cpu in (0, 1)]
+        found = [ask(start + ask_offset(ask, cpu))["identity"]["per_cpu"] for cpu in cpus]
+        assert [one["cpu"] for one in found] == cpus
+        assert len({one["pointer"] for one in found}) == 1
+        copies = [per_cpu_ptr(pointer_at(ask, found[0]), cpu).value_() for cpu in cpus]
+        assert copies == [start + ask_offset(ask, cpu) for cpu in cpus]
 
 
 def ask_offset(ask: Asker, cpu: int) -> int:
