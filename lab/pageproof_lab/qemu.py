@@ -12,11 +12,12 @@ from pathlib import Path
 
 from . import LabError, keeper
 from .initramfs import pack
-from .paths import cache_dir
+from .paths import cache_dir, cache_lock
 from .proc import say
 from .roots import guest_root
 
 QEMU = "qemu-system-x86_64"
+KVM = Path("/dev/kvm")
 
 
 @dataclass(frozen=True)
@@ -41,22 +42,23 @@ def accelerator(vmlinuz: Path) -> str:
 
     That /dev/kvm exists proves nothing: some backends end in a triple fault.
     """
-    if not Path("/dev/kvm").exists():
+    if not KVM.exists():
         return "tcg"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     answer = cache_dir() / "kvm-probe.json"
     key = f"{boot_id} {platform.release()}"
-    try:
-        known = json.loads(answer.read_text())
-        if known["key"] == key:
-            return str(known["accelerator"])
-    except (FileNotFoundError, ValueError, KeyError):
-        pass
-    say("trying whether KVM boots a kernel here")
-    found = "kvm" if _kvm_boots(vmlinuz) else "tcg"
-    part = answer.with_suffix(".part")
-    part.write_text(json.dumps({"key": key, "accelerator": found}))
-    part.replace(answer)
+    with cache_lock("kvm-probe"):
+        try:
+            known = json.loads(answer.read_text())
+            if known["key"] == key:
+                return str(known["accelerator"])
+        except (FileNotFoundError, ValueError, KeyError):
+            pass
+        say("trying whether KVM boots a kernel here")
+        found = "kvm" if _kvm_boots(vmlinuz) else "tcg"
+        part = answer.with_suffix(".part")
+        part.write_text(json.dumps({"key": key, "accelerator": found}))
+        part.replace(answer)
     return found
 
 
