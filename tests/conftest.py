@@ -74,7 +74,8 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     with boot.boot(kernel, options, built=built) as here:
         # Tests compare what they read one after the other; khugepaged would move pages in between.
         here.check("sh", "-c", f"echo {10**9} > {KHUGEPAGED}/scan_sleep_millisecs")
-        yield Machine(setup, here, kernel, built)
+        with Machine(setup, here, kernel, built) as machine:
+            yield machine
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from standing import Standing
 
 from pageproof_lab.build import Built
 from pageproof_lab.guest import FORMATS, Guest
@@ -131,14 +132,15 @@ def drgn_script(name: str, *target: str, words: Sequence[str] = ()) -> Result:
     return _run([sys.executable, "-m", "drgn", "-q", *target, script, *words])
 
 
+def environment() -> dict[str, str]:
+    """That of a command."""
+    return {**os.environ, "PYTHONPATH": PYTHONPATH}
+
+
 def _run(words: list[str], env: dict[str, str] | None = None) -> Result:
     done = subprocess.run(
         words,
-        env={
-            **os.environ,
-            "PYTHONPATH": PYTHONPATH,
-            **(env or {}),
-        },
+        env={**environment(), **(env or {})},
         capture_output=True,
         text=True,
         timeout=120,
@@ -156,10 +158,23 @@ class Machine:
     test_modules: list[Path] = field(default_factory=list)
     _parameters: tuple[str, ...] | None = None
     _mappers: list[int] = field(default_factory=list)
+    _standing: Standing | None = None
+
+    def __enter__(self) -> "Machine":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._standing is not None:
+            self._standing.end()
+
+    @property
+    def modules(self) -> tuple[Path, ...]:
+        """Files of the modules that are or will be loaded."""
+        return self.built.module, *self.test_modules
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        files = self.kernel.vmlinux, self.built.module, *self.test_modules
+        files = self.kernel.vmlinux, *self.modules
         return tuple(word for file in files for word in ("-s", str(file)))
 
     @property
@@ -167,7 +182,10 @@ class Machine:
         return "--qemu", str(self.guest.sockets.qmp), *self.symbols
 
     def outside(self, *words: str) -> Result:
-        return pageproof(*self.target, *words)
+        """A command on the guest, over QMP; by a drgn that stays attached (tests/standing.py)."""
+        if self._standing is None:
+            self._standing = Standing(self.guest.sockets.spare, self.kernel.vmlinux, environment())
+        return Result(*self._standing.ask(words, self.modules))
 
     def inside(self, *words: str) -> Result:
         ran = self.guest.run("pageproof", *words, timeout_seconds=180)

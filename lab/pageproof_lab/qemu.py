@@ -156,6 +156,11 @@ class Sockets:
         return self.directory / "control.sock"
 
     @property
+    def spare(self) -> Path:
+        """A third monitor, for a client that stays."""
+        return self.directory / "spare.sock"
+
+    @property
     def agent(self) -> Path:
         return self.directory / "agent.sock"
 
@@ -196,6 +201,7 @@ def arguments(
         "-serial", f"file:{sockets.serial}",
         "-qmp", f"unix:{sockets.qmp},server=on,wait=off",
         "-qmp", f"unix:{sockets.control},server=on,wait=off",
+        "-qmp", f"unix:{sockets.spare},server=on,wait=off",
         "-chardev", f"socket,path={sockets.agent},server=on,wait=off,id=agent",
         "-device", "virtio-serial",
         "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",

@@ -121,8 +121,10 @@ def bugged(request: pytest.FixtureRequest) -> Iterator[Bugged]:
     kernel = kernels.fetch(setup.kernel)
     built = build.build(kernel)
     options = qemu.Options(paging=setup.paging, kaslr=setup.kaslr, pti=setup.pti)
-    with boot.boot(kernel, options, built=built) as guest:
-        machine = Machine(setup, guest, kernel, built)
+    with (
+        boot.boot(kernel, options, built=built) as guest,
+        Machine(setup, guest, kernel, built) as machine,
+    ):
         # First: no module that is loaded later may come to lie where one has gone.
         machine.load(Region("pages", "remap", 1 + len(SLOTS)), allow_any=True)
         writes = [word for page, slot in SLOTS.items() for word in slot.writes(page).split()]

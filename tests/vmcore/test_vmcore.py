@@ -14,13 +14,16 @@ from machine import (
     Json,
     Machine,
     Region,
+    Result,
     drgn_script,
     each_kernel,
+    environment,
     on_one_kernel,
     pageproof,
     pages,
 )
 from sharing import Everything, is_proven
+from standing import Standing
 
 from pageproof_lab.proc import run
 
@@ -42,12 +45,17 @@ class Crashed:
     maps: Json
     dumps: dict[str, Path]
     everything: Everything | None
+    standing: dict[str, Standing]
+
+    def ask(self, name: str, *words: str | Path) -> Result:
+        """A command on a dump, by a drgn that keeps it open (tests/standing.py)."""
+        return Result(*self.standing[name].ask(words, self.machine.modules))
 
     @property
-    def two_dumps(self) -> dict[str, Path]:
+    def two_dumps(self) -> list[str]:
         """For what does not depend on how pages are packed: drgn reads ELF dumps, libkdumpfile
         all others; and where an ELF dump has a hole, the others say that a page was left out."""
-        return {name: dump for name, dump in self.dumps.items() if name in ("elf", "lzo")}
+        return [name for name in self.dumps if name in ("elf", "lzo")]
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +75,12 @@ def crashed(
     everything = request.getfixturevalue("everything") if some else None
     into = tmp_path_factory.mktemp(f"dump-{machine.setup}")
     dumps = machine.guest.crash(into, machine.setup.formats)
-    yield Crashed(machine, live.report, maps.report, dumps, everything)
-    for dump in dumps.values():
+    standing = {
+        name: Standing(dump, machine.kernel.vmlinux, environment()) for name, dump in dumps.items()
+    }
+    yield Crashed(machine, live.report, maps.report, dumps, everything, standing)
+    for name, dump in dumps.items():
+        standing[name].end()
         dump.unlink()
 
 
@@ -122,9 +134,9 @@ def test_diff(crashed: Crashed, tmp_path: Path) -> None:
     """Between the last report of the running guest and one of its dump nothing has changed."""
     live = tmp_path / "live.json"
     live.write_text(json.dumps(crashed.live))
-    for name, dump in crashed.two_dumps.items():
+    for name in crashed.two_dumps:
         core = tmp_path / f"{name}.json"
-        assert pageproof("-c", dump, *VERIFY, "-o", core).code == 0, name
+        assert crashed.ask(name, *VERIFY, "-o", core).code == 0, name
         result = pageproof("diff", live, core, "--format", "json")
         assert result.code == 0, name + result.out + result.err
         report = result.report
@@ -146,11 +158,11 @@ def test_walk_and_maps_say_the_same(crashed: Crashed) -> None:
     """The region's frame, and all that a sleeping process mapped, with every frame."""
     first = crashed.live["proofs"][0]["evidence"]["kernel_walk"]
     pid = str(crashed.maps["process"]["pid"])
-    for name, dump in crashed.two_dumps.items():
-        walk = pageproof("-c", dump, "walk", "umh_shm_region.kaddr", "--format", "json")
+    for name in crashed.two_dumps:
+        walk = crashed.ask(name, "walk", "umh_shm_region.kaddr", "--format", "json")
         assert walk.code == 0, name + walk.out + walk.err
         assert walk.report["walk"]["pfn"] == first["pfn"]
-        maps = pageproof("-c", dump, "maps", "--pid", pid, "--format", "json")
+        maps = crashed.ask(name, "maps", "--pid", pid, "--format", "json")
         assert maps.code == 0, name + maps.out + maps.err
         assert held(maps.report) == held(crashed.maps), name
 
@@ -163,8 +175,8 @@ def test_alias(crashed: Crashed) -> None:
         for key, one in pages(crashed.live).items()
         if key[1] == 0
     }
-    for name, dump in crashed.two_dumps.items():
-        result = pageproof("-c", dump, "alias", "umh_shm_region.kaddr", "--format", "json")
+    for name in crashed.two_dumps:
+        result = crashed.ask(name, "alias", "umh_shm_region.kaddr", "--format", "json")
         report = result.report
         found = {(one["process"]["pid"], one["address"]) for one in report["users"]}
         assert found == set(firsts), name
@@ -178,9 +190,8 @@ def test_alias(crashed: Crashed) -> None:
 def test_everything_that_is_shared(crashed: Crashed) -> None:
     """All finders, with the pages that differ."""
     assert crashed.everything is not None
-    for name, dump in crashed.two_dumps.items():
-        target = ("-c", str(dump), *crashed.machine.symbols)
-        result = pageproof(*target, "verify", "--format", "json")
+    for name in crashed.two_dumps:
+        result = crashed.ask(name, "verify", "--format", "json")
         assert result.code == 1, name + result.out + result.err
         is_proven(result.report, crashed.everything)
 
@@ -240,8 +251,8 @@ def test_cut_dump(crashed: Crashed, tmp_path: Path) -> None:
 def test_kmap(crashed: Crashed) -> None:
     """The memory map of each dump: rows at the live kernel's bases, with their page tables."""
     bases = crashed.live["paging"]
-    for form, dump in crashed.two_dumps.items():
-        result = pageproof("-c", dump, "kmap", "--format", "json")
+    for form in crashed.two_dumps:
+        result = crashed.ask(form, "kmap", "--format", "json")
         assert result.code in (0, 3), f"{form}: {result.err}"
         rows = {row["region"]: row for row in result.report["rows"]}
         assert rows["physmap"]["start"] == bases["page_offset_base"], form
@@ -257,11 +268,11 @@ def test_kmap(crashed: Crashed) -> None:
 @each_kernel
 def test_both_walkers_say_the_same(crashed: Crashed) -> None:
     """The engine in C changes nothing in a report: it is the slow walker's, word for word."""
-    for name, dump in crashed.two_dumps.items():
+    for name in crashed.two_dumps:
         reports = []
         for walker in ("c", "python"):
             asked = (*VERIFY, "--walker", walker)
-            report = pageproof("-c", dump, *asked).report
+            report = crashed.ask(name, *asked).report
             del report["times"]
             reports.append(report)
         assert reports[0] == reports[1], name
@@ -276,19 +287,19 @@ def test_whatis(crashed: Crashed) -> None:
         if vma["line"]["inode_number"] and vma["line"]["permissions"] == "r-xp" and vma["runs"]
     )
     place = code["runs"][0]["start"]
-    for name, dump in crashed.two_dumps.items():
-        fops = pageproof("-c", dump, "whatis", "umh_shm_fops", "--format", "json")
+    for name in crashed.two_dumps:
+        fops = crashed.ask(name, "whatis", "umh_shm_fops", "--format", "json")
         assert fops.code == 0, name + fops.out + fops.err
         found = fops.report["identity"]
         assert (found["symbol"]["name"], found["symbol"]["offset_bytes"]) == ("umh_shm_fops", 0)
         assert found["module"]["name"] == "umh_shm"
         assert found["vmap"]["caller"], name
-        page = pageproof("-c", dump, "whatis", place, "--pid", pid, "--format", "json")
+        page = crashed.ask(name, "whatis", place, "--pid", pid, "--format", "json")
         assert page.code == 0, name + page.out + page.err
         assert page.report["walk"]["paddr"] == code["runs"][0]["frame"], name
         assert page.report["frame"]["use"] == "file", name
         # makedumpfile leaves the page cache out at all of our levels (the tables stay), but an
         # ELF dump has a hole only for 256 pages and more in a row (its PFN_EXCLUDED).
-        kept = name == "elf" and elf_has(dump, int(page.report["walk"]["paddr"], 16))
+        kept = name == "elf" and elf_has(crashed.dumps[name], int(page.report["walk"]["paddr"], 16))
         assert page.report["frame"]["content"] == ("mapped" if kept else "excluded"), name
         assert page.report["vma"]["name"] == code["line"]["name"]
