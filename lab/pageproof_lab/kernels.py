@@ -142,6 +142,16 @@ def _fetch_release(apt: Apt, one: Series, release: str) -> None:
     home = cache_dir() / "kernels" / one.name
     part = home / f"{release}.part"
     shutil.rmtree(part, ignore_errors=True)
+    try:
+        _fill(part, apt, release)
+        shutil.rmtree(home / release, ignore_errors=True)
+        part.rename(home / release)
+    finally:  # what was fetched of a release that can't be had is of no use
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _fill(part: Path, apt: Apt, release: str) -> None:
+    """Fetch a release's packages and lay out what is kept of them."""
     debs = {use: apt.download(names, part / use) for use, names in _packages(apt, release).items()}
     for deb in debs["image"]:
         run(["dpkg-deb", "-x", deb, part / "tree"])
@@ -154,8 +164,6 @@ def _fetch_release(apt: Apt, one: Series, release: str) -> None:
     _extract_vmlinux(debs["debug"][0], part)
     for leftover in ("tree", "image", "debug"):
         shutil.rmtree(part / leftover)
-    shutil.rmtree(home / release, ignore_errors=True)
-    part.rename(home / release)
 
 
 def _extract_vmlinux(deb: Path, into: Path) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Fetching: a package that the archive has dropped is no reason to give up."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,28 @@ def test_next_older(
             kernels._download(kernels.series("5.10"))
     else:
         assert kernels._download(kernels.series("5.10")) == f"{taken}-cloud-amd64"
+
+
+class NoHeaders(SomeGone):
+    """An archive that has a kernel's image, and has dropped its headers."""
+
+    def depends(self, name: str) -> list[str]:
+        return []
+
+    def download(self, names: Sequence[str], into: Path) -> list[Path]:
+        if "headers" in names[0]:
+            raise NotInArchive(names[0])
+        into.mkdir(parents=True)
+        (into / f"{names[0]}.deb").write_text("large")
+        return [into / f"{names[0]}.deb"]
+
+
+def test_half_a_release_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(kernels, "Apt", NoHeaders)
+    with pytest.raises(LabError, match=r"no kernel 5\.10"):
+        kernels._download(kernels.series("5.10"))
+    assert [*tmp_path.rglob("*.part"), *tmp_path.rglob("*.deb")] == []
 
 
 def test_signature_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
