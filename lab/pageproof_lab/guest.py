@@ -147,8 +147,12 @@ class Guest:
 
     # Crashing it
 
-    def load_crash_kernel(self, formats: Iterable[str], level: int) -> None:
-        """kexec -p: what the kernel is to run when it panics (kdump/load)."""
+    def load_crash_kernel(self, formats: Iterable[str] = FORMATS, level: int = 31) -> None:
+        """kexec -p: what the kernel is to run when it panics (kdump/load).
+
+        :param formats: the dumps that it saves.
+        :param level: makedumpfile's dump level.
+        """
         self.check(
             "/opt/pageproof/kdump/load",
             "/usr/lib/debug/vmlinuz",
@@ -164,15 +168,21 @@ class Guest:
         level: int = 31,
         timeout_seconds: float = 180,
     ) -> dict[str, Path]:
-        """Panic by sysrq-c; the crash kernel saves dumps; bring them to `into`.
+        """`load_crash_kernel`, and `panic` at once."""
+        formats = tuple(formats)
+        self.load_crash_kernel(formats, level)
+        return self.panic(into, formats, timeout_seconds)
+
+    def panic(
+        self, into: Path, formats: Iterable[str] = FORMATS, timeout_seconds: float = 180
+    ) -> dict[str, Path]:
+        """Panic by sysrq-c; the crash kernel, which is loaded, saves dumps; bring them to `into`.
 
         The guest is gone afterwards.
 
-        :param level: makedumpfile's dump level.
+        :param formats: those that the crash kernel was loaded with, or some of them.
         :returns: format -> file.
         """
-        formats = tuple(formats)
-        self.load_crash_kernel(formats, level)
         self.hang_up()
         agent = Agent(self.sockets.agent)
         agent.send("guest-exec", {"path": "/bin/sh", "arg": ["-c", "echo c > /proc/sysrq-trigger"]})
