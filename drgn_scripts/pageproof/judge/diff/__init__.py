@@ -7,16 +7,18 @@ the lists in a report says nothing, and the lists here have an order of their ow
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 from pageproof import __version__
 from pageproof.errors import Exit
+from pageproof.judge.diff.boot import boot_differences
 from pageproof.judge.diff.changes import frame_changes, mapping_changes, verdict_changes
-from pageproof.judge.diff.findings import finding_changes
+from pageproof.judge.diff.findings import finding_changes, new_errors
 from pageproof.judge.diff.pages import Pages, pair
-from pageproof.model import Finding, Report, Severity, Verdict
+from pageproof.model import Finding, Report, Verdict
 from pageproof.model.diff import (
     DIFF_SCHEMA,
     Change,
@@ -24,7 +26,6 @@ from pageproof.model.diff import (
     Difference,
     DiffReport,
     DiffSummary,
-    FindingChange,
     FrameChange,
     MappingChange,
     RegionChange,
@@ -32,7 +33,7 @@ from pageproof.model.diff import (
     VerdictChange,
 )
 
-__all__ = ["diff", "finding_changes"]
+__all__ = ["diff"]
 
 #: The worst comes first.
 _VERDICTS: Final = [Verdict.DIFFERENT, Verdict.UNKNOWN, Verdict.SAME]
@@ -48,7 +49,7 @@ def diff(old: Report, new: Report, old_path: str, new_path: str) -> DiffReport:
         old_path: where it was read.
         new_path: where it was read.
     """
-    boot = tuple(_boot(old, new))
+    boot = tuple(boot_differences(old, new))
     told = DiffReport(
         schema=DIFF_SCHEMA,
         version=__version__,
@@ -59,7 +60,9 @@ def diff(old: Report, new: Report, old_path: str, new_path: str) -> DiffReport:
         mappings=(),
         verdicts=(),
         frames=(),
-        findings=finding_changes(_findings(old), _findings(new), by_place=not boot),
+        findings=finding_changes(
+            Counter(_findings(old)), Counter(_findings(new)), by_place=not boot
+        ),
         summary=DiffSummary(0, 0, 0, 0, 0),
     )
     if not boot:
@@ -79,24 +82,6 @@ def _findings(report: Report) -> Iterator[Finding]:
     yield from report.findings
     for proof in report.proofs:
         yield from proof.findings
-
-
-def _boot(old: Report, new: Report) -> Iterator[Difference]:
-    """Facts that are the same as long as a kernel runs, and in its vmcore: KASLR's among them."""
-    if old.target.release != new.target.release:
-        yield Difference("release", old.target.release, new.target.release)
-    for name in (
-        "levels",
-        "page_offset_base",
-        "vmalloc_base",
-        "vmemmap_base",
-        "phys_base",
-        "kernel_root",
-    ):
-        before, after = getattr(old.paging, name), getattr(new.paging, name)
-        if before is not None and after is not None and before != after:
-            form = "{}" if name == "levels" else "0x{:x}"
-            yield Difference(name, form.format(before), form.format(after))
 
 
 def _sorted_regions(old: Pages, new: Pages) -> tuple[RegionChange, ...]:
@@ -159,7 +144,7 @@ def _summarize(told: DiffReport) -> DiffSummary:
     if told.boot:
         before, after = told.old.summary.different, told.new.summary.different
         different = after if not before else 0
-    errors = sum(one.times for one in told.findings if _is_new_error(one))
+    errors = new_errors(told.findings)
     lists = (told.regions, told.mappings, told.verdicts, told.frames, told.findings)
     nothing = not told.old.summary.pages and not told.new.summary.pages
     if different or errors:
@@ -175,7 +160,3 @@ def _summarize(told: DiffReport) -> DiffSummary:
         changes=sum(map(len, lists)),
         exit_code=int(code),
     )
-
-
-def _is_new_error(one: FindingChange) -> bool:
-    return one.change is Change.NEW and one.finding.severity is Severity.ERROR

@@ -4,32 +4,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from pageproof.model import Finding, Severity
 from pageproof.model.diff import Change, FindingChange
 
+#: How often each is there.
+Counts = Mapping[Finding, int]
+_NONE: Final[Counts] = {}
+_Key = tuple[str, Severity, str]
+
 
 def finding_changes(
-    old: Iterable[Finding], new: Iterable[Finding], *, by_place: bool = True
+    old: Counts, new: Counts, accepted: Counts = _NONE, *, by_place: bool = True
 ) -> tuple[FindingChange, ...]:
     """What only one of two reports has, or has more often; the worst first, new before gone.
 
     Args:
         old: findings of the older report.
         new: those of the newer one.
+        accepted: more of the newer one, which are there and are never told as new.
         by_place: findings of one id are another where they are at another place; else they are
             not, and their number does not count.
     """
-
-    def key(finding: Finding) -> Hashable:
-        where = finding.where if by_place else ""
-        return finding.id, finding.severity, where
-
-    before, after = list(old), list(new)
+    told, before = _tally(new, by_place), _tally(old, by_place)
+    after = told + _tally(accepted, by_place)
+    came = {key: min(times, told[key]) for key, times in _more(after, before, by_place).items()}
     changes = [
-        *_more(Change.NEW, after, before, key, by_place),
-        *_more(Change.GONE, before, after, key, by_place),
+        *_changes(Change.NEW, new, came, by_place),
+        *_changes(Change.GONE, old, _more(before, after, by_place), by_place),
     ]
     order = [Severity.ERROR, Severity.WARNING, Severity.NOTE]
     changes.sort(
@@ -44,19 +48,42 @@ def finding_changes(
     return tuple(changes)
 
 
-def _more(
-    change: Change,
-    here: list[Finding],
-    there: list[Finding],
-    key: Callable[[Finding], Hashable],
-    by_place: bool,
-) -> Iterator[FindingChange]:
-    """What is here, and not or less often there; told by the first one in their order."""
-    ours, theirs = Counter(map(key, here)), Counter(map(key, there))
-    examples: dict[Hashable, Finding] = {}
-    for finding in sorted(here, key=lambda one: (one.where, one.sentence, one.evidence)):
-        examples.setdefault(key(finding), finding)
-    for name, finding in examples.items():
-        times = ours[name] - theirs[name] if by_place else ours[name] * (not theirs[name])
-        if times > 0:
-            yield FindingChange(change, finding, times)
+def new_errors(changes: Iterable[FindingChange]) -> int:
+    """How many findings the newer report has that make it worse."""
+    return sum(
+        one.times
+        for one in changes
+        if one.change is Change.NEW and one.finding.severity is Severity.ERROR
+    )
+
+
+def _key(finding: Finding, by_place: bool) -> _Key:
+    return finding.id, finding.severity, finding.where if by_place else ""
+
+
+def _tally(counts: Counts, by_place: bool) -> Counter[_Key]:
+    made: Counter[_Key] = Counter()
+    for finding, times in counts.items():
+        made[_key(finding, by_place)] += times
+    return made
+
+
+def _more(here: Counter[_Key], there: Counter[_Key], by_place: bool) -> Counter[_Key]:
+    """What is here, and not or less often there."""
+    if by_place:
+        return here - there
+    return Counter({key: times for key, times in here.items() if key not in there})
+
+
+def _changes(
+    change: Change, findings: Counts, times: Mapping[_Key, int], by_place: bool
+) -> list[FindingChange]:
+    """Each kind told by the first one in their order."""
+    examples: dict[_Key, Finding] = {}
+    for finding in sorted(findings, key=lambda one: (one.where, one.sentence, one.evidence)):
+        examples.setdefault(_key(finding, by_place), finding)
+    return [
+        FindingChange(change, finding, times[key])
+        for key, finding in examples.items()
+        if times.get(key, 0) > 0
+    ]
