@@ -21,30 +21,44 @@ from typing import Annotated, Any, Final, NoReturn, Union, cast
 
 from pageproof.errors import PageproofError
 from pageproof.model import HEX, SCHEMA, Report
+from pageproof.model.audit import AUDIT_SCHEMA, AuditReport
 
 _HEX: Final = re.compile(r"0x(0|[1-9a-f][0-9a-f]{0,15})")
 _KNOWN: Final = re.compile(r"pageproof/([a-z]+)-([0-9]+)")
-_REMEDY: Final = "write it anew: pageproof verify --format json -o FILE"
+#: Which reports are read, by their schema: the command that writes them, and their model.
+_READ: Final[dict[str, tuple[str, type[Report | AuditReport]]]] = {
+    SCHEMA: ("verify", Report),
+    AUDIT_SCHEMA: ("audit", AuditReport),
+}
 
 
 class _BadError(Exception):
     """A value that does not fit: where, and why."""
 
 
-def read_report(path: Path) -> Report:
-    """What ``verify --format json`` wrote.
+def read_report(path: Path) -> Report | AuditReport:
+    """What ``verify --format json`` or ``audit --format json`` wrote.
 
     Raises:
         PageproofError: it can't be read, or is no such report, or not a whole one.
     """
     value = _json(path)
-    _check_schema(value, path)
+    command, model = _READ[_schema(value, path)]
     try:
-        report = cast(Report, _dataclass(Report, value, ""))
-        _check_numbers(report)
+        report = cast(Report | AuditReport, _dataclass(model, value, ""))
+        if isinstance(report, Report):
+            _check_numbers(report)
+        else:
+            _check_counts(report)
     except _BadError as error:
-        raise PageproofError(f"this report is broken: {error}", str(path), _REMEDY) from None
+        raise PageproofError(
+            f"this report is broken: {error}", str(path), _remedy(command)
+        ) from None
     return report
+
+
+def _remedy(command: str) -> str:
+    return f"write it anew: pageproof {command} --format json -o FILE"
 
 
 def _json(path: Path) -> Any:
@@ -74,21 +88,23 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _check_schema(value: Any, path: Path) -> None:
+def _schema(value: Any, path: Path) -> str:
     name = value.get("schema") if isinstance(value, dict) else None
-    if name == SCHEMA:
-        return
     known = _KNOWN.fullmatch(name) if isinstance(name, str) else None
+    remedy = _remedy("|".join(command for command, _ in _READ.values()))
     if known is None:
-        raise PageproofError("this is no report of pageproof", str(path), _REMEDY)
-    kind, version = SCHEMA.rsplit("-", 1)
-    if f"pageproof/{known[1]}" == kind and int(known[2]) > int(version):
-        raise PageproofError(
-            f"this report is of a newer pageproof: {name}, and this one reads {SCHEMA}",
-            str(path),
-            "update pageproof",
-        )
-    raise PageproofError(f"this is a report of another kind: {name}", str(path), _REMEDY)
+        raise PageproofError("this is no report of pageproof", str(path), remedy)
+    for schema in _READ:
+        kind, version = schema.rsplit("-", 1)
+        if name == schema:
+            return schema
+        if f"pageproof/{known[1]}" == kind and int(known[2]) > int(version):
+            raise PageproofError(
+                f"this report is of a newer pageproof: {name}, and this one reads {schema}",
+                str(path),
+                "update pageproof",
+            )
+    raise PageproofError(f"this is a report of another kind: {name}", str(path), remedy)
 
 
 def _check_numbers(report: Report) -> None:
@@ -106,6 +122,15 @@ def _check_numbers(report: Report) -> None:
         _check_index(evidence.mapping, report.mappings, f"{place}.mapping")
         if evidence.region is not None:
             _check_index(evidence.region, report.regions, f"{place}.region")
+
+
+def _check_counts(report: AuditReport) -> None:
+    shown = {one.id for one in (*report.findings, *report.accepted)}
+    for number, one in enumerate(report.outcomes):
+        if min(one.checked, one.findings, one.accepted) < 0:
+            raise _BadError(f"outcomes[{number}]: a count is less than 0")
+        if one.findings + one.accepted and one.rule not in shown:
+            raise _BadError(f"outcomes[{number}]: there are findings, and none is shown")
 
 
 def _check_index(index: int, of: tuple[object, ...], place: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from unit.facts import LIVE, PAGING, evidence, lost_walk, mapping, report
 from unit.test_cli import PACKAGE_ROOT, run
+from unit.test_diff_audit import audited, rule
 
 from pageproof.errors import Exit, PageproofError
 from pageproof.model import Outcome, Report, SwapLayout, TaskFault
@@ -32,6 +33,9 @@ def rich() -> Report:
     return replace(some, paging=paging, mappings=mappings)
 
 
+AUDIT = audited(rule("maps-free", "pid 7", known=("pid 8",)), rule("maps-slab", reason="lost"))
+
+
 def saved(folder: Path, text: str) -> Path:
     path = folder / "report.json"
     path.write_text(text, encoding="utf-8")
@@ -40,6 +44,10 @@ def saved(folder: Path, text: str) -> Path:
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert read_report(saved(tmp_path, report_to_json(rich()))) == rich()
+
+
+def test_an_audit_that_was_written_is_read(tmp_path: Path) -> None:
+    assert read_report(saved(tmp_path, report_to_json(AUDIT))) == AUDIT
 
 
 def test_a_field_of_a_later_pageproof_is_left_alone(tmp_path: Path) -> None:
@@ -110,6 +118,37 @@ def test_a_field_that_is_missing(tmp_path: Path, path: tuple[str | int, ...], pl
     assert caught.value.what == f"this report is broken: {place} is missing"
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda one: one["findings"][0].pop("where"), "findings[0].where is missing"),
+        (lambda one: one["findings"][0].pop("id"), "findings[0].id is missing"),
+        (lambda one: one["accepted"][0].pop("severity"), "accepted[0].severity is missing"),
+        (lambda one: one["outcomes"][1].pop("reason"), "outcomes[1].reason is missing"),
+        (lambda one: one.pop("outcomes"), "outcomes is missing"),
+        (
+            lambda one: one["outcomes"][0].update(ruling="bad"),
+            "outcomes[0].ruling is 'bad' and none of sound, findings, unknown",
+        ),
+        (
+            lambda one: one["outcomes"][0].update(findings=-1),
+            "outcomes[0]: a count is less than 0",
+        ),
+        (
+            lambda one: one["outcomes"][1].update(findings=1),
+            "outcomes[1]: there are findings, and none is shown",
+        ),
+    ],
+)
+def test_a_broken_audit(tmp_path: Path, change: Callable[[Any], object], message: str) -> None:
+    document = json.loads(report_to_json(AUDIT))
+    change(document)
+    with pytest.raises(PageproofError) as caught:
+        read_report(saved(tmp_path, json.dumps(document)))
+    assert caught.value.what == f"this report is broken: {message}"
+    assert "pageproof audit --format json" in caught.value.remedy
+
+
 def cut(document: str) -> str:
     return document[: len(document) // 2]
 
@@ -148,6 +187,50 @@ def test_diff_of_what_is_no_report(
         assert message in got.stderr
         assert str(bad) in got.stderr
         assert got.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (cut, "this report is cut off in line "),
+        (
+            lambda document: document.replace("pageproof/audit-1", "pageproof/audit-2", 1),
+            "of a newer pageproof: pageproof/audit-2, and this one reads pageproof/audit-1",
+        ),
+        (
+            lambda document: document.replace("pageproof/audit-1", "pageproof/auditdiff-1", 1),
+            "a report of another kind: pageproof/auditdiff-1",
+        ),
+        (
+            lambda document: report_to_json(report(evidence())),
+            "these are reports of two kinds: pageproof/",
+        ),
+    ],
+)
+def test_diff_of_an_audit_and_what_is_none(
+    tmp_path: Path, change: Callable[[str], str], message: str
+) -> None:
+    good = tmp_path / "good.json"
+    good.write_text(report_to_json(AUDIT), encoding="utf-8")
+    bad = saved(tmp_path, change(good.read_text(encoding="utf-8")))
+    for words in ((good, bad), (bad, good)):
+        got = run("diff", *map(str, words))
+        assert (got.returncode, got.stdout) == (Exit.USAGE, "")
+        assert message in got.stderr
+        assert str(bad) in got.stderr
+        assert got.stderr.count("\n") == 1
+
+
+def test_diff_of_audits_on_the_command_line(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(report_to_json(audited(rule())), encoding="utf-8")
+    new.write_text(report_to_json(audited(rule("maps-free", "pid 7"))), encoding="utf-8")
+    worse = run("diff", str(old), str(new))
+    assert worse.returncode == Exit.WRONG
+    assert "new error: maps-free is wrong [maps-free; pid 7]\n" in worse.stdout
+    better = run("diff", str(new), str(old), "--format", "json")
+    assert better.returncode == Exit.SOUND
+    assert json.loads(better.stdout)["schema"] == "pageproof/auditdiff-1"
 
 
 def test_diff_of_what_can_not_be_read(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pageproof.errors import PageproofError
 from pageproof.front.command import Offline, add_report_options, write_answer
 
 if TYPE_CHECKING:
@@ -17,12 +20,15 @@ exit codes:
   0  nothing is worse than before, whatever else has changed
   1  a page has become DIFFERENT, or there is a new error finding
   2  wrong usage, or a report can't be read
-  3  nothing of that, but pages have become undecided, the reports are of two boots, or neither
-     has a page
+  3  nothing of that, but pages or rules have become undecided, the reports are of two boots, or
+     they have nothing to compare: no page, no rule in common
 
 Reports of one boot are compared by address, PID and frame: of a running system and of its vmcore
 too. Two boots are told by the kernel's release and by the bases that KASLR moves; with nokaslr
 two boots of one kernel can't be told apart.
+
+Findings of audit are the same by rule and place, as in a baseline. What a rule does not find any
+more is gone only if it was decided; what a baseline accepts is never new.
 """
 
 
@@ -33,21 +39,39 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             name,
             metavar=f"{name.upper()}.json",
             type=Path,
-            help=f"what verify --format json wrote {text}",
+            help=f"what verify or audit wrote {text}, with --format json",
         )
     add_report_options(parser, drgn=False)
 
 
 def run(args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.judge.diff import diff
-    from pageproof.render.difftext import diff_to_text
+    from pageproof.judge.diff.audits import diff_audits
+    from pageproof.model import Report
+    from pageproof.model.audit import AuditReport
+    from pageproof.render.auditdifftext import audit_diff_to_text
+    from pageproof.render.difftext import AnyDiff, diff_to_text
     from pageproof.render.jsonform import report_to_json
     from pageproof.saved import read_report
 
     old, new = read_report(args.old), read_report(args.new)
-    report = diff(old, new, str(args.old), str(args.new))
+    paths = str(args.old), str(args.new)
+    report: AnyDiff
+    to_text: Callable[..., str]
+    if isinstance(old, Report) and isinstance(new, Report):
+        report = diff(old, new, *paths)
+        to_text = partial(diff_to_text, report)
+    elif isinstance(old, AuditReport) and isinstance(new, AuditReport):
+        report = diff_audits(old, new, *paths)
+        to_text = partial(audit_diff_to_text, report)
+    else:
+        raise PageproofError(
+            f"these are reports of two kinds: {old.schema} and {new.schema}",
+            " and ".join(paths),
+            "compare two of verify, or two of audit",
+        )
     forms: Forms = {
-        "text": lambda screen: diff_to_text(report, color=screen.color, width=screen.width),
+        "text": lambda screen: to_text(color=screen.color, width=screen.width),
         "json": lambda screen: report_to_json(report),
     }
     write_answer(forms, args, progress)
@@ -56,9 +80,10 @@ def run(args: argparse.Namespace, progress: Progress) -> int:
 
 DIFF: Final = Offline(
     name="diff",
-    help="tell what changed between two JSON reports of verify",
-    description="Compare two reports that verify --format json wrote, such as one of the running "
-    "system and one of its vmcore: regions, mappings, verdicts, frames and findings.",
+    help="tell what changed between two JSON reports of verify, or two of audit",
+    description="Compare two reports that verify or audit wrote with --format json, such as one of "
+    "the running system and one of its vmcore. Of verify: regions, mappings, verdicts, frames and "
+    "findings; of audit: findings, and rules that only one of them could decide.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

@@ -65,7 +65,7 @@ def _print_outcomes(sheet: Sheet, outcomes: Sequence[RuleOutcome]) -> None:
     table.add_column(overflow="fold")
     for one in outcomes:
         table.add_row(
-            Text(_ruling(one), style=_style(one)),
+            Text(ruling(one), style=_style(one)),
             one.rule,
             Text(phrases.plural(one.checked, one.unit.removesuffix("s")), style=LABEL),
             Text(one.reason, style=LABEL),
@@ -73,7 +73,8 @@ def _print_outcomes(sheet: Sheet, outcomes: Sequence[RuleOutcome]) -> None:
     sheet.console.print(table)
 
 
-def _ruling(one: RuleOutcome) -> str:
+def ruling(one: RuleOutcome) -> str:
+    """What became of a rule: how many findings, or none, or unknown."""
     if one.ruling is not Ruling.FINDINGS:
         return one.ruling.value
     return phrases.plural(one.findings, one.severity.value)

@@ -12,11 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pageproof.model import Finding, Severity, Verdict
+from pageproof.model.auditdiff import AuditDiffReport
 from pageproof.model.diff import (
     Aspect,
     Change,
-    Compared,
+    Difference,
     DiffReport,
+    DiffSummary,
     FrameChange,
     MappingChange,
     Opinion,
@@ -37,6 +39,8 @@ _STYLES: Final = {
     Verdict.DIFFERENT: "bold red",
     Verdict.UNKNOWN: "bold yellow",
 }
+#: What both kinds of reports have in common is printed here.
+AnyDiff = DiffReport | AuditDiffReport
 #: A line of a block: what, its pages, whose, how.
 _Line = tuple[Text, str, str, str]
 
@@ -45,9 +49,7 @@ def diff_to_text(report: DiffReport, *, color: bool = False, width: int = PLAIN_
     """Text with a newline at its end."""
     sheet = Sheet(color=color, width=width)
     console = sheet.console
-    print_facts(console, _head(report))
-    if report.boot:
-        _boot(console, report)
+    print_sides(console, report, *(phrases.counts(one.summary) for one in (report.old, report.new)))
     for block in _blocks(report):
         console.print()
         console.print(_title(block, report.regions))
@@ -59,25 +61,25 @@ def diff_to_text(report: DiffReport, *, color: bool = False, width: int = PLAIN_
             table.add_row("", *line)
         if table.row_count:
             console.print(table)
-    _findings(console, report)
-    console.print()
-    style = {0: "bold green", 1: "bold red"}.get(report.summary.exit_code, "bold yellow")
-    console.print(Text(_sum(report), style=style))
+    print_finding_changes(console, report)
+    print_sum(console, report, _worse(report.summary), _nothing(report))
     return sheet.text()
 
 
-def _head(report: DiffReport) -> list[tuple[str, str]]:
-    rows = [("old", _side(report.old)), ("new", _side(report.new))]
+def print_sides(console: Console, report: AnyDiff, old: str, new: str) -> None:
+    """Which two reports, what they say, and whether they are of one boot."""
+    rows = [
+        (label, f"{one.path}: {phrases.target(one.target)}; {said}")
+        for label, one, said in (("old", report.old, old), ("new", report.new, new))
+    ]
     if not report.boot:
         rows.append(("kernel", f"Linux {report.new.target.release}"))
-    return rows
+    print_facts(console, rows)
+    if report.boot:
+        _boot(console, report.boot)
 
 
-def _side(one: Compared) -> str:
-    return f"{one.path}: {phrases.target(one.target)}; {phrases.counts(one.summary)}"
-
-
-def _boot(console: Console, report: DiffReport) -> None:
+def _boot(console: Console, boot: Sequence[Difference]) -> None:
     console.print()
     console.print(
         Text(
@@ -87,7 +89,7 @@ def _boot(console: Console, report: DiffReport) -> None:
         )
     )
     table = Table.grid(padding=(0, 2))
-    for one in report.boot:
+    for one in boot:
         table.add_row(one.name, f"{one.old} -> {one.new}")
     console.print(table)
 
@@ -213,7 +215,8 @@ def _frames(side: Side, frames: Sequence[FrameChange]) -> Iterator[_Line]:
 # Findings and the sum
 
 
-def _findings(console: Console, report: DiffReport) -> None:
+def print_finding_changes(console: Console, report: AnyDiff) -> None:
+    """Findings that are new or gone, those that are alike in one line."""
     if report.findings:
         console.print()
     groups: dict[tuple[Change, Severity, str, str], list[tuple[Finding, int]]] = {}
@@ -224,30 +227,48 @@ def _findings(console: Console, report: DiffReport) -> None:
     for (change, severity, name, sentence), like in groups.items():
         first, _ = like[0]
         more = sum(times for _, times in like) - 1
-        where = first.where + (f" and {more} more" if more else "")
-        place = f"{name}; {where}" if where else name
+        place = f"{name}; {first.where}" if first.where else name
+        place += f" and {more} more" if more else ""
         line = Text(f"{change.value} {severity.value}: ", style=words.SEVERITIES[severity])
         line.append(f"{sentence} [{place}]", style="default")
         console.print(line)
 
 
-def _sum(report: DiffReport) -> str:
-    summary = report.summary
-    worse = [
-        text
-        for count, text in (
-            (summary.different, f"{phrases.plural(summary.different, 'page')} DIFFERENT"),
-            (summary.undecided, f"{phrases.plural(summary.undecided, 'page')} undecided"),
-            (summary.new_errors, phrases.plural(summary.new_errors, "error")),
-        )
-        if count
-    ]
+def print_sum(console: Console, report: AnyDiff, worse: str, nothing: str) -> None:
+    """The last line.
+
+    Args:
+        console: to print to.
+        report: with its exit code.
+        worse: what is worse than before; "" if nothing is.
+        nothing: why there was nothing to compare; "" if there was something.
+    """
+    changes = report.summary.changes
     if worse:
-        return f"worse than before: {', '.join(worse)}"
-    if report.boot:
-        return "nothing is known to be worse, but most can't be compared"
-    if not report.old.summary.pages and not report.new.summary.pages:
-        return "there was no page to compare"
-    if not summary.changes:
-        return "nothing has changed"
-    return f"{phrases.plural(summary.changes, 'change')}, none of them for the worse"
+        text = f"worse than before: {worse}"
+    elif report.boot:
+        text = "nothing is known to be worse, but most can't be compared"
+    elif nothing:
+        text = nothing
+    elif not changes:
+        text = "nothing has changed"
+    else:
+        text = f"{phrases.plural(changes, 'change')}, none of them for the worse"
+    style = {0: "bold green", 1: "bold red"}.get(report.summary.exit_code, "bold yellow")
+    console.print()
+    console.print(Text(text, style=style))
+
+
+def _worse(summary: DiffSummary) -> str:
+    counts = (
+        (summary.different, f"{phrases.plural(summary.different, 'page')} DIFFERENT"),
+        (summary.undecided, f"{phrases.plural(summary.undecided, 'page')} undecided"),
+        (summary.new_errors, phrases.plural(summary.new_errors, "error")),
+    )
+    return ", ".join(text for count, text in counts if count)
+
+
+def _nothing(report: DiffReport) -> str:
+    if report.old.summary.pages or report.new.summary.pages:
+        return ""
+    return "there was no page to compare"
