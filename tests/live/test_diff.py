@@ -4,6 +4,7 @@
 import time
 from pathlib import Path
 
+from auditbugs import BUGS, end_bugs, make_bugs
 from machine import (
     START_SECONDS,
     Json,
@@ -15,8 +16,9 @@ from machine import (
     pageproof,
 )
 
+AUDIT = ("audit", "--format", "json")
 VERIFY = ("verify", "--kind", "umh_shm", "--format", "json")
-LISTS = ("boot", "regions", "mappings", "verdicts", "frames")
+LISTS = ("boot", "regions", "mappings", "verdicts", "frames", "rules")
 
 
 def saved(path: Path, result: Result) -> Path:
@@ -27,7 +29,7 @@ def saved(path: Path, result: Result) -> Path:
 
 def changes(report: Json) -> dict[str, list[Json]]:
     """What has changed, but notes: they tell of content, which may change at any time."""
-    found = {name: report[name] for name in LISTS if report[name]}
+    found = {name: report[name] for name in LISTS if report.get(name)}
     findings = [one for one in report["findings"] if one["finding"]["severity"] != "note"]
     return {**found, **({"findings": findings} if findings else {})}
 
@@ -121,3 +123,30 @@ def test_from_inside_and_from_outside(machine: Machine, tmp_path: Path) -> None:
     outside = saved(tmp_path / "outside.json", machine.outside(*VERIFY))
     result = pageproof("diff", inside, outside, "--format", "json")
     assert (result.code, changes(result.report)) == (0, {}), result.out
+
+
+@each_kernel_at_length
+def test_audits_of_bugs_that_come_and_go(machine: Machine, tmp_path: Path) -> None:
+    """One of the kernel's own tables, one of a process's."""
+    names = ["write-execute", "rights"]
+    machine.unload()
+    make_bugs(machine, [])
+    before = saved(tmp_path / "before.json", machine.outside(*AUDIT))
+    made = make_bugs(machine, names)
+    during = saved(tmp_path / "during.json", machine.outside(*AUDIT))
+    end_bugs(machine, made)
+    after = saved(tmp_path / "after.json", machine.outside(*AUDIT))
+    for old, new, change, code in ((before, during, "new", 1), (during, after, "gone", 0)):
+        result = pageproof("diff", old, new, "--format", "json")
+        assert result.code == code, result.out + result.err
+        found = changes(result.report)
+        assert list(found) == ["findings"], result.out
+        told = {(one["change"], one["finding"]["id"]) for one in found["findings"]}
+        assert told == {(change, BUGS[name]) for name in names}
+        places = [one["finding"]["where"] for one in found["findings"]]
+        assert any(place.startswith(f"pid {made.pid} ") for place in places), places
+    same = pageproof("diff", before, after, "--format", "json")
+    assert (same.code, changes(same.report)) == (0, {}), same.out
+    text = pageproof("diff", during, after).out
+    assert "gone error: " in text
+    assert text.endswith(" changes, none of them for the worse\n"), text
