@@ -10,10 +10,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from . import LabError, disks, qemu
-from .build import UNUSED_SECONDS, Built
+from .build import Built
 from .guest import DISKS, Facts, Guest, attach, remove, start_time
 from .kernels import Kernel
-from .paths import cache_dir, run_dir
+from .paths import UNUSED_SECONDS, cache_dir, run_dir
 from .proc import say
 from .roots import debian_root, guest_root, image_of
 

@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """umh_shm.ko and what tests run in the guest, built in the build root for a kernel's headers."""
 
-import hashlib
 import os
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import debuginfo
 from .kernels import Kernel
-from .paths import cache_dir, cache_lock, source_dir
+from .paths import cache_dir, cache_lock, drop_unused
 from .proc import VERBOSE, run_in_root, say
 from .roots import build_root
+from .sources import copy_sources, digest_of, source_files
 
-UNUSED_SECONDS = 7 * 24 * 3600  # builds that nobody asked for so long are dropped
 SOURCES = ("module", "c-helper", "tests/vm")
 
 
@@ -26,49 +24,22 @@ class Built:
     programs: Path | None = None
 
 
-def _files(source: Path) -> list[Path]:
-    return sorted(
-        p for sub in SOURCES for p in (source / sub).rglob("*") if p.is_file() and not _made(p)
-    )
-
-
-def _made(path: Path) -> bool:
-    """Whether a file comes from a build in the checkout, not from its author."""
-    made = {".o", ".ko", ".mod", ".cmd", ".d", ".pyc"}
-    return (
-        path.suffix in made
-        or path.name.endswith((".mod.c", ".order", ".symvers"))
-        or path.name.startswith(".")
-    )
-
-
 def build(kernel: Kernel) -> Built:
     """Build for one kernel; unchanged sources are built once."""
-    source = source_dir()
-    digest = hashlib.sha256(kernel.release.encode())
-    for path in _files(source):
-        digest.update(str(path.relative_to(source)).encode() + b"\0" + path.read_bytes())
-    place = cache_dir() / "modules" / kernel.series / digest.hexdigest()[:16]
+    digest = digest_of(source_files(*SOURCES), kernel.release)
+    place = cache_dir() / "modules" / kernel.series / digest
     with cache_lock(f"module-{kernel.series}"):
         if not place.is_dir():
-            _build(kernel, source, place)
+            _build(kernel, place)
         os.utime(place)
     return Built(place / "umh_shm.ko", place / "vm")
-
-
-def _copy_sources(source: Path, work: Path) -> None:
-    shutil.rmtree(work, ignore_errors=True)
-    for path in _files(source):
-        target = work / path.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target)
 
 
 def make(kernel: Kernel, *words: str, show: bool = False) -> str:
     """Run make in the module's directory inside the build root, on a fresh copy of the sources."""
     root = build_root()
     work = root / "build" / kernel.series
-    _copy_sources(source_dir(), work)
+    copy_sources(source_files(*SOURCES), work)
     return _make(kernel, root, "module", *words, show=show)
 
 
@@ -93,7 +64,7 @@ def _make(kernel: Kernel, root: Path, directory: str, *words: str, show: bool = 
     )
 
 
-def _build(kernel: Kernel, source: Path, place: Path) -> None:
+def _build(kernel: Kernel, place: Path) -> None:
     say(f"building umh_shm.ko for {kernel.release} ({kernel.compiler})")
     make(kernel)
     root = build_root()
@@ -105,8 +76,6 @@ def _build(kernel: Kernel, source: Path, place: Path) -> None:
     part.mkdir(parents=True)
     shutil.copy2(work / "module/umh_shm.ko", part)
     shutil.copytree(work / "tests/vm", part / "vm")
-    for old in place.parent.iterdir():
-        if time.time() - old.stat().st_mtime > UNUSED_SECONDS:
-            shutil.rmtree(old)
+    drop_unused(place.parent)
     part.rename(place)
     debuginfo.publish(place / "umh_shm.ko")

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from .build import Built
+from .bytecode import PACKAGES, compiled_packages
 from .debuginfo import by_build_id
 from .initramfs import DISK_MODULES, GUEST_MODULES, copy_program, pack
 from .kernels import Kernel
@@ -79,14 +80,11 @@ def boot_image(kernel: Kernel, built: Built | None, into: Path) -> Path:
         "pageproof/capture.img": capture_image(kernel, into),
         **{f"pageproof/kdump/{p.name}": p for p in (source / "kdump").iterdir() if p.is_file()},
     }
-    trees = {}
+    trees = {f"pageproof/{PACKAGES}": compiled_packages()}
     if built is not None:
         files[f"pageproof/debug/{by_build_id(built.module)}"] = built.module
         if built.programs is not None:
             trees["pageproof/vm"] = built.programs
-    for path in sorted((source / "drgn_scripts").rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            files[f"pageproof/{path.relative_to(source)}"] = path
     for engine in (source / "build/lib").glob("pageproof_pagewalk*.so"):
         files[f"pageproof/lib/{engine.name}"] = engine
     image = into / "boot.img"

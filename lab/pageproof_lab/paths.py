@@ -4,10 +4,14 @@
 import contextlib
 import fcntl
 import os
+import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from . import LabError
+
+UNUSED_SECONDS = 7 * 24 * 3600  # what nobody asked for so long is dropped
 
 
 def cache_dir() -> Path:
@@ -51,3 +55,13 @@ def cache_lock(name: str) -> Iterator[None]:
     with (locks / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def drop_unused(directory: Path) -> None:
+    """Remove what is in a directory of the cache and was not asked for in a week.
+
+    Whoever uses an entry sets its time (os.utime).
+    """
+    for old in directory.iterdir():
+        if time.time() - old.stat().st_mtime > UNUSED_SECONDS:
+            shutil.rmtree(old)
