@@ -35,7 +35,7 @@ class Standing:
 
     def __init__(self, where: Path, vmlinux: Path, env: dict[str, str]) -> None:
         self._words = [sys.executable, __file__, str(where), str(vmlinux)]
-        # A fork has none of the threads with which drgn's OpenMP made its index, and waits for them.
+        # A fork lacks the threads with which OpenMP made drgn's index, and would wait for them.
         self._env = {**env, "OMP_NUM_THREADS": "1"}
         self._process: subprocess.Popen[str] | None = None
         self._folder: TemporaryDirectory[str] | None = None

@@ -102,6 +102,14 @@ def without_reason(one: Range) -> Range:
     return replace(one, detail=one.detail.partition(": ")[0])
 
 
+def seeds(some: int, *, of: int) -> pytest.MarkDecorator:
+    """Of tests that sweep whole trees in Python, a second each: some, and all in test-all."""
+    marked = [
+        pytest.param(seed, marks=[] if seed < some else [pytest.mark.long]) for seed in range(of)
+    ]
+    return pytest.mark.parametrize("seed", marked)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_walks_are_the_same(seed: int) -> None:
     rng = random.Random(seed)
@@ -131,7 +139,7 @@ def test_all_outcomes_come_up_in_these_tests() -> None:
     assert seen == set(Outcome)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@seeds(15, of=40)
 def test_ranges_are_the_same(seed: int) -> None:
     rng = random.Random(1000 + seed)
     paging = random_paging(rng)
@@ -151,7 +159,7 @@ def shared(ranges: Iterable[Range]) -> list[Range]:
     return [one for one in ranges if one.shared_with is not None]
 
 
-@pytest.mark.parametrize("seed", range(10))
+@seeds(3, of=10)
 def test_merging_loses_nothing(seed: int) -> None:
     rng = random.Random(2000 + seed)
     paging = random_paging(rng)

@@ -12,9 +12,9 @@ import functools
 import json
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from enum import Enum
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, Union, cast
 
 from pageproof.model import HEX
 
@@ -28,7 +28,8 @@ def report_to_json(report: Any) -> str:
 
 def to_json(value: Any) -> Json:
     """A dataclass of the model as what the json module takes."""
-    return {name: write(getattr(value, name)) for name, write in _fields(type(value))}
+    fields = _fields(cast(Hashable, type(value)))
+    return {name: write(getattr(value, name)) for name, write in fields}
 
 
 #: Makes of a field's value what the json module takes.
@@ -36,9 +37,10 @@ _Writer = Callable[[Any], Json]
 
 
 @functools.cache
-def _fields(kind: type) -> list[tuple[str, _Writer]]:
-    hints = typing.get_type_hints(kind, include_extras=True)
-    return [(field.name, _writer(hints[field.name])) for field in dataclasses.fields(kind)]
+def _fields(kind: Hashable) -> list[tuple[str, _Writer]]:
+    described = cast(type, kind)
+    hints = typing.get_type_hints(described, include_extras=True)
+    return [(field.name, _writer(hints[field.name])) for field in dataclasses.fields(described)]
 
 
 def _writer(hint: Any) -> _Writer:
