@@ -6,7 +6,7 @@ import resource
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from . import LabError
@@ -22,9 +22,15 @@ class Measured:
     out: str
 
 
-def measured(words: Sequence[str], stdin: str = "", deadline_seconds: float = 900) -> Measured:
+def measured(
+    words: Sequence[str],
+    stdin: str = "",
+    deadline_seconds: float = 900,
+    codes: Collection[int] = (0,),
+) -> Measured:
     """Run a command of this clone.
 
+    :param codes: exit codes that are no failure.
     :raises LabError: it failed, or did not end in time.
     """
     path = f"{source_dir()}/drgn_scripts:{source_dir()}/lab:{source_dir()}/build/lib"
@@ -46,7 +52,7 @@ def measured(words: Sequence[str], stdin: str = "", deadline_seconds: float = 90
         for file in (out, errors):
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
-    if usage is None or process.returncode:
+    if usage is None or process.returncode not in codes:
         why = f"exit code {process.returncode}" if usage else f"no end after {deadline_seconds} s"
         said = "\n".join("".join(texts).splitlines()[-20:])
         raise LabError(f"{' '.join(words)}: {why}\n{said}")
