@@ -17,10 +17,11 @@ WORKERS := --numprocesses auto --maxprocesses 4 --dist loadscope
 PAGEPROOF := build/bin/pageproof
 KERNEL_ARG := $(if $(KERNEL),--kernel $(KERNEL))
 DIST ?= bookworm
+LOAD_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all test-bugs test-unit build engine module helper fuzz bench format pins acceptance clean
+.PHONY: help setup demo test test-all test-bugs test-load test-unit build engine module helper fuzz bench format pins acceptance clean
 
 help: ## show this help
 	@echo "pageproof: make TARGET [KERNEL=5.10|6.1|6.12|7.2] [V=1]"
@@ -41,6 +42,10 @@ test-all: setup engine ## and what takes long: stress on all kernels, the whole 
 test-bugs: setup engine ## all of the bug lab: each bug, on all kernels and targets (docs/bugs.md)
 	$(Q)$(PYTEST) $(WORKERS) -m "long or not long" \
 		tests/live/bugs tests/live/test_audit.py tests/vmcore/test_bugs.py tests/vmcore/test_audit.py $(PYTEST_ARGS)
+
+test-load: setup engine ## verify and audit of sound, busy guests, for LOAD_SECONDS=600 each
+	$(Q)PAGEPROOF_LOAD_SECONDS=$(LOAD_SECONDS) $(PYTEST) --numprocesses 4 --dist loadscope \
+		-m "long or not long" -rA tests/live/test_load.py $(PYTEST_ARGS)
 
 test-unit: setup engine ## the tests that need no kernel
 	$(Q)$(PYTEST) $(wildcard tests/unit tests/golden tests/setup) $(PYTEST_ARGS)
