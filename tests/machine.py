@@ -168,13 +168,8 @@ class Machine:
             self._standing.end()
 
     @property
-    def modules(self) -> tuple[Path, ...]:
-        """Files of the modules that are or will be loaded."""
-        return self.built.module, *self.test_modules
-
-    @property
     def symbols(self) -> tuple[str, ...]:
-        files = self.kernel.vmlinux, *self.modules
+        files = self.kernel.vmlinux, self.built.module, *self.test_modules
         return tuple(word for file in files for word in ("-s", str(file)))
 
     @property
@@ -184,8 +179,9 @@ class Machine:
     def outside(self, *words: str) -> Result:
         """A command on the guest, over QMP; by a drgn that stays attached (tests/standing.py)."""
         if self._standing is None:
-            self._standing = Standing(self.guest.sockets.spare, self.kernel.vmlinux, environment())
-        return Result(*self._standing.ask(words, self.modules))
+            target = "--qemu", str(self.guest.sockets.spare)
+            self._standing = Standing(target, self.kernel.vmlinux, environment())
+        return Result(*self._standing.ask(*self.symbols, *words))
 
     def inside(self, *words: str) -> Result:
         ran = self.guest.run("pageproof", *words, timeout_seconds=180)

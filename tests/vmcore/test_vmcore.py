@@ -49,7 +49,7 @@ class Crashed:
 
     def ask(self, name: str, *words: str | Path) -> Result:
         """A command on a dump, by a drgn that keeps it open (tests/standing.py)."""
-        return Result(*self.standing[name].ask(words, self.machine.modules))
+        return Result(*self.standing[name].ask(*self.machine.symbols, *words))
 
     @property
     def two_dumps(self) -> list[str]:
@@ -76,7 +76,8 @@ def crashed(
     into = tmp_path_factory.mktemp(f"dump-{machine.setup}")
     dumps = machine.guest.crash(into, machine.setup.formats)
     standing = {
-        name: Standing(dump, machine.kernel.vmlinux, environment()) for name, dump in dumps.items()
+        name: Standing(("-c", str(dump)), machine.kernel.vmlinux, environment())
+        for name, dump in dumps.items()
     }
     yield Crashed(machine, live.report, maps.report, dumps, everything, standing)
     for name, dump in dumps.items():
