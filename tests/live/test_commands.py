@@ -17,9 +17,9 @@ PFNMAP = 1 << 10
 KERNEL_SIDE = "umh_shm_region.kaddr"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def spaces(machine: Machine) -> Iterator[int]:
-    """The PID of a process that has a mapping of each kind (tests/vm/spaces.py)."""
+    """The PID of a sleeping process that has a mapping of each kind (tests/vm/spaces.py)."""
     pid: int = machine.start("spaces.py")
     yield pid
     machine.end_group(pid)
