@@ -10,12 +10,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import pytest
 from attached import VIRTUAL_LAST, Tree, View, attached, frozen
-from drgn.helpers.linux.mm import follow_phys
+from drgn import Object
+from drgn.helpers.linux.mm import follow_phys, for_each_vmap_area
 from drgn.helpers.linux.pid import find_task
 from machine import Machine, each_kernel
 
@@ -74,7 +75,29 @@ def test_engine_python_and_drgn_agree_on_every_table(loaded: Machine) -> None:
         assert len(processes) >= 3  # init, the agent, the helper
         for tree in processes:
             assert compare(rng, view, tree, 0)
-        assert compare(rng, view, view.kernel(), ADDRESSES) >= ADDRESSES
+        parts = list(without_arenas(view.kernel(), view))
+        wanted = ADDRESSES // len(parts) + 1
+        assert sum(compare(rng, view, part, wanted) for part in parts) >= ADDRESSES
+
+
+def without_arenas(tree: Tree, view: View) -> Iterator[Tree]:
+    """The kernel's half in parts, without the areas of BPF arenas.
+
+    The kernel makes all page tables of their 4 GiB at once (kernel/bpf/arena.c): two millions of
+    empty entries, which take the walker in Python a minute.
+    """
+    areas = [(area.va_start.value_(), area.va_end.value_()) for area in arenas(view)]
+    first = tree.first
+    for start, end in sorted(areas):
+        yield replace(tree, last=start - 1, first=first)
+        first = end
+    yield replace(tree, first=first)
+
+
+def arenas(view: View) -> Iterator[Object]:
+    for area in for_each_vmap_area(view.target.prog):
+        if area.va_end - area.va_start >= 4 << 30:
+            yield area
 
 
 def compare(rng: random.Random, view: View, tree: Tree, wanted: int) -> int:
