@@ -83,3 +83,4 @@ clean: ## remove what was built in the clone; the cache outside it stays
 	$(Q)find . -name __pycache__ -prune -exec rm -rf {} +
 
 include mk/lint.mk
+include mk/mutants.mk

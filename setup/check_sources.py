@@ -19,7 +19,7 @@ SOURCE_NAMES = frozenset({"Makefile", "Kbuild", "Kconfig"})
 SOURCE_SUFFIXES = frozenset(
     {".py", ".pyi", ".c", ".h", ".S", ".lds", ".sh", ".mk", ".toml", ".rules", ".conf", ".service"}
 )
-GENERATED = frozenset({"setup/requirements.txt", "setup/requirements-dev.txt"})
+GENERATED = frozenset(f"setup/requirements{which}.txt" for which in ("", "-dev", "-mutation"))
 
 SPDX = re.compile(r"^(?:#|//|/\*|\.\.) ?SPDX-License-Identifier: (?P<licence>.+?)(?: \*/)?$")
 LEFT_OPEN = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X)\b")

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Writes setup/requirements.txt (what pageproof itself needs; the lab's guests get the same) and
-# setup/requirements-dev.txt (tests and lint too) from pyproject.toml: the newest versions on the
-# package index, for every Python from 3.11, with the hashes of all their files.
+# Writes setup/requirements.txt (what pageproof itself needs; the lab's guests get the same),
+# setup/requirements-dev.txt (tests and lint too) and setup/requirements-mutation.txt (make mutants)
+# from pyproject.toml: the newest versions on the package index, for every Python from 3.11, with
+# the hashes of all their files.
 # For a maintainer, after a change of pyproject.toml or to take newer versions.
 
 set -euo pipefail
@@ -23,3 +24,5 @@ compile() {
 compile --output-file setup/requirements.txt
 compile --extra test --extra lint --constraint setup/requirements.txt \
 	--output-file setup/requirements-dev.txt
+compile --extra test --extra mutation --constraint setup/requirements-dev.txt \
+	--output-file setup/requirements-mutation.txt

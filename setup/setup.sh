@@ -1,12 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# setup.sh [--packages FILE] [GROUP...]: installs what this clone needs, if anything is missing.
+# setup.sh [--packages FILE] [--mutation] [GROUP...]: installs what this clone needs, if anything is
+# missing.
 #
 #   1. Debian packages: those of FILE (setup/apt-packages.txt) in the groups named (base).
 #   2. A virtual environment with the pinned requirements, in the cache outside the clone. It has
 #      no part of the clone in it, so all clones with the same requirements share it.
 #   3. In the clone: build/venv, a link to it, and build/bin/pageproof, the clone's own command.
+#      With --mutation it is another environment, for make mutants, and build/venv-mutation alone.
 #
 # Where nothing is missing it takes a fraction of a second and touches no network.
 # apt's and pip's own configuration (mirror, proxy, certificates) is used as it is.
@@ -18,6 +20,7 @@ root=$(cd "$(dirname "$0")/.." && pwd -P)
 cache=${XDG_CACHE_HOME:-${HOME:?setup needs HOME or XDG_CACHE_HOME}/.cache}/pageproof
 packages_file=$root/setup/apt-packages.txt
 requirements=$root/setup/requirements-dev.txt
+link="venv"
 python=/usr/bin/python3
 oldest_python=3.11
 
@@ -140,10 +143,11 @@ link_clone() {
 	if ! [[ -w $root/build && -w $root/build/bin ]]; then
 		die "$root/build is not yours to write: was make run as root here? Remove it then"
 	fi
-	if [[ $(readlink "$root/build/venv") != "$venv" ]]; then
-		ln -sfn "$venv" "$root/build/venv.$$"
-		mv -fT "$root/build/venv.$$" "$root/build/venv"
+	if [[ $(readlink "$root/build/$link") != "$venv" ]]; then
+		ln -sfn "$venv" "$root/build/$link.$$"
+		mv -fT "$root/build/$link.$$" "$root/build/$link"
 	fi
+	[[ $link == venv ]] || return 0
 	put "$root/build/bin/pageproof" 755 <<-EOF
 		#!/bin/bash
 		# Made by setup/setup.sh: runs this clone's pageproof, from anywhere and under sudo too.
@@ -154,9 +158,16 @@ link_clone() {
 
 main() {
 	while [[ ${1-} == -* ]]; do
-		[[ $1 == --packages && $# -ge 2 ]] || die "usage: setup.sh [--packages FILE] [GROUP...]"
-		packages_file=$2
-		shift 2
+		if [[ $1 == --mutation ]]; then
+			requirements=$root/setup/requirements-mutation.txt
+			link="venv-mutation"
+		elif [[ $1 == --packages && $# -ge 2 ]]; then
+			packages_file=$2
+			shift
+		else
+			die "usage: setup.sh [--packages FILE] [--mutation] [GROUP...]"
+		fi
+		shift
 	done
 	[[ -r $packages_file ]] || die "can't read the list of packages $packages_file"
 	if ! { command -v dpkg-query && command -v apt-get; } >/dev/null; then

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Mutation tests of the rules: lays out what mutmut works on, and tells what it found.
+
+``mutants.py lay DIRECTORY`` makes a copy of the package and of the tests that call the judge.
+mutmut passes over what has a decorator: in the copy a statement makes the property.
+
+``mutants.py tell DIRECTORY`` prints the score, and the survivors that tests/mutants.txt does not
+explain; exit 1 if there are any. Left out as text is a mutant that differs in nothing but a string
+with a blank in it, or in the name of a piece of evidence: what people read, and no code does.
+"""
+
+import ast
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EXPLAINED = ROOT / "tests" / "mutants.txt"
+JUDGE = Path("src/pageproof/judge")
+#: Files tests/unit/test_WORD*.py.
+TESTS = """alias audit coverage device diff explain judge junit kmap prove render residency
+    rules settle slot whatis words"""
+
+CONFIG = """\
+[tool.mutmut]
+source_paths = ["src"]
+only_mutate = ["{judge}/*"]
+pytest_add_cli_args_test_selection = {tests}
+timeout_multiplier = 4.0
+
+[tool.pytest.ini_options]
+pythonpath = ["src", "tests"]
+addopts = ["--import-mode=importlib", "-p", "no:cacheprovider"]
+"""
+
+#: Of mutmut's exit codes: pytest passed; no test calls the function; it took too long.
+OUTCOMES = {0: "survived", 33: "survived", 36: "timeout", -24: "timeout"}
+OPERATORS = (ast.boolop, ast.operator, ast.unaryop, ast.cmpop, ast.expr_context)
+
+
+def lay(place: Path) -> None:
+    """Make the copy: src/, tests/ and a pyproject.toml of their own."""
+    package, unit = place / "src" / "pageproof", place / "tests" / "unit"
+    for folder in (package, unit.parent):
+        shutil.rmtree(folder, ignore_errors=True)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "drgn_scripts" / "pageproof", package, ignore=ignored)
+    for name in ("unit", "golden"):
+        shutil.copytree(ROOT / "tests" / name, unit.parent / name, ignore=ignored)
+    shutil.copy(ROOT / "tests" / "junit.py", unit.parent)
+    for path in (place / JUDGE).rglob("*.py"):
+        path.write_text(without_decorators(path.read_text()))
+    tests = [path for word in TESTS.split() for path in sorted(unit.glob(f"test_{word}*.py"))]
+    names = [path.relative_to(place).as_posix() for path in tests]
+    (place / "pyproject.toml").write_text(CONFIG.format(judge=JUDGE, tests=json.dumps(names)))
+    # Which test calls which function, in the last run.
+    (place / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
+
+
+def without_decorators(source: str) -> str:
+    """The same module, with its properties made by statements."""
+    lines = source.split("\n")
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    for one in reversed([node for each in classes for node in each.body]):
+        if not isinstance(one, ast.FunctionDef) or one.end_lineno is None:
+            continue
+        if [ast.unparse(decorator) for decorator in one.decorator_list] == ["property"]:
+            lines.insert(one.end_lineno, f"    {one.name} = property({one.name})")
+            del lines[one.decorator_list[0].lineno - 1]
+    return "\n".join(lines)
+
+
+def difference(old: ast.AST, new: ast.AST, around: ast.AST) -> tuple[ast.AST, ast.AST, ast.AST]:
+    """The innermost expression or statement that differs: as it was, as it is, what it is in."""
+    pairs = list(zip(ast.iter_child_nodes(old), ast.iter_child_nodes(new), strict=False))
+    if type(old) is type(new) and len(pairs) == len(list(ast.iter_child_nodes(new))):
+        odd = [(one, other) for one, other in pairs if ast.dump(one) != ast.dump(other)]
+        if len(odd) == 1 and not isinstance(odd[0][0], OPERATORS):
+            return difference(*odd[0], old)
+    return old, new, around
+
+
+def is_text(old: ast.AST, new: ast.AST, around: ast.AST) -> bool:
+    """Whether what differs is a string that people read."""
+    if not (isinstance(old, ast.Constant) and isinstance(new, ast.Constant)):
+        return False
+    if not (isinstance(old.value, str) and isinstance(new.value, str)):
+        return False
+    named = isinstance(around, ast.Tuple) and len(around.elts) == 2 and around.elts[0] is old
+    return named or " " in old.value
+
+
+def mutants(place: Path) -> Iterator[tuple[str, str, bool]]:
+    """(where and what changed, outcome, whether it is text) of each that was tried."""
+    for meta in sorted((place / "mutants" / JUDGE).rglob("*.meta")):
+        nodes = ast.walk(ast.parse(meta.with_suffix("").read_text()))
+        functions = {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
+        for name, code in json.loads(meta.read_text())["exit_code_by_key"].items():
+            if code is None:
+                continue
+            module, _, mutant = name.removeprefix("pageproof.judge.").rpartition(".")
+            original, _, _ = mutant.rpartition("_mutmut_")
+            old, new = functions[f"{original}_mutmut_orig"], functions[mutant]
+            old.name = new.name = original.rstrip("_").removeprefix("x_").strip("x\u01c1")
+            where = f"{module}.{old.name}".replace("\u01c1", ".").lstrip(".")
+            was, now, around = difference(old, new, old)
+            before, after = (" ".join(ast.unparse(one).split()) for one in (was, now))
+            text = is_text(was, now, around)
+            yield f"{where}: {before} => {after}", OUTCOMES.get(code, "killed"), text
+
+
+def tell(place: Path) -> int:
+    """Print the score and what is not explained; return the exit code."""
+    lines = EXPLAINED.read_text().splitlines()
+    explained = {line for line in lines if line and not line.startswith("#")}
+    counts = Counter[str]()
+    left: list[str] = []
+    for what, outcome, text in mutants(place):
+        if text:
+            counts["text"] += 1
+        elif outcome == "survived" and what in explained:
+            counts["explained"] += 1
+        else:
+            counts[outcome] += 1
+            left += [what] * (outcome == "survived")
+    print(*left, sep="\n")
+    tried = counts.total() - counts["text"]
+    dead = counts["killed"] + counts["timeout"]
+    print(f"{tried} mutants, and {counts['text']} of texts left out")
+    print(f"{dead} killed, {counts['timeout']} of them by time: {100 * dead / max(tried, 1):.1f} %")
+    print(f"{tried - dead} survived: {counts['explained']} explained, {counts['survived']} not")
+    return 1 if left else 0
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    do, place = sys.argv[1], Path(sys.argv[2])
+    place.mkdir(parents=True, exist_ok=True)
+    if do == "tell":
+        return tell(place)
+    lay(place)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
