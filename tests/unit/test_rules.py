@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -21,9 +20,10 @@ from unit.facts import (
     proof,
     user_walk,
 )
+from unit.test_rules_frames import WRONG
 
 from pageproof import judge
-from pageproof.judge import Differing, FramesView, MappingView
+from pageproof.judge import MappingView
 from pageproof.model import (
     Expectation,
     MappingFacts,
@@ -401,59 +401,6 @@ def test_a_rule_of_mappings_fires_and_stays_silent(
 
 def test_an_address_without_a_vma_is_no_mapping() -> None:
     assert judge.mapping_findings(MappingView(replace(mapping(), vma=None), NOTHING)) == ()
-
-
-# Of the frames of a mapping
-
-#: Of a region of four pages that are not contiguous.
-FRAMES = {0: 100, 1: 110, 2: 120, 3: 130}
-
-
-def differing(users: dict[int, int], **more: bool) -> tuple[Differing, ...]:
-    facts = {"anonymous": False, "zeros": False, **more}
-    return tuple(Differing(page, pfn, **facts) for page, pfn in users.items())
-
-
-def frames(
-    different: Sequence[Differing], same: int, one: MappingFacts | None = None
-) -> FramesView:
-    return FramesView("region", one or mapping(pages=4), tuple(different), same, FRAMES)
-
-
-PRIVATE = with_flags("READ|WRITE|MAYREAD|MAYWRITE")
-#: Of a region whose frames go down.
-REVERSED = replace(frames((), 2), frames={0: 130, 1: 127, 2: 128, 3: 129})
-WRONG: list[tuple[str, FramesView, str]] = [
-    ("zero-page", frames(differing({2: 7}, zeros=True), 3), "page 2"),
-    ("private-copy", frames(differing({1: 500}, anonymous=True), 3, PRIVATE), "page 1"),
-    ("taken-for-contiguous", frames(differing({1: 101, 2: 102, 3: 103}), 1), "pages 1-3"),
-    ("taken-for-contiguous", replace(REVERSED, different=differing({1: 131, 2: 132})), "pages 1-2"),
-    ("wrong-order", replace(REVERSED, different=differing({1: 129, 3: 127})), "pages 1, 3"),
-    ("off-by-one", frames(differing({0: 110, 1: 120, 2: 130, 3: 999}), 0), "the next page"),
-    ("off-by-one", frames(differing({0: 999, 1: 100, 2: 110, 3: 120}), 0), "the previous page"),
-    ("wrong-order", frames(differing({1: 120, 2: 110}), 2), "pages 1-2"),
-    ("wrong-order", frames(differing({0: 110, 1: 120, 2: 130}), 1), "pages 0-2"),
-    ("wrong-frame", frames(differing({1: 500, 3: 502}), 2), "pages 1, 3"),
-    ("wrong-frame", frames(differing({1: 500}, anonymous=True), 3), "page 1"),
-]
-
-
-@pytest.mark.parametrize(("name", "view", "words"), WRONG)
-def test_in_which_way_frames_are_wrong(name: str, view: FramesView, words: str) -> None:
-    (found,) = judge.frame_findings(view)
-    assert (found.id, found.severity) == (name, Severity.ERROR)
-    assert words in found.sentence
-    assert found.where == "region, pid 133 at 0x7f8b5feb0000"
-    assert found.evidence[0][0] == f"page {view.different[0].page}"
-
-
-def test_several_ways_at_once() -> None:
-    view = frames((*differing({0: 7}, zeros=True), *differing({1: 120}), *differing({2: 999})), 1)
-    assert [f.id for f in judge.frame_findings(view)] == ["zero-page", "wrong-order", "wrong-frame"]
-
-
-def test_where_frames_are_right_nothing_is_said() -> None:
-    assert list(judge.frame_findings(frames((), 4))) == []
 
 
 # All of them

@@ -91,9 +91,9 @@ def frame_findings(view: FramesView) -> Iterator[Finding]:
     if _is_contiguous(view, rest) and any(one.user_pfn not in places for one in rest):
         yield from _told(view, TAKEN_FOR_CONTIGUOUS, rest)
         return
-    shift = _shift(view, rest, places)
-    if shift:
-        yield from _told(view, OFF_BY_ONE, rest, side="next" if shift > 0 else "previous")
+    side = _side(view, rest, places)
+    if side:
+        yield from _told(view, OFF_BY_ONE, rest, side=side)
         return
     yield from _told(view, WRONG_ORDER, [one for one in rest if one.user_pfn in places])
     yield from _told(view, WRONG_FRAME, [one for one in rest if one.user_pfn not in places])
@@ -104,17 +104,14 @@ def _is_contiguous(view: FramesView, rest: Sequence[Differing]) -> bool:
     return first is not None and all(one.user_pfn == first + one.page for one in rest)
 
 
-def _shift(view: FramesView, rest: Sequence[Differing], places: dict[int, int]) -> int:
-    """1 or -1 if each page is its neighbour; at the region's end that one may be none of it."""
-    if view.same:
-        return 0
+def _side(view: FramesView, rest: Sequence[Differing], places: dict[int, int]) -> str:
+    """Which neighbour each page is, else ""; at the region's end that one may be none of it."""
     moved = {places[one.user_pfn] - one.page for one in rest if one.user_pfn in places}
-    if len(moved) != 1 or not moved <= {1, -1}:
-        return 0
-    (shift,) = moved
+    if view.same or moved not in ({1}, {-1}):
+        return ""
+    side, edge = ("next", max(view.frames)) if moved == {1} else ("previous", min(view.frames))
     strangers = [one.page for one in rest if one.user_pfn not in places]
-    edge = max(view.frames) if shift > 0 else min(view.frames)
-    return shift if strangers in ([], [edge]) else 0
+    return side if strangers in ([], [edge]) else ""
 
 
 def _told(
