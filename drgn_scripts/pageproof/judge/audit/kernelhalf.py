@@ -116,7 +116,8 @@ def pti_pair(facts: AuditFacts) -> Judged:
     tops = facts.tops
     assert tops is not None
     kernels = {table.space: table for table in tops.spaces}
-    pairs = [(half, kernels[half.space.partition(", ")[0]]) for half in tops.user_halves]
+    # A process may have any name, one with a comma too.
+    pairs = [(half, kernels[half.space.rpartition(", ")[0]]) for half in tops.user_halves]
     found = (
         finding
         for half, kernel in pairs
