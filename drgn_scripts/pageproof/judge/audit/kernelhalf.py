@@ -8,6 +8,7 @@ from typing import Final
 
 from pageproof.judge.audit.check import Check, Judged, joined, judged, place, span_of
 from pageproof.judge.kmap import memory_map
+from pageproof.judge.whatis import row_at
 from pageproof.model import Finding, PagingFacts, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need, TopTable
 from pageproof.model.kmap import LayoutFacts
@@ -144,7 +145,7 @@ def _held(facts: AuditFacts) -> Iterator[tuple[str, Range]]:
     for one in facts.user_half:
         if one.permissions is None:
             continue
-        region = next(row.region for row in rows if row.start <= one.start <= row.last)
+        region = row_at(rows, one.start).region
         write = one.permissions.write and one.frame is not None
         if region in _MAY_HOLD and not (write and region == "vsyscall"):
             yield region, one

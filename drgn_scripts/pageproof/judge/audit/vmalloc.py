@@ -71,11 +71,11 @@ def unowned(facts: AuditFacts) -> Judged:
 
 
 def _wrong(area: Area, mapped: list[Range]) -> Iterator[Finding]:
-    beyond = Span(area.start + len(area.frames) * PAGE_BYTES, area.end)
+    beyond = area.start + len(area.frames) * PAGE_BYTES
     for one in within(mapped, area.start, area.end):
         assert one.frame is not None
         where = place(span_of(one))
-        if one.start >= beyond.start:
+        if one.start >= beyond:
             yield BEYOND.finding(where, why=f"beyond its {len(area.frames)} pages")
             continue
         first = (one.start - area.start) >> PAGE_SHIFT
@@ -94,7 +94,7 @@ def _wrong(area: Area, mapped: list[Range]) -> Iterator[Finding]:
             yield BEYOND.finding(place(wrong), shown, why="another frame than in its list")
         elif len(listed) < count:
             why = f"beyond its {len(area.frames)} pages"
-            yield BEYOND.finding(place(Span(beyond.start, one.last + 1)), why=why)
+            yield BEYOND.finding(place(Span(beyond, one.last + 1)), why=why)
 
 
 def wrong_page(facts: AuditFacts) -> Judged:
