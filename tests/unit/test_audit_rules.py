@@ -297,7 +297,7 @@ SILENT: list[tuple[str, AuditFacts]] = [
     (
         "table-used-twice",
         space_with(
-            vmas=(VmaBounds(HEAP, HEAP + PAGE, 3 | HUGETLB),),
+            vmas=(VmaBounds(HEAP, 0x8000_0000, 3 | HUGETLB),),
             tables=(UserTable(0x1_1000, 2, 0), UserTable(0x1_1000, 2, 0x4000_0000)),
         ),
     ),

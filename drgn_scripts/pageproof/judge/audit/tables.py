@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final
 
 from pageproof.judge.audit.check import PAGE_SHIFT, Check, Judged, judged
 from pageproof.judge.audit.users import undecided_of
 from pageproof.judge.kmap import memory_map
+from pageproof.judge.whatis import row_at
 from pageproof.model import Finding, Severity
 from pageproof.model.auditfacts import (
     AuditFacts,
@@ -43,6 +44,7 @@ USED_TWICE: Final = Rule(
 )
 
 _HUGETLB: Final = 1 << 22
+_PMD_TABLE_BYTES: Final = 1 << 30
 #: Regions where the kernel shares its own tables.
 _SHARED: Final = frozenset({"kasan", "espfix"})
 #: PTE and PMD tables: of those above not every kernel marks all.
@@ -77,13 +79,11 @@ def unmarked(facts: AuditFacts) -> Judged:
 def _is_shared_on_purpose(facts: AuditFacts, space: UserSpace | None, one: UserTable) -> bool:
     if space is None:
         assert facts.layout is not None
-        rows = memory_map(facts.layout)
-        row = next(row for row in rows if row.start <= one.address <= row.last)
-        return row.region in _SHARED
-    number = bisect_right(space.vmas, one.address, key=lambda vma: vma.start) - 1
-    # The VMA may begin inside what the table spans.
-    near = space.vmas[max(number, 0) : number + 2]
-    return one.level == 2 and any(vma.vm_flags & _HUGETLB for vma in near)
+        return row_at(memory_map(facts.layout), one.address).region in _SHARED
+    end = one.address + _PMD_TABLE_BYTES
+    first = bisect_right(space.vmas, one.address, key=lambda vma: vma.end)
+    behind = bisect_left(space.vmas, end, key=lambda vma: vma.start)
+    return one.level == 2 and any(vma.vm_flags & _HUGETLB for vma in space.vmas[first:behind])
 
 
 def used_twice(facts: AuditFacts) -> Judged:

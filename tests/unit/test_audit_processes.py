@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rules of audit about processes: their entries, their frames and their tables, at the edges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from unit.auditfacts import (
+    CLASSES,
+    HEAP,
+    PAGE,
+    SOUND,
+    SPACE,
+    USER,
+    VMALLOC,
+    leaf,
+    space_with,
+    suspect,
+    users_with,
+)
+from unit.layouts import FOUR
+from unit.test_audit_edges import CLOSED, places
+from unit.test_audit_rules import HUGETLB, OBJECT, UC, WB, WC, ask, tables
+
+from pageproof.model import MemoryType, Outcome, Permissions, Range, SlabState
+from pageproof.model.auditfacts import AuditFacts, FrameClass, UserTable, VmaBounds
+
+# Processes
+
+
+def test_what_lies_between_vmas() -> None:
+    facts = space_with(runs=(leaf(HEAP - PAGE, 0x7000, 11, USER),))
+    outside = [(-1, 0), (4, 8), (9, 10)]
+    assert places("user-outside-vma", facts) == [
+        f"pid 1 (init), {HEAP + first * PAGE:x}-{HEAP + end * PAGE - 1:x}" for first, end in outside
+    ]
+    inside = f"pid 1 (init), {HEAP + 8 * PAGE:x}-{HEAP + 9 * PAGE - 1:x}"
+    assert places("user-rights-beyond-vma", facts) == [inside]
+
+
+KERNEL_ONLY = Permissions(write=True, execute=True, user=False)
+
+
+@pytest.mark.parametrize(
+    ("flags", "may", "what"),
+    [
+        (1, USER, "write"),
+        (3, USER, ""),
+        (3, Permissions(True, True, True), "execute"),
+        (7, Permissions(True, True, True), ""),
+        (4, Permissions(False, True, True), ""),
+        (4, Permissions(False, False, True), ""),
+        (2, USER, ""),
+        (0, Permissions(False, False, True), "read"),
+        (8, Permissions(False, False, True), "read"),
+        (0, KERNEL_ONLY, ""),
+        (0, CLOSED, ""),
+    ],
+)
+def test_rights_beyond_a_vma(flags: int, may: Permissions, what: str) -> None:
+    facts = space_with(
+        vmas=(VmaBounds(HEAP, HEAP + PAGE, flags),), runs=(leaf(HEAP, 0x7000, 1, may),)
+    )
+    told = [one.sentence for one in ask("user-rights-beyond-vma", facts).findings]
+    assert told == [f"a process may {what} where its VMA does not allow it"] * bool(what)
+
+
+@pytest.mark.parametrize("rule", ["user-outside-vma", "user-rights-beyond-vma"])
+def test_what_is_no_entry_of_its_own(rule: str) -> None:
+    """A table that was walked before, one that can't be had, and nothing at all."""
+    runs = (
+        replace(leaf(HEAP + 8 * PAGE, 0x7000, 4, USER), shared_with=HEAP),
+        Range(HEAP + 12 * PAGE, HEAP + 13 * PAGE - 1, 1, Outcome.EXCLUDED, None, None),
+        Range(HEAP + 13 * PAGE, HEAP + 14 * PAGE - 1, 1, Outcome.NONE, None, None),
+    )
+    assert places(rule, space_with(runs=runs)) == []
+
+
+def test_the_first_reasons_are_told() -> None:
+    some = tuple(replace(SPACE, name=f"pid {pid}", gap="some tables") for pid in range(1, 6))
+    facts = users_with(spaces=some, faults=("a", "b", "c", "d"), more_suspects=1)
+    told = [f"pid {pid}: some tables" for pid in (1, 2, 3)] + ["a", "b", "c"]
+    for rule in (
+        "user-outside-vma",
+        "user-rights-beyond-vma",
+        "table-unmarked",
+        "table-used-twice",
+    ):
+        assert ask(rule, facts).undecided.split("; ") == told
+    assert ask("user-maps-free", facts).undecided.split("; ") == [
+        *told,
+        "1 more frames that look odd were not looked at closer",
+    ]
+
+
+# Frames
+
+HERE = f"pid 1 (init), {HEAP:x}, PFN 0x7"
+WHOLE = replace(OBJECT, object_bytes=8192)
+FREE, SLAB, TABLE = FrameClass.FREE, FrameClass.SLAB, FrameClass.TABLE
+
+
+@pytest.mark.parametrize(
+    ("rule", "facts", "fires"),
+    [
+        ("user-maps-free", suspect(classes=FREE | FrameClass.TAIL), True),
+        ("user-maps-free", suspect(classes=SLAB), False),
+        ("user-maps-slab", suspect(classes=SLAB, places=()), False),
+        ("user-maps-slab", suspect(classes=FREE), False),
+        ("user-maps-slab-raw", suspect(classes=SLAB, counted=0, places=()), False),
+        ("user-maps-slab-raw", suspect(counted=0), False),
+        ("user-maps-slab-raw", suspect(classes=SLAB, counted=0, slab=WHOLE), False),
+        # A page of a larger object is its owner's too, up to its last byte.
+        (
+            "user-maps-slab-raw",
+            suspect(classes=SLAB, counted=0, slab=replace(WHOLE, offset_bytes=4096)),
+            False,
+        ),
+        (
+            "user-maps-slab-raw",
+            suspect(classes=SLAB, counted=0, slab=replace(WHOLE, offset_bytes=4097)),
+            True,
+        ),
+        (
+            "user-maps-slab-raw",
+            suspect(classes=SLAB, counted=0, slab=replace(OBJECT, object_bytes=4095)),
+            True,
+        ),
+        (
+            "user-maps-slab-raw",
+            suspect(classes=SLAB, counted=0, slab=replace(OBJECT, state=SlabState.UNKNOWN)),
+            True,
+        ),
+        ("user-maps-table", suspect(classes=TABLE, places=()), False),
+        ("user-maps-table", suspect(classes=FrameClass.RESERVED), False),
+        ("user-maps-uncounted", suspect(counted=1, mapcount=0), True),
+        ("user-maps-uncounted", suspect(counted=1, mapcount=2), False),
+        ("user-maps-uncounted", suspect(counted=2, classes=FREE), False),
+        ("user-maps-uncounted", suspect(counted=2, classes=TABLE), False),
+        ("user-maps-uncounted", suspect(counted=2, classes=FrameClass.RESERVED), True),
+        ("memory-types-conflict", suspect(types=()), False),
+        ("memory-types-conflict", suspect(types=(("a", WB), ("b", WB))), False),
+        ("memory-types-conflict", suspect(types=(("a", MemoryType.UC_MINUS), ("b", WC))), True),
+    ],
+)
+def test_frames(rule: str, facts: AuditFacts, fires: bool) -> None:
+    assert places(rule, facts) == [HERE] * fires
+
+
+MANY = tuple((f"pid {pid}", HEAP) for pid in range(10))
+MAPPED = tuple(("mapped at", f"{space} {HEAP:x}") for space, _ in MANY[:8])
+KINDS = tuple((space, UC if space == "pid 9" else WB) for space, _ in MANY)
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes", "evidence"),
+    [
+        ("user-maps-free", {"classes": FREE}, MAPPED),
+        ("user-maps-slab", {"classes": SLAB}, MAPPED),
+        ("user-maps-slab-raw", {"classes": SLAB, "counted": 0}, MAPPED),
+        (
+            "user-maps-slab-raw",
+            {"classes": SLAB, "counted": 0, "slab": replace(OBJECT, object_bytes=64)},
+            (
+                ("first object", f"{OBJECT.start:#x} of kmalloc-4k, 64 bytes, allocated"),
+                *MAPPED,
+            ),
+        ),
+        ("user-maps-table", {"classes": TABLE}, MAPPED),
+        ("user-maps-uncounted", {"counted": 2}, MAPPED),
+        (
+            "memory-types-conflict",
+            {"types": KINDS},
+            tuple((space, "WB") for space, _ in MANY[:8]),
+        ),
+    ],
+)
+def test_the_first_mappings_of_a_frame_are_shown(
+    rule: str, changes: dict[str, object], evidence: tuple[tuple[str, str], ...]
+) -> None:
+    (found,) = ask(rule, suspect(places=MANY, **changes)).findings
+    assert found.evidence == evidence
+    assert found.where == f"pid 0, {HEAP:x}, PFN 0x7"
+
+
+def test_what_a_sentence_counts() -> None:
+    (found,) = ask("user-maps-uncounted", suspect(counted=3, mapcount=1)).findings
+    assert found.sentence.startswith("3 entries map this frame, and struct page counts 1: ")
+    (found,) = ask("memory-types-conflict", suspect(types=KINDS)).findings
+    assert "have different memory types: UC, WB; " in found.sentence
+
+
+def test_frames_that_are_sound_are_passed_over() -> None:
+    assert SOUND.users is not None
+    (one,) = suspect(classes=FREE).users.suspects  # type: ignore[union-attr]
+    some = (replace(one, classes=FrameClass(0)), one, replace(one, pfn=8))
+    wanted = [HERE, f"pid 1 (init), {HEAP:x}, PFN 0x8"]
+    assert places("user-maps-free", users_with(suspects=some)) == wanted
+
+
+# Tables
+
+
+def marked(value: int, *more: UserTable) -> AuditFacts:
+    """Frame 0x14 is of these classes."""
+    classes = bytearray(CLASSES)
+    classes[0x14] = value
+    return replace(tables(*more), classes=bytes(classes))
+
+
+@pytest.mark.parametrize(
+    ("value", "table", "fires", "checked"),
+    [
+        (0, UserTable(0x1_4000, 1, 0x8000), True, 3),
+        (0, UserTable(0x1_4000, 2, 0x8000), True, 3),
+        (0, UserTable(0x1_4000, 3, 0x8000), False, 2),
+        (FrameClass.TABLE, UserTable(0x1_4000, 1, 0x8000), False, 3),
+        (FrameClass.NO_PAGE, UserTable(0x1_4000, 1, 0x8000), False, 3),
+        (FrameClass.SLAB, UserTable(0x1_4000, 1, 0x8000), True, 3),
+        # struct page of frames behind the last one is not known.
+        (0, UserTable(511 << 12, 1, 0x8000), True, 3),
+        (0, UserTable(512 << 12, 1, 0x8000), False, 2),
+    ],
+)
+def test_tables_that_are_not_marked(
+    value: int, table: UserTable, fires: bool, checked: int
+) -> None:
+    facts = marked(value, table)
+    assert places("table-unmarked", facts) == ["pid 1 (init), 8000"] * fires
+    assert ask("table-unmarked", facts).checked == checked
+
+
+def test_which_table_is_not_marked() -> None:
+    (found,) = ask("table-unmarked", marked(0, UserTable(0x1_4000, 1, 0x8000))).findings
+    assert found.evidence == (("table", "0x14000"), ("level", "1"))
+
+
+GIB = 1 << 30
+KASAN = FOUR.kasan_start or 0
+
+
+def shared(level: int, *vmas: VmaBounds) -> AuditFacts:
+    """A process with a table at 0 and at 1 GiB."""
+    return space_with(
+        vmas=vmas, tables=(UserTable(0x1_1000, level, 0), UserTable(0x1_1000, level, GIB))
+    )
+
+
+def huge(start: int, flags: int = HUGETLB) -> VmaBounds:
+    return VmaBounds(start, start + PAGE, flags)
+
+
+@pytest.mark.parametrize(
+    ("facts", "fires"),
+    [
+        (shared(2, huge(0), huge(GIB)), False),
+        (shared(1, huge(0), huge(GIB)), True),
+        (shared(3, huge(0), huge(GIB)), True),
+        (shared(2, huge(0, 3), huge(GIB, 3)), True),
+        (shared(2), True),
+        # A VMA may begin and end anywhere in what the table maps,
+        (shared(2, huge(PAGE), huge(GIB + PAGE)), False),
+        (shared(2, huge(GIB - PAGE), huge(2 * GIB - PAGE)), False),
+        (shared(2, huge(PAGE, 3), huge(2 * PAGE), huge(GIB)), False),
+        # and one elsewhere is no reason.
+        (shared(2, huge(0), huge(2 * GIB)), True),
+        (shared(2, huge(0, 3), huge(GIB, 3), huge(2 * GIB)), True),
+        (shared(2, huge(0), huge(GIB - PAGE)), True),
+        (shared(2, huge(0), huge(GIB, 3)), True),
+    ],
+)
+def test_tables_that_hugetlbfs_shares(facts: AuditFacts, fires: bool) -> None:
+    assert places("table-used-twice", facts) == [f"pid 1 (init), {GIB:x}"] * fires
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "fires"),
+    [
+        (FOUR.espfix, FOUR.espfix + GIB, False),
+        (KASAN, KASAN + GIB, False),
+        (FOUR.espfix, VMALLOC, True),
+        (VMALLOC, FOUR.espfix, True),
+        (VMALLOC, VMALLOC + GIB, True),
+    ],
+)
+def test_tables_that_the_kernel_shares(first: int, second: int, fires: bool) -> None:
+    some = (UserTable(0x3000, 2, first), UserTable(0x3000, 2, second))
+    facts = users_with(kernel_tables=some)
+    assert places("table-used-twice", facts) == [f"init_mm, {second:x}"] * fires
+    assert ask("table-used-twice", facts).checked == 4
+
+
+def test_the_first_uses_are_shown() -> None:
+    some = tuple(UserTable(0x3000, 2, VMALLOC + n * GIB) for n in range(10))
+    (found,) = ask("table-used-twice", users_with(kernel_tables=some)).findings
+    assert found.evidence == (
+        ("table", "0x3000"),
+        *(("used at", f"init_mm, {one.address:x}") for one in some[:8]),
+    )
