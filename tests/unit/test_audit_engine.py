@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from pageproof.judge.audit.engine import (
     Result,
     exit_code,
     is_clean,
+    needs_of,
     outcome_of,
     run_check,
     standing,
+    worst_first,
 )
 from pageproof.judge.audit.rights import WRITE_EXECUTE
 from pageproof.model import Severity
@@ -75,10 +78,40 @@ def test_exit_codes() -> None:
 def test_only_what_two_looks_see_stands() -> None:
     both = standing(result("a", "b", more=5), result("b", "c", more=2))
     assert [one.where for one in both.judged.findings] == ["b"]
-    assert both.judged.more == 2
+    assert (both.check, both.judged.checked, both.judged.more) == (WX, 1, 2)
     assert standing(result("a"), result(undecided="torn")).judged == result("a").judged
     assert standing(result(undecided="torn"), result("a")).judged == result("a").judged
     assert standing(result(undecided="1"), result(undecided="2")).judged.undecided == "2"
+
+
+def test_findings_that_are_not_kept_count_too() -> None:
+    outcome, new, _ = outcome_of(result("a", "b", more=5), {"kernel-write-execute": {"a"}})
+    assert (outcome.findings, len(new), outcome.accepted) == (6, 1, 1)
+    assert outcome.ruling is Ruling.FINDINGS
+    outcome, new, _ = outcome_of(result("a", more=1), {"kernel-write-execute": {"a"}})
+    assert (outcome.findings, new, outcome.ruling) == (1, (), Ruling.FINDINGS)
+
+
+def test_what_was_not_decided_stays_so_beside_findings() -> None:
+    outcome, _, _ = outcome_of(result("a", undecided="torn"), {})
+    assert (outcome.ruling, outcome.reason) == (Ruling.FINDINGS, "torn")
+    accepted, _, _ = outcome_of(result("a", undecided="torn"), {"kernel-write-execute": {"a"}})
+    assert accepted.ruling is Ruling.UNKNOWN
+    assert exit_code([accepted]) is Exit.UNDECIDED
+
+
+def test_what_rules_need() -> None:
+    by_id = {check.rule.id: check for check in CHECKS}
+    some = [by_id[name] for name in ("physmap-type", "pti-exposes-kernel")]
+    assert needs_of(some) == {Need.KERNEL, Need.RAM, Need.USER_HALF, Need.IMAGE}
+    assert needs_of([]) == frozenset()
+
+
+def test_the_worst_comes_first() -> None:
+    by_severity = {check.rule.severity: check.rule for check in CHECKS}
+    order = (Severity.NOTE, Severity.ERROR, Severity.WARNING, Severity.ERROR)
+    some = [by_severity[one].finding(f"{n}") for n, one in enumerate(order)]
+    assert [one.where for one in worst_first(some)] == ["1", "3", "2", "0"]
 
 
 def test_notes_need_no_second_look() -> None:
@@ -104,8 +137,24 @@ def test_what_the_baseline_accepts_does_not_count() -> None:
 
 def test_a_baseline_is_read_as_it_was_written() -> None:
     findings = run_check(WX, BROKEN).judged.findings
-    accepted = parse_baseline(baseline_to_json(findings), "x")
-    assert accepted == {"kernel-write-execute": {findings[0].where}}
+    text = baseline_to_json(findings)
+    for one in (text, f"\n {text}"):
+        assert parse_baseline(one, "x") == {"kernel-write-execute": {findings[0].where}}
+
+
+def test_the_text_of_a_baseline() -> None:
+    """A line a finding, so that a diff of two is read easily; names as they are."""
+    found = WRITE_EXECUTE.finding("pid 7 (ü)")
+    assert baseline_to_json([found]) == (
+        '{\n  "schema": "pageproof/baseline-1",\n  "findings": [\n    {\n'
+        '      "id": "kernel-write-execute",\n      "where": "pid 7 (ü)"\n    }\n  ]\n}\n'
+    )
+
+
+def test_a_report_is_a_baseline_with_what_it_accepted() -> None:
+    one, other = {"id": "a", "where": "x", "severity": "error"}, {"id": "a", "where": "y"}
+    text = json.dumps({"schema": "pageproof/audit-1", "findings": [one], "accepted": [other]})
+    assert parse_baseline(text, "x") == {"a": {"x", "y"}}
 
 
 def test_a_baseline_of_lines() -> None:
@@ -116,10 +165,28 @@ def test_a_baseline_of_lines() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["rule-a\n", "{}", "{", '{"findings": [{"id": 1, "where": "x"}]}'])
-def test_no_baseline(text: str) -> None:
-    with pytest.raises(PageproofError, match="baseline"):
-        parse_baseline(text, "x")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# known\nrule-a\n", "line 2 of the baseline has no place: 'rule-a', known; RULE PLACE"),
+        *(
+            (text, "this is no baseline, known; make one with audit --write-baseline FILE")
+            for text in (
+                "{}",
+                "{",
+                '{"findings": [{"id": 1, "where": "x"}]}',
+                '{"findings": [{"id": "x", "where": null}]}',
+                '{"findings": [{"id": "x"}]}',
+                '{"findings": ["x"]}',
+                '{"findings": 1}',
+            )
+        ),
+    ],
+)
+def test_no_baseline(text: str, message: str) -> None:
+    with pytest.raises(PageproofError) as raised:
+        parse_baseline(text, "known")
+    assert str(raised.value) == message
 
 
 # The command line

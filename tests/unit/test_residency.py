@@ -12,6 +12,8 @@ from pageproof.find.maps import permission_letters
 from pageproof.judge.residency import counted_runs, has_gaps, merge, spread, with_mapcounts
 from pageproof.model import Amount, MemoryType, Outcome, Range, Run
 
+GIANT = 1 << 30
+
 # Runs
 
 
@@ -96,13 +98,41 @@ def test_a_hole_is_no_gap() -> None:
     assert not has_gaps(spread([line(0, 0x4000)], [empty(0, 0x3FFF), leaf(0x4000, 0)]))
 
 
+def test_all_sizes_and_each_outcome_are_summed_up() -> None:
+    giant = Range(0, GIANT - 1, 3, Outcome.MAPPED, 0, RW_USER, memory_type=MemoryType.UC)
+    swap, poison = Outcome.SWAP, Outcome.HWPOISON
+    ranges = [
+        giant,
+        replace(leaf(GIANT, 0), memory_type=None),
+        empty(GIANT + SMALL, GIANT + 2 * SMALL - 1, swap),
+        empty(GIANT + 2 * SMALL, GIANT + 3 * SMALL - 1, poison),
+        empty(GIANT + 3 * SMALL, GIANT + 5 * SMALL - 1, swap),
+        leaf(GIANT + 5 * SMALL, 0x3000),
+    ]
+    (vma,) = spread([line(0, 2 * GIANT)], ranges).vmas
+    sizes = vma.resident_1g_bytes, vma.resident_2m_bytes, vma.resident_4k_bytes
+    assert sizes == (GIANT, 0, 2 * SMALL)
+    assert vma.other == (Amount(swap, 3 * SMALL), Amount(poison, SMALL))
+    assert vma.memory_types == (MemoryType.UC, MemoryType.WB)
+
+
+def test_a_range_ends_where_the_vma_does() -> None:
+    lines = [line(0x1000, 0x3000), line(0x3000, 0x4000)]
+    found = spread(lines, [empty(0x1000, 0x2FFF, Outcome.SWAP), leaf(0x3000, 0)])
+    assert [(run.start, run.last) for vma in found.vmas for run in vma.runs] == [
+        (0x1000, 0x2FFF),
+        (0x3000, 0x3FFF),
+    ]
+    assert found.outside == ()
+
+
 # Shared and private
 
 
 def test_mapcounts_say_what_is_shared() -> None:
     vma = spread([line(HEAP, HEAP + LARGE)], [leaf(HEAP, 0x1000)]).vmas[0]
-    counted = with_mapcounts(vma, (1, 1, 2, 7, 0, -127))
-    assert (counted.private_bytes, counted.shared_bytes) == (2 * SMALL, 2 * SMALL)
+    counted = with_mapcounts(vma, (1, 1, 2, 7, 3, 0, -127))
+    assert (counted.private_bytes, counted.shared_bytes) == (2 * SMALL, 3 * SMALL)
 
 
 def test_only_small_leaves_that_the_kernel_counts_are_asked_for() -> None:

@@ -382,6 +382,29 @@ def test_aliases_of_the_image_and_of_others() -> None:
     assert alias_addresses(paging, FOUR, 0x7000, paddr) == (("physmap", physmap), ("text", inside))
     device = FOUR.memory_bytes
     assert alias_addresses(paging, FOUR, 0x7000, device) == ()
+    assert alias_addresses(paging, FOUR, 0x7000, device - 1) == (
+        ("physmap", FOUR.page_offset_base + device - 1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        (FOUR.image_start - 1, False),
+        (FOUR.image_start, True),
+        (FOUR.image_end - 1, True),
+        (FOUR.image_end, False),
+    ],
+)
+def test_the_image_is_where_it_was_loaded(text: int, inside: bool) -> None:
+    """``phys_base`` is what KASLR moved it by in physical memory, or loaded it lower."""
+    for phys_base in (0x0600_0000, 0, -0x0080_0000):
+        paging = replace(PAGING, phys_base=phys_base)
+        paddr = text - FOUR.kernel_map + phys_base
+        found = dict(alias_addresses(paging, FOUR, 0x7000, paddr))
+        assert found == {"physmap": FOUR.page_offset_base + paddr} | (
+            {"text": text} if inside else {}
+        )
 
 
 def test_an_alias_is_walked() -> None:
