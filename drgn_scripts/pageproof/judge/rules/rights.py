@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from pageproof.judge.rules.views import PageView, has_flag
-from pageproof.judge.verdict import disputes, names_frame
+from pageproof.judge.verdict import disputes
 from pageproof.model import Outcome, SecondOpinion, Severity, Walk
 from pageproof.model.rule import Rule, Shown
 
@@ -214,5 +214,4 @@ PROT_NONE: Final = Rule(
 
 
 def prot_none(view: PageView) -> Shown | None:
-    walk = view.evidence.user_walk
-    return () if walk.outcome is Outcome.PROT_NONE and names_frame(walk) else None
+    return () if view.evidence.user_walk.outcome is Outcome.PROT_NONE else None
