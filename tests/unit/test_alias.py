@@ -64,3 +64,41 @@ def test_a_compound_page_has_the_references_of_all_its_pages() -> None:
 
 def test_memory_types_that_differ() -> None:
     assert ids(0, PHYSMAP, replace(PHYSMAP, memory_type=MemoryType.UC)) == ["memory-types"]
+
+
+@pytest.mark.parametrize(
+    ("mapcount", "aliases", "sentence"),
+    [
+        (None, (PHYSMAP, SPECIAL, SPECIAL), "struct page does not count 2 of them, which are "),
+        (3, (PHYSMAP, USER), "struct page counts 3 mappings, 1 were found: the others are in "),
+        (0, (USER, USER), "struct page counts 0 mappings, 2 were found: one was being made "),
+        (None, (USER,), "1 mappings that the kernel should count, but the page is slab"),
+    ],
+)
+def test_what_is_told(mapcount: int | None, aliases: tuple[Alias, ...], sentence: str) -> None:
+    page = replace(SMALL, mapcount=mapcount, type_words="slab")
+    (found,) = alias_findings(7, page, mapcount, aliases)
+    assert found.where == "PFN 0x7"
+    assert found.sentence.startswith(sentence)
+
+
+def test_a_page_of_no_type_and_no_page_at_all() -> None:
+    (found,) = alias_findings(7, replace(SMALL, mapcount=None), None, (USER,))
+    assert found.sentence.endswith("but the page is of a type that has no such count")
+    (found,) = alias_findings(7, None, None, (USER,))
+    assert found.sentence.endswith("but there is no struct page")
+    assert not list(alias_findings(7, None, None, (PHYSMAP,)))
+
+
+def test_references_and_types_are_told() -> None:
+    page = replace(SMALL, mapcount=2, refcount=1)
+    unlike = replace(USER, memory_type=MemoryType.UC)
+    nothing = replace(PHYSMAP, memory_type=None)
+    found = list(alias_findings(7, page, 2, (USER, unlike, nothing)))
+    assert [(one.id, one.where) for one in found] == [
+        ("refcount", "PFN 0x7"),
+        ("memory-types", "PFN 0x7"),
+    ]
+    assert found[0].sentence.startswith("1 references for 2 mappings: ")
+    assert found[1].sentence.endswith("differ: UC, WB")
+    assert not list(alias_findings(7, replace(page, refcount=2), 2, (USER, USER, nothing)))

@@ -19,6 +19,7 @@ import pageproof
 from pageproof.errors import PageproofError
 from pageproof.front.kmap import check
 from pageproof.judge.kmap import Ledger, map_findings, memory_map
+from pageproof.model import Outcome, Permissions, Range
 from pageproof.model.kmap import KMAP_SCHEMA, Contents, KernelMap, LayoutFacts, MapRow, Placement
 from pageproof.model.regions import REGIONS
 from pageproof.render.jsonform import report_to_json
@@ -258,6 +259,51 @@ def row(region: str, *, configured: bool = True, **sums: int) -> MapRow:
 )
 def test_findings(one: MapRow, expected: list[str]) -> None:
     assert [finding.id for finding in map_findings([one])] == expected
+
+
+SIZE = 4096 * 3
+
+
+@pytest.mark.parametrize(
+    ("one", "sentence"),
+    [
+        (row("modules", write_execute_bytes=SIZE), "12288 bytes are writable and executable"),
+        (row("guard-hole", mapped_4k_bytes=SIZE), "12288 bytes are mapped where nothing should be"),
+        (row("physmap", user_bytes=SIZE), "12288 bytes of the kernel's half are open to user mode"),
+        (
+            row("kasan", shared_bytes=SIZE, shared_entries=7),
+            "7 entries lead to tables counted already; their 12288 bytes are not counted again",
+        ),
+        (row("vmalloc", unknown_bytes=SIZE), "not known for 12288 bytes: tables can't be had"),
+    ],
+)
+def test_how_much_it_is(one: MapRow, sentence: str) -> None:
+    (found,) = map_findings([one])
+    assert found.sentence == sentence
+    assert (found.where, found.evidence) == (f"{one.region} at {one.start:016x}", ())
+
+
+def test_what_a_target_with_made_up_zeros_does_not_know() -> None:
+    (found,) = map_findings([row("vmalloc", unknown_bytes=SIZE)], zero_fills=True)
+    assert found.sentence.endswith("12288 bytes: an empty table, or one that this target lacks")
+
+
+def test_rows_that_were_not_walked_say_nothing() -> None:
+    rows = [replace(row("modules"), contents=None), row("modules", write_execute_bytes=SIZE)]
+    assert [finding.id for finding in map_findings(rows)] == ["write-execute"]
+
+
+def test_what_is_prot_none_is_not_present() -> None:
+    """It names a frame, and nothing may touch it."""
+    ledger = Ledger(memory_map(FOUR))
+    (physmap,) = (one for one in memory_map(FOUR) if one.region == "physmap")
+    ledger.open(physmap, "init_mm")
+    closed = Permissions(write=True, execute=True, user=True, access=False)
+    last = physmap.start + 4095
+    ledger.add(Range(physmap.start, last, 1, Outcome.PROT_NONE, 0, closed))
+    ledger.add(Range(0x1000, 0x1FFF, 1, Outcome.MAPPED, 0, replace(closed, access=True)))
+    held = [one.contents for one in ledger.rows() if one.contents is not None]
+    assert held == [Contents("init_mm", not_present_bytes=4096)]
 
 
 # Words
