@@ -11,6 +11,7 @@ from unit.diffs import (
     OWNER,
     SAME,
     SOUND,
+    Said,
     Use,
     code,
     compare,
@@ -146,6 +147,20 @@ def test_a_mapping_that_grew_has_new_pages() -> None:
     assert code(found) == 1
     found = compare(whole(old), whole(region(use((3, SAME), (5, ABSENT)))))
     assert (found.verdicts, code(found)) == ((), 0)
+
+
+def test_pages_of_the_region_are_told() -> None:
+    """What is page 0 of the file is page 10 of the region: io_uring maps its parts at offsets."""
+
+    def shifted(*said: tuple[int, Said]) -> Report:
+        one = whole(region(use(*said, first=2), pages=20))
+        (proved,) = one.regions
+        (each,) = proved.uses
+        return replace(one, regions=(replace(proved, uses=(replace(each, first_page=10),)),))
+
+    found = compare(shifted((8, SAME)), shifted((3, SAME), (5, DIFFERENT)))
+    (change,) = found.verdicts
+    assert (change.page, change.pages, change.user_address) == (13, 5, USER + 5 * PAGE)
 
 
 def test_a_frame_of_a_mapping_that_moved() -> None:

@@ -12,6 +12,7 @@ import pytest
 import pageproof
 from pageproof.cli import main
 from pageproof.judge.catalogue import CATALOGUE
+from pageproof.model import Severity
 
 RULES = [rule for rules in CATALOGUE.values() for rule in rules]
 
@@ -24,6 +25,30 @@ def test_each_rule(rule: pageproof.model.rule.Rule, capsys: pytest.CaptureFixtur
     for text in (rule.cause, rule.fix, rule.reference):
         assert text in said
     assert not re.search(r"\{\w+\}", said)
+
+
+#: Exit 0 in spite of them; all other rules are of errors.
+WARNINGS = """
+    user-address-closed-to-user user-mapping-executable user-writes-kernel-read-only
+    may-be-inherited may-become-executable pfnmap-flags mapping-incomplete rule-broken
+    region-unreadable task-unreadable
+    uncounted refcount memory-types
+    write-execute mapped-hole user-reachable gave-up
+    user-maps-slab-raw
+"""
+NOTES = """
+    prot-none content-changing content-all-zero content-unreadable mapping-partial
+    region-pages-unmapped nothing-to-verify mapping-kind kernel-side-unknown
+    special mapcount-more mapcount-less task incomplete
+    shared-tables undecided
+    pti-kernel-part
+"""
+
+
+def test_what_is_no_error() -> None:
+    found = {one: {rule.id for rule in RULES if rule.severity is one} for one in Severity}
+    assert found[Severity.WARNING] == set(WARNINGS.split())
+    assert found[Severity.NOTE] == set(NOTES.split())
 
 
 def test_no_two_rules_have_one_name() -> None:

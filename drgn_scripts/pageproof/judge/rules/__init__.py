@@ -120,8 +120,9 @@ def page_findings(view: PageView, where: str) -> tuple[Finding, ...]:
 def mapping_findings(view: MappingView) -> tuple[Finding, ...]:
     """Run all rules over one mapping; of an address that no VMA covers there is nothing to say."""
     vma = view.mapping.vma
-    where = f"pid {view.mapping.pid} at 0x{vma.start:x}" if vma else ""
-    return tuple(_run(MAPPING_RULES, view, where)) if vma else ()
+    if vma is None:
+        return ()
+    return tuple(_run(MAPPING_RULES, view, f"pid {view.mapping.pid} at 0x{vma.start:x}"))
 
 
 def _run(
