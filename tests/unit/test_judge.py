@@ -122,6 +122,54 @@ def test_a_user_side_alone_is_not_a_page_that_nobody_touched() -> None:
     assert both.reason is Reason.NOT_PRESENT
 
 
+def lost_kernel(outcome: Outcome) -> Walk:
+    return replace(kernel_walk(), outcome=outcome, paddr=None, pfn=None, detail="x")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "user", "side", "reason"),
+    [
+        (Outcome.EXCLUDED, Outcome.MAPPED, "kernel", Reason.EXCLUDED),
+        (Outcome.EXCLUDED, Outcome.SWAP, "kernel", Reason.EXCLUDED),
+        (Outcome.MIGRATION, Outcome.NONE, "kernel", Reason.TORN),
+        (Outcome.NONE, Outcome.MAPPED, "kernel", Reason.NO_KERNEL_SIDE),
+        (Outcome.NONE, Outcome.SWAP, "user", Reason.SWAPPED),
+        (Outcome.NONE, Outcome.NONE, "user", Reason.NOT_PRESENT),
+        (Outcome.MAPPED, Outcome.SWAP, "user", Reason.SWAPPED),
+    ],
+)
+def test_the_sentence_is_of_the_side_that_the_reason_is_of(
+    kernel: Outcome, user: Outcome, side: str, reason: Reason
+) -> None:
+    """What is not known comes before what is not there."""
+    one = evidence(
+        kernel=None if kernel is Outcome.MAPPED else lost_kernel(kernel),
+        user=None if user is Outcome.MAPPED else lost_walk(user),
+    )
+    got = proof(one)
+    assert (got.verdict, got.reason) == (Verdict.UNKNOWN, reason)
+    detail = "x" if side == "kernel" else "PTE entry 176 of the table"
+    assert got.sentence.startswith(f"the {side} side has no frame: {detail}")
+    assert judge.compare((user, None), (kernel, None)) == (Verdict.UNKNOWN, reason)
+
+
+@pytest.mark.parametrize("kernel", [Outcome.MAPPED, Outcome.PROT_NONE])
+@pytest.mark.parametrize("user", [Outcome.MAPPED, Outcome.PROT_NONE])
+def test_frames_alone_are_compared(kernel: Outcome, user: Outcome) -> None:
+    """Frame 0 is one too."""
+    assert judge.compare((user, 0), (kernel, 0)) == (Verdict.SAME, None)
+    assert judge.compare((user, 0), (kernel, 0x1000)) == (Verdict.DIFFERENT, None)
+
+
+def test_nothing_but_two_frames_is_ever_same() -> None:
+    """Whatever the outcomes: where a side has no frame, two that are None are not the same."""
+    frames = {Outcome.MAPPED, Outcome.PROT_NONE}
+    for kernel in Outcome:
+        for user in Outcome:
+            verdict, _ = judge.compare((user, None), (kernel, None))
+            assert (verdict is Verdict.UNKNOWN) == (not {kernel, user} <= frames)
+
+
 def test_walks_that_kept_changing_are_torn_whatever_they_said() -> None:
     for one in (evidence(), different()):
         got = proof(replace(one, stable=False, attempts=5), LIVE)

@@ -73,17 +73,18 @@ def compare(
     """The verdict from where two walks ended alone: outcome, and the frame's address."""
     missing = _missing(kernel[0], user[0])
     if missing is not None:
-        return Verdict.UNKNOWN, missing
+        _, reason = missing
+        return Verdict.UNKNOWN, reason
     return (Verdict.SAME if kernel[1] == user[1] else Verdict.DIFFERENT), None
 
 
-def _missing(kernel: Outcome, user: Outcome) -> Reason | None:
-    """Why there are no two frames to compare, if so."""
+def _missing(kernel: Outcome, user: Outcome) -> tuple[str, Reason] | None:
+    """Which side has no frame to compare, and why, if so; what is not known comes first."""
     if kernel not in _FRAMES and _REASONS[kernel] is not Reason.NOT_PRESENT:
-        return _REASONS[kernel]
+        return "kernel", _REASONS[kernel]
     if user not in _FRAMES:
-        return _REASONS[user]
-    return None if kernel in _FRAMES else Reason.NO_KERNEL_SIDE
+        return "user", _REASONS[user]
+    return None if kernel in _FRAMES else ("kernel", Reason.NO_KERNEL_SIDE)
 
 
 def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
@@ -98,8 +99,9 @@ def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
         )
     missing = _missing(kernel.outcome, user.outcome)
     if missing is not None:
-        side, walk = ("user", user) if names_frame(kernel) else ("kernel", kernel)
-        return Verdict.UNKNOWN, missing, f"the {side} side has no frame: {walk.detail}"
+        side, reason = missing
+        walk = kernel if side == "kernel" else user
+        return Verdict.UNKNOWN, reason, f"the {side} side has no frame: {walk.detail}"
     for side, walk, second in (
         ("kernel", kernel, evidence.kernel_second),
         ("user", user, evidence.user_second),
