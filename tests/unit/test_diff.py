@@ -33,7 +33,7 @@ from unit.facts import (
     user_walk,
 )
 
-from pageproof.model import Outcome, PagingFacts, Severity, Verdict
+from pageproof.model import Outcome, Severity, Verdict
 from pageproof.model.diff import Aspect, Change, Opinion, Side
 from pageproof.render.difftext import diff_to_text
 
@@ -49,6 +49,11 @@ def test_of_nothing_nothing_is_decided() -> None:
     found = compare(whole(), whole())
     assert code(found) == 3
     assert "there was no page to compare" in diff_to_text(found)
+
+
+def test_one_report_without_pages_is_no_doubt() -> None:
+    assert code(compare(whole(), whole(SOUND))) == 0
+    assert code(compare(whole(SOUND), whole())) == 0
 
 
 # Regions
@@ -296,6 +301,9 @@ def test_a_finding_that_is_there_more_often() -> None:
     found = compare(whole(SOUND, findings=(one,)), whole(SOUND, findings=(one,) * 3))
     assert [(change.change, change.times) for change in found.findings] == [(Change.NEW, 2)]
     assert found.summary.new_errors == 2
+    back = compare(whole(SOUND, findings=(one,) * 3), whole(SOUND, findings=(one,)))
+    assert [(change.change, change.times) for change in back.findings] == [(Change.GONE, 2)]
+    assert (back.summary.new_errors, code(back)) == (0, 0)
 
 
 def test_a_sentence_with_other_numbers_is_the_same_finding() -> None:
@@ -308,19 +316,21 @@ def test_a_sentence_with_other_numbers_is_the_same_finding() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "paging"),
+    ("name", "old", "new"),
     [
-        ("page_offset_base", replace(PAGING, page_offset_base=0xFF11_0000_0000_0000)),
-        ("vmalloc_base", replace(PAGING, vmalloc_base=0xFF22_0000_0000_0000)),
-        ("vmemmap_base", replace(PAGING, vmemmap_base=0xFF33_0000_0000_0000)),
-        ("phys_base", replace(PAGING, phys_base=0x100_0000)),
-        ("kernel_root", replace(PAGING, kernel_root=0x3C1_0000)),
-        ("levels", replace(PAGING, levels=5)),
+        ("page_offset_base", 0xFFFF_8880_0000_0000, 0xFF11_0000_0000_0000),
+        ("vmalloc_base", 0xFFFF_C900_0000_0000, 0xFF22_0000_0000_0000),
+        ("vmemmap_base", 0xFFFF_EA00_0000_0000, 0xFF33_0000_0000_0000),
+        ("phys_base", 0, 0x100_0000),
+        ("kernel_root", 0x2C1_0000, 0x3C1_0000),
+        ("levels", 4, 5),
     ],
 )
-def test_two_boots(name: str, paging: PagingFacts) -> None:
+def test_two_boots(name: str, old: int, new: int) -> None:
+    paging = replace(PAGING, **{name: new})  # type: ignore[arg-type]
     found = compare(whole(region(use((8, SAME), pid=7))), replace(whole(SOUND), paging=paging))
-    assert [one.name for one in found.boot] == [name]
+    values = (str(old), str(new)) if name == "levels" else (f"{old:#x}", f"{new:#x}")
+    assert [(one.name, one.old, one.new) for one in found.boot] == [(name, *values)]
     assert (found.mappings, found.regions, code(found)) == ((), (), 3)
     assert "of two boots" in diff_to_text(found)
 
@@ -333,8 +343,8 @@ def test_a_base_that_one_report_lacks_says_nothing() -> None:
 def test_two_kernels() -> None:
     other = replace(whole(SOUND), target=replace(CORE, release="6.12.117+deb13-cloud-amd64"))
     found = compare(whole(SOUND), other)
-    assert [(one.name, one.new) for one in found.boot] == [
-        ("release", "6.12.117+deb13-cloud-amd64")
+    assert [(one.name, one.old, one.new) for one in found.boot] == [
+        ("release", "6.1.0-56-cloud-amd64", "6.12.117+deb13-cloud-amd64")
     ]
 
 

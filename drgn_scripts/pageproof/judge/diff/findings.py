@@ -17,7 +17,7 @@ _Key = tuple[str, Severity, str]
 
 
 def finding_changes(
-    old: Counts, new: Counts, accepted: Counts = _NONE, *, by_place: bool = True
+    old: Counts, new: Counts, accepted: Counts = _NONE, *, by_place: bool
 ) -> tuple[FindingChange, ...]:
     """What only one of two reports has, or has more often; the worst first, new before gone.
 

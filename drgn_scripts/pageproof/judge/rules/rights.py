@@ -32,14 +32,14 @@ SECOND_OPINION_USER: Final = Rule(
 
 
 def second_opinion_kernel(view: PageView) -> Shown | None:
-    return _disputed(view, view.evidence.kernel_walk, view.evidence.kernel_second)
+    return _disputed(view.evidence.kernel_walk, view.evidence.kernel_second)
 
 
 def second_opinion_user(view: PageView) -> Shown | None:
-    return _disputed(view, view.evidence.user_walk, view.evidence.user_second)
+    return _disputed(view.evidence.user_walk, view.evidence.user_second)
 
 
-def _disputed(view: PageView, walk: Walk, second: SecondOpinion) -> Shown | None:
+def _disputed(walk: Walk, second: SecondOpinion) -> Shown | None:
     if not disputes(walk, second):
         return None
     return (
