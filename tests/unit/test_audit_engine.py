@@ -41,8 +41,9 @@ def result(*places: str, undecided: str = "", more: int = 0) -> Result:
 
 def test_what_is_missing_is_unknown() -> None:
     facts = replace(SOUND, kernel=None, missing={Need.KERNEL: "left out of the dump"})
-    outcome, _, _ = outcome_of(run_check(WX, facts), {})
-    assert outcome.ruling is Ruling.UNKNOWN
+    found = run_check(WX, facts)
+    outcome, _, _ = outcome_of(found, {})
+    assert (outcome.ruling, found.judged.checked) == (Ruling.UNKNOWN, 0)
     assert outcome.reason == "the kernel's page tables can't be had: left out of the dump"
     assert exit_code([outcome]) is Exit.UNDECIDED
 
@@ -52,9 +53,26 @@ def test_a_broken_rule_does_not_lose_the_others() -> None:
         raise ZeroDivisionError("by zero")
 
     broken = run_check(Check(WRITE_EXECUTE, "", "pages", (), breaks), SOUND)
-    assert broken.judged.undecided == "the rule failed: ZeroDivisionError: by zero"
+    assert broken.judged == Judged(0, undecided="the rule failed: ZeroDivisionError: by zero")
     outcomes = [outcome_of(one, {})[0] for one in (broken, run_check(WX, SOUND))]
     assert [one.ruling for one in outcomes] == [Ruling.UNKNOWN, Ruling.SOUND]
+
+
+def test_an_error_without_words_has_its_name() -> None:
+    def breaks(facts: AuditFacts) -> Judged:
+        raise AssertionError
+
+    broken = run_check(Check(WRITE_EXECUTE, "", "pages", (), breaks), SOUND)
+    assert broken.judged.undecided == "the rule failed: AssertionError"
+
+
+def test_all_that_is_missing_is_told() -> None:
+    missing = {Need.KERNEL: "left out", Need.IMAGE: "no symbols", Need.RAM: "no list"}
+    check = next(one for one in CHECKS if one.rule.id == "rodata-writable")
+    assert run_check(check, replace(SOUND, missing=missing)).judged.undecided == (
+        "the kernel's page tables can't be had: left out; "
+        "the symbols of the kernel's image can't be had: no symbols"
+    )
 
 
 def test_nothing_to_look_at_is_no_pass() -> None:
