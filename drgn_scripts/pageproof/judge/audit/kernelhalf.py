@@ -69,7 +69,7 @@ PTI_LIST: Final = Rule(
 
 def _index_of(address: int, levels: int) -> int:
     shift = 39 if levels == 4 else 48
-    return address >> shift & _ENTRIES - 1
+    return (address >> shift) % _ENTRIES
 
 
 def _own(paging: PagingFacts, layout: LayoutFacts) -> int | None:
