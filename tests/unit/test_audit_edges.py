@@ -163,6 +163,11 @@ def test_what_is_left_of_a_span(others: list[tuple[int, int]], left: list[tuple[
         ("kernel-open-to-user", kernel_with(closed(AREA, 0x5000)), []),
         ("text-alias-writable", kernel_with(closed(AREA, 0x5000)), []),
         ("physmap-wrong-frame", kernel_with(closed(PHYSMAP, 0x1000, 256)), []),
+        (
+            "text-alias-writable",
+            kernel_with(replace(closed(AREA, 0x5000), permissions=replace(CLOSED, write=False))),
+            [],
+        ),
         # What is writable where it is executed is another rule's.
         ("text-alias-writable", kernel_with(leaf(AREA, 0x5000, 1, RWX)), []),
         ("rodata-writable", kernel_with(leaf(RODATA + 4 * PAGE, 0x7000, 1, RW)), []),
@@ -250,6 +255,11 @@ def test_rodata_off_was_not_looked_at() -> None:
             replace(kernel_with(leaf(PHYSMAP, 0, 256, RW, UC)), ram=(Span(0x1000, 0x3000),)),
             [at(PHYSMAP + 0x1000, 2)],
         ),
+        (
+            "physmap-type",
+            kernel_with(physmap(0, 0x2000), leaf(PHYSMAP + 0x2000, 0x2000, 254, RW, UC)),
+            [at(PHYSMAP + 0x2000, 254)],
+        ),
         ("physmap-type", kernel_with(replace(closed(PHYSMAP, 0, 256), memory_type=UC)), []),
         ("physmap-type", kernel_with(replace(leaf(PHYSMAP, 0, 256), memory_type=None)), []),
         ("vmemmap-broken", section(zones=((5, 5, 512), (511, 0, 512))), []),
@@ -301,6 +311,25 @@ def test_what_is_asked_of_the_direct_map() -> None:
     facts = kernel_with(leaf(PHYSMAP, 0, 2, RW, UC), physmap(0x2000, IMAGE_PADDR))
     assert list(odd_types(facts)) == [0, 1]
     assert list(unmapped_ram(holes(0x18_0000, 0x18_2000))) == [Span(0x18_0000, 0x18_2000)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "facts", "evidence"),
+    [
+        ("physmap-missing", holes(0x18_0000, 0x18_3000), (("pages", "3"),)),
+        (
+            "physmap-wrong-frame",
+            kernel_with(leaf(PHYSMAP, 0x1000, 256)),
+            (("PFN", "0x1"), ("pages", "256")),
+        ),
+        ("physmap-type", kernel_with(leaf(PHYSMAP, 0, 256, RW, UC)), (("pages", "256"),)),
+    ],
+)
+def test_how_much_of_the_direct_map(
+    rule: str, facts: AuditFacts, evidence: tuple[tuple[str, str], ...]
+) -> None:
+    (found,) = ask(rule, facts).findings
+    assert found.evidence == evidence
 
 
 # vmalloc
@@ -356,3 +385,12 @@ def test_both_frames_of_a_wrong_page() -> None:
     (one,) = ask("vmalloc-wrong-page", kernel_with(leaf(AREA, 0x5000, 2))).findings
     assert one.evidence == (("mapped", "0x6"), ("owned", "0x9"), ("caller", "load_module"))
     assert one.sentence.endswith(": another frame than in its list")
+
+
+def test_the_first_wrong_page_of_a_range() -> None:
+    area = Area(AREA, AREA + 5 * PAGE, True, 2, (5, 6, 9, 10), "x")
+    facts = replace(kernel_with(leaf(AREA, 0x5000, 4)), areas=(area,))
+    facts = replace(facts, kernel=tuple(k for k in facts.kernel or () if k.start != AREA + PAGE))
+    (one,) = ask("vmalloc-wrong-page", facts).findings
+    assert one.where == at(AREA + 2 * PAGE)
+    assert one.evidence == (("mapped", "0x7"), ("owned", "0x9"), ("caller", "x"))

@@ -177,6 +177,12 @@ def test_what_user_mode_may_have_of_the_kernel(one: Range, exposed: str) -> None
     assert places("pti-exposes-kernel", pti_with(one)) == ([exposed] if exposed else [])
 
 
+def test_what_is_not_present_hides_nothing() -> None:
+    swap = Range(AREA, AREA + PAGE - 1, 1, Outcome.SWAP, None, None)
+    facts = replace(PTI, user_half=(swap, leaf(AREA + PAGE, 0x9000)))
+    assert places("pti-exposes-kernel", facts) == [at(AREA + PAGE)]
+
+
 def test_pages_that_adjoin_are_one_finding() -> None:
     facts = pti_with(leaf(AREA, 0x5000), leaf(AREA + PAGE, 0x9000, 1, R))
     assert places("pti-exposes-kernel", facts) == [at(AREA, 2)]

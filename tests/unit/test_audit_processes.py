@@ -39,6 +39,22 @@ def test_what_lies_between_vmas() -> None:
     assert places("user-rights-beyond-vma", facts) == [inside]
 
 
+def test_each_hole_ends_at_the_next_vma() -> None:
+    starts = [HEAP + 2 * n * PAGE for n in range(4)]
+    facts = space_with(
+        vmas=tuple(VmaBounds(start, start + PAGE, 3) for start in starts),
+        runs=(leaf(HEAP, 0x7000, 8, USER),),
+    )
+    wanted = [f"pid 1 (init), {start + PAGE:x}-{start + 2 * PAGE - 1:x}" for start in starts]
+    assert places("user-outside-vma", facts) == wanted
+
+
+def test_what_an_entry_outside_is() -> None:
+    swap = Range(HEAP - 2 * PAGE, HEAP - 1, 1, Outcome.SWAP, None, None)
+    (found,) = ask("user-outside-vma", space_with(runs=(swap,))).findings
+    assert found.evidence == (("entries", "swap"), ("pages", "2"))
+
+
 KERNEL_ONLY = Permissions(write=True, execute=True, user=False)
 
 
@@ -75,6 +91,13 @@ def test_what_is_no_entry_of_its_own(rule: str) -> None:
         Range(HEAP + 13 * PAGE, HEAP + 14 * PAGE - 1, 1, Outcome.NONE, None, None),
     )
     assert places(rule, space_with(runs=runs)) == []
+    wrong = leaf(HEAP + 14 * PAGE, 0x7000, 1, USER)
+    last = VmaBounds(HEAP + 15 * PAGE, HEAP + 16 * PAGE, 1)
+    both = space_with(
+        vmas=(*SPACE.vmas, last),
+        runs=(*runs, wrong, replace(wrong, start=last.start, last=last.end - 1)),
+    )
+    assert len(places(rule, both)) == 1
 
 
 def test_the_first_reasons_are_told() -> None:
@@ -294,6 +317,7 @@ def test_tables_that_the_kernel_shares(first: int, second: int, fires: bool) -> 
 def test_the_first_uses_are_shown() -> None:
     some = tuple(UserTable(0x3000, 2, VMALLOC + n * GIB) for n in range(10))
     (found,) = ask("table-used-twice", users_with(kernel_tables=some)).findings
+    assert found.where == f"init_mm, {some[9].address:x}"
     assert found.evidence == (
         ("table", "0x3000"),
         *(("used at", f"init_mm, {one.address:x}") for one in some[:8]),

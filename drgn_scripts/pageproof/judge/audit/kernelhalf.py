@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pageproof.judge.audit.check import Check, Judged, joined, judged, place, span_of
+from pageproof.judge.audit.check import Check, Judged, joined, judged, pages_of, place, span_of
 from pageproof.judge.kmap import memory_map
 from pageproof.judge.whatis import row_at
 from pageproof.model import Finding, PagingFacts, Range, Severity
@@ -166,16 +167,15 @@ def pti_kernel(facts: AuditFacts) -> Judged:
 
 def pti_list(facts: AuditFacts) -> Judged:
     """The list of it, as a note."""
-    by_region: dict[str, int] = {}
+    pages = Counter[str]()
     for region, one in _held(facts):
         if region:
-            size = one.last + 1 - one.start
-            by_region[region] = by_region.get(region, 0) + size
-    if not by_region:
+            pages[region] += pages_of(one)
+    if not pages:
         return Judged(0)
-    what = ", ".join(sorted(by_region))
-    shown = tuple((region, f"{size >> 10} KiB") for region, size in sorted(by_region.items()))
-    return Judged(len(by_region), (PTI_LIST.finding("init_mm, user half", shown, what=what),))
+    what = ", ".join(sorted(pages))
+    shown = tuple((region, f"{4 * count} KiB") for region, count in sorted(pages.items()))
+    return Judged(len(pages), (PTI_LIST.finding("init_mm, user half", shown, what=what),))
 
 
 CHECKS: Final = (

@@ -120,7 +120,7 @@ def wrong_frame(facts: AuditFacts) -> Judged:
     return judged(sum(map(pages_of, mapped)), found)
 
 
-def _same(one: MemoryType, other: MemoryType) -> bool:
+def _same(one: MemoryType, other: MemoryType | None) -> bool:
     """UC- and UC are the same but where an MTRR says write-combining."""
     uncached = {MemoryType.UC, MemoryType.UC_MINUS}
     return one is other or {one, other} == uncached
@@ -149,7 +149,7 @@ def types(facts: AuditFacts) -> Judged:
 
     def spans() -> Iterator[Span]:
         for pfn, kind in _not_write_back(facts):
-            if not _same(kind, facts.memtypes.get(pfn, MemoryType.WB)):
+            if not _same(kind, facts.memtypes.get(pfn)):
                 start = base + (pfn << PAGE_SHIFT)
                 yield Span(start, start + (1 << PAGE_SHIFT))
 

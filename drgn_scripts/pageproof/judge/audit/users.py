@@ -65,8 +65,9 @@ def _by_vma(space: UserSpace) -> Iterator[tuple[Range, VmaBounds | None]]:
                 last = min(run.last, vma.end - 1)
                 yield cut(run, at, last), vma
             else:
-                following = starts[number + 1] if number + 1 < len(starts) else run.last + 1
-                last = min(run.last, following - 1)
+                last = run.last
+                if number + 1 < len(starts):
+                    last = min(last, starts[number + 1] - 1)
                 yield cut(run, at, last), None
             at = last + 1
 

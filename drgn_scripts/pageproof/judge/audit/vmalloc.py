@@ -74,10 +74,6 @@ def _wrong(area: Area, mapped: list[Range]) -> Iterator[Finding]:
     beyond = area.start + len(area.frames) * PAGE_BYTES
     for one in within(mapped, area.start, area.end):
         assert one.frame is not None
-        where = place(span_of(one))
-        if one.start >= beyond:
-            yield BEYOND.finding(where, why=f"beyond its {len(area.frames)} pages")
-            continue
         first = (one.start - area.start) >> PAGE_SHIFT
         count = pages_of(one)
         pfn = one.frame >> PAGE_SHIFT
@@ -94,7 +90,7 @@ def _wrong(area: Area, mapped: list[Range]) -> Iterator[Finding]:
             yield BEYOND.finding(place(wrong), shown, why="another frame than in its list")
         elif len(listed) < count:
             why = f"beyond its {len(area.frames)} pages"
-            yield BEYOND.finding(place(Span(beyond, one.last + 1)), why=why)
+            yield BEYOND.finding(place(Span(max(one.start, beyond), one.last + 1)), why=why)
 
 
 def wrong_page(facts: AuditFacts) -> Judged:
