@@ -226,3 +226,13 @@ def test_named_addresses_that_no_vma_covers() -> None:
     found = compare(replace(one, mappings=(here,)), replace(one, mappings=(there,)))
     assert changes(found) == [(Change.GONE, 133), (Change.NEW, 200)]
     assert [(each.file, each.old, each.new) for each in found.mappings] == [("", (), ())] * 2
+
+
+def test_a_named_address_in_a_mapping_of_a_region() -> None:
+    """Evidence of no region, beside the region's own verdicts."""
+    old, new = (
+        report(replace(one, region=None, page_index=None)) for one in (evidence(), private())
+    )
+    (change,) = compare(old, new).verdicts
+    assert (change.region, change.pid, change.user_address) == (None, 133, USER)
+    assert (change.old, change.new) == (Opinion(*SAME), Opinion(*DIFFERENT))
