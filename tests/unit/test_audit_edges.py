@@ -49,6 +49,7 @@ from pageproof.model.auditfacts import (
 )
 
 CLOSED = Permissions(write=True, execute=True, user=True, access=False)
+PHYSMAP_END = PHYSMAP + (64 << 40)
 VMALLOC_END = VMALLOC + (32 << 40)
 MODULES_END = FOUR.modules_end
 
@@ -262,6 +263,11 @@ def test_rodata_off_was_not_looked_at() -> None:
         ),
         ("physmap-type", kernel_with(replace(closed(PHYSMAP, 0, 256), memory_type=UC)), []),
         ("physmap-type", kernel_with(replace(leaf(PHYSMAP, 0, 256), memory_type=None)), []),
+        (
+            "physmap-wrong-frame",
+            kernel_with(leaf(PHYSMAP_END - PAGE, 0x5000), leaf(PHYSMAP_END, 0x5000)),
+            [at(PHYSMAP_END - PAGE)],
+        ),
         ("vmemmap-broken", section(zones=((5, 5, 512), (511, 0, 512))), []),
         ("vmemmap-broken", section(zones=((4, 5, 512),)), ["section 0, PFN 0x0"]),
         ("vmemmap-broken", section(zones=((4, 5, 6), (6, 5, 6))), ["section 0, PFN 0x0"] * 2),
@@ -304,6 +310,11 @@ def test_each_section_is_judged() -> None:
 def test_a_zone_that_is_not_the_frames() -> None:
     (found,) = ask("vmemmap-broken", section(zones=((512, 0, 512),))).findings
     assert found.sentence.endswith(": the flags of PFN 0x200 name a zone from 0x0 to 0x200")
+
+
+def test_ram_is_counted_in_pages() -> None:
+    facts = replace(SOUND, ram=(Span(0x1000, 0x2000), Span(0x5000, 0x7000)))
+    assert [ask(rule, facts).checked for rule in ("physmap-missing", "physmap-type")] == [3, 3]
 
 
 def test_what_is_asked_of_the_direct_map() -> None:

@@ -69,18 +69,18 @@ VMEMMAP: Final = Rule(
 )
 
 
-def _physmap(facts: AuditFacts) -> tuple[list[Range], int, int]:
-    """Ranges of the direct map, its base, and the end of its row."""
+def _physmap(facts: AuditFacts) -> tuple[list[Range], int]:
+    """Ranges of the direct map, and its base."""
     assert facts.layout is not None
     assert facts.kernel is not None
     row = row_of(facts.layout, "physmap")
     ranges = list(within(facts.kernel, row.start, row.last + 1))
-    return ranges, facts.layout.page_offset_base, row.last + 1
+    return ranges, facts.layout.page_offset_base
 
 
 def unmapped_ram(facts: AuditFacts) -> Iterator[Span]:
     """Physical memory of System RAM that the direct map does not have."""
-    ranges, base, _ = _physmap(facts)
+    ranges, base = _physmap(facts)
     there = list(joined(span_of(one) for one in ranges if is_mapped(one)))
     for ram in facts.ram or ():
         for hole in without(Span(base + ram.start, base + ram.end), there):
@@ -93,7 +93,7 @@ def _ram_pages(facts: AuditFacts) -> int:
 
 def missing(facts: AuditFacts) -> Judged:
     """RAM that is not there, less what is deliberately not there."""
-    _, base, _ = _physmap(facts)
+    _, base = _physmap(facts)
 
     def spans() -> Iterator[Span]:
         for hole in unmapped_ram(facts):
@@ -107,7 +107,7 @@ def missing(facts: AuditFacts) -> Judged:
 
 def wrong_frame(facts: AuditFacts) -> Judged:
     """Every leaf of the direct map."""
-    ranges, base, _ = _physmap(facts)
+    ranges, base = _physmap(facts)
     mapped = [one for one in ranges if one.frame is not None and is_mapped(one)]
     found = (
         WRONG_FRAME.finding(
@@ -128,7 +128,7 @@ def _same(one: MemoryType, other: MemoryType | None) -> bool:
 
 def _not_write_back(facts: AuditFacts) -> Iterator[tuple[int, MemoryType]]:
     """(PFN, type) of RAM that is not write-back in the direct map."""
-    _, base, _ = _physmap(facts)
+    _, base = _physmap(facts)
     for ram in facts.ram or ():
         for one in within(facts.kernel or (), base + ram.start, base + ram.end):
             kind = one.memory_type
@@ -145,7 +145,7 @@ def odd_types(facts: AuditFacts) -> Iterator[int]:
 
 def types(facts: AuditFacts) -> Judged:
     """RAM in the direct map: write-back, or as struct page records it."""
-    _, base, _ = _physmap(facts)
+    _, base = _physmap(facts)
 
     def spans() -> Iterator[Span]:
         for pfn, kind in _not_write_back(facts):
