@@ -149,6 +149,12 @@ def test_a_mapping_that_grew_has_new_pages() -> None:
     assert (found.verdicts, code(found)) == ((), 0)
 
 
+def test_a_mapping_that_moved_and_changed() -> None:
+    moved = region(use((8, SAME), base=BASE, flags=0xD3))
+    (change,) = compare(whole(SOUND), whole(moved)).mappings
+    assert (change.change, change.aspects) == (Change.MOVED, (Aspect.VM_FLAGS,))
+
+
 def test_pages_of_the_region_are_told() -> None:
     """What is page 0 of the file is page 10 of the region: io_uring maps its parts at offsets."""
 

@@ -38,6 +38,7 @@ __all__ = ["diff"]
 #: The worst comes first.
 _VERDICTS: Final = [Verdict.DIFFERENT, Verdict.UNKNOWN, Verdict.SAME]
 _CHANGES: Final = list(Change)
+_NOT_COUNTED: Final = DiffSummary(0, 0, 0, 0, 0)
 
 
 def diff(old: Report, new: Report, old_path: str, new_path: str) -> DiffReport:
@@ -63,7 +64,7 @@ def diff(old: Report, new: Report, old_path: str, new_path: str) -> DiffReport:
         findings=finding_changes(
             Counter(_findings(old)), Counter(_findings(new)), by_place=not boot
         ),
-        summary=DiffSummary(0, 0, 0, 0, 0),
+        summary=_NOT_COUNTED,
     )
     if not boot:
         before, after = Pages.of(old), Pages.of(new)

@@ -180,7 +180,7 @@ def frame_changes(old: Pages, new: Pages, pairs: Mapping[Place, Place]) -> Itera
         name = new.names.get(now.region)
         for page in sorted(before.keys() & after.keys()):
             one, other = before[page], after[page]
-            index = None if name is None else other.page_index
+            index = other.page_index
             for side, was, is_ in (
                 (Side.KERNEL, one.kernel_walk.pfn, other.kernel_walk.pfn),
                 (Side.USER, one.user_walk.pfn, other.user_walk.pfn),
