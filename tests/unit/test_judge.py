@@ -9,6 +9,7 @@ import pytest
 from unit.facts import (
     FRAME,
     LIVE,
+    PAGE,
     USER,
     content,
     evidence,
@@ -177,6 +178,19 @@ def test_walks_that_kept_changing_are_torn_whatever_they_said() -> None:
         assert "5 attempts" in got.sentence
 
 
+def test_attempts_are_counted() -> None:
+    for attempts, words in ((1, "(1 attempt)"), (2, "(2 attempts)")):
+        got = proof(replace(evidence(), stable=False, attempts=attempts), LIVE)
+        assert got.sentence.endswith(words)
+
+
+def test_a_finding_of_an_address_that_was_named_has_no_page() -> None:
+    one = replace(different(), user_page=replace(PAGE, buddy=True), page_index=None)
+    for where, each in (("page 3, ", replace(one, page_index=3)), ("", one)):
+        (finding,) = proof(each).findings
+        assert finding.where == f"{where}pid 133 at {USER:#x}"
+
+
 def test_prot_none_still_names_the_frame() -> None:
     closed = replace(
         user_walk(),
@@ -198,6 +212,7 @@ def test_a_disputed_walk_is_never_same(side: str) -> None:
     )
     got = proof(one)
     assert (got.verdict, got.reason) == (Verdict.UNKNOWN, Reason.DISPUTED)
+    assert got.sentence == f"our walk and drgn's translation of the {side} address disagree"
     (finding,) = got.findings
     assert (finding.id, finding.severity) == (f"second-opinion-{side}", Severity.ERROR)
     assert ("our PFN", f"0x{FRAME >> 12:x}") in finding.evidence

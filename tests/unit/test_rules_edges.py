@@ -203,6 +203,7 @@ SILENT: list[tuple[str, PageEvidence]] = [
     ("slot-sequence-back", slot(seq=6, ack=5)),
     ("slot-sequence-back", slot(seq=0, ack=HALF)),
     ("slot-sequence-back", slot("DONE", seq=5, ack=5)),
+    ("slot-sequence-back", slot("DONE", seq=0)),
     ("slot-sequence-back", slot("", seq=5, ack=6)),
     ("memory-type-conflict", evidence(user=replace(user_walk(), memory_type=None))),
     ("memory-type-conflict", evidence(kernel=replace(kernel_walk(), memory_type=None))),
