@@ -35,6 +35,7 @@ LAYOUTS = {
     "moved-five": MOVED_FIVE,
     "no-vsyscall": replace(FOUR, vsyscall=None, fixmap_start=0xFFFF_FFFF_FF79_0000),
     "full": replace(MOVED_FIVE, page_offset_base=0xFF11_0000_0000_0000, physmap_bytes=1 << 60),
+    "fixmap-in-modules": replace(FOUR, boot_fixmap_start=0xFFFF_FFFF_FEFF_E000),
     "vmemmap-at-the-end": replace(MOVED_FOUR, vmemmap_base=0xFFFF_FDFF_C000_0000),
 }
 
@@ -135,6 +136,24 @@ def test_a_row_begins_at_the_kernels_own_base() -> None:
     assert rows["vmemmap"].size_bytes == (11 << 40) // 4096 * 64
     assert "kasan" not in rows
     assert not rows["espfix"].configured
+
+
+def test_what_is_not_configured_has_its_room_all_the_same() -> None:
+    bare = replace(FOUR, ldt_configured=False, espfix_configured=False, efi_configured=False)
+    for layout, configured in ((FOUR, True), (bare, False)):
+        rows = {row.region: row for row in memory_map(layout)}
+        for name in ("ldt", "espfix", "efi"):
+            assert rows[name].configured is configured
+            assert rows[name].purpose.endswith(" (not configured: unused)") is not configured
+        assert rows["modules"].configured
+
+
+def test_the_fixmap_ends_where_its_last_page_does() -> None:
+    """``FIXADDR_TOP`` is 0xffffffffff7ff000; vsyscall's page is a slot of it."""
+    rows = {row.region: row for row in memory_map(LAYOUTS["no-vsyscall"])}
+    assert rows["fixmap"].last == 0xFFFF_FFFF_FF7F_FFFF
+    assert "vsyscall" not in rows
+    assert {row.region: row.last for row in memory_map(FOUR)}["fixmap"] == 0xFFFF_FFFF_FF5F_FFFF
 
 
 def test_without_kasan_its_room_is_shown_only_where_it_is_free() -> None:

@@ -112,6 +112,12 @@ def test_nothing_but_absent_pages_is_no_success() -> None:
     assert judge.summarize((), (), (), (data,), strict=False).exit_code == 3
 
 
+def test_an_absent_page_is_undecided_unless_others_were_asked_for() -> None:
+    some = regions(run(0, 1, SAME), run(1, 5, ABSENT))
+    assert judge.summarize((), (), (), some).exit_code == 3
+    assert judge.summarize((), (), (), some, strict=False).exit_code == 0
+
+
 def test_what_could_not_be_read_is_no_success() -> None:
     whole = (run(0, 6, SAME),)
     unread = judge.unread("perf", 0xFFFF888001000000, "Cannot read memory")

@@ -308,7 +308,9 @@ def test_a_rule_that_breaks_does_not_lose_the_others(monkeypatch: pytest.MonkeyP
     one = replace(evidence(), page=replace(PAGE, hwpoison=True))
     broken, *found = proof(one).findings
     assert (broken.id, broken.severity) == ("rule-broken", Severity.WARNING)
-    assert "second-opinion-kernel failed" in broken.sentence
+    assert broken.sentence.startswith("the rule second-opinion-kernel failed, ")
+    assert broken.where == "page 0, pid 133 at 0x7f8b5feb0000"
+    assert broken.evidence == (("error", "KeyError('oops')"),)
     assert "frame-is-poisoned" in {f.id for f in found}
 
 
