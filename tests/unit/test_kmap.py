@@ -138,6 +138,38 @@ def test_a_row_begins_at_the_kernels_own_base() -> None:
     assert not rows["espfix"].configured
 
 
+@pytest.mark.parametrize(
+    ("layout", "start", "last", "purpose"),
+    [
+        # The room that the documentation gives the physmap, up to vmalloc and no further.
+        (
+            replace(FOUR, physmap_bytes=1 << 45, vmalloc_base=0xFFFF_C880_0000_0000),
+            0xFFFF_A880_0000_0000,
+            0xFFFF_C87F_FFFF_FFFF,
+            "unused hole: room of physmap beyond 45 physical bits",
+        ),
+        # Under KASLR there is no such room.
+        (
+            replace(MOVED_FOUR, vmalloc_base=0xFFFF_D000_0000_0000),
+            0xFFFF_A65A_4000_0000,
+            0xFFFF_CFFF_FFFF_FFFF,
+            "unused hole",
+        ),
+    ],
+)
+def test_the_hole_behind_the_physmap(
+    layout: LayoutFacts, start: int, last: int, purpose: str
+) -> None:
+    (hole,) = (row for row in memory_map(layout) if row.start == start)
+    assert (hole.region, hole.last, hole.purpose) == ("hole", last, purpose)
+
+
+def test_vmemmap_ends_where_kasan_begins() -> None:
+    large = replace(FOUR, struct_page_bytes=256)
+    rows = {row.region: row for row in memory_map(large)}
+    assert rows["vmemmap"].last + 1 == rows["kasan"].start == FOUR.kasan_start
+
+
 def test_what_is_not_configured_has_its_room_all_the_same() -> None:
     bare = replace(FOUR, ldt_configured=False, espfix_configured=False, efi_configured=False)
     for layout, configured in ((FOUR, True), (bare, False)):
