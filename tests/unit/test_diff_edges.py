@@ -19,9 +19,9 @@ from unit.diffs import (
     use,
     whole,
 )
-from unit.facts import USER, evidence, kernel_walk, mapping, report, user_walk
+from unit.facts import USER, evidence, kernel_walk, lost_walk, mapping, report, user_walk
 
-from pageproof.model import MappingFacts, PageEvidence, Report
+from pageproof.model import MappingFacts, Outcome, PageEvidence, Reason, Report, Verdict
 from pageproof.model.diff import Aspect, Change, DiffReport, Opinion, Side
 
 PAGE = 4096
@@ -192,6 +192,13 @@ def named(*evidences: PageEvidence, mappings: tuple[MappingFacts, ...] | None = 
 
 def private(page: int = 0) -> PageEvidence:
     return evidence(page, user=user_walk(page, frame=0x7654_3000 + page * PAGE))
+
+
+def test_a_named_page_that_is_not_there_any_more() -> None:
+    found = compare(named(evidence()), named(evidence(user=lost_walk(Outcome.SWAP))))
+    (change,) = found.verdicts
+    assert change.new == Opinion(Verdict.UNKNOWN, Reason.SWAPPED)
+    assert code(found) == 3
 
 
 def test_named_pages_are_told_in_runs() -> None:
