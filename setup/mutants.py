@@ -29,7 +29,7 @@ CONFIG = """\
 source_paths = ["src"]
 only_mutate = ["{judge}/*"]
 pytest_add_cli_args_test_selection = {tests}
-timeout_multiplier = 4.0
+timeout_multiplier = 10.0
 
 [tool.pytest.ini_options]
 pythonpath = ["src", "tests"]
@@ -38,6 +38,7 @@ addopts = ["--import-mode=importlib", "-p", "no:cacheprovider"]
 
 #: Of mutmut's exit codes: pytest passed; no test calls the function; it took too long.
 OUTCOMES = {0: "survived", 33: "survived", 36: "timeout", -24: "timeout"}
+Pair = tuple[ast.AST, ast.AST]
 OPERATORS = (ast.boolop, ast.operator, ast.unaryop, ast.cmpop, ast.expr_context)
 
 
@@ -73,14 +74,14 @@ def without_decorators(source: str) -> str:
     return "\n".join(lines)
 
 
-def difference(old: ast.AST, new: ast.AST, around: ast.AST) -> tuple[ast.AST, ast.AST, ast.AST]:
-    """The innermost expression or statement that differs: as it was, as it is, what it is in."""
+def difference(old: ast.AST, new: ast.AST, around: Pair) -> tuple[Pair, Pair]:
+    """The innermost expression or statement that differs, and what it is in: old and new."""
     pairs = list(zip(ast.iter_child_nodes(old), ast.iter_child_nodes(new), strict=False))
     if type(old) is type(new) and len(pairs) == len(list(ast.iter_child_nodes(new))):
         odd = [(one, other) for one, other in pairs if ast.dump(one) != ast.dump(other)]
         if len(odd) == 1 and not isinstance(odd[0][0], OPERATORS):
-            return difference(*odd[0], old)
-    return old, new, around
+            return difference(*odd[0], (old, new))
+    return (old, new), around
 
 
 def is_text(old: ast.AST, new: ast.AST, around: ast.AST) -> bool:
@@ -106,9 +107,11 @@ def mutants(place: Path) -> Iterator[tuple[str, str, bool]]:
             old, new = functions[f"{original}_mutmut_orig"], functions[mutant]
             old.name = new.name = original.rstrip("_").removeprefix("x_").strip("x\u01c1")
             where = f"{module}.{old.name}".replace("\u01c1", ".").lstrip(".")
-            was, now, around = difference(old, new, old)
-            before, after = (" ".join(ast.unparse(one).split()) for one in (was, now))
-            text = is_text(was, now, around)
+            pair, around = difference(old, new, (old, new))
+            # A number alone says nothing.
+            shown = around if isinstance(pair[0], ast.Constant) else pair
+            before, after = (" ".join(ast.unparse(one).split()) for one in shown)
+            text = is_text(*pair, around[0])
             yield f"{where}: {before} => {after}", OUTCOMES.get(code, "killed"), text
 
 

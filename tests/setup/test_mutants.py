@@ -9,7 +9,7 @@ from mutants import difference, is_text, without_decorators
 
 def compared(old: str, new: str) -> tuple[str, str, bool]:
     made, mutant = ast.parse(old), ast.parse(new)
-    was, now, around = difference(made, mutant, made)
+    (was, now), (around, _) = difference(made, mutant, (made, mutant))
     return ast.unparse(was), ast.unparse(now), is_text(was, now, around)
 
 
