@@ -97,9 +97,38 @@ def test_only_what_two_looks_see_stands() -> None:
     both = standing(result("a", "b", more=5), result("b", "c", more=2))
     assert [one.where for one in both.judged.findings] == ["b"]
     assert (both.check, both.judged.checked, both.judged.more) == (WX, 1, 2)
-    assert standing(result("a"), result(undecided="torn")).judged == result("a").judged
-    assert standing(result(undecided="torn"), result("a")).judged == result("a").judged
-    assert standing(result(undecided="1"), result(undecided="2")).judged.undecided == "2"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        # What is undecided in one look is decided by the other one,
+        (result(), result(undecided="torn"), result()),
+        (result(undecided="torn"), result(), result()),
+        (result("a"), result("a", undecided="torn"), result("a")),
+        (result("a", undecided="torn"), result("a"), result("a")),
+        # but not that something is there which only the other one found.
+        (result("a"), result(undecided="torn"), result(undecided="torn")),
+        (result(undecided="torn"), result("a"), result(undecided="torn")),
+        (result("a", "b"), result("a", undecided="torn"), result("a", undecided="torn")),
+        # What only the undecided look found came and went.
+        (result("a", undecided="torn"), result(), result()),
+        (result(), result("a", undecided="torn"), result()),
+        (result(undecided="1"), result(undecided="2"), result(undecided="2")),
+        (result("a", undecided="1"), result("a", undecided="2"), result("a", undecided="2")),
+    ],
+)
+def test_two_looks_that_could_not_decide_all(
+    before: Result, after: Result, expected: Result
+) -> None:
+    assert standing(before, after).judged == expected.judged
+
+
+def test_the_look_that_was_decided_tells_how_much_was_checked() -> None:
+    torn = Result(WX, Judged(7, undecided="torn"))
+    assert standing(result(), torn).judged.checked == 1
+    assert standing(torn, result()).judged.checked == 1
+    assert standing(torn, torn).judged.checked == 7
 
 
 def test_findings_that_are_not_kept_count_too() -> None:

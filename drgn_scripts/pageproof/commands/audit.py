@@ -52,7 +52,8 @@ def audit(
         progress("judging")
         return {check.rule.id: run_check(check, facts) for check in some}
 
-    results = look(checks)
+    last = look(checks)
+    results = dict(last)
     attempts = 1
     doubtful = [check for check in checks if not is_clean(results[check.rule.id])]
     while target.facts.live and doubtful and attempts < ATTEMPTS:
@@ -61,9 +62,9 @@ def audit(
         again = look(doubtful)
         settled = True
         for name, result in again.items():
-            both = standing(results[name], result)
-            settled = settled and _alike(both, results[name]) and not result.judged.undecided
-            results[name] = both
+            results[name] = standing(last[name], result)
+            settled = settled and _alike(results[name], result) and not result.judged.undecided
+        last = again
         doubtful = [check for check in doubtful if not is_clean(results[check.rule.id])]
         if settled:
             break

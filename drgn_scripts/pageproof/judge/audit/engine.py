@@ -57,14 +57,18 @@ def is_clean(result: Result) -> bool:
 def standing(before: Result, after: Result) -> Result:
     """What two looks at what moves have in common: what came and went is no fault of the kernel.
 
-    A look that could not be decided says nothing: the other one counts.
+    What one look could not decide, the other one may have; but not if that found something which
+    the first did not: then it is not known whether it was there in both.
     """
-    if after.judged.undecided or before.judged.undecided:
-        return before if after.judged.undecided and not before.judged.undecided else after
     seen = {(one.id, one.where) for one in before.judged.findings}
     kept = tuple(one for one in after.judged.findings if (one.id, one.where) in seen)
     more = min(before.judged.more, after.judged.more)
-    return Result(after.check, Judged(after.judged.checked, kept, more))
+    decided = [one for one in (after, before) if not one.judged.undecided]
+    best, *_ = *decided, after
+    undecided = after.judged.undecided or before.judged.undecided
+    if decided and (is_clean(best) or len(best.judged.findings) == len(kept)):
+        undecided = ""
+    return Result(after.check, Judged(best.judged.checked, kept, more, undecided))
 
 
 def outcome_of(
