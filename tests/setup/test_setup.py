@@ -59,8 +59,7 @@ def make_little(folder: Path) -> str:
     return hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
-@pytest.fixture
-def clone() -> Iterator[Clone]:
+def make_clone() -> Clone:
     # Not tmp_path: that is closed to other users, and one test is another user.
     path = Path(tempfile.mkdtemp(prefix="pageproof-setup-"))
     path.chmod(0o755)
@@ -79,8 +78,34 @@ def clone() -> Iterator[Clone]:
     }
     made = Clone(path, environment)
     made.require(make_little(path))
+    return made
+
+
+@pytest.fixture
+def clone() -> Iterator[Clone]:
+    made = make_clone()
     yield made
-    shutil.rmtree(path)
+    shutil.rmtree(made.path)
+
+
+@pytest.fixture(scope="session")
+def first() -> Iterator[Clone]:
+    """A clone that is set up; nothing in an environment depends on where it is."""
+    made = make_clone()
+    done = made.run()
+    assert done.returncode == 0, done.stderr
+    yield made
+    shutil.rmtree(made.path)
+
+
+@pytest.fixture
+def another(clone: Clone, first: Clone) -> Clone:
+    """Another clone with the same requirements, and with that one's cache."""
+    shutil.copytree(first.cache, clone.cache, symlinks=True)
+    shutil.copy(first.path / "setup" / "requirements-dev.txt", clone.path / "setup")
+    for wheel in first.path.glob("*.whl"):
+        shutil.copy(wheel, clone.path)
+    return clone
 
 
 def without_root(path: Path) -> tuple[str, ...]:
@@ -107,49 +132,49 @@ def test_without_root_lists_what_is_missing_and_how_to_get_it(clone: Clone) -> N
     assert not (clone.path / "build").exists()
 
 
-def test_only_the_groups_asked_for_count(clone: Clone) -> None:
-    packages = clone.path / "packages"
+def test_only_the_groups_asked_for_count(another: Clone) -> None:
+    packages = another.path / "packages"
     packages.write_text(f"coreutils  base  there\n{NO_SUCH_PACKAGE}  lint  not there\n")
-    missing = clone.run("--packages", str(packages), "base", "lint", under=without_root(clone.path))
+    missing = another.run(
+        "--packages", str(packages), "base", "lint", under=without_root(another.path)
+    )
     assert missing.returncode == 2
-    done = clone.run("--packages", str(packages), "base")
+    done = another.run("--packages", str(packages), "base")
     assert done.returncode == 0, done.stderr
 
 
-def test_makes_a_command_that_runs_this_clone(clone: Clone) -> None:
-    done = clone.run()
-    assert done.returncode == 0, done.stderr
-    command = clone.path / "build" / "bin" / "pageproof"
+def test_makes_a_command_that_runs_this_clone(first: Clone) -> None:
+    command = first.path / "build" / "bin" / "pageproof"
     # From elsewhere and with nothing in the environment, as under sudo.
     said = subprocess.run(
         [command, "a  b"], cwd="/", env={}, check=True, capture_output=True, text=True
     ).stdout
-    assert said == f"{clone.path}/drgn_scripts/pageproof/__main__.py 42 a  b\n"
-    assert [clone.path / "build" / "venv"] == [
-        link for link in (clone.path / "build").iterdir() if link.is_symlink()
+    assert said == f"{first.path}/drgn_scripts/pageproof/__main__.py 42 a  b\n"
+    assert [first.path / "build" / "venv"] == [
+        link for link in (first.path / "build").iterdir() if link.is_symlink()
     ]
 
 
-def test_second_run_is_silent_quick_and_needs_no_network(clone: Clone) -> None:
-    assert clone.run().returncode == 0
-    clone.environment["PIP_FIND_LINKS"] = "/nowhere"
+def test_second_run_is_silent_quick_and_needs_no_network(another: Clone) -> None:
+    assert another.run().returncode == 0
+    another.environment["PIP_FIND_LINKS"] = "/nowhere"
     took_seconds = []
     for _ in range(3):
         start = time.monotonic()
-        done = clone.run(under=without_network())
+        done = another.run(under=without_network())
         took_seconds.append(time.monotonic() - start)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert min(took_seconds) < 3  # pip alone takes longer
 
 
-def test_a_half_made_environment_is_made_again(clone: Clone) -> None:
-    assert clone.run().returncode == 0
-    (venv,) = clone.venvs()
+def test_a_half_made_environment_is_made_again(another: Clone) -> None:
+    assert another.run().returncode == 0
+    (venv,) = another.venvs()
     (venv / ".complete").unlink()
     (venv / "bin" / "python").unlink()
-    done = clone.run()
+    done = another.run()
     assert done.returncode == 0, done.stderr
-    assert clone.venvs() == [venv]
+    assert another.venvs() == [venv]
     assert (venv / ".complete").exists()
     assert (venv / "bin" / "python").exists()
 
@@ -162,15 +187,17 @@ def test_a_wrong_hash_is_refused_and_leaves_nothing_complete(clone: Clone) -> No
     assert not any((venv / ".complete").exists() for venv in clone.venvs())
 
 
-def test_new_requirements_get_a_new_environment(clone: Clone) -> None:
-    assert clone.run().returncode == 0
-    with (clone.path / "setup" / "requirements-dev.txt").open("a") as requirements:
+def test_new_requirements_get_a_new_environment(another: Clone) -> None:
+    assert another.run().returncode == 0
+    with (another.path / "setup" / "requirements-dev.txt").open("a") as requirements:
         requirements.write("# changed\n")
-    assert clone.run().returncode == 0
-    assert len(clone.venvs()) == 2
-    linked = (clone.path / "build" / "venv").resolve()
-    assert linked in clone.venvs()
-    assert str(linked) in (clone.path / "build" / "bin" / "pageproof").read_text().replace("\\", "")
+    assert another.run().returncode == 0
+    assert len(another.venvs()) == 2
+    linked = (another.path / "build" / "venv").resolve()
+    assert linked in another.venvs()
+    assert str(linked) in (another.path / "build" / "bin" / "pageproof").read_text().replace(
+        "\\", ""
+    )
 
 
 def test_two_at_once_make_one_environment(clone: Clone) -> None:
