@@ -44,7 +44,7 @@ test-bugs: setup engine ## all of the bug lab: each bug, on all kernels and targ
 		tests/live/bugs tests/live/test_audit.py tests/vmcore/test_bugs.py tests/vmcore/test_audit.py $(PYTEST_ARGS)
 
 test-load: setup engine ## verify and audit of sound, busy guests, for LOAD_SECONDS=600 each
-	$(Q)PAGEPROOF_LOAD_SECONDS=$(LOAD_SECONDS) $(PYTEST) --numprocesses 4 --dist loadscope \
+	$(Q)PAGEPROOF_LOAD_SECONDS=$(LOAD_SECONDS) $(PYTEST) $(WORKERS) \
 		-m "long or not long" -rA tests/live/test_load.py $(PYTEST_ARGS)
 
 test-unit: setup engine ## the tests that need no kernel
