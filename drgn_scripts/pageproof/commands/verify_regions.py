@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import drgn
@@ -227,6 +227,11 @@ class _Run:
             pages = self._judged[one.mapping]
             if isinstance(pages, dict):
                 page = one.page_index - self._uses[one.mapping].claim.first_page
+                if proof.verdict is Verdict.DIFFERENT and pages[page][0] is not proof.verdict:
+                    # Evidence has the kernel's address of the two looks before it. Memory that was
+                    # compacted since has other frames, and other addresses in the physmap.
+                    moved = replace(one, stable=False)
+                    proof = judge.prove(moved, self._target.facts, self.mappings, kind)
                 pages[page] = proof.verdict, proof.reason
             proofs.append(proof)
         return tuple(proofs)
