@@ -55,6 +55,16 @@ def test_what_an_entry_outside_is() -> None:
     assert found.evidence == (("entries", "swap"), ("pages", "2"))
 
 
+def test_what_munmap_may_be_about_to_empty_is_undecided() -> None:
+    outside = (leaf(HEAP - PAGE, 0x7000, 11, USER),)
+    busy = ask("user-outside-vma", space_with(runs=outside, is_locked=True))
+    why = "pid 1 (init): entries outside its VMAs, while its mmap_lock is held"
+    assert (busy.findings, busy.undecided) == ((), why)
+    both = ask("user-outside-vma", space_with(runs=outside, is_locked=True, gap="torn"))
+    assert both.undecided == f"{why}; pid 1 (init): torn"
+    assert ask("user-outside-vma", space_with(is_locked=True)) == ask("user-outside-vma", SOUND)
+
+
 KERNEL_ONLY = Permissions(write=True, execute=True, user=False)
 
 

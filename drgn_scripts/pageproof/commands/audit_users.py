@@ -18,7 +18,7 @@ from pageproof.find.layout import physmap
 from pageproof.find.mapcount import page_mapcount
 from pageproof.find.mappings import Mappings, mm_object
 from pageproof.find.page import struct_page_facts
-from pageproof.find.vmas import vma_bounds
+from pageproof.find.vmas import is_locked, vma_bounds
 from pageproof.model import MappingFacts, MemoryType, PagingFacts, SlabFacts, StructPageFacts
 from pageproof.model.auditfacts import (
     FrameClass,
@@ -153,7 +153,10 @@ class UserSweep:
         vmas: tuple[VmaBounds, ...] = ()
         gap = ""
         try:
-            vmas = tuple(vma_bounds(mm_object(self._target.prog, mapping.mm)))
+            mm = mm_object(self._target.prog, mapping.mm)
+            vmas = tuple(vma_bounds(mm))
+            # Between the two: a munmap() that has taken its VMA away already has the lock now.
+            locked = is_locked(mm)
             runs = tuple(self._walker.alike(mapping.root, 0, self._last))
             swept = self._walker.account(mapping.root, 0, self._last, self._users)
         except (drgn.FaultError, ValueError, NotImplementedError) as error:
@@ -164,7 +167,7 @@ class UserSweep:
             gap = "some of its tables can't be had"
         elif not swept.whole:
             gap = "more entries than are looked at"
-        return UserSpace(name_of(mapping), vmas, runs, _tables(swept), gap)
+        return UserSpace(name_of(mapping), vmas, runs, _tables(swept), gap, locked)
 
     def _suspects(
         self, frames: Frames, ram: Sequence[Span], tables: Iterable[UserTable]

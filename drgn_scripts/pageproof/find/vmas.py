@@ -115,3 +115,13 @@ def _node(prog: drgn.Program, entry: int, last: int) -> tuple[list[int], list[in
     else:
         raise NotImplementedError(f"a node of the maple tree has the unknown type {kind}")
     return pivots[:end], node.slot.value_()[: end + 1]
+
+
+def is_locked(mm: drgn.Object) -> bool:
+    """Whether somebody holds an mm's mmap_lock, to read or to write.
+
+    ``struct rw_semaphore`` (kernel/locking/rwsem.c): bits 1 and 2 of its count say that somebody
+    waits, and that the lock is handed over; all others that it is held.
+    """
+    count: int = mm.mmap_lock.count.counter.value_()
+    return bool(count & ~0b110)

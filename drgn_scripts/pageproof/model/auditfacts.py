@@ -175,6 +175,7 @@ class UserSpace:
         runs: what its tables hold, by rights and memory type.
         tables: every entry that leads to a table.
         gap: "" if all of it was read.
+        is_locked: somebody held its mmap_lock, as munmap() does while entries outlive their VMA.
     """
 
     name: str
@@ -182,6 +183,7 @@ class UserSpace:
     runs: tuple[Range, ...]
     tables: tuple[UserTable, ...]
     gap: str = ""
+    is_locked: bool = False
 
 
 @dataclass(frozen=True)

@@ -72,19 +72,29 @@ def _by_vma(space: UserSpace) -> Iterator[tuple[Range, VmaBounds | None]]:
             at = last + 1
 
 
-def _outside(users: UserFacts) -> Iterator[Finding]:
-    for space in users.spaces:
-        for one, vma in _by_vma(space):
-            if vma is None and one.shared_with is None:
-                pages = pages_of(one)
-                shown = (("entries", str(one.outcome)), ("pages", str(pages)))
-                yield OUTSIDE.finding(_where(space, one), shown)
+def _outside(space: UserSpace) -> Iterator[Finding]:
+    for one, vma in _by_vma(space):
+        if vma is None and one.shared_with is None:
+            pages = pages_of(one)
+            shown = (("entries", str(one.outcome)), ("pages", str(pages)))
+            yield OUTSIDE.finding(_where(space, one), shown)
 
 
 def outside(facts: AuditFacts) -> Judged:
-    """Every entry that is not empty is in a VMA."""
+    """Every entry that is not empty is in a VMA, or munmap() may be about to empty it.
+
+    It takes the VMA away first, and empties its entries before it gives the lock back
+    (mm/vma.c: vms_complete_munmap_vmas(), in mm/mmap.c before 6.12).
+    """
     users = _users(facts)
-    return judged(len(users.spaces), _outside(users), undecided_of(users))
+    sure = (one for space in users.spaces if not space.is_locked for one in _outside(space))
+    doubts = [
+        f"{space.name}: entries outside its VMAs, while its mmap_lock is held"
+        for space in users.spaces
+        if space.is_locked and any(_outside(space))
+    ]
+    undecided = "; ".join(filter(None, [*doubts[:3], undecided_of(users)]))
+    return judged(len(users.spaces), sure, undecided)
 
 
 def _too_much(one: Range, vma: VmaBounds) -> str:
