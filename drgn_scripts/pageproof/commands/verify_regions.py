@@ -227,7 +227,8 @@ class _Run:
             pages = self._judged[one.mapping]
             if isinstance(pages, dict):
                 page = one.page_index - self._uses[one.mapping].claim.first_page
-                if proof.verdict is Verdict.DIFFERENT and pages[page][0] is not proof.verdict:
+                before, _ = pages.get(page, (Verdict.UNKNOWN, Reason.NOT_PRESENT))
+                if proof.verdict is Verdict.DIFFERENT and before is not Verdict.DIFFERENT:
                     # Evidence has the kernel's address of the two looks before it. Memory that was
                     # compacted since has other frames, and other addresses in the physmap.
                     moved = replace(one, stable=False)
