@@ -22,6 +22,8 @@ _NODE_BYTES: Final = 256
 #: ``XA_ZERO_ENTRY`` of include/linux/xarray.h: reserved, nothing is there.
 _ZERO_ENTRY: Final = 257 << 2 | 2
 _LAST_INDEX: Final = (1 << 64) - 1
+#: include/linux/rwbase_rt.h
+_READER_BIAS, _U32 = 1 << 31, (1 << 32) - 1
 #: A tree that was read while it changed may lead back to itself.
 _MAX_NODES: Final = 1 << 17
 
@@ -121,7 +123,13 @@ def is_locked(mm: drgn.Object) -> bool:
     """Whether somebody holds an mm's mmap_lock, to read or to write.
 
     ``struct rw_semaphore`` (kernel/locking/rwsem.c): bits 1 and 2 of its count say that somebody
-    waits, and that the lock is handed over; all others that it is held.
+    waits, and that the lock is handed over; all others that it is held. With PREEMPT_RT it is a
+    ``struct rwbase_rt`` (include/linux/rwbase_rt.h): READER_BIAS alone says that it is free.
     """
-    count: int = mm.mmap_lock.count.counter.value_()
+    lock = mm.mmap_lock
+    try:
+        count: int = lock.count.counter.value_()
+    except AttributeError:
+        readers: int = lock.rwbase.readers.counter.value_()
+        return readers & _U32 != _READER_BIAS
     return bool(count & ~0b110)
