@@ -21,8 +21,10 @@ def test_all_bugs_at_once_are_found(setup: Setup, tmp_path: Path) -> None:
     kernel = kernels.fetch(setup.kernel)
     built = build.build(kernel)
     options = qemu.Options(paging=setup.paging, kaslr=setup.kaslr, pti=setup.pti)
-    with boot.boot(kernel, options, built=built) as guest:
-        machine = Machine(setup, guest, kernel, built)
+    with (
+        boot.boot(kernel, options, built=built) as guest,
+        Machine(setup, guest, kernel, built) as machine,
+    ):
         guest.load_crash_kernel(("lzo",))
         made = make_bugs(machine, list(BUGS))
         assert machine.outside(*AUDIT, "-o", str(live)).code == 1
