@@ -33,6 +33,17 @@ def verify(guest: Guest, *words: str) -> Result:
     return pageproof("--qemu", guest.sockets.qmp, "verify", "--format", "json", *words)
 
 
+def undecided(report: Json) -> set[tuple[str, str]]:
+    """(process, reason) of what `verify` of everything could not decide."""
+    return {
+        (report["mappings"][use["mapping"]]["comm"], run["reason"])
+        for region in report["regions"]
+        for use in region["uses"]
+        for run in use["runs"]
+        if run["reason"] not in (None, "not-present")
+    }
+
+
 def start(guest: Guest, services: dict[str, str]) -> None:
     for name, command in services.items():
         guest.check("systemd-run", f"--unit={name}", *command.split())
@@ -65,12 +76,22 @@ def test_nothing_of_ours_is_in_it(debian: Guest) -> None:
 
 
 def test_what_it_shares_is_found_and_proven(debian: Guest) -> None:
-    """Each process's vDSO, systemd's first; nothing is wrong and nothing is undecided."""
+    """Each process's vDSO, systemd's first; nothing is wrong, and what is undecided has ended.
+
+    Workers of udev end some seconds after their last event, maybe in the middle of a look: that
+    look says so, and the next one has nothing of them.
+    """
     found = pageproof("--qemu", debian.sockets.qmp, "regions", "--pid", "1", "--format", "json")
     assert (found.code, found.report["regions"][0]["kind"]) == (0, "vdso"), found.err
-    result = verify(debian)
-    summary = result.report["summary"]
-    assert (result.code, summary["errors"], summary["warnings"]) == (0, 0, 0), result.out
+    for _ in range(LOOKS):
+        result = verify(debian)
+        summary = result.report["summary"]
+        assert (summary["errors"], summary["warnings"]) == (0, 0), result.out
+        if result.code == 0:
+            break
+        left = undecided(result.report)
+        assert {reason for _, reason in left} == {"torn"}, (left, result.report["findings"])
+    assert result.code == 0, left
     names = {one["comm"] for one in result.report["mappings"]}
     assert names >= {"systemd", "systemd-journal", "systemd-udevd", "dbus-daemon", "qemu-ga"}
     assert summary["same"] >= len(names)
