@@ -22,7 +22,7 @@ _TYPES: Final = 0x3F
 _UC: Final = 1 << TYPE_BITS[next(kind for kind in TYPE_BITS if kind.value == "UC")]
 _UC_MINUS: Final = 1 << TYPE_BITS[next(kind for kind in TYPE_BITS if kind.value == "UC-")]
 #: Classes that no process should map.
-_WRONG: Final = FrameClass.FREE | FrameClass.SLAB | FrameClass.TABLE
+WRONG: Final = FrameClass.FREE | FrameClass.SLAB | FrameClass.TABLE
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _or(one: bytes | bytearray, other: bytes | bytearray) -> bytes:
 
 
 _IS_MAPPED: Final = bytes([0]) + bytes([0xFF]) * 255
-_ONLY_WRONG: Final = bytes(bits & _WRONG for bits in range(256))
+_ONLY_WRONG: Final = bytes(bits & WRONG for bits in range(256))
 
 
 def _conflicts(bits: int) -> int:
@@ -137,5 +137,5 @@ def uncounted(users: Accounts, frames: Frames) -> Iterator[int]:
     return (
         pfn
         for pfn, (found, counted) in enumerate(pairs)
-        if found > counted and not frames.classes[pfn] & (_WRONG | FrameClass.NO_PAGE)
+        if found > counted and not frames.classes[pfn] & (WRONG | FrameClass.NO_PAGE)
     )

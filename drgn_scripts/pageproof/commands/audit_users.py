@@ -11,7 +11,7 @@ from typing import Final
 import drgn
 
 from pageproof.commands.attempts import ATTEMPTS
-from pageproof.commands.audit_frames import Frames, conflicting, uncounted, wrong_class
+from pageproof.commands.audit_frames import WRONG, Frames, conflicting, uncounted, wrong_class
 from pageproof.commands.tables import paging_form
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.layout import physmap
@@ -41,7 +41,9 @@ from pageproof.walk import (
 )
 
 _TOP: Final = (1 << 64) - 1
-#: So many frames that look odd are looked at closer, and so many places of them.
+#: So many frames that look odd are looked at closer, until so many still do; and so many places of
+#: theirs. On a busy system most have only moved since their struct page was read.
+_MOST_LOOKS: Final = 4096
 _MOST_SUSPECTS: Final = 256
 _MOST_PLACES: Final = 1 << 14
 
@@ -191,7 +193,7 @@ class UserSweep:
         if not wanted:
             return (), 0
         marked = bytearray(len(frames.classes))
-        chosen = wanted[:_MOST_SUSPECTS]
+        chosen = wanted[:_MOST_LOOKS]
         for pfn in chosen:
             marked[pfn] = 1
         users: dict[int, list[_At]] = {pfn: [] for pfn in chosen}
@@ -204,8 +206,15 @@ class UserSweep:
         swept = self._places(root, _TOP - self._last, _TOP, marked)
         for pfn, at in _spread(swept.places, "kernel", root):
             kernel[pfn].append(at)
-        seen = (self._seen(pfn, users[pfn], kernel[pfn]) for pfn in chosen)
-        return tuple(one for one in seen if one is not None), len(wanted) - len(chosen)
+        suspects: list[FramePlaces] = []
+        looks = 0
+        while looks < len(chosen) and len(suspects) < _MOST_SUSPECTS:
+            pfn = chosen[looks]
+            looks += 1
+            one = self._seen(pfn, users[pfn], kernel[pfn])
+            if one is not None and _is_odd(one):
+                suspects.append(one)
+        return tuple(suspects), len(wanted) - looks
 
     def _places(self, root: int, first: int, last: int, marked: bytearray) -> Accounted:
         scratch = Accounts.empty(len(marked))
@@ -245,15 +254,26 @@ class UserSweep:
     ) -> FrameClass:
         """Its classes, less what is no longer so: of a page in use the allocator has nothing."""
         classes = FrameClass(self._classes[pfn])
-        in_use = any(one is not None and one.refcount > 0 for one in (page, again))
-        if in_use and self._target.facts.live:
-            classes &= ~FrameClass.FREE
+        if not self._target.facts.live:
+            return classes
+        for one in (page, again):
+            if one is not None and one.refcount > 0:
+                classes &= ~FrameClass.FREE
+            if one is not None and one.type_words != "slab":
+                classes &= ~FrameClass.SLAB
         return classes
 
     def _type_at(self, at: _At, pfn: int) -> Iterator[MemoryType]:
         walk = self._walker.walk(at.root, at.address)
         if walk.pfn == pfn and walk.memory_type is not None:
             yield walk.memory_type
+
+
+def _is_odd(one: FramePlaces) -> bool:
+    """Whether there is anything left that a rule asks about."""
+    uncounted = one.mapcount is not None and one.counted > one.mapcount
+    wrong = bool(one.places and one.classes & WRONG)
+    return wrong or uncounted or len({kind for _, kind in one.types}) > 1
 
 
 def _tables(swept: Accounted) -> tuple[UserTable, ...]:

@@ -217,7 +217,6 @@ class UserFacts:
         suspects: frames that should not be mapped so.
         more_suspects: how many were not looked at any closer.
         kernel_tables: every entry of init_mm's upper half that leads to a table.
-        marks_tables: the kernel marks the page tables of processes (of levels 1 and 2).
         faults: what could not be searched.
     """
 
