@@ -171,6 +171,23 @@ def test_nothing_but_two_frames_is_ever_same() -> None:
             assert (verdict is Verdict.UNKNOWN) == (not {kernel, user} <= frames)
 
 
+@pytest.mark.parametrize(
+    ("seen", "before", "verdict", "reason"),
+    [
+        (different(), Verdict.SAME, Verdict.UNKNOWN, Reason.TORN),
+        (different(), Verdict.UNKNOWN, Verdict.UNKNOWN, Reason.TORN),
+        (different(), Verdict.DIFFERENT, Verdict.DIFFERENT, None),
+        (evidence(), Verdict.DIFFERENT, Verdict.SAME, None),
+        (evidence(), Verdict.UNKNOWN, Verdict.SAME, None),
+    ],
+)
+def test_a_page_that_is_different_only_now_has_moved(
+    seen: PageEvidence, before: Verdict, verdict: Verdict, reason: Reason | None
+) -> None:
+    got = judge.prove_again(seen, before, LIVE, [mapping()])
+    assert (got.verdict, got.reason) == (verdict, reason)
+
+
 def test_walks_that_kept_changing_are_torn_whatever_they_said() -> None:
     for one in (evidence(), different()):
         got = proof(replace(one, stable=False, attempts=5), LIVE)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count
 
 import drgn
@@ -222,18 +222,14 @@ class _Run:
         for one in self._seen:
             assert one.region is not None
             assert one.page_index is not None
-            kind = self._uses[one.mapping].finder.kind
-            proof = judge.prove(one, self._target.facts, self.mappings, kind)
-            pages = self._judged[one.mapping]
-            if isinstance(pages, dict):
-                page = one.page_index - self._uses[one.mapping].claim.first_page
-                before, _ = pages.get(page, (Verdict.UNKNOWN, Reason.NOT_PRESENT))
-                if proof.verdict is Verdict.DIFFERENT and before is not Verdict.DIFFERENT:
-                    # Evidence has the kernel's address of the two looks before it. Memory that was
-                    # compacted since has other frames, and other addresses in the physmap.
-                    moved = replace(one, stable=False)
-                    proof = judge.prove(moved, self._target.facts, self.mappings, kind)
-                pages[page] = proof.verdict, proof.reason
+            use, judged = self._uses[one.mapping], self._judged[one.mapping]
+            pages = judged if isinstance(judged, dict) else {}
+            page = one.page_index - use.claim.first_page
+            before, _ = pages.get(page, (Verdict.UNKNOWN, Reason.NOT_PRESENT))
+            proof = judge.prove_again(
+                one, before, self._target.facts, self.mappings, use.finder.kind
+            )
+            pages[page] = proof.verdict, proof.reason
             proofs.append(proof)
         return tuple(proofs)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from pageproof.errors import Exit
@@ -54,6 +55,24 @@ def prove(
         sentence=sentence,
         findings=page_findings(PageView(evidence, target, mapping, kind), where),
     )
+
+
+def prove_again(
+    evidence: PageEvidence,
+    before: Verdict,
+    target: TargetFacts,
+    mappings: Sequence[MappingFacts],
+    kind: str = "",
+) -> PageProof:
+    """Judge one page that has a verdict of an earlier look, by the kernel's address of that look.
+
+    Memory that was compacted since has other frames, and in the physmap other addresses: a page
+    that is different only now is torn.
+    """
+    proof = prove(evidence, target, mappings, kind)
+    if proof.verdict is Verdict.DIFFERENT and before is not Verdict.DIFFERENT:
+        return prove(replace(evidence, stable=False), target, mappings, kind)
+    return proof
 
 
 def mapped_pages(region: RegionFacts, mapping: MappingFacts) -> range:
