@@ -137,3 +137,25 @@ def test_a_node_of_another_kind() -> None:
 def test_a_node_that_can_not_be_read() -> None:
     with pytest.raises(drgn.FaultError):
         vmas(address_space(root_of(ROOT, ARANGE), {}))
+
+
+def test_a_vma_of_a_list_stays_the_one_that_it_was() -> None:
+    """Before 6.1; what somebody inserts while it is looked at does not take its place."""
+    prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
+    words = {MM: 0x8000, 0x8000: 0x8100, 0x8100: 0, 0x8200: 0x8100}
+    for start in words:
+
+        def read(
+            address: int, count: int, offset: int, physical: bool, start: int = start
+        ) -> bytes:
+            return struct.pack("<Q", words[start])
+
+        prog.add_memory_segment(start, 8, read)
+    pointer: drgn.Type
+    vma = prog.struct_type("vm_area_struct", 8, [drgn.TypeMember(lambda: pointer, "vm_next")])
+    pointer = prog.pointer_type(vma)
+    kind = prog.struct_type("mm_struct", 8, [drgn.TypeMember(pointer, "mmap")])
+    listed = for_each_vma(drgn.Object(prog, kind, address=MM))
+    first, second = next(listed), next(listed)
+    words[MM] = words[0x8000] = 0x8200
+    assert [first.value_(), second.value_(), *(one.value_() for one in listed)] == [0x8000, 0x8100]

@@ -161,7 +161,7 @@ def _spaces(prog: drgn.Program, pid: int | None, faults: list[TaskFault]) -> Ite
         try:
             number = task.tgid.value_()
             comm = task.group_leader.comm.string_().decode("utf-8", "replace")
-            mm = task.mm
+            mm = task.mm.read_()  # once: exec() and exit() change it
             if not mm:
                 continue
             space = spaces.setdefault(mm.value_(), _Space(mm))

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Final
 
 import drgn
-from drgn.helpers.linux import mm as drgns
 
 from pageproof.model.auditfacts import VmaBounds
 
@@ -40,7 +39,12 @@ def for_each_vma(mm: drgn.Object) -> Iterator[drgn.Object]:
         # Since 6.1: d4af56c5c7c6 ("mm: start tracking VMAs with maple tree")
         root = mm.mm_mt.ma_root.value_()
     except AttributeError:
-        yield from drgns.for_each_vma(mm)
+        # As drgn's for_each_vma(), whose objects are references: on a live system such a
+        # "vma.vm_next" may be another VMA each time that somebody asks.
+        vma = mm.mmap.read_()
+        while vma:
+            yield vma
+            vma = vma.vm_next.read_()
         return
     of_type = mm.prog_.type("struct vm_area_struct *")
     for entry in _entries(mm.prog_, root):
