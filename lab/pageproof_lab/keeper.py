@@ -20,7 +20,10 @@ import time
 
 def main() -> int:
     deadline = time.monotonic() + float(sys.argv[1])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # To exit from the handler would leave a child that Popen has not returned yet, and that has not
+    # come to its prctl().
+    terminated, terminate = os.pipe()
+    signal.signal(signal.SIGTERM, lambda *_: os.write(terminate, b"t"))
     child = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", *sys.argv[2:]], stdin=subprocess.DEVNULL
     )
@@ -28,6 +31,7 @@ def main() -> int:
     poll = select.poll()
     poll.register(child_fd, select.POLLIN)
     poll.register(0, select.POLLIN | select.POLLHUP)
+    poll.register(terminated, select.POLLIN)
     try:
         while child.poll() is None:
             left = deadline - time.monotonic()
@@ -35,6 +39,8 @@ def main() -> int:
                 print("keeper: deadline reached, ending the guest", file=sys.stderr)
                 return 124
             for fd, _event in poll.poll(left * 1000):
+                if fd == terminated:
+                    return 128 + signal.SIGTERM
                 if fd == 0:
                     if not os.read(0, 1):
                         return 125

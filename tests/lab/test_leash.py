@@ -85,6 +85,26 @@ def test_keeper_ends(tmp_path: Path, number: signal.Signals) -> None:
     leash.owner.wait()
 
 
+def test_keeper_ends_while_it_starts_its_command(tmp_path: Path) -> None:
+    """Before the command has asked to die with it."""
+    slow = tmp_path / "setpriv"
+    slow.write_text("#!/bin/sh\nsleep 0.5\nexec sleep 1000\n")
+    slow.chmod(0o755)
+    assert keeper.__file__
+    with subprocess.Popen(
+        [sys.executable, keeper.__file__, "60", "true"],
+        stdin=subprocess.PIPE,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    ) as started:
+        children = Path(f"/proc/{started.pid}/task/{started.pid}/children")
+        while not children.read_text():
+            assert started.poll() is None
+        pid = int(children.read_text())
+        started.terminate()
+        assert started.wait() == 128 + signal.SIGTERM
+    assert wait_until(lambda: not is_running(pid))
+
+
 def test_deadline(tmp_path: Path) -> None:
     leash = Leash(tmp_path, deadline=0.5)
     assert leash.ended()
