@@ -184,8 +184,13 @@ def test_nothing_but_two_frames_is_ever_same() -> None:
 def test_a_page_that_is_different_only_now_has_moved(
     seen: PageEvidence, before: Verdict, verdict: Verdict, reason: Reason | None
 ) -> None:
-    got = judge.prove_again(seen, before, LIVE, [mapping()])
-    assert (got.verdict, got.reason) == (verdict, reason)
+    executable = Permissions(write=True, execute=True, user=True)
+    seen = replace(seen, user_walk=replace(seen.user_walk, permissions=executable))
+    for kind in ("umh_shm", "vdso"):
+        got = judge.prove_again(seen, before, LIVE, [mapping()], kind)
+        assert (got.verdict, got.reason) == (verdict, reason)
+        found = "user-mapping-executable" in {one.id for one in got.findings}
+        assert found == (reason is not Reason.TORN and kind != "vdso")
 
 
 def test_walks_that_kept_changing_are_torn_whatever_they_said() -> None:

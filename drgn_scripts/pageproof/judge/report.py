@@ -62,17 +62,17 @@ def prove_again(
     before: Verdict,
     target: TargetFacts,
     mappings: Sequence[MappingFacts],
-    kind: str = "",
+    kind: str,
 ) -> PageProof:
     """Judge one page that has a verdict of an earlier look, by the kernel's address of that look.
 
     Memory that was compacted since has other frames, and in the physmap other addresses: a page
     that is different only now is torn.
     """
-    proof = prove(evidence, target, mappings, kind)
-    if proof.verdict is Verdict.DIFFERENT and before is not Verdict.DIFFERENT:
-        return prove(replace(evidence, stable=False), target, mappings, kind)
-    return proof
+    verdict, *_ = judge_page(evidence)
+    if verdict is Verdict.DIFFERENT and before is not Verdict.DIFFERENT:
+        evidence = replace(evidence, stable=False)
+    return prove(evidence, target, mappings, kind)
 
 
 def mapped_pages(region: RegionFacts, mapping: MappingFacts) -> range:
