@@ -40,6 +40,7 @@ from unit.test_audit_rules import (
 
 from pageproof.judge.audit.check import cut, joined, pages_of, within, without
 from pageproof.judge.audit.physmap import odd_types, unmapped_ram
+from pageproof.judge.audit.vmalloc import odd_spans
 from pageproof.model import Outcome, Permissions, Range
 from pageproof.model.auditfacts import (
     Area,
@@ -405,3 +406,41 @@ def test_the_first_wrong_page_of_a_range() -> None:
     (one,) = ask("vmalloc-wrong-page", facts).findings
     assert one.where == at(AREA + 2 * PAGE)
     assert one.evidence == (("mapped", "0x7"), ("owned", "0x9"), ("caller", "x"))
+
+
+def area_and_leaf(area: Area, mapped: Range) -> AuditFacts:
+    """These alone in vmalloc space."""
+    facts = kernel_with(mapped)
+    kernel = [
+        one for one in facts.kernel or () if one == mapped or not AREA <= one.start < VMALLOC_END
+    ]
+    return replace(facts, areas=(area,), kernel=tuple(kernel))
+
+
+def test_what_moves_in_vmalloc_space_is_not_judged() -> None:
+    """Nor is what is beside it let off."""
+    area = Area(AREA, AREA + 2 * PAGE, True, 2, (5, 6), "x")
+    facts = area_and_leaf(area, leaf(AREA, 0x8000, 4))
+    wrong, beyond = [at(AREA)], [f"{AREA + 2 * PAGE:016x}-{AREA + 4 * PAGE - 1:016x}"]
+    assert (places("vmalloc-wrong-page", facts), places("vmalloc-unowned", facts)) == (
+        wrong,
+        beyond,
+    )
+    assert odd_spans(facts) == [
+        Span(AREA, AREA + PAGE),
+        Span(AREA + 2 * PAGE, AREA + 4 * PAGE),
+    ]
+    some = replace(facts, moving=(Span(AREA + 2 * PAGE, AREA + 3 * PAGE),))
+    assert places("vmalloc-wrong-page", some) == wrong
+    assert places("vmalloc-unowned", some) == [at(AREA + 3 * PAGE)]
+    assert odd_spans(some) == [Span(AREA, AREA + PAGE), Span(AREA + 3 * PAGE, AREA + 4 * PAGE)]
+    more = replace(facts, moving=(Span(AREA, AREA + PAGE),))
+    assert (places("vmalloc-wrong-page", more), places("vmalloc-unowned", more)) == ([], beyond)
+    assert odd_spans(replace(facts, moving=(Span(AREA, AREA + 4 * PAGE),))) == []
+
+
+def test_areas_in_two_lists_are_odd_once() -> None:
+    """As a list that changes while it is read may have them."""
+    area = Area(AREA, AREA + PAGE, True, 2, (5,), "x")
+    facts = replace(area_and_leaf(area, leaf(AREA, 0x8000)), areas=(area, area))
+    assert odd_spans(facts) == [Span(AREA, AREA + PAGE)]

@@ -20,8 +20,9 @@ from pageproof.find.mappings import Mappings, address_spaces
 from pageproof.find.ram import memory_sections, recorded_types, system_ram, why_unmapped
 from pageproof.find.sealed import image_facts
 from pageproof.find.vmap import vmap_areas
-from pageproof.judge.audit.check import is_mapped, pages_of, within
+from pageproof.judge.audit.check import is_mapped, pages_of, within, without
 from pageproof.judge.audit.physmap import odd_types, unmapped_ram
+from pageproof.judge.audit.vmalloc import odd_spans
 from pageproof.judge.kmap import row_of
 from pageproof.model import GAPS, PTI_USER_HALF, MemoryGap, PagingFacts, Range
 from pageproof.model.auditfacts import (
@@ -54,6 +55,8 @@ _BROKEN: Final = (
 #: mm_structs of the kernel's own beside init_mm, whose upper half is the same: the one that
 #: code is patched through, by its names (newest first).
 _KERNEL_MMS: Final = (("text_poke_mm", "poking_mm"),)
+#: So often parts of vmalloc space that look odd are looked at again.
+_VMALLOC_LOOKS: Final = 8
 #: So many odd pages of the direct map are looked up.
 _MOST_ODD: Final = 1 << 16
 
@@ -111,6 +114,9 @@ class Collector:
         )
         if facts.kernel is not None and facts.ram is not None:
             facts = self._with_reasons(facts)
+        if self._target.facts.live and facts.kernel is not None and facts.areas is not None:
+            moving = part(Need.AREAS, lambda: self._moving(facts))
+            facts = replace(facts, moving=moving or ())
         return replace(facts, missing=self._missing)
 
     @cached_property
@@ -165,6 +171,29 @@ class Collector:
     def _areas(self) -> tuple[Area, ...]:
         layout = self._layout
         return tuple(vmap_areas(self._target.prog, layout.vmemmap_base, layout.struct_page_bytes))
+
+    def _moving(self, facts: AuditFacts) -> tuple[Span, ...]:
+        """Where vmalloc space does not fit its tables only now and then.
+
+        Where an area comes and goes all the time, as stacks of tasks do, the tables may have been
+        read while it was there and the list of areas while it was not, by chance several times.
+        """
+        moving: list[Span] = []
+        standing = odd_spans(facts)
+        for _ in range(_VMALLOC_LOOKS):
+            if not standing:
+                break
+            kernel = (
+                one
+                for span in standing
+                for one in self._walker.ranges(
+                    self._paging.kernel_root, span.start, span.end - 1, merged=True
+                )
+            )
+            still = odd_spans(replace(facts, kernel=tuple(kernel), areas=self._areas()))
+            moving += [part for span in standing for part in without(span, still)]
+            standing = still
+        return tuple(sorted(moving, key=lambda one: one.start))
 
     def _top(self, name: str, root: int) -> TopTable:
         try:

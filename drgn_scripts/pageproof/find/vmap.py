@@ -17,6 +17,21 @@ _MOST_PAGES: Final = 1 << 28
 _NO_PAGES: Final[tuple[int, ...]] = ()
 
 
+def each_area(prog: drgn.Program) -> Iterator[drgn.Object]:
+    """``struct vmap_area *`` of all areas.
+
+    Raises:
+        drgn.FaultError: some of it can't be read.
+        ValueError: it has no end: an area that is freed meanwhile leads on into free space.
+    """
+    seen: set[int] = set()
+    for area in for_each_vmap_area(prog):
+        if area.value_() in seen:
+            raise ValueError("the list of vmalloc areas changed while it was read")
+        seen.add(area.value_())
+        yield area
+
+
 def vmap_areas(prog: drgn.Program, vmemmap: int, page_bytes: int) -> Iterator[Area]:
     """Every area, in order of address.
 
@@ -26,10 +41,10 @@ def vmap_areas(prog: drgn.Program, vmemmap: int, page_bytes: int) -> Iterator[Ar
         page_bytes: ``sizeof(struct page)``.
 
     Raises:
-        drgn.FaultError: some of it can't be read.
+        as :func:`each_area`.
     """
     yield from sorted(
-        (_area(prog, area, vmemmap, page_bytes) for area in for_each_vmap_area(prog)),
+        (_area(prog, area, vmemmap, page_bytes) for area in each_area(prog)),
         key=lambda area: area.start,
     )
 

@@ -239,6 +239,7 @@ class AuditFacts:
         unmapped: why a RAM frame is deliberately not in the direct map, by PFN.
         memtypes: RAM frames with another memory type than write-back that ``struct page``
             records (``memtype_reserve()``), by PFN.
+        moving: parts of vmalloc space that changed while they were looked at.
         classes: of each frame, by PFN (FrameClass).
         missing: why a part of the facts could not be had.
     """
@@ -254,6 +255,7 @@ class AuditFacts:
     unmapped: Mapping[int, str] = field(default_factory=dict)
     memtypes: Mapping[int, MemoryType] = field(default_factory=dict)
     areas: tuple[Area, ...] | None = None
+    moving: tuple[Span, ...] = ()
     sections: tuple[Section, ...] | None = None
     classes: bytes | None = None
     users: UserFacts | None = None

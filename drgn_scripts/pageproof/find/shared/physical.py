@@ -5,22 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 import drgn
-from drgn.helpers.linux.mm import for_each_vmap_area
 
 from pageproof.errors import PageproofError
 from pageproof.find.layout import physmap
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Lazy
+from pageproof.find.vmap import each_area
 
 #: Flags of include/linux/vmalloc.h. They are macros, which DWARF does not have; 5.10 to 7.2 agree.
 _VM_IOREMAP: Final = 0x1
 _VM_NO_GUARD: Final = 0x40
-#: A list that was read while it changed may be a ring.
-_MAX_AREAS: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,7 @@ def _overlap(one: range, other: range) -> bool:
 
 def _ioremap_areas(prog: drgn.Program) -> list[_Area]:
     """In order of addresses, so that of several for one frame it is always the same."""
-    areas = islice(for_each_vmap_area(prog), _MAX_AREAS)
-    return sorted(_ioremaps(areas), key=lambda area: area.address)
+    return sorted(_ioremaps(each_area(prog)), key=lambda area: area.address)
 
 
 def _ioremaps(areas: Iterator[drgn.Object]) -> Iterator[_Area]:

@@ -61,16 +61,20 @@ def _mapped(facts: AuditFacts) -> list[Range]:
     ]
 
 
+def _unowned(facts: AuditFacts, mapped: list[Range]) -> Iterator[Span]:
+    areas = list(joined(Span(area.start, area.end) for area in facts.areas or ()))
+    spans = joined(part for span in joined(map(span_of, mapped)) for part in without(span, areas))
+    return (part for span in spans for part in without(span, facts.moving))
+
+
 def unowned(facts: AuditFacts) -> Judged:
     """Every mapped page is in an area."""
     mapped = _mapped(facts)
-    areas = list(joined(Span(area.start, area.end) for area in facts.areas or ()))
-    spans = joined(part for span in joined(map(span_of, mapped)) for part in without(span, areas))
-    found = (UNOWNED.finding(place(span), bytes_shown(span)) for span in spans)
+    found = (UNOWNED.finding(place(span), bytes_shown(span)) for span in _unowned(facts, mapped))
     return judged(sum(map(pages_of, mapped)), found)
 
 
-def _wrong(area: Area, mapped: list[Range]) -> Iterator[Finding]:
+def _wrong(area: Area, mapped: list[Range]) -> Iterator[tuple[Span, Finding]]:
     beyond = area.start + len(area.frames) * PAGE_BYTES
     for one in within(mapped, area.start, area.end):
         assert one.frame is not None
@@ -87,17 +91,33 @@ def _wrong(area: Area, mapped: list[Range]) -> Iterator[Finding]:
                 ("caller", area.caller),
             )
             wrong = Span(at, at + PAGE_BYTES)
-            yield BEYOND.finding(place(wrong), shown, why="another frame than in its list")
+            yield wrong, BEYOND.finding(place(wrong), shown, why="another frame than in its list")
         elif len(listed) < count:
             why = f"beyond its {len(area.frames)} pages"
-            yield BEYOND.finding(place(Span(max(one.start, beyond), one.last + 1)), why=why)
+            wrong = Span(max(one.start, beyond), one.last + 1)
+            yield wrong, BEYOND.finding(place(wrong), why=why)
+
+
+def _wrong_in_all(facts: AuditFacts, mapped: list[Range]) -> Iterator[tuple[Span, Finding]]:
+    for area in facts.areas or ():
+        for span, finding in _wrong(area, mapped) if area.frames else ():
+            if next(without(span, facts.moving), None) == span:
+                yield span, finding
 
 
 def wrong_page(facts: AuditFacts) -> Judged:
     """Of the areas that list their pages."""
     mapped = _mapped(facts)
-    areas = [area for area in facts.areas or () if area.frames]
-    return judged(len(areas), (found for area in areas for found in _wrong(area, mapped)))
+    areas = sum(bool(area.frames) for area in facts.areas or ())
+    return judged(areas, (finding for _, finding in _wrong_in_all(facts, mapped)))
+
+
+def odd_spans(facts: AuditFacts) -> list[Span]:
+    """Where tables and areas do not fit together, in order of address."""
+    mapped = _mapped(facts)
+    wrong = (span for span, _ in _wrong_in_all(facts, mapped))
+    spans = {*_unowned(facts, mapped), *wrong}
+    return list(joined(sorted(spans, key=lambda one: one.start)))
 
 
 _NEEDS: Final = (Need.KERNEL, Need.AREAS)
