@@ -4,17 +4,24 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import drgn
 import jsonschema
 import pytest
-from unit.facts import LIVE, evidence, mapping, report
+from unit.facts import CORE, LIVE, evidence, mapping, report
 
 import pageproof
 from pageproof import judge
-from pageproof.commands.prove import Judgement, runs_of
+from pageproof.commands.attempts import ATTEMPTS
+from pageproof.commands.prove import Judgement, pages_of_region, runs_of
+from pageproof.find.shared import Claim, Claimed
+from pageproof.find.shared.finder import Finder
 from pageproof.model import Outcome, PageRun, ProvedRegion, ProvedUse, Reason, Report, Verdict
 from pageproof.render.jsonform import report_to_json
 from pageproof.render.text import report_to_text
+from pageproof.target import Target
 
 SAME: Judgement = (Verdict.SAME, None)
 OTHER: Judgement = (Verdict.DIFFERENT, None)
@@ -138,3 +145,23 @@ def test_json_fits_the_schema() -> None:
     path = Path(pageproof.__file__).parent / "schema" / "report-1.json"
     jsonschema.validate(document, json.loads(path.read_text()))
     assert document["regions"][1]["uses"][0]["runs"][1]["reason"] == "torn"
+
+
+def test_what_can_not_be_read_of_a_live_system_is_read_again() -> None:
+    def fails(times: int) -> Claimed:
+        def kernel_pages(prog: drgn.Program, claim: Claim) -> list[int | None]:
+            looks.append(1)
+            if len(looks) <= times:
+                raise ValueError("it changes")
+            return [0x1000]
+
+        finder = Finder("test", "", ("ops",), lambda vma: None, kernel_pages)
+        return Claimed(finder, Claim(0, "", "", "", 1, 0), mapping())
+
+    for facts, most in ((LIVE, ATTEMPTS - 1), (CORE, 0)):
+        target = cast(Target, SimpleNamespace(facts=facts, prog=None))
+        looks: list[int] = []
+        assert pages_of_region(target, fails(most)) == [0x1000]
+        looks = []
+        with pytest.raises(ValueError, match="it changes"):
+            pages_of_region(target, fails(most + 1))

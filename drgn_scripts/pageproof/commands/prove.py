@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from pageproof import judge
-from pageproof.commands.attempts import look_until
+from pageproof.commands.attempts import ATTEMPTS, PAUSE_SECONDS, look_until
 from pageproof.find.shared import Claimed, kernel_pages
 from pageproof.model import Outcome, PageRun, Reason, Verdict
 from pageproof.target import Target
@@ -71,7 +73,7 @@ class Prover:
     def _look(self, one: Claimed) -> Glance:
         vma = one.mapping.vma
         assert vma is not None
-        kernel = kernel_pages(self._target.prog, one)
+        kernel = pages_of_region(self._target, one)
         users = dict(self._present(one.mapping.root, vma.start, vma.end))
         sides = {}
         addresses = {}
@@ -93,7 +95,7 @@ class Prover:
             ValueError: the kernel's data about the region can't be read.
             TooMuchWork: the page tables have no end.
         """
-        kernel = kernel_pages(self._target.prog, one)
+        kernel = pages_of_region(self._target, one)
         addresses = {page: kernel[page] for page in range(min(len(kernel), FRAMES_PAGES))}
         there = self._kernel_sides(sorted({one for one in addresses.values() if one is not None}))
         sides = {page: there.get(at) for page, at in addresses.items() if at is not None}
@@ -127,6 +129,19 @@ class Prover:
                     continue
                 frame = None if one.frame is None else one.frame + number * PAGE_BYTES
                 yield first + number, (one.outcome, frame)
+
+
+def pages_of_region(target: Target, one: Claimed) -> Sequence[int | None]:
+    """:func:`kernel_pages`; of a live system once more if it can't be read, as it may be changing.
+
+    Raises:
+        ValueError: it can't be read, several times.
+    """
+    for _ in range(ATTEMPTS - 1 if target.facts.live else 0):
+        with contextlib.suppress(ValueError):
+            return kernel_pages(target.prog, one)
+        time.sleep(PAUSE_SECONDS)
+    return kernel_pages(target.prog, one)
 
 
 def runs_of(pages: int, judged: Mapping[int, Judgement]) -> tuple[PageRun, ...]:

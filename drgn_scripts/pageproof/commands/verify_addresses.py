@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pageproof import judge
 from pageproof.commands.kernel_aliases import Spot, kernel_aliases
 from pageproof.commands.observe import Observer, Pair, without_vanished
+from pageproof.commands.prove import pages_of_region
 from pageproof.commands.tables import walker_of
 from pageproof.commands.verify_regions import Proved
 from pageproof.errors import Exit, PageproofError
@@ -18,7 +19,7 @@ from pageproof.find.mappings import find_mappings, mapping_at
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.pagelist import page_addresses
 from pageproof.find.region import MODULE, find_region
-from pageproof.find.shared import Claimed, all_finders, find_shared, kernel_pages
+from pageproof.find.shared import Claimed, all_finders, find_shared
 from pageproof.find.shared.device import KernelSide
 from pageproof.find.shared.finder import adjoining
 from pageproof.model import MappingFacts, PageEvidence, PagingFacts, RegionFacts
@@ -155,7 +156,7 @@ def _claimed(target: Target, one: Claimed, user: int, pages: int) -> _Against:
     assert vma is not None
     index = one.claim.first_page + (user - vma.start) // PAGE_BYTES
     try:
-        addresses = kernel_pages(target.prog, one)[index : index + pages]
+        addresses = pages_of_region(target, one)[index : index + pages]
     except ValueError as error:
         raise PageproofError(f"the {one.finder.kind} region there can't be read: {error}") from None
     region = find_region(target.prog).facts if one.finder.kind == MODULE else None
