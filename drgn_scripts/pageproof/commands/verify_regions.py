@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -10,7 +11,7 @@ from itertools import count
 import drgn
 
 from pageproof import judge
-from pageproof.commands.attempts import look_until
+from pageproof.commands.attempts import ATTEMPTS, PAUSE_SECONDS, look_until
 from pageproof.commands.kernel_aliases import Spot, kernel_aliases
 from pageproof.commands.observe import Observer, Pair, place_of, without_vanished
 from pageproof.commands.prove import NOTHING, Glance, Judged, Judgement, Prover, runs_of
@@ -28,6 +29,7 @@ from pageproof.find.shared.device import (
     device_finder,
     is_of_device,
 )
+from pageproof.judge import Differing
 from pageproof.model import (
     Expectation,
     FileFacts,
@@ -290,17 +292,13 @@ class _Run:
         one, judged = self._uses[use], self._judged[use]
         if not isinstance(judged, dict):
             return
-        first, prog = one.claim.first_page, self._target.prog
-        different: list[judge.Differing] = []
+        different: list[Differing] = []
         for page, (verdict, _) in sorted(judged.items()):
             (_, paddr), _ = glance.sides.get(page, (NOTHING, NOTHING))
             if verdict is Verdict.DIFFERENT and paddr is not None:
-                pfn = paddr // PAGE_BYTES
-                facts = struct_page_facts(prog, pfn) if len(different) < EVIDENCE_PAGES else None
-                anonymous = facts is not None and judge.is_anonymous(facts)
-                different.append(
-                    judge.Differing(first + page, pfn, anonymous, self._observer.is_zeros(pfn))
-                )
+                closer = len(different) < EVIDENCE_PAGES
+                seen = self._differing(one, page, paddr // PAGE_BYTES, closer=closer)
+                different += [seen] if seen else []
         try:
             frames = self._prover.frames(one)
         except (ValueError, TooMuchWork):
@@ -308,6 +306,24 @@ class _Run:
         same = sum(verdict is Verdict.SAME for verdict, _ in judged.values())
         view = judge.FramesView(one.claim.name, one.mapping, tuple(different), same, frames)
         yield from judge.frame_findings(view)
+
+    def _differing(self, one: Claimed, page: int, pfn: int, *, closer: bool) -> Differing | None:
+        """What a page has in the place of the region's; None if that does not hold still.
+
+        A private copy may be compacted: its frame would be somebody else's by now.
+        """
+        vma = one.mapping.vma
+        assert vma is not None
+        for _ in range(ATTEMPTS):
+            facts = struct_page_facts(self._target.prog, pfn) if closer else None
+            anonymous = facts is not None and judge.is_anonymous(facts)
+            zeros = self._observer.is_zeros(pfn)
+            now = self._walker.walk(one.mapping.root, vma.start + page * PAGE_BYTES).pfn
+            if not self._target.facts.live or now == pfn:
+                return Differing(one.claim.first_page + page, pfn, anonymous, zeros)
+            pfn = pfn if now is None else now
+            time.sleep(PAUSE_SECONDS)
+        return None
 
     def _mapping_findings(self) -> Iterator[Finding]:
         spaces: dict[int, set[int]] = {}
