@@ -71,10 +71,10 @@ def _ioremap_areas(prog: drgn.Program) -> list[_Area]:
 
 def _ioremaps(areas: Iterator[drgn.Object]) -> Iterator[_Area]:
     for area in areas:
-        vm = area.vm
-        if not vm:
-            continue  # of vm_map_ram()
         try:
+            vm = area.vm.read_()
+            if not vm:
+                continue  # of vm_map_ram()
             flags = int(vm.flags)
             if not flags & _VM_IOREMAP:
                 continue
