@@ -99,13 +99,18 @@ def mapping_at(prog: drgn.Program, paging: PagingFacts, pid: int, address: int) 
         lambda vma: vma.vm_start.value_() <= address < vma.vm_end.value_(),
         faults,
     )
-    return next(covering, None) or _mapping(prog, paging, space, None)
+    return next(covering, None) or _as_such(prog, paging, space, pid)
 
 
 def address_spaces(prog: drgn.Program, paging: PagingFacts) -> Mappings:
     """Every address space once, as such, without its VMAs; in order of process."""
     faults: list[TaskFault] = []
-    found = [_mapping(prog, paging, space, None) for space in _spaces(prog, None, faults)]
+    found = []
+    for space in _spaces(prog, None, faults):
+        try:
+            found.append(_mapping(prog, paging, space, None))
+        except _BROKEN as error:
+            faults.append(_fault(space, error))
     return Mappings(tuple(found), tuple(faults))
 
 
@@ -123,7 +128,19 @@ def address_space(
     vmas = tuple(_mappings_of(prog, paging, space, lambda vma: True, faults))
     if faults:
         raise PageproofError(f"process {pid} can't be read: {faults[-1].message}")
-    return _mapping(prog, paging, space, None), vmas
+    return _as_such(prog, paging, space, pid), vmas
+
+
+def _as_such(prog: drgn.Program, paging: PagingFacts, space: _Space, pid: int) -> MappingFacts:
+    """An address space without a VMA.
+
+    Raises:
+        PageproofError: it can't be read.
+    """
+    try:
+        return _mapping(prog, paging, space, None)
+    except _BROKEN as error:
+        raise PageproofError(f"process {pid} can't be read: {error}") from None
 
 
 def _space_of(prog: drgn.Program, pid: int, faults: list[TaskFault]) -> _Space:
@@ -181,7 +198,6 @@ def _mappings_of(
     wanted: Callable[[drgn.Object], bool],
     faults: list[TaskFault],
 ) -> Iterator[MappingFacts]:
-    leader = min(space.groups)
     vmas = for_each_vma(space.mm)
     seen: set[int] = set()
     try:
@@ -194,14 +210,27 @@ def _mappings_of(
         if next(vmas, None) is not None:
             raise ValueError(f"gave up after {_MAX_VMAS} VMAs: the list does not end")
     except _BROKEN as error:
-        faults.append(TaskFault(leader, space.groups[leader], str(error)))
+        faults.append(_fault(space, error))
+
+
+def _fault(space: _Space, error: Exception) -> TaskFault:
+    leader = min(space.groups)
+    return TaskFault(leader, space.groups[leader], str(error))
 
 
 def _mapping(
     prog: drgn.Program, paging: PagingFacts, space: _Space, vma: drgn.Object | None
 ) -> MappingFacts:
+    """Facts of an address space, and of one of its VMAs.
+
+    Raises:
+        drgn.FaultError: they can't be read.
+        ValueError: they make no sense: it was freed or built while it was read.
+    """
     leader = min(space.groups)
     pgd = space.mm.pgd.value_() - paging.page_offset_base
+    if pgd & 0xFFF or pgd <= 0:
+        raise ValueError(f"page tables at physical address {pgd:#x} make no sense")
     return MappingFacts(
         pid=leader,
         comm=space.groups[leader],
