@@ -15,7 +15,7 @@ from unit.facts import CORE, LIVE, evidence, mapping, report
 import pageproof
 from pageproof import judge
 from pageproof.commands.attempts import ATTEMPTS
-from pageproof.commands.prove import Judgement, pages_of_region, runs_of
+from pageproof.commands.prove import Glance, Judgement, pages_of_region, runs_of
 from pageproof.find.shared import Claim, Claimed
 from pageproof.find.shared.finder import Finder
 from pageproof.model import Outcome, PageRun, ProvedRegion, ProvedUse, Reason, Report, Verdict
@@ -165,3 +165,9 @@ def test_what_can_not_be_read_of_a_live_system_is_read_again() -> None:
         looks = []
         with pytest.raises(ValueError, match="it changes"):
             pages_of_region(target, fails(most + 1))
+
+
+def test_pages_behind_the_end_of_a_region() -> None:
+    """Of a VMA that begins in its middle; a page without a user side is none of them."""
+    glance = Glance([0x1000] * 4, dict.fromkeys((0, 1, 2, 4), (FRAME, FRAME)))
+    assert [glance.beyond(Claim(0, "", "", "", 4, first)) for first in (0, 2, 4)] == [1, 2, 4]

@@ -11,7 +11,7 @@ from typing import Final
 
 from pageproof import judge
 from pageproof.commands.attempts import ATTEMPTS, PAUSE_SECONDS, look_until
-from pageproof.find.shared import Claimed, kernel_pages
+from pageproof.find.shared import Claim, Claimed, kernel_pages
 from pageproof.model import Outcome, PageRun, Reason, Verdict
 from pageproof.target import Target
 from pageproof.walk import PAGE_BYTES, Walker
@@ -36,6 +36,10 @@ class Glance:
     kernel: Sequence[int | None]
     sides: dict[int, tuple[Side, Side]]
 
+    def beyond(self, claim: Claim) -> int:
+        """How many pages with a user side lie behind the region's end."""
+        return sum(claim.first_page + page >= claim.pages for page in self.sides)
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -58,19 +62,24 @@ class Prover:
             ValueError: the kernel's data about the region can't be read.
             TooMuchWork: the VMA's page tables have no end.
         """
-        last = self._look(one)
+        last = self.look(one)
         if not self._target.facts.live:
             return Judged(dict(_judged(last, last)), last)
 
         def twice() -> tuple[Glance, Glance]:
             nonlocal last
-            before, last = last, self._look(one)
+            before, last = last, self.look(one)
             return before, last
 
         pair, _ = look_until(lambda seen: seen[0].sides == seen[1].sides, twice, live=True)
         return Judged(dict(_judged(*pair)), last)
 
-    def _look(self, one: Claimed) -> Glance:
+    def look(self, one: Claimed) -> Glance:
+        """Look once.
+
+        Raises:
+            as :meth:`judge`.
+        """
         vma = one.mapping.vma
         assert vma is not None
         kernel = pages_of_region(self._target, one)

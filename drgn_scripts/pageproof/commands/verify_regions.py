@@ -21,7 +21,7 @@ from pageproof.errors import PageproofError
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.page import struct_page_facts
 from pageproof.find.region import MODULE
-from pageproof.find.shared import Claimed, Finder, Found, all_finders, by_region
+from pageproof.find.shared import Claimed, Finder, Found, all_finders, by_region, claim_again
 from pageproof.find.shared.device import (
     DEVICE,
     UNSAID,
@@ -122,6 +122,7 @@ def prove_regions(
         seen |= {one.vma for one in unclaimed}
         after = search(lambda vma: vma.value_() in seen)
         run.without_vanished(after.claimed)
+        run.without_truncated()
         unclaimed = tuple(one for one in unclaimed if one in after.unclaimed)
     proofs = run.proofs()
     return Proved(
@@ -178,8 +179,7 @@ class _Run:
             self._judged[use] = judged.pages
             if any(verdict is Verdict.DIFFERENT for verdict, _ in judged.pages.values()):
                 self._glances[use] = judged.glance
-            ends = one.claim.pages - one.claim.first_page
-            self._beyond[use] = sum(page >= ends for page in judged.glance.sides)
+            self._beyond[use] = judged.glance.beyond(one.claim)
             pairs = list(self._pairs(number, use, one, judged, room))
             room = max(0, room - len(pairs))
             self._seen += [self._observer.observe(pair) for pair in pairs]
@@ -217,6 +217,30 @@ class _Run:
                 self._unread.pop(use, None)
                 self._vanished.add(use)
         self._seen = without_vanished(self._seen, self.mappings, there)
+
+    def without_truncated(self) -> None:
+        """Frames behind a region's end count if they stay there.
+
+        A file is shorter before its pages are unmapped (mm/truncate.c, truncate_pagecache()), and
+        the next one at the same place may be longer.
+        """
+        for _ in range(ATTEMPTS):
+            there = [use for use, pages in self._beyond.items() if pages]
+            if not there:
+                return
+            time.sleep(PAUSE_SECONDS)
+            for use in there:
+                self._beyond[use] = min(self._beyond[use], self._still_beyond(self._uses[use]))
+
+    def _still_beyond(self, one: Claimed) -> int:
+        prog = self._target.prog
+        try:
+            glance = self._prover.look(one) if claim_again(prog, one) == one.claim else None
+        except (ValueError, TooMuchWork):
+            return 0
+        if glance is None or claim_again(prog, one) != one.claim:
+            return 0
+        return glance.beyond(one.claim)
 
     def proofs(self) -> tuple[PageProof, ...]:
         """Evidence judged; where it was looked at longer, its verdict is the better one."""

@@ -60,6 +60,7 @@ __all__ = [
     "Unclaimed",
     "all_finders",
     "by_region",
+    "claim_again",
     "find_shared",
     "kernel_pages",
 ]
@@ -177,6 +178,15 @@ def _claim(finder: Finder, vma: drgn.Object) -> Claim | None:
         if not finder.module or not load_when_missed(vma.prog_, finder.module):
             raise
     return finder.claim(vma)
+
+
+def claim_again(prog: drgn.Program, one: Claimed) -> Claim | None:
+    """What the VMA shows now; None if it has gone or can't be read."""
+    assert one.mapping.vma is not None
+    try:
+        return _claim(one.finder, drgn.Object(prog, "struct vm_area_struct *", one.mapping.vma.vma))
+    except _BROKEN:
+        return None
 
 
 def by_region(claimed: Iterable[Claimed]) -> list[list[Claimed]]:
