@@ -63,6 +63,12 @@ def test_what_munmap_may_be_about_to_empty_is_undecided() -> None:
     both = ask("user-outside-vma", space_with(runs=outside, is_locked=True, gap="torn"))
     assert both.undecided == f"{why}; pid 1 (init): torn"
     assert ask("user-outside-vma", space_with(is_locked=True)) == ask("user-outside-vma", SOUND)
+    (space,) = space_with(runs=outside, is_locked=True).users.spaces  # type: ignore[union-attr]
+    many = users_with(spaces=tuple(replace(space, name=f"pid {pid}") for pid in range(1, 5)))
+    told = [
+        f"pid {pid}: entries outside its VMAs, while its mmap_lock is held" for pid in (1, 2, 3)
+    ]
+    assert ask("user-outside-vma", many).undecided == "; ".join(told)
 
 
 KERNEL_ONLY = Permissions(write=True, execute=True, user=False)

@@ -172,6 +172,32 @@ def test_findings_that_are_not_shown_are_compared_by_number(
     assert {one.finding.sentence for one in found.findings} <= {"maps-free is wrong"}
 
 
+def test_the_first_finding_of_those_that_are_not_all_shown_stands_for_all() -> None:
+    outcome, (nine, eight), _ = rule("maps-free", "pid 9", "pid 8", hidden=5)
+    nine = replace(nine, sentence="9 is wrong", evidence=(("pages", "9"),))
+    eight = replace(eight, sentence="8 is wrong", evidence=(("pages", "8"),))
+    found = compare(audited(rule()), audited((outcome, [nine, eight], [])))
+    assert told(found) == [(NEW, "", 7)]
+    (one,) = found.findings
+    assert (one.finding.sentence, one.finding.evidence) == ("8 is wrong", ())
+
+
+def test_two_findings_at_one_place() -> None:
+    outcome, (one, other), _ = rule("maps-free", "pid 7", "pid 7")
+    other = replace(other, sentence="another thing is wrong")
+    found = compare(audited((outcome, [one, other], [])), audited(rule("maps-free", "pid 7")))
+    assert told(found) == [(GONE, "pid 7", 1)]
+
+
+def test_both_reports_findings_are_counted() -> None:
+    for severity in Severity:
+        report = audited(rule("maps-free", "pid 7", severity=severity))
+        counts = compare(report, report).new.summary
+        assert (counts.errors, counts.warnings, counts.notes) == tuple(
+            int(severity is one) for one in (Severity.ERROR, Severity.WARNING, Severity.NOTE)
+        )
+
+
 # Findings that a baseline accepts
 
 
