@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from pageproof import judge
-from pageproof.commands.attempts import ATTEMPTS, PAUSE_SECONDS, look_until
+from pageproof.commands.attempts import look_until
 from pageproof.find.shared import Claim, Claimed, kernel_pages
 from pageproof.model import Outcome, PageRun, Reason, Verdict
 from pageproof.target import Target
@@ -146,11 +144,19 @@ def pages_of_region(target: Target, one: Claimed) -> Sequence[int | None]:
     Raises:
         ValueError: it can't be read, several times.
     """
-    for _ in range(ATTEMPTS - 1 if target.facts.live else 0):
-        with contextlib.suppress(ValueError):
+
+    def look() -> Sequence[int | None] | ValueError:
+        try:
             return kernel_pages(target.prog, one)
-        time.sleep(PAUSE_SECONDS)
-    return kernel_pages(target.prog, one)
+        except ValueError as error:
+            return error
+
+    seen, _ = look_until(
+        lambda seen: not isinstance(seen, ValueError), look, live=target.facts.live
+    )
+    if isinstance(seen, ValueError):
+        raise seen
+    return seen
 
 
 def runs_of(pages: int, judged: Mapping[int, Judgement]) -> tuple[PageRun, ...]:

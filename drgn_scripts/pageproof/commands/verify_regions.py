@@ -338,16 +338,21 @@ class _Run:
         """
         vma = one.mapping.vma
         assert vma is not None
-        for _ in range(ATTEMPTS):
+        live = self._target.facts.live
+
+        def look() -> Differing | None:
+            nonlocal pfn
             facts = struct_page_facts(self._target.prog, pfn) if closer else None
             anonymous = facts is not None and judge.is_anonymous(facts)
             zeros = self._observer.is_zeros(pfn)
             now = self._walker.walk(one.mapping.root, vma.start + page * PAGE_BYTES).pfn
-            if not self._target.facts.live or now == pfn:
+            if not live or now == pfn:
                 return Differing(one.claim.first_page + page, pfn, anonymous, zeros)
             pfn = pfn if now is None else now
-            time.sleep(PAUSE_SECONDS)
-        return None
+            return None
+
+        seen, _ = look_until(lambda seen: seen is not None, look, live=live)
+        return seen
 
     def _mapping_findings(self) -> Iterator[Finding]:
         spaces: dict[int, set[int]] = {}
