@@ -23,6 +23,7 @@ from unit.layouts import FOUR
 from unit.test_audit_edges import CLOSED, places
 from unit.test_audit_rules import HUGETLB, OBJECT, UC, WB, WC, ask, tables
 
+from pageproof.judge.audit.frames import is_odd
 from pageproof.model import MemoryType, Outcome, Permissions, Range, SlabState
 from pageproof.model.auditfacts import AuditFacts, FrameClass, UserTable, VmaBounds
 
@@ -134,6 +135,31 @@ def test_the_first_reasons_are_told() -> None:
 
 
 # Frames
+
+
+@pytest.mark.parametrize(
+    ("changes", "odd"),
+    [
+        ({}, False),
+        ({"classes": FrameClass.FREE}, True),
+        ({"classes": FrameClass.SLAB}, True),
+        ({"classes": FrameClass.TABLE}, True),
+        ({"classes": FrameClass.FREE, "places": ()}, False),
+        ({"classes": FrameClass.HEAD}, False),
+        ({"counted": 2}, True),
+        ({"counted": 2, "mapcount": None}, False),
+        ({"types": (("physmap", MemoryType.WB), ("pid 1", MemoryType.UC))}, True),
+        ({"types": (("physmap", MemoryType.UC), ("pid 1", MemoryType.UC_MINUS))}, False),
+    ],
+)
+def test_a_frame_that_some_rule_has_something_to_say_of(
+    changes: dict[str, object], odd: bool
+) -> None:
+    facts = suspect(**changes)
+    assert facts.users
+    (one,) = facts.users.suspects
+    assert is_odd(one) is odd
+
 
 HERE = f"pid 1 (init), {HEAP:x}, PFN 0x7"
 WHOLE = replace(OBJECT, object_bytes=8192)

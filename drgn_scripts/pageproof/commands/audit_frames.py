@@ -10,6 +10,7 @@ from typing import Final
 
 from pageproof.find.frames import PageLayout, classes_of, mapcounts_of
 from pageproof.judge.audit.check import is_mapped, within
+from pageproof.judge.audit.frames import WRONG
 from pageproof.model import MemoryGap, Range
 from pageproof.model.auditfacts import FrameClass, Section, Span
 from pageproof.target import Target
@@ -21,8 +22,6 @@ _SOMETHING: Final = re.compile(rb"[^\0]", re.DOTALL)
 _TYPES: Final = 0x3F
 _UC: Final = 1 << TYPE_BITS[next(kind for kind in TYPE_BITS if kind.value == "UC")]
 _UC_MINUS: Final = 1 << TYPE_BITS[next(kind for kind in TYPE_BITS if kind.value == "UC-")]
-#: Classes that no process should map.
-WRONG: Final = FrameClass.FREE | FrameClass.SLAB | FrameClass.TABLE
 
 
 @dataclass(frozen=True)

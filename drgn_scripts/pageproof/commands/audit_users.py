@@ -11,7 +11,7 @@ from typing import Final
 import drgn
 
 from pageproof.commands.attempts import ATTEMPTS
-from pageproof.commands.audit_frames import WRONG, Frames, conflicting, uncounted, wrong_class
+from pageproof.commands.audit_frames import Frames, conflicting, uncounted, wrong_class
 from pageproof.commands.tables import paging_form
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.layout import physmap
@@ -19,6 +19,7 @@ from pageproof.find.mapcount import page_mapcount
 from pageproof.find.mappings import Mappings, mm_object
 from pageproof.find.page import struct_page_facts
 from pageproof.find.vmas import is_locked, vma_bounds
+from pageproof.judge.audit.frames import is_odd
 from pageproof.model import MappingFacts, MemoryType, PagingFacts, SlabFacts, StructPageFacts
 from pageproof.model.auditfacts import (
     FrameClass,
@@ -212,7 +213,7 @@ class UserSweep:
             pfn = chosen[looks]
             looks += 1
             one = self._seen(pfn, users[pfn], kernel[pfn])
-            if one is not None and _is_odd(one):
+            if one is not None and is_odd(one):
                 suspects.append(one)
         return tuple(suspects), len(wanted) - looks
 
@@ -267,13 +268,6 @@ class UserSweep:
         walk = self._walker.walk(at.root, at.address)
         if walk.pfn == pfn and walk.memory_type is not None:
             yield walk.memory_type
-
-
-def _is_odd(one: FramePlaces) -> bool:
-    """Whether there is anything left that a rule asks about."""
-    uncounted = one.mapcount is not None and one.counted > one.mapcount
-    wrong = bool(one.places and one.classes & WRONG)
-    return wrong or uncounted or len({kind for _, kind in one.types}) > 1
 
 
 def _tables(swept: Accounted) -> tuple[UserTable, ...]:

@@ -13,6 +13,8 @@ from pageproof.model.auditfacts import AuditFacts, FrameClass, FramePlaces, Need
 from pageproof.model.rule import Rule
 
 _PAGE_BYTES: Final = 4096
+#: Classes that no process should map.
+WRONG: Final = FrameClass.FREE | FrameClass.SLAB | FrameClass.TABLE
 _FREED: Final = "A driver that freed pages while they were mapped by remap_pfn_range(), which "
 
 FREE: Final = Rule(
@@ -161,12 +163,15 @@ def table(facts: AuditFacts) -> Judged:
     return _judge(facts, found)
 
 
+def _is_uncounted(one: FramePlaces) -> bool:
+    return not one.classes & WRONG and one.mapcount is not None and one.counted > one.mapcount
+
+
 def uncounted(facts: AuditFacts) -> Judged:
     """More entries than ``_mapcount``, of frames for which it is kept."""
 
     def found(one: FramePlaces) -> Finding | None:
-        odd = one.classes & (FrameClass.FREE | FrameClass.SLAB | FrameClass.TABLE)
-        if odd or one.mapcount is None or one.counted <= one.mapcount:
+        if not _is_uncounted(one):
             return None
         return UNCOUNTED.finding(_where(one), _shown(one), found=one.counted, mapcount=one.mapcount)
 
@@ -179,11 +184,20 @@ def _kinds(one: FramePlaces) -> Iterator[MemoryType]:
         yield MemoryType.UC if kind is MemoryType.UC_MINUS else kind
 
 
+def _is_conflict(one: FramePlaces) -> bool:
+    return len(set(_kinds(one))) > 1
+
+
+def is_odd(one: FramePlaces) -> bool:
+    """Whether a rule of this file may have something to say of it."""
+    return _is(one, WRONG) or _is_uncounted(one) or _is_conflict(one)
+
+
 def types(facts: AuditFacts) -> Judged:
     """All mappings of a frame, the kernel's and those of processes."""
 
     def found(one: FramePlaces) -> Finding | None:
-        if len(set(_kinds(one))) < 2:
+        if not _is_conflict(one):
             return None
         named = ", ".join(sorted({kind.value for _, kind in one.types}))
         shown = tuple((who, kind.value) for who, kind in one.types[:8])
