@@ -41,8 +41,9 @@ class Verification:
 
     def __repr__(self) -> str:
         from pageproof.render.phrases import gist
+        from pageproof.render.printable import printable
 
-        return f"<pageproof: {gist(self.report)}>"
+        return f"<pageproof: {printable(gist(self.report))}>"
 
 
 def verify(

@@ -14,6 +14,7 @@ from pageproof import __version__
 from pageproof.errors import Exit, PageproofError
 from pageproof.front import COMMANDS, OFFLINE, Command, Offline
 from pageproof.front.verify import EPILOG
+from pageproof.render.printable import printable
 
 if TYPE_CHECKING:
     from pageproof.target import Target
@@ -158,7 +159,7 @@ def guarded(run: Callable[[], int]) -> int:
     try:
         return int(run())
     except PageproofError as error:
-        print(f"pageproof: error: {error}", file=sys.stderr)
+        print(f"pageproof: error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # The reader has gone (| head): keep Python from complaining at exit.

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pageproof.errors import PageproofError
 from pageproof.render import PLAIN_WIDTH
+from pageproof.render.printable import printable
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Progress:
 
     def say(self, message: str) -> None:
         if self._on:
-            sys.stderr.write(f"\r\033[K{message} …")
+            sys.stderr.write(f"\r\033[K{printable(message)} …")
             sys.stderr.flush()
             self._shown = True
 

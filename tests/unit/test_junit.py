@@ -214,7 +214,7 @@ def test_a_process_may_have_any_name() -> None:
     odd = replace(mapping(), comm="a\x1b[31m<b>&\udc80\x00")
     root = junit(report(evidence(), mappings=(odd,)))
     (case,) = root.iter("testcase")
-    assert case.get("name") == "verdict: a�[31m<b>&��, page 0"
+    assert case.get("name") == "verdict: a\\x1b[31m<b>&\\udc80\\x00, page 0"
 
 
 # Which rules are applied

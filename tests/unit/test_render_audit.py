@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from junit import cases, parse
 from unit.auditfacts import AREA, PAGE, PTI, RWX, SOUND, kernel_with, leaf
 from unit.facts import CORE
 from unit.golden import matches_golden
@@ -88,6 +89,11 @@ def test_json_is_as_the_schema_has_it(facts: AuditFacts) -> None:
     jsonschema.validate(
         json.loads(report_to_json(report(facts))), json.loads(SCHEMA.read_text(encoding="utf-8"))
     )
+
+
+def test_junit_is_what_servers_read() -> None:
+    root = parse(audit_to_junit(report(broken())))
+    assert cases(root)["pageproof audit/kernel-write-execute"] == "failure"
 
 
 def test_what_is_not_shown_is_counted() -> None:

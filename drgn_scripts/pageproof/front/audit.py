@@ -103,6 +103,7 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.render.auditjunit import audit_to_junit
     from pageproof.render.audittext import audit_to_text
     from pageproof.render.jsonform import report_to_json
+    from pageproof.render.printable import printable_json
 
     report = audit(target, _chosen(args), _accepted(args.baseline), progress.say)
     forms: Forms = {
@@ -112,8 +113,8 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     }
     write_answer(forms, args, progress)
     if args.write_baseline is not None:
-        known = (*report.findings, *report.accepted)
-        write_form({"json": lambda screen: baseline_to_json(known)}, "json", args.write_baseline)
+        text = printable_json(baseline_to_json((*report.findings, *report.accepted)))
+        write_form({"json": lambda screen: text}, "json", args.write_baseline)
     return report.exit_code
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pageproof.model.alias import Alias, AliasReport
 from pageproof.render import PLAIN_WIDTH, phrases, words
-from pageproof.render.layout import LABEL, Sheet, print_facts, target_facts
+from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts, target_facts
 
 
 def alias_to_text(report: AliasReport, *, color: bool = False, width: int = PLAIN_WIDTH) -> str:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from rich.table import Table
-from rich.text import Text
 
 from pageproof.model import Severity
 from pageproof.model.audit import RuleOutcome, Ruling
@@ -12,7 +11,7 @@ from pageproof.model.auditdiff import AuditDiffReport, AuditDiffSummary, AuditSu
 from pageproof.render import PLAIN_WIDTH, phrases
 from pageproof.render.audittext import ruling
 from pageproof.render.difftext import print_finding_changes, print_sides, print_sum
-from pageproof.render.layout import LABEL, Sheet
+from pageproof.render.layout import LABEL, Sheet, Text
 
 
 def audit_diff_to_text(

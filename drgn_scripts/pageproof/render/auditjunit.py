@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
-
 from pageproof.model import Severity
 from pageproof.model.audit import AuditReport, RuleOutcome
+from pageproof.render import phrases
+from pageproof.render.junitxml import Case, Suite, suites_to_xml
+
+_NAME = "pageproof audit"
 
 
 def audit_to_junit(report: AuditReport) -> str:
@@ -15,41 +17,27 @@ def audit_to_junit(report: AuditReport) -> str:
     Findings of a rule of severity error are its failure; what could not be
     decided is an error, because a skipped test would look like a good one.
     """
-    suite = ElementTree.Element(
-        "testsuite",
-        name="pageproof audit",
-        hostname=report.target.where,
-        time=f"{report.seconds:.3f}",
-    )
-    failures = errors = 0
+    facts = {"target": phrases.target(report.target), "kernel": report.target.release}
+    suite = Suite(_NAME, facts, place="pageproof.audit")
     for outcome in report.outcomes:
-        case = ElementTree.SubElement(
-            suite, "testcase", classname="pageproof.audit", name=outcome.rule
-        )
-        said = _said(report, outcome)
-        if outcome.findings and outcome.severity is Severity.ERROR:
-            failures += 1
-            message = f"{outcome.findings} of {outcome.looks_for}"
-            ElementTree.SubElement(case, "failure", message=message).text = said
-        elif outcome.reason:
-            errors += 1
-            ElementTree.SubElement(case, "error", message=outcome.reason).text = outcome.reason
-        elif said:
-            ElementTree.SubElement(case, "system-out").text = said
-    suite.set("tests", str(len(report.outcomes)))
-    suite.set("failures", str(failures))
-    suite.set("errors", str(errors))
-    ElementTree.indent(suite)
-    return (
-        '<?xml version="1.0" encoding="utf-8"?>\n'
-        + ElementTree.tostring(suite, encoding="unicode")
-        + "\n"
-    )
+        suite.cases.append(_case(outcome, _said(report, outcome)))
+    return suites_to_xml(_NAME, report.seconds, [suite])
 
 
-def _said(report: AuditReport, outcome: RuleOutcome) -> str:
-    mine = [one for one in report.findings if one.id == outcome.rule]
-    lines = [f"{one.where}: {one.sentence}" for one in mine]
+def _case(outcome: RuleOutcome, said: list[str]) -> Case:
+    case = Case(outcome.rule)
+    if outcome.findings and outcome.severity is Severity.ERROR:
+        case.fails("failure", f"{outcome.findings} of {outcome.looks_for}")
+        case.text = said
+    elif outcome.reason:
+        case.fails("error", outcome.reason)
+        case.text = [outcome.reason]
+    else:
+        case.out = said
+    return case
+
+
+def _said(report: AuditReport, outcome: RuleOutcome) -> list[str]:
+    lines = [f"{one.where}: {one.sentence}" for one in report.findings if one.id == outcome.rule]
     known = [one for one in report.accepted if one.id == outcome.rule]
-    lines += [f"accepted: {one.where}" for one in known]
-    return "\n".join(lines)
+    return [*lines, *(f"accepted: {one.where}" for one in known)]

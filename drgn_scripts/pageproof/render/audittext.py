@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
-from rich.text import Text
 
 from pageproof.model import Finding, Severity
 from pageproof.model.audit import AuditReport, RuleOutcome, Ruling
 from pageproof.render import PLAIN_WIDTH, phrases, words
-from pageproof.render.layout import LABEL, Sheet, print_facts, target_facts
+from pageproof.render.layout import LABEL, Sheet, Text, print_facts, target_facts
 
 if TYPE_CHECKING:
     from pageproof.judge.audit.check import Check

@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pageproof.model import Finding, Severity, Verdict
 from pageproof.model.auditdiff import AuditDiffReport
@@ -29,7 +27,7 @@ from pageproof.model.diff import (
     VerdictChange,
 )
 from pageproof.render import PLAIN_WIDTH, phrases, words
-from pageproof.render.layout import LABEL, Sheet, print_facts
+from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts
 
 _PAGE_BYTES: Final = 4096
 #: So many frames of one kind are told one by one.

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 
 from rich.table import Table
-from rich.text import Text
 
 from pageproof.model.rule import Rule
-from pageproof.render.layout import Sheet, print_facts
+from pageproof.render.jsonform import json_text
+from pageproof.render.layout import Sheet, Text, print_facts
 from pageproof.render.text import SEVERITY_STYLES
 
 
@@ -67,7 +66,7 @@ def rules_to_json(commands: Mapping[str, Sequence[Rule]]) -> str:
         for some in commands.values()
         for rule in some
     ]
-    return json.dumps(rules, indent=2, ensure_ascii=False) + "\n"
+    return json_text(rules)
 
 
 def _plain(rule: Rule) -> str:

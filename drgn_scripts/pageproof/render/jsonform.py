@@ -17,13 +17,19 @@ from enum import Enum
 from typing import Annotated, Any, Union, cast
 
 from pageproof.model import HEX
+from pageproof.render.printable import printable_json
 
 Json = Any
 
 
 def report_to_json(report: Any) -> str:
     """JSON text of any command's report, a dataclass of the model, with a newline at its end."""
-    return json.dumps(to_json(report), indent=2, ensure_ascii=False) + "\n"
+    return json_text(to_json(report))
+
+
+def json_text(data: Json) -> str:
+    """Return JSON text with a newline at its end; what is not printable is escaped in strings."""
+    return printable_json(json.dumps(data, indent=2, ensure_ascii=False)) + "\n"
 
 
 def to_json(value: Any) -> Json:

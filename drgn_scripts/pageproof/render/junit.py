@@ -16,11 +16,8 @@ too.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
-from xml.etree import ElementTree
 
 from pageproof.model import (
     Finding,
@@ -34,43 +31,10 @@ from pageproof.model import (
     Verdict,
 )
 from pageproof.render import phrases
+from pageproof.render.junitxml import Case, Suite, suites_to_xml
 
 #: So many bad pages of a mapping are told one by one.
 _TOLD: Final = 8
-#: No XML may have these (XML 1.0, production Char), and a process may have any in its name.
-_NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-@dataclass
-class _Case:
-    """A test case; ``outcome`` is its element's name, "" for a success."""
-
-    name: str
-    outcome: str = ""
-    message: str = ""
-    text: str = ""
-    out: str = ""
-
-    def fails(self, outcome: str, message: str) -> None:
-        self.outcome, self.message = outcome, message
-
-
-@dataclass
-class _Suite:
-    name: str
-    properties: dict[str, str]
-    cases: list[_Case] = field(default_factory=list)
-    out: list[str] = field(default_factory=list)
-
-    def count(self, outcome: str) -> int:
-        return sum(case.outcome == outcome for case in self.cases)
-
-    def cannot_tell(self, why: str) -> None:
-        """One more case, for what the exit code says and no other case does."""
-        case = _Case("everything was decided", text="\n".join(self.out))
-        case.fails("error", why)
-        self.cases.append(case)
-        self.out.clear()
 
 
 def report_to_junit(
@@ -90,41 +54,16 @@ def report_to_junit(
     """
     suites = list(_suites(report, rules, strict))
     _add_rest(suites, report)
-    names: set[str] = set()
-    for suite in suites:
-        suite.name = _unique(suite.name, names)
-        inside: set[str] = set()
-        for case in suite.cases:
-            case.name = _unique(case.name, inside)
-    seconds = f"{report.times.verify_seconds:.3f}"
-    facts = {"name": "pageproof verify", "time": seconds, **_counts(suites)}
-    root = ElementTree.Element("testsuites", facts)
-    for suite in suites:
-        _write(root, suite)
-    ElementTree.indent(root)
-    text = ElementTree.tostring(root, encoding="unicode")
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    """The name, or with a number if it is taken."""
-    number, found = 1, name
-    while found in taken:
-        number += 1
-        found = f"{name} ({number})"
-    taken.add(found)
-    return found
+    return suites_to_xml("pageproof verify", report.times.verify_seconds, suites)
 
 
 # Regions
 
 
-def _suites(
-    report: Report, rules: Callable[[str], Sequence[str]], strict: bool
-) -> Iterator[_Suite]:
+def _suites(report: Report, rules: Callable[[str], Sequence[str]], strict: bool) -> Iterator[Suite]:
     for number, region in enumerate(report.regions):
         label = f"{region.kind} {region.part}".rstrip()
-        suite = _Suite(f"{label}: {region.name}", _properties(report, region))
+        suite = Suite(f"{label}: {region.name}", _properties(report, region))
         proofs = [one for one in report.proofs if one.evidence.region == number]
         suite.cases += [_verdict(report, one, proofs, strict) for one in region.uses]
         findings = [finding for proof in proofs for finding in proof.findings]
@@ -134,7 +73,7 @@ def _suites(
         yield suite
     named = [one for one in report.proofs if one.evidence.region is None]
     if named:
-        suite = _Suite("addresses", _properties(report))
+        suite = Suite("addresses", _properties(report))
         suite.cases += [_named(report, one) for one in named]
         _add_rules(suite, [one for proof in named for one in proof.findings], rules(""))
         yield suite
@@ -157,7 +96,7 @@ def _is_of(finding: Finding, mappings: Iterable[MappingFacts]) -> bool:
     )
 
 
-def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict: bool) -> _Case:
+def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict: bool) -> Case:
     """The case of a mapping: what became of its pages."""
     mapping = report.mappings[use.mapping]
     assert mapping.vma is not None  # a use is a VMA
@@ -174,7 +113,7 @@ def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict
         if proof.evidence.mapping == use.mapping and proof.verdict is not Verdict.SAME
     ]
     told = [phrases.headline(proof, mapping) for proof in bad[:_TOLD]]
-    case = _Case(f"verdict: {mapping.comm}, {_page_numbers(use.first_page, pages)}")
+    case = Case(f"verdict: {mapping.comm}, {_page_numbers(use.first_page, pages)}")
     different = sum(run.pages for run in use.runs if run.verdict is Verdict.DIFFERENT)
     different = different or sum(one.verdict is Verdict.DIFFERENT for one in bad)
     unknown = sum(run.pages for run in use.runs if run.verdict is Verdict.UNKNOWN)
@@ -187,9 +126,9 @@ def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict
     elif unknown == pages:
         case.fails("skipped", "none of its pages was ever touched")
     if case.outcome in ("failure", "error"):
-        case.text = "\n".join([*lines, *told])
+        case.text = [*lines, *told]
     else:
-        case.out = "\n".join(lines)
+        case.out = lines
     return case
 
 
@@ -197,13 +136,13 @@ def _page_numbers(first: int, pages: int) -> str:
     return f"page {first}" if pages == 1 else f"pages {first}-{first + pages - 1}"
 
 
-def _named(report: Report, proof: PageProof) -> _Case:
+def _named(report: Report, proof: PageProof) -> Case:
     """The case of a page that the user named by its address."""
     mapping = report.mappings[proof.evidence.mapping]
-    case = _Case(f"verdict: {mapping.comm}, 0x{proof.evidence.user_address:x}")
-    case.out = phrases.headline(proof, mapping)
+    case = Case(f"verdict: {mapping.comm}, 0x{proof.evidence.user_address:x}")
+    case.out = [phrases.headline(proof, mapping)]
     if proof.verdict is not Verdict.SAME:
-        case.text, case.out = case.out, ""
+        case.text, case.out = case.out, []
         outcome = "failure" if proof.verdict is Verdict.DIFFERENT else "error"
         case.fails(outcome, proof.sentence)
     return case
@@ -212,75 +151,47 @@ def _named(report: Report, proof: PageProof) -> _Case:
 # Rules
 
 
-def _add_rules(suite: _Suite, findings: Iterable[Finding], rules: Sequence[str]) -> None:
+def _add_rules(suite: Suite, findings: Iterable[Finding], rules: Sequence[str]) -> None:
     """A case for each rule: a failure if it found an error. What is no error stands beside them."""
     errors: dict[str, list[Finding]] = {rule: [] for rule in rules}
     for finding in findings:
         if finding.severity is Severity.ERROR:
             errors.setdefault(finding.id, []).append(finding)
         else:
-            suite.out.append(_told(finding))
+            suite.out += _told(finding)
     for rule, found in errors.items():
-        case = _Case(f"rule {rule}")
+        case = Case(f"rule {rule}")
         if found:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
             case.fails("failure", f"{found[0].where}: {found[0].sentence}{more}")
-            case.text = "\n".join(_told(one) for one in found)
+            case.text = [line for one in found for line in _told(one)]
         suite.cases.append(case)
 
 
-def _told(finding: Finding) -> str:
+def _told(finding: Finding) -> list[str]:
     where = f"{finding.where}: " if finding.where else ""
-    shown = "".join(f"\n    {name}: {value}" for name, value in finding.evidence if value)
-    return f"{finding.severity.value}: {where}{finding.sentence} [{finding.id}]{shown}"
+    shown = [f"    {name}: {value}" for name, value in finding.evidence if value]
+    return [f"{finding.severity.value}: {where}{finding.sentence} [{finding.id}]", *shown]
 
 
-def _add_rest(suites: list[_Suite], report: Report) -> None:
+def _add_rest(suites: list[Suite], report: Report) -> None:
     """Findings that are of no region, and what the exit code says beside all cases."""
-    rest = _Suite("verify", _properties(report))
+    rest = Suite("verify", _properties(report))
     mappings = [report.mappings[use.mapping] for region in report.regions for use in region.uses]
     _add_rules(rest, [one for one in report.findings if not _is_of(one, mappings)], ())
     every = [*suites, rest]
     if not any(suite.cases for suite in every):
-        rest.cannot_tell("nothing was verified")
+        _cannot_tell(rest, "nothing was verified")
     elif report.summary.exit_code and not any(
         suite.count(outcome) for suite in every for outcome in ("failure", "error")
     ):
-        rest.cannot_tell("something could not be decided")
+        _cannot_tell(rest, "something could not be decided")
     suites[:] = [suite for suite in every if suite.cases or suite.out]
 
 
-# XML
-
-
-def _counts(suites: Iterable[_Suite]) -> dict[str, str]:
-    every = list(suites)
-    return {
-        "tests": str(sum(len(suite.cases) for suite in every)),
-        "failures": str(sum(suite.count("failure") for suite in every)),
-        "errors": str(sum(suite.count("error") for suite in every)),
-    }
-
-
-def _write(root: ElementTree.Element, suite: _Suite) -> None:
-    skipped = str(suite.count("skipped"))
-    facts = {"name": _xml(suite.name), **_counts([suite]), "skipped": skipped}
-    made = ElementTree.SubElement(root, "testsuite", facts)
-    properties = ElementTree.SubElement(made, "properties")
-    for name, value in suite.properties.items():
-        ElementTree.SubElement(properties, "property", name=name, value=_xml(value))
-    # Servers take what is before the last dot for a package.
-    place = f"pageproof.{suite.name.replace('.', '_')}"
-    for case in suite.cases:
-        one = ElementTree.SubElement(made, "testcase", classname=_xml(place), name=_xml(case.name))
-        if case.outcome:
-            outcome = ElementTree.SubElement(one, case.outcome, message=_xml(case.message))
-            outcome.text = _xml(case.text) or None
-        if case.out:
-            ElementTree.SubElement(one, "system-out").text = _xml(case.out)
-    if suite.out:
-        ElementTree.SubElement(made, "system-out").text = _xml("\n".join(suite.out))
-
-
-def _xml(text: str) -> str:
-    return _NO_XML.sub("\ufffd", text)
+def _cannot_tell(suite: Suite, why: str) -> None:
+    """One more case, for what the exit code says and no other case does."""
+    case = Case("everything was decided", text=suite.out)
+    case.fails("error", why)
+    suite.cases.append(case)
+    suite.out = []

@@ -7,14 +7,12 @@ import textwrap
 from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pageproof.model.kmap import Contents, KernelMap, LayoutFacts, MapRow
 from pageproof.model.regions import REGIONS
 from pageproof.render import PLAIN_WIDTH, words
-from pageproof.render.layout import LABEL, Sheet, print_facts, target_facts
+from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts, target_facts
 
 #: A row of the map is never folded; a narrower terminal does that itself.
 _WIDTH: Final = 132

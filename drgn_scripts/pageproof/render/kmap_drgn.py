@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from pageproof.model.kmap import KernelMap
+from pageproof.render.printable import printable
 
 _CODE: Final = '''\
 # The memory map of Linux {release} in this boot, and what init_mm's tables hold there.
@@ -55,7 +56,7 @@ def kmap_to_drgn(found: KernelMap) -> str:
         f'    ({row.start:#018x}, {row.last:#018x}, "{row.region}"),' for row in found.rows
     )
     return _CODE.format(
-        release=found.target.release,
+        release=printable(found.target.release),
         rows=rows,
         root=found.paging.kernel_root,
         shift=39 if levels == 4 else 48,

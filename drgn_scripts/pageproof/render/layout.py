@@ -1,22 +1,73 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What all texts have in common: a console to write on, and facts with labels."""
+"""What all texts have in common: a console to write on, and facts with labels.
+
+All strings of a report reach the terminal through :class:`Text` or :class:`Sheet`, which escape
+them. rich itself passes ESC, C1 and bidirectional controls through, so no other module of this
+room imports its Text or its Console.
+"""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console as RichConsole
+from rich.style import Style
 from rich.table import Table
-from rich.text import Text
+from rich.text import Text as RichText
 
 from pageproof.model import PagingFacts, TargetFacts
 from pageproof.render import phrases
+from pageproof.render.printable import printable
 
 #: Style of labels and of what matters less.
 LABEL: Final = "dim"
 _LABEL_WIDTH: Final = 7
+#: Before what is left of a folded line; further in than the rows of any table.
+_INDENT: Final = " " * 6
+
+
+class Text(RichText):
+    """rich's Text, of which every string is escaped."""
+
+    def __init__(self, text: str = "", style: str | Style = "", **options: Any) -> None:
+        super().__init__(printable(text), style, **options)
+
+    def append(self, text: RichText | str, style: str | Style | None = None) -> Text:
+        super().append(printable(text) if isinstance(text, str) else text, style)
+        return self
+
+    @classmethod
+    def assemble(cls, *parts: Any, **options: Any) -> Text:
+        made = super().assemble(*parts, **options)
+        assert isinstance(made, cls)
+        return made
+
+
+class Console(RichConsole):
+    """rich's Console, which escapes a plain string wherever one is printed or is a table's cell."""
+
+    def render_str(self, text: str, **options: Any) -> RichText:
+        return super().render_str(printable(text), **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does; a single Text that is folded goes on indented.
+
+        Otherwise a long name could be folded so that its rest looks like a line of the report.
+        """
+        if len(objects) == 1 and isinstance(objects[0], RichText) and not options:
+            objects = (self._folded(objects[0]),)
+        super().print(*objects, **options)
+
+    def _folded(self, text: RichText) -> RichText:
+        first, *more = text.wrap(self, self.width)
+        if not more:
+            return text
+        rest = text[len(first.plain) :]
+        rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
+        indented = rest.wrap(self, self.width - len(_INDENT))
+        return RichText("\n").join([first, *(RichText(_INDENT) + line for line in indented)])
 
 
 class Sheet:

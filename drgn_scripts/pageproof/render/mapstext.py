@@ -5,12 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from rich.console import Console
-from rich.text import Text
-
 from pageproof.model import MapsReport, Run, VmaLine, VmaResidency
 from pageproof.render import PLAIN_WIDTH, phrases, words
-from pageproof.render.layout import LABEL, Sheet, print_facts, target_facts
+from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts, target_facts
 
 #: Where procfs begins the name: ``seq_setwidth(m, 25 + sizeof(void *) * 6 - 1)``.
 _NAME_COLUMN: Final = 72

@@ -6,13 +6,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pageproof.model import MappingFacts, PageRun, ProvedRegion, ProvedUse, Report, Verdict
 from pageproof.render import phrases
-from pageproof.render.layout import LABEL
+from pageproof.render.layout import LABEL, Console, Text
 
 _PAGE_BYTES = 4096
 _STYLES = {Verdict.DIFFERENT: "bold red", Verdict.UNKNOWN: "yellow"}

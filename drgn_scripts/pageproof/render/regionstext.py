@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 from rich.table import Table
-from rich.text import Text
 
 from pageproof.model import Finding
 from pageproof.model.shared import RegionsReport, RegionUse, SharedRegion
 from pageproof.render import PLAIN_WIDTH, phrases, words
-from pageproof.render.layout import LABEL, Sheet, print_facts, target_facts
+from pageproof.render.layout import LABEL, Sheet, Text, print_facts, target_facts
 
 _PAGE_BYTES = 4096
 

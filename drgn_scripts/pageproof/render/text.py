@@ -7,9 +7,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pageproof.model import (
     Finding,
@@ -22,7 +20,15 @@ from pageproof.model import (
     VmaFacts,
 )
 from pageproof.render import PLAIN_WIDTH, phrases
-from pageproof.render.layout import LABEL, Sheet, facts_grid, print_facts, target_facts
+from pageproof.render.layout import (
+    LABEL,
+    Console,
+    Sheet,
+    Text,
+    facts_grid,
+    print_facts,
+    target_facts,
+)
 from pageproof.render.provedtext import regions_of
 
 _VERDICT_STYLES: Final = {

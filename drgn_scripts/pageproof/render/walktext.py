@@ -5,13 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from pageproof.model import MappingFacts, Outcome, TableSet, WalkReport
 from pageproof.render import PLAIN_WIDTH, phrases, words
-from pageproof.render.layout import LABEL, Sheet, print_facts, target_facts
+from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts, target_facts
 
 
 def walk_to_text(

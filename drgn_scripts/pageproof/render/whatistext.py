@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from rich.text import Text
-
 from pageproof.model import Outcome
 from pageproof.model.whatis import (
     AliasFacts,
@@ -25,7 +23,7 @@ from pageproof.model.whatis import (
 )
 from pageproof.render import PLAIN_WIDTH, phrases, words
 from pageproof.render.aliastext import print_aliases
-from pageproof.render.layout import Sheet, print_facts, target_facts
+from pageproof.render.layout import Sheet, Text, print_facts, target_facts
 from pageproof.render.mapstext import procfs_line
 
 #: What each use of a frame means, for those whose name does not say it.

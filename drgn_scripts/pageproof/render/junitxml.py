@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""JUnit XML: suites of cases, written so that every CI server can read and show them.
+
+Names of processes, files and regions come from the target. Texts are lists of lines until they are
+written: each line is escaped on its own, so a newline in a name does not begin a line, and no
+character is left that XML does not allow (XML 1.0, production Char).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from xml.etree import ElementTree
+
+from pageproof.render.printable import printable
+
+
+@dataclass
+class Case:
+    """A test case.
+
+    Attributes:
+        name: CI servers recognise a case by it and its class.
+        outcome: the element's name: "failure", "error", "skipped"; "" for a success.
+        message: of the outcome.
+        text: lines of the outcome.
+        out: lines of output.
+    """
+
+    name: str
+    outcome: str = ""
+    message: str = ""
+    text: list[str] = field(default_factory=list)
+    out: list[str] = field(default_factory=list)
+
+    def fails(self, outcome: str, message: str) -> None:
+        self.outcome, self.message = outcome, message
+
+
+@dataclass
+class Suite:
+    """A test suite.
+
+    Attributes:
+        name: unique among the suites of a file once it is written.
+        properties: by name.
+        cases: in the order in which they are written.
+        out: lines of output of the whole suite.
+        place: class name of its cases; "" for one made of the suite's name.
+    """
+
+    name: str
+    properties: dict[str, str]
+    cases: list[Case] = field(default_factory=list)
+    out: list[str] = field(default_factory=list)
+    place: str = ""
+
+    def count(self, outcome: str) -> int:
+        return sum(case.outcome == outcome for case in self.cases)
+
+
+def suites_to_xml(name: str, seconds: float, suites: Sequence[Suite]) -> str:
+    """XML text with a newline at its end; names that occur twice get a number."""
+    root = ElementTree.Element(
+        "testsuites", {"name": name, "time": f"{seconds:.3f}", **_counts(suites)}
+    )
+    taken: set[str] = set()
+    for suite in suites:
+        _write(root, suite, _unique(printable(suite.name), taken))
+    ElementTree.indent(root)
+    text = ElementTree.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """The name, or with a number if it is taken."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name} ({number})"
+    taken.add(found)
+    return found
+
+
+def _counts(suites: Iterable[Suite]) -> dict[str, str]:
+    every = list(suites)
+    return {
+        "tests": str(sum(len(suite.cases) for suite in every)),
+        "failures": str(sum(suite.count("failure") for suite in every)),
+        "errors": str(sum(suite.count("error") for suite in every)),
+    }
+
+
+def _write(root: ElementTree.Element, suite: Suite, name: str) -> None:
+    facts = {"name": name, **_counts([suite]), "skipped": str(suite.count("skipped"))}
+    made = ElementTree.SubElement(root, "testsuite", facts)
+    properties = ElementTree.SubElement(made, "properties")
+    for key, value in suite.properties.items():
+        ElementTree.SubElement(properties, "property", name=key, value=printable(value))
+    # Servers take what is before the last dot for a package.
+    place = suite.place or f"pageproof.{name.replace('.', '_')}"
+    taken: set[str] = set()
+    for case in suite.cases:
+        unique = _unique(printable(case.name), taken)
+        one = ElementTree.SubElement(made, "testcase", classname=place, name=unique)
+        if case.outcome:
+            said = ElementTree.SubElement(one, case.outcome, message=printable(case.message))
+            said.text = _lines(case.text) or None
+        if case.out:
+            ElementTree.SubElement(one, "system-out").text = _lines(case.out)
+    if suite.out:
+        ElementTree.SubElement(made, "system-out").text = _lines(suite.out)
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "\n".join(printable(line) for line in lines)
