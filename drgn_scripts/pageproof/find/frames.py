@@ -10,15 +10,9 @@ from typing import Final
 import drgn
 from drgn import offsetof, sizeof
 
+from pageproof.find.pagetype import OLD_BUDDY, OLD_TYPE_BASE, old_table
 from pageproof.model.auditfacts import FrameClass
 
-#: ``PAGE_TYPE_BASE`` and ``PG_buddy`` of ``include/linux/page-flags.h`` before 6.12.
-_OLD_TYPE_BASE: Final = 0xF000_0000
-_OLD_BUDDY: Final = 0x80
-#: ``PG_table`` there: a bit lower since 5.11, which took PG_kmemcg out (18b2db3b0385) and
-#: brought ``memcg_data`` (bcfe06bf2622).
-_OLD_TABLE: Final = 0x200
-_OLD_TABLE_AFTER_KMEMCG: Final = 0x400
 _WORD: Final = (1 << 64) - 1
 _NO_TYPE: Final = 0xFFFF_FFFF
 #: What only :func:`classes_of` sees: no reference and no type.
@@ -102,13 +96,8 @@ def _type(prog: drgn.Program, name: str) -> tuple[int, int]:
         return 0xFF00_0000, prog.constant(f"PGTY_{name}").value_() << 24
     if name == "slab":
         return 0, 1  # never: it was a flag
-    bit = _OLD_BUDDY if name == "buddy" else _old_table(prog)
-    return _OLD_TYPE_BASE | bit, _OLD_TYPE_BASE
-
-
-def _old_table(prog: drgn.Program) -> int:
-    kind = prog.type("struct page")
-    return _OLD_TABLE_AFTER_KMEMCG if kind.has_member("mem_cgroup") else _OLD_TABLE
+    bit = OLD_BUDDY if name == "buddy" else old_table(prog)
+    return OLD_TYPE_BASE | bit, OLD_TYPE_BASE
 
 
 #: What the raw classes of a page make it.

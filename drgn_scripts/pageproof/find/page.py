@@ -21,6 +21,7 @@ from drgn.helpers.linux.mm import (
 
 from pageproof.find.image import image_ends
 from pageproof.find.mappings import mm_object
+from pageproof.find.pagetype import OLD_BUDDY, OLD_OFFLINE, OLD_TYPE_BASE, old_table
 from pageproof.find.paging import START_KERNEL_MAP
 from pageproof.find.words import text_words
 from pageproof.model import (
@@ -40,14 +41,6 @@ _U64: Final = (1 << 64) - 1
 #: States in which the kernel writes no request; in the last the helper writes no answer either.
 _AT_REST: Final = ("POSTED", "CLAIMED", "DONE")
 
-#: ``PAGE_TYPE_BASE`` and ``PG_*`` of ``include/linux/page-flags.h`` before 6.12:
-#: a type is there if its bit is *clear* under a base that is all set.
-_OLD_TYPE_BASE: Final = 0xF000_0000
-_OLD_BUDDY: Final = 0x80
-_OLD_OFFLINE: Final = 0x100
-#: ``PG_table``; 5.10 had one type more before it, PG_kmemcg, which went in 5.11 (18b2db3b0385) with
-#: the member mem_cgroup.
-_OLD_TABLE, _OLD_TABLE_5_10 = 0x200, 0x400
 #: ``PAGE_TYPE``'s top byte from 6.12 on (4ffca5a96678) is one of enum pagetype.
 _NO_TYPE: Final = 0xFF
 
@@ -129,13 +122,13 @@ def _page_type(prog: drgn.Program, page: drgn.Object) -> tuple[bool, str, bool]:
     try:
         buddy = prog.constant("PGTY_buddy")
     except LookupError:
-        typed = value & _OLD_TYPE_BASE == _OLD_TYPE_BASE and value != 0xFFFF_FFFF
+        typed = value & OLD_TYPE_BASE == OLD_TYPE_BASE and value != 0xFFFF_FFFF
         # A negative _mapcount that is a small number below -1 is no type.
         typed = typed and value & 0x0FFF_0000 == 0x0FFF_0000
         if not typed:
             return False, "", False
-        words = ((_OLD_BUDDY, "buddy"), (_OLD_OFFLINE, "offline"), (_old_table(page), "table"))
-        word = next((word for bit, word in words if bit and not value & bit), "typed")
+        words = ((OLD_BUDDY, "buddy"), (OLD_OFFLINE, "offline"), (old_table(prog), "table"))
+        word = next((word for bit, word in words if not value & bit), "typed")
         return True, word, word == "buddy"
     top = value >> 24
     if not buddy.value_() <= top < _NO_TYPE:
@@ -145,14 +138,6 @@ def _page_type(prog: drgn.Program, page: drgn.Object) -> tuple[bool, str, bool]:
             name = enumerator.name.removeprefix("PGTY_").replace("_", " ")
             return True, name, top == buddy.value_()
     return True, f"type {top:#x}", False
-
-
-def _old_table(page: drgn.Object) -> int:
-    """The bit of page tables before 6.12; 0 where it can't be told."""
-    kind = page.type_.type
-    if kind.has_member("mem_cgroup"):
-        return _OLD_TABLE_5_10
-    return _OLD_TABLE if kind.has_member("memcg_data") else 0
 
 
 def second_opinion(

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The bit of page tables in page_type, by the members of other structures."""
+
+from __future__ import annotations
+
+import drgn
+import pytest
+
+from pageproof.find.pagetype import old_table
+
+
+def program(**members: tuple[str, ...]) -> drgn.Program:
+    """A program whose structures have these members."""
+    prog = drgn.Program(drgn.host_platform)
+    word = prog.int_type("unsigned long", 8, False)
+
+    def find(
+        prog: drgn.Program, kinds: drgn.TypeKindSet, name: str, filename: str | None
+    ) -> drgn.Type | None:
+        if name not in members:
+            return None
+        size = 8 * len(members[name])
+        fields = [drgn.TypeMember(word, each, 64 * at) for at, each in enumerate(members[name])]
+        return prog.struct_type(name, size, fields)
+
+    prog.register_type_finder("members", find, enable_index=0)
+    return prog
+
+
+# Members as in the debug info of Debian's kernels 5.10.0-43 and 6.1.0-56. The two without a
+# member of MEMCG are the same without the member that is under #ifdef CONFIG_MEMCG in mm_types.h.
+@pytest.mark.parametrize(
+    ("page", "thread_info", "bit"),
+    [
+        (("flags", "mem_cgroup"), ("flags", "status"), 0x400),
+        (("flags", "memcg_data"), ("flags", "syscall_work", "status", "cpu"), 0x200),
+        (("flags",), ("flags", "status"), 0x400),
+        (("flags",), ("flags", "syscall_work", "status", "cpu"), 0x200),
+    ],
+    ids=("5.10", "6.1", "5.10 without MEMCG", "6.1 without MEMCG"),
+)
+def test_page_tables(page: tuple[str, ...], thread_info: tuple[str, ...], bit: int) -> None:
+    assert old_table(program(page=page, thread_info=thread_info)) == bit
