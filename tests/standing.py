@@ -86,7 +86,7 @@ def _answer(words: list[str], out: str, err: str) -> int:
         return int(end.code or 0)
     except BaseException:
         traceback.print_exc()
-        return 1
+        return 70
     finally:
         sys.stdout.flush()
 

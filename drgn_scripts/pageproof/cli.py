@@ -4,20 +4,25 @@
 from __future__ import annotations
 
 import argparse
-import os
+import errno
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from pageproof import __version__
+from pageproof import __version__, output
 from pageproof.errors import Exit, PageproofError
 from pageproof.front import COMMANDS, OFFLINE, Command, Offline
+from pageproof.front.command import with_bug_code
 from pageproof.front.verify import EPILOG
 from pageproof.render.printable import printable
 
 if TYPE_CHECKING:
     from pageproof.target import Target
+
+#: What argparse's own output fails with; a report's failure has a message already.
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 #: Opens the target; tells the function that it is given what it does.
 _Open = Callable[[Callable[[str], None]], "Target"]
@@ -40,11 +45,12 @@ def build_parser(*, target: bool = True, lab: bool = False) -> argparse.Argument
     parser = _Parser(
         prog="pageproof",
         description="Prove that a kernel mapping and a user mapping are the same physical memory.",
-        epilog=EPILOG,
+        epilog=with_bug_code(EPILOG),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pageproof {__version__}")
+    _add_traceback(parser)
     if target:
         _add_target(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
@@ -53,7 +59,7 @@ def build_parser(*, target: bool = True, lab: bool = False) -> argparse.Argument
             command.name,
             help=command.help,
             description=command.description,
-            epilog=command.epilog,
+            epilog=with_bug_code(command.epilog),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -64,6 +70,13 @@ def build_parser(*, target: bool = True, lab: bool = False) -> argparse.Argument
     else:
         commands.add_parser("lab", help="real kernels in QEMU to try all of it on", add_help=False)
     return parser
+
+
+def _add_traceback(parser: argparse.ArgumentParser) -> None:
+    """For the help; :func:`_is_verbose` looks for it."""
+    parser.add_argument(
+        "-v", action="store_true", dest="traceback", help="show the traceback of a bug in pageproof"
+    )
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
@@ -94,10 +107,8 @@ def _add_lab(commands: Any) -> None:
 
 def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: _Open) -> int:
     """Check the options, open the target if one is needed, run: the command writes its answer."""
-    from pageproof.output import Progress
-
     command.check(args)
-    progress = Progress()
+    progress = output.Progress()
     try:
         if isinstance(command, Offline):
             return command.run(args, progress)
@@ -149,31 +160,68 @@ def _command_of(argv: Sequence[str]) -> str | None:
 
 def _sieve() -> argparse.ArgumentParser:
     parser = _Parser(prog="pageproof", add_help=False, allow_abbrev=False)
+    _add_traceback(parser)
     _add_target(parser)
     parser.add_argument("rest", nargs=argparse.REMAINDER)
     return parser
 
 
-def guarded(run: Callable[[], int]) -> int:
-    """Run; turn what can go wrong outside into one line and an exit code."""
+def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:
+    """Run; turn whatever goes wrong into one line on standard error and an exit code.
+
+    Python's own exit status for an exception is 1, which here means DIFFERENT.
+
+    Args:
+        run: gives the exit code.
+        verbose: show the traceback of a bug.
+    """
     try:
-        return int(run())
+        try:
+            code = int(run())
+        except SystemExit:  # argparse has printed its help or the version
+            output.print_out()
+            raise
+        output.print_out()
+        return code
     except PageproofError as error:
-        print(f"pageproof: error: {printable(str(error))}", file=sys.stderr)
+        _say(f"error: {error}")
         return error.exit_code
-    except BrokenPipeError:
-        # The reader has gone (| head): keep Python from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has gone (| head)
+        output.abandon()
         return Exit.USAGE
     except KeyboardInterrupt:
-        print("pageproof: interrupted", file=sys.stderr)
+        _say("interrupted")
         return 130
+    except MemoryError:
+        _say("error: not enough memory")
+        return Exit.USAGE
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            output.abandon()
+            _say(f"error: can't write: {error.strerror}")
+            return Exit.USAGE
+        if verbose:
+            traceback.print_exc()
+        what = f"{type(error).__name__}: {error}".partition("\n")[0]
+        remedy = "with this traceback" if verbose else "with the traceback that -v shows"
+        _say(f"error: this is a bug in pageproof: {what}; please report it {remedy}")
+        return Exit.CRASHED
+
+
+def _say(line: str) -> None:
+    if sys.stderr is not None:  # print() would take standard output instead
+        print(f"pageproof: {printable(line)}", file=sys.stderr)
+
+
+def _is_verbose(argv: Sequence[str]) -> bool:
+    """Whether -v is given, before the command line is parsed: parsing may be what fails."""
+    return not {"-v", "--verbose"}.isdisjoint(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the command ``pageproof``."""
     arguments = sys.argv[1:] if argv is None else argv
-    return guarded(lambda: _run(arguments))
+    return guarded(lambda: _run(arguments), verbose=_is_verbose(arguments))
 
 
 def main_in_drgn(prog: object, name: str, argv: Sequence[str], called: str = "") -> int:
@@ -196,11 +244,11 @@ def main_in_drgn(prog: object, name: str, argv: Sequence[str], called: str = "")
         parser = _Parser(
             prog=called or f"{name}.py",
             description=command.description,
-            epilog=command.epilog,
+            epilog=with_bug_code(command.epilog),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
         command.add_options(parser)
         return _run_command(command, parser.parse_args(argv), lambda say: given_target(prog))
 
-    return guarded(run)
+    return guarded(run, verbose=_is_verbose(argv))

@@ -17,6 +17,8 @@ class Exit(IntEnum):
     """Wrong usage, or a target that can't be opened."""
     UNDECIDED = 3
     """Nothing wrong, but something could not be decided, or there was nothing to decide."""
+    CRASHED = 70
+    """A bug in pageproof (EX_SOFTWARE of sysexits.h)."""
 
 
 class PageproofError(Exception):

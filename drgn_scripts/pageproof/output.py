@@ -35,15 +35,41 @@ def write_form(forms: Forms, form: str, path: Path | None) -> None:
     Raises:
         PageproofError: the file can't be written.
     """
-    terminal = path is None and sys.stdout.isatty()
+    terminal = path is None and sys.stdout is not None and sys.stdout.isatty()
     width = max(shutil.get_terminal_size().columns, 60) if terminal else PLAIN_WIDTH
     color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     text = forms[form](Screen(width, color))
-    if path is None:
+    if path is not None:
+        _write_whole(path, text)
+        return
+    if sys.stdout is None:  # so Python starts if descriptor 1 is closed
+        raise PageproofError("can't write the report: standard output is closed", "", "use -o FILE")
+    print_out(text)
+
+
+def print_out(text: str = "") -> None:
+    """Write text to standard output, and what is still buffered there.
+
+    Raises:
+        BrokenPipeError: its reader is gone (``| head``).
+        PageproofError: it can't be written; the disk may be full.
+    """
+    if sys.stdout is None:
+        return
+    try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    else:
-        _write_whole(path, text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        abandon()
+        raise PageproofError(f"can't write: {error.strerror or error}", "standard output") from None
+
+
+def abandon() -> None:
+    """Drop what standard output still buffers; else Python fails on it once more at exit."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -73,7 +99,7 @@ class Progress:
     """One line on standard error that is written over; nothing if that is no terminal."""
 
     def __init__(self) -> None:
-        self._on = sys.stderr.isatty()
+        self._on = sys.stderr is not None and sys.stderr.isatty()
         self._shown = False
 
     def say(self, message: str) -> None:

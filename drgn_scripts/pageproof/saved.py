@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, Union, cast
 
 from pageproof.errors import PageproofError
+from pageproof.infiles import read_text
 from pageproof.model import HEX, SCHEMA, Report
 from pageproof.model.audit import AUDIT_SCHEMA, AuditReport
 
@@ -62,13 +63,7 @@ def _remedy(command: str) -> str:
 
 
 def _json(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise PageproofError(f"can't read the report: {reason}", str(path)) from None
-    except UnicodeDecodeError:
-        raise PageproofError("this is no JSON, but binary data", str(path)) from None
+    text = read_text(path, "report", str(path))
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:

@@ -267,4 +267,4 @@ def test_a_file_that_is_no_baseline(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = tmp_path / "baseline"
     path.write_bytes(b"\xff\xfe\xff")
     assert main(["audit", "--baseline", str(path)]) == 2
-    assert "can't read the baseline" in capsys.readouterr().err
+    assert "this is no baseline, but binary data" in capsys.readouterr().err

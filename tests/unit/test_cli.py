@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from unit.facts import evidence, report
@@ -22,14 +24,18 @@ from pageproof.render.text import report_to_text
 PACKAGE_ROOT = str(Path(pageproof.__file__).parent.parent)
 
 
-def run(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *words: str, stdout: Any = subprocess.PIPE, PYTHONPATH: str = PACKAGE_ROOT, **how: Any
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pageproof", *words],
-        env={**os.environ, "PYTHONPATH": PACKAGE_ROOT, **more},
-        capture_output=True,
+        env={**os.environ, "PYTHONPATH": PYTHONPATH},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=60,
         check=False,
+        **how,
     )
 
 
@@ -127,6 +133,7 @@ def test_a_lab_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         (["lab", "up"], "lab"),
         (["-c", "lab", "verify"], "verify"),
         (["-s", "lab", "--qemu", "q", "lab", "list"], "lab"),
+        (["-v", "lab", "list"], "lab"),
         (["verify", "lab"], "verify"),
         ([], None),
     ],
@@ -148,6 +155,88 @@ def test_an_error_may_have_an_exit_code_of_its_own() -> None:
         raise PageproofError("nothing there", exit_code=Exit.UNDECIDED)
 
     assert cli.guarded(fail) == Exit.UNDECIDED
+
+
+def test_a_bug_is_one_line_and_exit_70(capsys: pytest.CaptureFixture[str]) -> None:
+    """Python's own exit status for an exception is 1, which means DIFFERENT."""
+
+    def fail() -> int:
+        raise KeyError("two\nlines")
+
+    assert cli.guarded(fail) == Exit.CRASHED == 70
+    line = capsys.readouterr().err
+    assert line.startswith("pageproof: error: this is a bug in pageproof: KeyError: ")
+    assert line.count("\n") == 1
+    assert "-v" in line
+    assert cli.guarded(fail, verbose=True) == Exit.CRASHED
+    shown = capsys.readouterr().err
+    assert "Traceback" in shown
+    assert "in fail" in shown
+
+
+def test_no_memory_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> int:
+        raise MemoryError
+
+    assert cli.guarded(fail) == Exit.USAGE
+    assert capsys.readouterr().err == "pageproof: error: not enough memory\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["explain"], ["diff", "--help"]])
+def test_a_full_disk_behind_standard_output(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        got = run(*words, stdout=full)
+    assert got.returncode == Exit.USAGE
+    assert got.stderr.startswith("pageproof: error: can't write: No space left on device")
+    assert got.stderr.count("\n") == 1
+
+
+def test_a_closed_standard_output() -> None:
+    command = [sys.executable, "-m", "pageproof", "explain"]
+    got = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command],
+        env={**os.environ, "PYTHONPATH": PACKAGE_ROOT},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert got.returncode == Exit.USAGE
+    assert got.stderr == (
+        "pageproof: error: can't write the report: standard output is closed; use -o FILE\n"
+    )
+
+
+def test_a_closed_standard_error() -> None:
+    command = [sys.executable, "-m", "pageproof", "explain", "no-such-rule"]
+    got = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *command],
+        env={**os.environ, "PYTHONPATH": PACKAGE_ROOT},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    assert (got.returncode, got.stdout) == (Exit.USAGE, "")
+
+
+# Files that never end
+
+
+def limited() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+
+
+@pytest.mark.parametrize("words", [["diff", "/dev/zero", "/dev/zero"]])
+def test_what_never_ends_is_not_read_to_its_end(words: list[str]) -> None:
+    got = run(*words, preexec_fn=limited)
+    assert got.returncode == Exit.USAGE, got.stderr
+    assert "it has more than 64 MiB" in got.stderr
+
+
+def test_a_report_may_come_through_a_pipe(tmp_path: Path) -> None:
+    text = report_to_json(report(evidence()))
+    path = tmp_path / "report.json"
+    path.write_text(text, encoding="utf-8")
+    assert run("diff", str(path), "/dev/stdin", input=text).returncode == Exit.SOUND
 
 
 # -o FILE

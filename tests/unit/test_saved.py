@@ -239,7 +239,7 @@ def test_diff_of_what_can_not_be_read(tmp_path: Path) -> None:
     for path, message in (
         (tmp_path / "none.json", "No such file or directory"),
         (tmp_path, "Is a directory"),
-        (binary, "this is no JSON, but binary data"),
+        (binary, "this is no report, but binary data"),
     ):
         got = run("diff", str(path), str(path))
         assert (got.returncode, got.stdout) == (Exit.USAGE, "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pageproof.errors import Exit, PageproofError
 from pageproof.front.command import Command, add_report_options, check_rules, write_answer
+from pageproof.infiles import read_text
 
 if TYPE_CHECKING:
     from pageproof.judge.audit.check import Check
@@ -72,12 +73,8 @@ def _accepted(path: Path | None) -> Mapping[str, frozenset[str]]:
 
     if path is None:
         return {}
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise PageproofError(f"can't read the baseline: {reason}", f"--baseline {path}") from None
-    return parse_baseline(text, f"--baseline {path}")
+    where = f"--baseline {path}"
+    return parse_baseline(read_text(path, "baseline", where), where)
 
 
 def offline(args: argparse.Namespace, progress: Progress) -> int | None:

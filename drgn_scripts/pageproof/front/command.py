@@ -90,6 +90,13 @@ class Offline(_Described):
     run: Callable[[argparse.Namespace, Progress], int]
 
 
+def with_bug_code(epilog: str) -> str:
+    """Add to a list of exit codes the one that all commands share."""
+    before, title, after = epilog.partition("exit codes:\n")
+    codes, gap, rest = after.rstrip("\n").partition("\n\n")
+    return f"{before}{title}{codes}\n  70 a bug in pageproof{gap}{rest}\n"
+
+
 def pid(text: str) -> int:
     """For argparse: a process ID.
 

@@ -39,7 +39,7 @@ def _from_json(text: str, name: str) -> Iterable[tuple[str, str]]:
         data = json.loads(text)
         listed = [*data["findings"], *data.get("accepted", [])]
         pairs = [(one["id"], one["where"]) for one in listed]
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise wrong from None
     if not all(isinstance(word, str) for pair in pairs for word in pair):
         raise wrong

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Files that the user names: opening one never blocks, and reading one never fills the memory."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pageproof.errors import PageproofError
+
+#: Bytes of a saved report or a baseline. Parsed JSON takes up to 20 times its size.
+MAX_TEXT_BYTES: Final = 64 << 20
+
+_KINDS: Final = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+)
+
+
+class NotAFileError(OSError):
+    """Something else than a regular file; ``strerror`` is what it is."""
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading.
+
+    Opening a FIFO waits for a writer and opening a terminal may wait for its line, so neither
+    is opened in a way that can block. The check is made on what was opened.
+
+    Raises:
+        NotAFileError: it is no regular file.
+        OSError: as open(2).
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
+            raise NotAFileError(0, kind)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_text(path: Path, what: str, where: str) -> str:
+    """Read a small text file; a pipe is fine (``<(ssh …)`` of a shell).
+
+    Args:
+        path: the file.
+        what: what it should be, for messages: "report".
+        where: the file as messages show it.
+
+    Raises:
+        PageproofError: it cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TEXT_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise PageproofError(f"can't read the {what}: {reason}", where) from None
+    if len(data) > MAX_TEXT_BYTES:
+        raise PageproofError(
+            f"this is no {what}: it has more than {MAX_TEXT_BYTES >> 20} MiB", where
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PageproofError(f"this is no {what}, but binary data", where) from None
