@@ -23,7 +23,15 @@ _KINDS: Final = (
 
 
 class NotAFileError(OSError):
-    """Something else than a regular file; ``strerror`` is what it is."""
+    """Something else than a regular file.
+
+    Attributes:
+        kind: what it is: "a directory".
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -41,7 +49,7 @@ def open_file(path: Path) -> BinaryIO:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
-            raise NotAFileError(0, kind)
+            raise NotAFileError(kind)
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pageproof.errors import PageproofError
+from pageproof.target.debuginfo import _build_id
+
 PROGRAM = """
 import os, sys, drgn
 from pageproof.target import attach
@@ -30,3 +33,11 @@ def test_a_users_plugins_are_loaded_and_the_shells_commands_not(
         [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
     )
     assert done.stdout.split() == ["False", "True"], done.stderr
+
+
+def test_debug_info_from_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "vmlinux")
+    with pytest.raises(PageproofError, match="this is a pipe, not a file"):
+        _build_id(tmp_path / "vmlinux")
+    with pytest.raises(PageproofError, match="this is a directory, not a file"):
+        _build_id(tmp_path)

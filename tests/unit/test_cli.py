@@ -163,7 +163,8 @@ def test_a_bug_is_one_line_and_exit_70(capsys: pytest.CaptureFixture[str]) -> No
     def fail() -> int:
         raise KeyError("two\nlines")
 
-    assert cli.guarded(fail) == Exit.CRASHED == 70
+    assert int(Exit.CRASHED) == 70
+    assert cli.guarded(fail) == Exit.CRASHED
     line = capsys.readouterr().err
     assert line.startswith("pageproof: error: this is a bug in pageproof: KeyError: ")
     assert line.count("\n") == 1

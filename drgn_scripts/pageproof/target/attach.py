@@ -18,6 +18,7 @@ from pageproof.model import TargetFacts, TargetKind
 from pageproof.target import qmp
 from pageproof.target.debuginfo import load_debug_info
 from pageproof.target.dumpfile import DumpFile, inspect_dump
+from pageproof.target.kdump import REASSEMBLE
 from pageproof.target.reader import Reader
 
 #: The smallest piece of advice for a guest that can't be recognised from outside.
@@ -25,6 +26,8 @@ _GUEST_REMEDY = (
     'run QEMU with "-device vmcoreinfo" and load qemu_fw_cfg in the guest (modprobe qemu_fw_cfg), '
     "then try again"
 )
+
+_SPLIT_NOTE = f"the dump is one part of several, and what the others hold is missing; {REASSEMBLE}"
 
 #: Plugins that are commands of drgn's shell: its own (its entry_points.txt), and pageproof's.
 #: Nothing here runs one, and they are a tenth of a short command's time. Others stay.
@@ -80,6 +83,8 @@ def open_target(
         progress(f"opening {where}")
         dump = inspect_dump(wanted.core)
         prog, notes = _attach_core(wanted.core)
+        if dump.split:
+            notes += (_SPLIT_NOTE,)
         form = dump.format
     else:
         kind, where, form = TargetKind.LIVE, "/proc/kcore", "kcore"

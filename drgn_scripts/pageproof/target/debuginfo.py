@@ -11,6 +11,7 @@ from pathlib import Path
 import drgn
 
 from pageproof.errors import PageproofError
+from pageproof.infiles import NotAFileError, open_file
 
 
 def load_debug_info(
@@ -88,8 +89,10 @@ def _build_id(path: Path) -> str:
     """The build ID of a file that may serve as debug info, as hex; "" if it has none."""
     where = f"-s {path}"
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             magic = file.read(4)
+    except NotAFileError as error:
+        raise PageproofError(f"this is {error.kind}, not a file", where) from None
     except OSError as error:
         raise PageproofError(f"can't read the debug info: {error.strerror}", where) from None
     if magic != b"\x7fELF":

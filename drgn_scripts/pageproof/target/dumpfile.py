@@ -1,30 +1,36 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What kind of dump a file is, and whether it is all there.
+"""What kind of dump a file is, and whether it is whole and fits itself.
 
-drgn reads dumps; what stands here is what it does not say: that a file is
-cut. What an ELF dump left out stands in elfmap.py.
+drgn and libkdumpfile read dumps and believe what a dump says of itself. What is checked here is
+what would end them with a signal, fill the memory, or give other data than was dumped.
 
-Sources: makedumpfile's ``IMPLEMENTATION`` and ``diskdump_mod.h``; ``elf.h``.
+Sources: ``elf.h``, drgn's ``linux_kernel.c``, libkdumpfile's ``elfdump.c``.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from pageproof.errors import PageproofError
+from pageproof.infiles import NotAFileError, open_file
 from pageproof.target.elfmap import ElfMap, Segment, map_file
+from pageproof.target.filebytes import FileBytes, FlattenedBytes, PlainBytes, cut, damaged
+from pageproof.target.kdump import check_kdump
 
 _ELF_MAGIC: Final = b"\x7fELF"
 _KDUMP_MAGIC: Final = b"KDUMP   "
 _FLAT_MAGIC: Final = b"makedumpfile\0\0\0\0"
 _ET_CORE: Final = 4
 _PT_LOAD: Final = 1
-_PHDR_BYTES: Final = 56
+_PHDR: Final = struct.Struct("<IIQQQQQQ")
+_SHDR_BYTES: Final = 64
 _PN_XNUM: Final = 0xFFFF
+#: makedumpfile makes a segment of each run of 256 pages and more that it leaves out. Each takes
+#: some hundred bytes here.
+_MAX_SEGMENTS: Final = 1 << 18
 
 _PACKERS: Final = (
     (b"\x1f\x8b", "gzip", "gunzip"),
@@ -32,21 +38,6 @@ _PACKERS: Final = (
     (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
     (b"BZh", "bzip2", "bunzip2"),
 )
-
-#: The flattened format begins with a 4 KiB header; records of (offset, size,
-#: data) follow, big-endian, up to one with offset -1.
-_FLAT_HEADER_BYTES: Final = 4096
-_FLAT_END: Final = -1
-
-#: ``struct disk_dump_header``: the five words after signature, version, six
-#: 65-byte utsname fields, padding and a 16-byte timestamp.
-_KDUMP_WORDS_OFFSET: Final = 424
-_KDUMP_DESCRIPTOR_BYTES: Final = 24
-_KDUMP_HEADER_BYTES: Final = 464
-#: ``DUMP_DH_COMPRESSED_INCOMPLETE`` in the header's status word.
-_KDUMP_INCOMPLETE: Final = 0x8
-#: ``split`` in ``struct kdump_sub_header``, which follows the first block.
-_KDUMP_SPLIT_OFFSET: Final = 12
 
 
 @dataclass(frozen=True)
@@ -58,52 +49,59 @@ class DumpFile:
         zero_fills: pages that were left out may read as zeros, and which they
             are is not known here.
         elf_map: for "elf".
+        split: one file of several, which has a part of the pages only.
     """
 
     format: str
     zero_fills: bool = False
     elf_map: ElfMap | None = None
+    split: bool = False
 
 
 def inspect_dump(path: Path) -> DumpFile:
-    """Recognise a dump.
+    """Recognise and check a dump.
 
     Raises:
         PageproofError: there is no such file, it may not be read, it is no
-            dump, or it is cut.
+            dump, or it is cut or damaged.
     """
     where = str(path)
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return _inspect(file, size, where)
+        with open_file(path) as file:
+            return _inspect(file, where)
     except FileNotFoundError:
         raise PageproofError("there is no such dump", where) from None
     except PermissionError:
         raise PageproofError(
             "no permission to read the dump", where, "become root or change the file's owner"
         ) from None
-    except IsADirectoryError:
-        raise PageproofError(
-            "this is a directory, not a dump", where, "name the vmcore file in it"
-        ) from None
+    except NotAFileError as error:
+        remedy = "name the vmcore file in it" if error.kind == "a directory" else "give a file"
+        raise PageproofError(f"this is {error.kind}, not a dump", where, remedy) from None
     except OSError as error:
         raise PageproofError(f"can't read the dump: {error.strerror}", where) from None
 
 
-def _inspect(file: BinaryIO, size: int, where: str) -> DumpFile:
-    head = file.read(64)
-    if head.startswith(_KDUMP_MAGIC):
-        _check_kdump(file, size, where)
-        return DumpFile("kdump")
+def _inspect(file: BinaryIO, where: str) -> DumpFile:
+    plain = PlainBytes(file)
+    head = plain.read(0, 64)
     if head.startswith(_FLAT_MAGIC):
-        return DumpFile("flattened", zero_fills=not _check_flattened(file, size, where))
+        flattened = FlattenedBytes(plain, where)
+        inner = flattened.read(0, 64)
+        if inner.startswith(_KDUMP_MAGIC):
+            return DumpFile("flattened", split=check_kdump(flattened, where))
+        if inner.startswith(_ELF_MAGIC):
+            _read_elf(flattened, where, flattened=True)
+            return DumpFile("flattened", zero_fills=True)
+        raise damaged(where, "what the flattened format holds is neither ELF nor kdump-compressed")
+    if head.startswith(_KDUMP_MAGIC):
+        return DumpFile("kdump", split=check_kdump(plain, where))
     if head.startswith(_ELF_MAGIC):
-        return DumpFile("elf", elf_map=_read_elf(file, head, size, where))
+        return DumpFile("elf", elf_map=ElfMap(_read_elf(plain, where), map_file(file)))
     for magic, name, tool in _PACKERS:
         if head.startswith(magic):
             raise PageproofError(f"this is not a dump but a {name} file", where, f"{tool} it first")
-    if not head:
+    if not plain.size:
         raise PageproofError("this is not a dump but an empty file", where, "dump again")
     raise PageproofError(
         "this is not a dump: neither ELF nor makedumpfile's formats",
@@ -112,17 +110,17 @@ def _inspect(file: BinaryIO, size: int, where: str) -> DumpFile:
     )
 
 
-def _cut(where: str, size: int, needed: int) -> PageproofError:
-    return PageproofError(
-        f"the dump is cut: {size} bytes are there, at least {needed} belong to it",
-        where,
-        "copy it again, or dump again with room on the disk",
-    )
+def _read_elf(source: FileBytes, where: str, *, flattened: bool = False) -> list[Segment]:
+    """Read and check the program headers.
 
-
-def _read_elf(file: BinaryIO, head: bytes, size: int, where: str) -> ElfMap:
-    if len(head) < 64:
-        raise _cut(where, size, 64)
+    Args:
+        source: has the ELF file.
+        where: for messages.
+        flattened: libkdumpfile will read it, and with it the section headers.
+    """
+    if source.size < 64:
+        raise cut(where, source.size, 64)
+    head = source.read(0, 64)
     if head[4] != 2 or head[5] != 1:
         raise PageproofError(
             "this ELF file is not a 64-bit little-endian one", where, "only x86_64 is read"
@@ -137,103 +135,33 @@ def _read_elf(file: BinaryIO, head: bytes, size: int, where: str) -> ElfMap:
     if machine != 62:
         raise PageproofError("the dump is not of an x86_64 machine", where, "only x86_64 is read")
     phoff, shoff = struct.unpack_from("<QQ", head, 32)
-    phentsize, phnum, shentsize = struct.unpack_from("<HHH", head, 54)
-    if phnum == _PN_XNUM:
+    phentsize, phnum, shentsize, shnum = struct.unpack_from("<HHHH", head, 54)
+    if phnum == _PN_XNUM or (flattened and shoff):
         # More segments than 16 bits count: the number is in section 0's sh_info.
-        if shoff + shentsize > size:
-            raise _cut(where, size, shoff + shentsize)
-        file.seek(shoff + 44)
-        (phnum,) = struct.unpack("<I", file.read(4))
-    if phentsize < _PHDR_BYTES:
+        if shentsize < _SHDR_BYTES or not source.holds(shoff, shoff + _SHDR_BYTES):
+            raise cut(where, source.size, shoff + _SHDR_BYTES)
+        sections, _, info = struct.unpack("<QII", source.read(shoff + 32, 16))
+        phnum = info if phnum == _PN_XNUM else phnum
+        shnum = shnum or sections
+    if flattened and shnum > 1:
         raise PageproofError(
-            f"the dump is damaged: its program headers have {phentsize} bytes",
+            f"the flattened dump has {shnum} sections",
             where,
-            "copy it again in binary mode",
+            "make a plain one of it: makedumpfile -R VMCORE < FLATTENED",
         )
-    if phoff + phnum * phentsize > size:
-        raise _cut(where, size, phoff + phnum * phentsize)
-    file.seek(phoff)
-    table = file.read(phnum * phentsize)
+    if phentsize < _PHDR.size:
+        raise damaged(where, f"its program headers have {phentsize} bytes")
+    if phnum > _MAX_SEGMENTS:
+        raise damaged(where, f"it would have {phnum} program headers")
+    if not source.holds(phoff, phoff + phnum * phentsize):
+        raise cut(where, source.size, phoff + phnum * phentsize)
     segments = []
-    needed = 0
     for number in range(phnum):
-        p_type, _, offset, _, paddr, filesz, memsz = struct.unpack_from(
-            "<IIQQQQQ", table, number * phentsize
+        p_type, _, offset, _, paddr, filesz, memsz, _ = _PHDR.unpack(
+            source.read(phoff + number * phentsize, _PHDR.size)
         )
-        needed = max(needed, offset + filesz)
+        if filesz and not source.holds(offset, offset + filesz):
+            raise cut(where, source.size, offset + filesz)
         if p_type == _PT_LOAD:
             segments.append(Segment(paddr, memsz, filesz, number, offset))
-    if needed > size:
-        raise _cut(where, size, needed)
-    return ElfMap(segments, map_file(file))
-
-
-def _check_flattened(file: BinaryIO, size: int, where: str) -> bool:
-    """Follow the records to the end; true if it is a kdump-compressed file that they make up."""
-    at = _FLAT_HEADER_BYTES
-    is_kdump = False
-    while True:
-        if at + 16 > size:
-            raise _cut(where, size, at + 16)
-        file.seek(at)
-        offset, length = struct.unpack(">qq", file.read(16))
-        if offset == _FLAT_END:
-            return is_kdump
-        if offset == 0 and file.read(8) == _KDUMP_MAGIC:
-            is_kdump = True
-        if offset < 0 or length < 0:
-            raise PageproofError(
-                f"the flattened dump is damaged: a record at byte {at} makes no sense",
-                where,
-                "copy it again in binary mode",
-            )
-        at += 16 + length
-
-
-def _check_kdump(file: BinaryIO, size: int, where: str) -> None:
-    """See whether the last page's data is there.
-
-    header | sub header | bitmap 1 | bitmap 2 | descriptors | data
-
-    Bitmap 2 has a bit for each page with a descriptor, and a descriptor says
-    where the page's data is. The words of a header that makes no sense are
-    left to libkdumpfile.
-    """
-    if size < _KDUMP_HEADER_BYTES:
-        raise _cut(where, size, _KDUMP_HEADER_BYTES)
-    file.seek(_KDUMP_WORDS_OFFSET)
-    status, block, sub_blocks, bitmap_blocks, _ = struct.unpack("<IiiII", file.read(20))
-    if status & _KDUMP_INCOMPLETE:
-        raise PageproofError(
-            "the dump is cut: makedumpfile marked it as incomplete",
-            where,
-            "dump again with room on the disk",
-        )
-    if block not in (4096, 65536) or sub_blocks < 1:
-        return
-    file.seek(block + _KDUMP_SPLIT_OFFSET)
-    if any(file.read(4)):
-        return  # one part of several: its descriptors are fewer than its bitmap's bits
-    bitmap_at = (1 + sub_blocks) * block
-    descriptors_at = bitmap_at + bitmap_blocks * block
-    if descriptors_at > size:
-        raise _cut(where, size, descriptors_at)
-    half = bitmap_blocks // 2 * block
-    file.seek(bitmap_at + half)
-    pages = sum(int.from_bytes(chunk, "little").bit_count() for chunk in _chunks(file, half))
-    end = descriptors_at + pages * _KDUMP_DESCRIPTOR_BYTES
-    if end > size:
-        raise _cut(where, size, end)
-    last = min(pages, 4096)
-    file.seek(end - last * _KDUMP_DESCRIPTOR_BYTES)
-    table = file.read(last * _KDUMP_DESCRIPTOR_BYTES)
-    needed = max(
-        (offset + length for offset, length, _, _ in struct.iter_unpack("<qIIQ", table)), default=0
-    )
-    if needed > size:
-        raise _cut(where, size, needed)
-
-
-def _chunks(file: BinaryIO, length: int) -> list[bytes]:
-    chunk = 1 << 20
-    return [file.read(min(chunk, length - at)) for at in range(0, length, chunk)]
+    return segments

@@ -20,7 +20,7 @@ _PADDR_END: Final = 1 << 64
 _NO_PADDR: Final = _PADDR_END - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
     """One PT_LOAD: ``memory_bytes`` at ``paddr``, of which the first ``file_bytes`` are there."""
 
@@ -35,7 +35,7 @@ class Segment:
         return min(self.paddr + self.memory_bytes, _PADDR_END)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Piece:
     """A part of a segment that no later segment covers; without an offset it was left out."""
 
@@ -53,7 +53,7 @@ class ElfMap:
     """
 
     def __init__(self, segments: list[Segment], memory: memoryview | None = None) -> None:
-        self.pieces = tuple(_pieces(segments))
+        self.pieces = pieces_of(segments)
         self._starts = [piece.paddr for piece in self.pieces]
         self._memory = memory
 
@@ -100,6 +100,11 @@ def map_file(file: BinaryIO) -> memoryview | None:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError):  # some file systems can't; an empty file has nothing to map
         return None
+
+
+def pieces_of(segments: list[Segment]) -> tuple[Piece, ...]:
+    """Cut segments into pieces without overlaps, by physical address; the later segment wins."""
+    return tuple(_pieces(segments))
 
 
 def _pieces(segments: list[Segment]) -> Iterator[Piece]:
