@@ -11,6 +11,10 @@ struct index {
 	bool finished;			/* nothing was added since it was sorted */
 };
 
+/*
+ * Returns the index, or NULL with RuntimeError. Arguments are parsed before: parsing may run Python
+ * code, which lets other threads in between the test of busy and its being set.
+ */
 static struct index *take(PyObject *self)
 {
 	struct index *index = (struct index *)self;
@@ -54,23 +58,26 @@ static PyObject *index_add(PyObject *self, PyObject *args, PyObject *keywords)
 	static char *names[] = { "walker", "space", "root", "first", "last", "shared_once",
 				 "max_entries", NULL };
 	struct state *state = PyType_GetModuleState(Py_TYPE(self));
-	struct index *index = take(self);
 	struct pw_sweep_options options = { 0 };
 	struct pw_sweep_stats stats;
+	struct index *index;
 	struct call call;
 	PyObject *walker;
-	unsigned int space;
 	uint64_t roots[2];
+	uint32_t space;
 	int shared_once = 1, err;
 
-	if (!index || !state ||
-	    !PyArg_ParseTupleAndKeywords(args, keywords, "O!IO&O&O&|$pO&:add", names,
-					 (PyTypeObject *)state->walker_type, &walker, &space, to_u64,
-					 &roots[0], to_u64, &options.first, to_u64, &options.last,
-					 &shared_once, to_u64, &options.max_entries))
+	if (!state ||
+	    !PyArg_ParseTupleAndKeywords(args, keywords, "O!O&O&O&O&|$pO&:add", names,
+					 (PyTypeObject *)state->walker_type, &walker, to_u32,
+					 &space, to_u64, &roots[0], to_u64, &options.first, to_u64,
+					 &options.last, &shared_once, to_u64, &options.max_entries))
 		return NULL;
 	roots[1] = roots[0];
 	options.shared_once = shared_once;
+	index = take(self);
+	if (!index)
+		return NULL;
 	index->busy = true;
 	index->finished = false;
 	call_init(&call, (struct walker *)walker);
@@ -123,13 +130,16 @@ static PyObject *wrap_mappings(const struct pw_mapping *mappings, size_t count)
 
 static PyObject *index_lookup(PyObject *self, PyObject *args)
 {
-	struct index *index = take(self);
 	struct pw_mapping few[64], *mappings = few;
 	size_t found, room = sizeof(few) / sizeof(*few);
+	struct index *index;
 	PyObject *list;
 	uint64_t pfn;
 
-	if (!index || !PyArg_ParseTuple(args, "O&:lookup", to_u64, &pfn))
+	if (!PyArg_ParseTuple(args, "O&:lookup", to_u64, &pfn))
+		return NULL;
+	index = take(self);
+	if (!index)
 		return NULL;
 	if (!index->finished) {
 		PyErr_SetString(PyExc_RuntimeError, "finish() comes before lookup()");

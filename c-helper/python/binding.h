@@ -41,8 +41,12 @@ extern PyType_Spec walker_spec, index_spec;
 void call_init(struct call *call, const struct walker *walker);
 void call_release_gil(struct call *call);
 void call_take_gil(struct call *call);
-/* For PyArg_Parse's O&: an int from 0 to 2^64 - 1, else ValueError. */
+/*
+ * For PyArg_Parse's O&: an int from 0 to 2^64 - 1 or 2^32 - 1, else ValueError. Its own I would mask
+ * a larger number.
+ */
 int to_u64(PyObject *object, void *ret);
+int to_u32(PyObject *object, void *ret);
 
 /* error.c: the one place where the engine's errors become Python's. Returns NULL. */
 PyObject *set_error(int status);

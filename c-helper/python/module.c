@@ -92,10 +92,16 @@ static PyObject *classify(PyObject *module, PyObject *args)
 		goto out;
 	}
 	for (Py_ssize_t i = 0; i < count; i++) {
+		PyObject *numbers = PyTuple_GetItem(list, i);
 		struct pw_class *it = &classes[i];
 
-		if (!PyArg_ParseTuple(PyTuple_GetItem(list, i), "IO&O&b;a class has four numbers",
-				      &it->offset, to_u64, &it->mask, to_u64, &it->value, &it->class))
+		if (!PyTuple_Check(numbers)) {
+			PyErr_SetString(PyExc_TypeError, "a class is a tuple of four numbers");
+			goto out;
+		}
+		if (!PyArg_ParseTuple(numbers, "O&O&O&b;a class has four numbers", to_u32,
+				      &it->offset, to_u64, &it->mask, to_u64, &it->value,
+				      &it->class))
 			goto out;
 	}
 	ret = PyBytes_FromStringAndSize(NULL, records.len / bytes);

@@ -80,6 +80,7 @@ class Walker:
 
         Raises:
             ValueError: a number is out of its range; ranges of direct overlap.
+            TypeError: swap is no tuple, or read is not callable.
         """
 
     def walk(
@@ -188,6 +189,9 @@ class Index:
 
         Returns:
             what sweep() counts, and whether it is all: False if max_entries ended it.
+
+        Raises:
+            ValueError: there is no such space, or first is after last.
         """
 
     def finish(self) -> None:

@@ -22,6 +22,20 @@ int to_u64(PyObject *object, void *ret)
 	return 1;
 }
 
+int to_u32(PyObject *object, void *ret)
+{
+	uint64_t value;
+
+	if (!to_u64(object, &value))
+		return 0;
+	if (value > UINT32_MAX) {
+		PyErr_Format(PyExc_ValueError, "%R is no 32-bit number", object);
+		return 0;
+	}
+	*(uint32_t *)ret = (uint32_t)value;
+	return 1;
+}
+
 /* What the callable said: bytes of the length asked for, or the number of a kind. */
 static int take_answer(PyObject *answer, void *data, size_t length)
 {
@@ -195,14 +209,14 @@ static PyObject *walker_sweep(PyObject *self, PyObject *args, PyObject *keywords
 	struct call call;
 	uint64_t roots[2];
 	unsigned char merge = 0;
-	unsigned int skip = 0;
+	uint32_t skip = 0;
 	int shared_once = 1, err;
 	PyObject *ret;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O&O&|$bO&IpO&:sweep", names, to_u64,
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O&O&|$bO&O&pO&:sweep", names, to_u64,
 					 &roots[0], to_u64, &options.first, to_u64, &options.last,
-					 &merge, to_u64, &options.ignore, &skip, &shared_once, to_u64,
-					 &options.max_entries))
+					 &merge, to_u64, &options.ignore, to_u32, &skip,
+					 &shared_once, to_u64, &options.max_entries))
 		return NULL;
 	roots[1] = roots[0];
 	options.merge = merge;
@@ -281,6 +295,10 @@ static bool parse_swap(struct walker *walker, PyObject *swap)
 
 	if (swap == Py_None)
 		return true;
+	if (!PyTuple_Check(swap)) {
+		PyErr_SetString(PyExc_TypeError, "swap is a tuple of four pairs");
+		return false;
+	}
 	walker->paging.swap = to;
 	return PyArg_ParseTuple(swap, "(bb)(bb)(bb)(bb);swap is four pairs", &to->hwpoison.first,
 				&to->hwpoison.count, &to->migration.first, &to->migration.count,
@@ -379,6 +397,10 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *keywor
 					 &types_count, to_u64, &encrypt_mask, &swap, &zero_fills,
 					 &read, &direct))
 		return NULL;
+	if (read != Py_None && !PyCallable_Check(read)) {
+		PyErr_SetString(PyExc_TypeError, "read is not callable");
+		return NULL;
+	}
 	if (levels != 4 && levels != 5)
 		return PyErr_Format(PyExc_ValueError, "x86_64 has 4 or 5 levels of tables, not %d",
 				    levels);
