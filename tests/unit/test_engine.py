@@ -23,6 +23,7 @@ from pageproof.judge.residency import merge
 from pageproof.model import MemoryGap, MemoryType, Outcome, Range, SwapLayout
 from pageproof.walk import (
     PAGE_BYTES,
+    Accounts,
     Paging,
     TooMuchWork,
     WalkerChoice,
@@ -196,6 +197,74 @@ def test_the_reason_of_a_gap_is_the_readers_own() -> None:
         assert walker.walk(0x1000, 0).detail == "PUD table at 0x2000: left out of the dump"
         (first, *_) = walker.ranges(0x1000, 0, END)
         assert first.detail == "PUD table at 0x2000: left out of the dump"
+
+
+BOTH = pytest.mark.parametrize("choice", [WalkerChoice.PYTHON, WalkerChoice.C])
+LEFT_OUT = "PUD table at 0x2000: left out of the dump"
+
+
+@BOTH
+def test_the_reason_of_a_gap_is_the_sweeps_own(choice: WalkerChoice) -> None:
+    """A sweep that is consumed slowly, while others run: zeros made up were given as its reason."""
+    tables = Tables({0x1000: 0x2000 | TABLE, 0x1008: 0x3000 | TABLE}, missing=(0x2000,))
+    walker = make_walker(tables.read, Paging(levels=4), choice)
+    sweep = walker.ranges(0x1000, 0, END)
+    first = next(sweep)
+    assert walker.walk(0x1000, 1 << 39).detail == "PUD table at 0x3000: no memory at 0x3000"
+    tables.missing, tables.pages = (), {1}
+    assert next(walker.ranges(0x1000, 0, END)).detail == "PUD table at 0x2000: no memory at 0x2000"
+    assert not list(walker.alike(0x1000, END - 0xFFF, END))
+    assert first.detail == LEFT_OUT
+    assert next(sweep).detail == "PUD table at 0x3000: no memory at 0x3000"
+
+
+def test_the_reasons_of_two_sweeps_that_take_turns() -> None:
+    """The second reads its tables before the first has given a range."""
+    tables = Tables({0x1000: 0x2000 | TABLE, 0x1008: 0x3000 | TABLE}, missing=(0x2000,))
+    walker = make_walker(tables.read, Paging(levels=4), WalkerChoice.C)
+    sweep = walker.ranges(0x1000, 0, END)
+    next(sweep)
+    tables.missing = (0x3000,)
+    frames = walker.frames()
+    frames.add(0, 0x1000, 0, END)
+    walker.account(0x1000, 0, END, Accounts.empty(1))
+    assert next(sweep).detail == "PUD table at 0x3000: no memory at 0x3000"
+
+
+def test_a_reader_that_walks_itself() -> None:
+    """As one that asks whether a page is mapped before it reads it."""
+    tables = Tables({0x1000: 0x2000 | TABLE}, missing=(0x2000,))
+
+    def read(paddr: int, length: int) -> bytes:
+        if paddr & -PAGE_BYTES == 0x2000:
+            assert walker.walk(0x9000, 0).outcome is Outcome.UNREADABLE
+        return tables.read(paddr, length)
+
+    walker = make_walker(read, Paging(levels=4), WalkerChoice.C)
+    assert walker.walk(0x1000, 0).detail == LEFT_OUT
+
+
+def test_the_reasons_of_two_threads() -> None:
+    """Both are inside the engine when the second one's call begins."""
+    meet = threading.Barrier(2, timeout=30)
+    tables = Tables({0x1000: 0x2000 | TABLE}, missing=(0x2000,))
+
+    def read(paddr: int, length: int) -> bytes:
+        if paddr & -PAGE_BYTES == 0x1000:
+            meet.wait()
+        return tables.read(paddr, length)
+
+    walker = make_walker(read, Paging(levels=4), WalkerChoice.C)
+    details: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: details.append(next(walker.ranges(0x1000, 0, END)).detail))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert details == [LEFT_OUT] * 2
 
 
 def test_a_root_may_be_a_cr3_value() -> None:

@@ -60,7 +60,7 @@ def test_a_thread_that_enters_while_another_parses() -> None:
 @pytest.mark.parametrize("space", [-1, engine.INDEX_SPACES, 1 << 32, (1 << 32) + 1, 1 << 64])
 def test_a_space_that_does_not_exist(space: int) -> None:
     """2**32 was masked to space 0."""
-    with pytest.raises(ValueError, match="no such address space|bit number"):
+    with pytest.raises(ValueError, match=r"no such address space|bit number"):
         engine.Index().add(walker(), space, 0, 0, END)
 
 

@@ -7,9 +7,10 @@ Both give the same: the tests compare them on random tables.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
 from pageproof.errors import PageproofError
 from pageproof.model import (
@@ -38,6 +39,9 @@ from pageproof.walk.x86_64 import ENTRIES, PAGE_BYTES, PAGE_SHIFT, VIRTUAL_LAST,
 if TYPE_CHECKING:
     import pageproof_pagewalk
 
+
+_Args = ParamSpec("_Args")
+_Result = TypeVar("_Result")
 
 #: (paddr, bytes) of physical memory, or (paddr, length) for what a dump left out.
 DirectMemory = Sequence[tuple[int, memoryview | int]]
@@ -196,6 +200,19 @@ def _by_page(read_physical: ReadPhysical) -> ReadPhysical:
     return read
 
 
+class _Reading(threading.local):
+    """Where the reads of this thread's call leave the reasons of those that failed.
+
+    Reasons belong to one call into the engine, which keeps only numbers. Another call may come
+    before the results of the first are used: its generator is read slowly, or a read itself walks.
+
+    Attributes:
+        reasons: by the address that could not be read; None if the call does not use them.
+    """
+
+    reasons: dict[int, str] | None = None
+
+
 class EngineWalker:
     """The engine in C.
 
@@ -215,8 +232,7 @@ class EngineWalker:
         self._kinds = tuple(engine.KINDS)
         self._levels = {level.number: level for level in paging.tables}
         self._types = tuple(MemoryType(name) for name in engine.MEMORY_TYPES)
-        #: Why a read failed, by its address: the engine itself keeps numbers only.
-        self._gaps: dict[int, str] = {}
+        self._reading = _Reading()
         swap = paging.swap
         self._walker = engine.Walker(
             paging.levels,
@@ -231,15 +247,34 @@ class EngineWalker:
         )
 
     def _read_or_gap(self, paddr: int, length: int) -> bytes | int:
+        reasons = self._reading.reasons
         try:
             data = self._read(paddr, length)
         except MemoryGap as gap:
-            self._gaps[paddr] = str(gap)
-            return self._kinds.index(gap.outcome.value)
-        if len(data) != length:
-            self._gaps[paddr] = f"{len(data)} bytes came instead of {length}"
-            return self._kinds.index(Outcome.UNREADABLE.value)
-        return data
+            reason, outcome = str(gap), gap.outcome
+        else:
+            if len(data) == length:
+                return data
+            reason, outcome = f"{len(data)} bytes came instead of {length}", Outcome.UNREADABLE
+        finally:
+            self._reading.reasons = reasons  # the read may have walked too
+        if reasons is not None:
+            reasons[paddr] = reason
+        return self._kinds.index(outcome.value)
+
+    def _call(
+        self,
+        reasons: dict[int, str],
+        method: Callable[_Args, _Result],
+        *args: _Args.args,
+        **options: _Args.kwargs,
+    ) -> _Result:
+        """Call the engine and put the reasons of reads that failed into ``reasons``."""
+        self._reading.reasons = reasons
+        try:
+            return method(*args, **options)
+        finally:
+            self._reading.reasons = None
 
     def _outcome(self, kind: int) -> Outcome:
         name = self._kinds[kind]
@@ -254,8 +289,10 @@ class EngineWalker:
             access=bool(rights & engine.ACCESS),
         )
 
-    def _why(self, level: Level, table: int, paddr: int, outcome: Outcome) -> str:
-        reason = self._gaps.get(paddr)
+    def _why(
+        self, reasons: dict[int, str], level: Level, table: int, paddr: int, outcome: Outcome
+    ) -> str:
+        reason = reasons.get(paddr)
         if reason is None:  # the engine found out itself
             left_out = outcome is Outcome.EXCLUDED
             reason = str(MemoryGap.left_out(paddr) if left_out else zeros_made_up())
@@ -264,7 +301,7 @@ class EngineWalker:
     def walk(self, root: int, address: int) -> Walk:
         if not 0 <= address <= VIRTUAL_LAST:
             raise ValueError(f"{address:#x} is no 64-bit address")
-        self._gaps.clear()
+        reasons: dict[int, str] = {}
         (
             kind,
             root,
@@ -279,13 +316,13 @@ class EngineWalker:
             gap_paddr,
             gap_length,
             raw_steps,
-        ) = self._walker.walk(root & VIRTUAL_LAST, address)
+        ) = self._call(reasons, self._walker.walk, root & VIRTUAL_LAST, address)
         outcome = self._outcome(kind)
         steps = tuple(self._step(step) for step in raw_steps)
         if outcome is Outcome.MAPPED:
             detail = ""
         elif gap_length:
-            detail = self._why(self._levels[gap_level], gap_table, gap_paddr, outcome)
+            detail = self._why(reasons, self._levels[gap_level], gap_table, gap_paddr, outcome)
         elif outcome is Outcome.NON_CANONICAL:
             detail = f"{address:#018x} is not canonical with {self._paging.levels} levels"
         else:
@@ -374,9 +411,11 @@ class EngineWalker:
         self, root: int, first: int, last: int, merge: int, max_entries: int
     ) -> Iterator[Range]:
         check_range(first, last)
-        self._gaps.clear()
+        reasons: dict[int, str] = {}
         nothing = merge == self._engine.MERGE_NOTHING
-        data, _, stopped_at = self._walker.sweep(
+        data, _, stopped_at = self._call(
+            reasons,
+            self._walker.sweep,
             root & VIRTUAL_LAST,
             first,
             last,
@@ -386,7 +425,7 @@ class EngineWalker:
             max_entries=max_entries,
         )
         for fields in struct.iter_unpack(self._engine.RANGE_FORMAT, data):
-            yield self._range(*fields)
+            yield self._range(reasons, *fields)
         if stopped_at is not None:
             raise TooMuchWork(f"gave up at {stopped_at:#x}: too many entries")
 
@@ -395,6 +434,7 @@ class EngineWalker:
 
     def _range(
         self,
+        reasons: dict[int, str],
         start: int,
         last: int,
         paddr: int,
@@ -412,7 +452,7 @@ class EngineWalker:
         outcome = Outcome.MAPPED if shared else self._outcome(kind)
         frame = None if paddr == _NO_PADDR else paddr
         if gap_length:
-            detail = self._why(level, table, table, outcome)
+            detail = self._why(reasons, level, table, table, outcome)
         elif frame is not None:
             detail = ""
         else:
