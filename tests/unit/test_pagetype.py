@@ -3,28 +3,10 @@
 
 from __future__ import annotations
 
-import drgn
 import pytest
+from unit.program import Made
 
 from pageproof.find.pagetype import old_table
-
-
-def program(**members: tuple[str, ...]) -> drgn.Program:
-    """A program whose structures have these members."""
-    prog = drgn.Program(drgn.host_platform)
-    word = prog.int_type("unsigned long", 8, False)
-
-    def find(
-        prog: drgn.Program, kinds: drgn.TypeKindSet, name: str, filename: str | None
-    ) -> drgn.Type | None:
-        if name not in members:
-            return None
-        size = 8 * len(members[name])
-        fields = [drgn.TypeMember(word, each, 64 * at) for at, each in enumerate(members[name])]
-        return prog.struct_type(name, size, fields)
-
-    prog.register_type_finder("members", find, enable_index=0)
-    return prog
 
 
 # Members as in the debug info of Debian's kernels 5.10.0-43 and 6.1.0-56. The two without a
@@ -40,4 +22,5 @@ def program(**members: tuple[str, ...]) -> drgn.Program:
     ids=("5.10", "6.1", "5.10 without MEMCG", "6.1 without MEMCG"),
 )
 def test_page_tables(page: tuple[str, ...], thread_info: tuple[str, ...], bit: int) -> None:
-    assert old_table(program(page=page, thread_info=thread_info)) == bit
+    prog = Made(structs={"page": page, "thread_info": thread_info}).program()
+    assert old_table(prog) == bit
