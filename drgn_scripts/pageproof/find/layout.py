@@ -22,6 +22,8 @@ _U64: Final = 1 << 64
 _GIB: Final = 1 << 30
 _TIB: Final = 1 << 40
 _P4D_SHIFT: Final = 39
+#: ``PGDIR_SHIFT`` by levels.
+_PGD_SHIFT: Final = {4: 39, 5: 48}
 _PAGE_BYTES: Final = 4096
 #: ``KASLR_FLAG`` of ``boot_params.hdr.loadflags`` (arch/x86/include/uapi/asm/bootparam.h).
 _KASLR_FLAG: Final = 1 << 1
@@ -36,10 +38,11 @@ _STATIC_BASES: Final = {
     4: (0xFFFF_C900_0000_0000, 0xFFFF_EA00_0000_0000),
     5: (0xFFA0_0000_0000_0000, 0xFFD4_0000_0000_0000),
 }
-#: Without ``address_markers``: CONFIG_KASAN_SHADOW_OFFSET has one value for all kernels.
+#: ``KASAN_SHADOW_START``, ``KASAN_SHADOW_END`` (arch/x86/include/asm/kasan.h) by levels:
+#: CONFIG_KASAN_SHADOW_OFFSET has one value for all kernels.
 _KASAN: Final = {
     4: (0xFFFF_EC00_0000_0000, 0xFFFF_FC00_0000_0000),
-    5: (0xFFDF_0000_0000_0000, 0xFFFF_FC00_0000_0000),
+    5: (0xFFDF_FC00_0000_0000, 0xFFFF_FC00_0000_0000),
 }
 
 
@@ -52,12 +55,11 @@ def read_layout(prog: drgn.Program, paging: PagingFacts) -> LayoutFacts:
     info = vmcoreinfo(prog)
     marks = _markers(prog)
     levels = paging.levels
-    pgd_shift = 39 if levels == 4 else 48
+    pgd_shift = _PGD_SHIFT[levels]
     vmalloc, vmemmap = _STATIC_BASES[levels]
     memory_bytes = _memory_bytes(prog)
     room, room_from = _physmap_room(prog, info, memory_bytes, paging.page_offset_base, levels)
-    has_kasan = _has(prog, "kasan_early_shadow_page")
-    kasan = _KASAN[levels] if has_kasan else (None, None)
+    kasan_start, kasan_end = kasan_shadow(marks, levels, _has(prog, "kasan_early_shadow_page"))
     image_size = number_in(info, "NUMBER(KERNEL_IMAGE_SIZE)")
     kernel_map = marks.get("HIGH_KERNEL_NR", _START_KERNEL_MAP)
     modules = marks.get("MODULES_VADDR_NR")
@@ -85,8 +87,8 @@ def read_layout(prog: drgn.Program, paging: PagingFacts) -> LayoutFacts:
         struct_page_bytes=prog.type("struct page").size or 0,
         ldt=marks.get("LDT_NR", _U64 - (240 << pgd_shift)),
         ldt_configured=_has(prog, "write_ldt"),
-        kasan_start=marks.get("KASAN_SHADOW_START_NR", kasan[0]),
-        kasan_end=marks.get("KASAN_SHADOW_END_NR", kasan[1]),
+        kasan_start=kasan_start,
+        kasan_end=kasan_end,
         cpu_entry_area=marks.get("CPU_ENTRY_AREA_NR", _U64 - (4 << _P4D_SHIFT)),
         cpu_entry_area_moved=_has(prog, "_cea_offset"),
         espfix=marks.get("ESPFIX_START_NR", _U64 - (2 << _P4D_SHIFT)),
@@ -150,6 +152,22 @@ def _markers(prog: drgn.Program) -> dict[str, int]:
     except LookupError:
         return {}
     return {name: address for name, address in found.items() if address}
+
+
+def kasan_shadow(
+    marks: dict[str, int], levels: int, configured: bool
+) -> tuple[int, int] | tuple[None, None]:
+    """Start and end of KASAN's shadow; None without KASAN.
+
+    ``kasan_init()`` (arch/x86/mm/kasan_init_64.c) claims the whole PGD entry in which
+    KASAN_SHADOW_START lies and maps the early shadow from there on. With 5 levels
+    KASAN_SHADOW_START is not aligned to a PGD entry, and ``address_markers`` has it as it is.
+    """
+    if not configured:
+        return None, None
+    start, end = _KASAN[levels]
+    start = marks.get("KASAN_SHADOW_START_NR", start)
+    return start & -1 << _PGD_SHIFT[levels], marks.get("KASAN_SHADOW_END_NR", end)
 
 
 def _physmap_room(
