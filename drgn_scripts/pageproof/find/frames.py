@@ -13,6 +13,7 @@ from drgn import offsetof, sizeof
 from pageproof.find.pagetype import OLD_BUDDY, OLD_TYPE_BASE, old_table
 from pageproof.model.auditfacts import FrameClass
 
+_PAGE_BYTES: Final = 4096
 _WORD: Final = (1 << 64) - 1
 _NO_TYPE: Final = 0xFFFF_FFFF
 #: What only :func:`classes_of` sees: no reference and no type.
@@ -40,9 +41,16 @@ def page_layout(prog: drgn.Program) -> PageLayout:
     """The layout of the kernel under test.
 
     Raises:
-        LookupError: its debug info does not say.
+        LookupError: its debug info does not say, or the size of struct page does not divide a
+            page. Its records are read page by page where a dump lacks some, and cut records would
+            give classes that mean nothing.
     """
     kind = prog.type("struct page")
+    if _PAGE_BYTES % sizeof(kind):
+        raise LookupError(
+            f"struct page has {sizeof(kind)} bytes (CONFIG_KMSAN?), which do not divide a page: "
+            "frames cannot be classified in bulk"
+        )
     flags, mapcount = offsetof(kind, "flags"), offsetof(kind, "_mapcount")
     if offsetof(kind, "_refcount") != mapcount + 4:
         raise LookupError("_refcount does not follow _mapcount in struct page")
