@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import drgn
-from drgn.helpers.linux.module import address_to_module
 
 from pageproof.find.debuginfo import of_program
+from pageproof.find.modules import module_at
 from pageproof.find.paging import START_KERNEL_MAP
 
 
@@ -23,6 +23,6 @@ def is_loaded(prog: drgn.Program, address: int) -> bool:
     """Whether an address is the image's or a loaded module's; True where that can't be told."""
     start, end = image_ends(prog)
     try:
-        return start <= address < end or bool(address_to_module(prog, address))
+        return start <= address < end or module_at(prog, address) is not None
     except (drgn.FaultError, LookupError, AttributeError):
         return True

@@ -7,7 +7,8 @@ import struct
 from typing import Final
 
 import drgn
-from drgn.helpers.linux.module import address_to_module
+
+from pageproof.find.modules import module_at
 
 #: ``Elf64_Sym`` (elf(5)): name, type and binding, visibility, section, address, size.
 _SYMBOL: Final = struct.Struct("<IBBHQQ")
@@ -24,8 +25,8 @@ def module_variable(prog: drgn.Program, address: int) -> str | None:
     object of each symbol, and large modules have tens of thousands.
     """
     try:
-        module = address_to_module(prog, address)
-        if not module:
+        module = module_at(prog, address)
+        if module is None:
             return None
         table = module.kallsyms
         symbols = prog.read(table.symtab.value_(), int(table.num_symtab) * _SYMBOL.size)

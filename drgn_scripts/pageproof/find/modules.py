@@ -8,6 +8,7 @@ vmlinux has many a module's types.
 from __future__ import annotations
 
 import drgn
+from drgn.helpers.linux.module import address_to_module
 
 from pageproof.target.debuginfo import load_module_debug_info
 
@@ -20,6 +21,18 @@ def load_when_missed(prog: drgn.Program, module: str) -> bool:
     tried.add(module)
     load_module_debug_info(prog, [module])
     return True
+
+
+def module_at(prog: drgn.Program, address: int) -> drgn.Object | None:
+    """``struct module *`` of the module that has an address; None if none has.
+
+    A kernel without CONFIG_MODULES has no list of modules to look in.
+    """
+    try:
+        prog["modules"]
+    except LookupError:
+        return None
+    return address_to_module(prog, address) or None
 
 
 def no_debug_info(prog: drgn.Program, module: str) -> str:

@@ -45,13 +45,17 @@ def read_paging(prog: drgn.Program) -> PagingFacts:
         kernel_root=swapper - START_KERNEL_MAP + phys_base & _U64,
         sme_mask=_sme_mask(prog, info),
         pat=_pat(prog),
-        pti=_has_cpu_flag(prog, b"pti"),
+        pti=has_cpu_flag(prog, b"pti", _PTI),
         page_offset_base=page_offset(prog),
         vmalloc_base=optional_number(prog, "vmalloc_base"),
         vmemmap_base=optional_number(prog, "vmemmap_base"),
         phys_base=phys_base,
         swap=_swap_layout(prog),
     )
+
+
+#: ``X86_FEATURE_PTI`` (arch/x86/include/asm/cpufeatures.h), the same since 4.15.
+_PTI: Final = 7 * 32 + 11
 
 
 def page_offset(prog: drgn.Program) -> int:
@@ -127,10 +131,17 @@ def _pat(prog: drgn.Program) -> tuple[MemoryType, ...]:
     return tuple(by_value[table[index].value_()] for index in range(8))
 
 
-def _has_cpu_flag(prog: drgn.Program, name: bytes) -> bool:
-    """Whether ``boot_cpu_data`` has a feature, looked up by its name in ``x86_cap_flags``."""
-    names = prog["x86_cap_flags"]
+def has_cpu_flag(prog: drgn.Program, name: bytes, number: int) -> bool:
+    """Whether ``boot_cpu_data`` has a feature, looked up by its name in ``x86_cap_flags``.
+
+    Until "x86/cpu: Remove X86_FEATURE_NAMES" (6.5) a configuration could leave the names out; then
+    ``number`` is the feature's bit.
+    """
     capability = prog["boot_cpu_data"].x86_capability
+    try:
+        names = prog["x86_cap_flags"]
+    except LookupError:
+        return bool(capability[number // 32].value_() >> number % 32 & 1)
     for bit in range(names.type_.length or 0):
         pointer = names[bit]
         if pointer.value_() and pointer.string_() == name:
@@ -152,10 +163,20 @@ def _swap_layout(prog: drgn.Program) -> SwapLayout | None:
     except LookupError:
         exclusive = False
     poison = optional_number(prog, "sysctl_memory_failure_recovery") is not None
-    return swap_layout(files, poison, exclusive)
+    return swap_layout(files, poison, exclusive, migrates=_has_function(prog, "migrate_pages"))
 
 
-def swap_layout(files: int, poison: bool, exclusive: bool) -> SwapLayout | None:
+def _has_function(prog: drgn.Program, name: str) -> bool:
+    try:
+        prog.symbol(name)
+    except LookupError:
+        return False
+    return True
+
+
+def swap_layout(
+    files: int, poison: bool, exclusive: bool, *, migrates: bool = True
+) -> SwapLayout | None:
     """Where the special swap types begin.
 
     ``include/linux/swap.h``: of 32 types the last are, in this order, hwpoison
@@ -169,6 +190,7 @@ def swap_layout(files: int, poison: bool, exclusive: bool) -> SwapLayout | None:
         files: MAX_SWAPFILES, the length of ``swap_info``.
         poison: the kernel has CONFIG_MEMORY_FAILURE.
         exclusive: it knows PG_anon_exclusive.
+        migrates: it has CONFIG_MIGRATION.
 
     Returns:
         None where the numbers fit no known layout.
@@ -177,6 +199,8 @@ def swap_layout(files: int, poison: bool, exclusive: bool) -> SwapLayout | None:
         migration, splits = 3, {0: (0, 0), 1: (0, 1), 2: (0, 2), 4: (3, 1), 5: (4, 1), 6: (4, 2)}
     else:
         migration, splits = 2, {0: (0, 0), 2: (2, 0), 4: (4, 0)}
+    if not migrates:
+        migration = 0
     hwpoison = int(poison)
     first_device = files + hwpoison + migration
     rest = 32 - first_device

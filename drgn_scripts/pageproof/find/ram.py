@@ -84,7 +84,7 @@ def _zones(prog: drgn.Program, pfns: Iterable[int]) -> Iterator[tuple[int, int, 
     for pfn in pfns:
         try:
             page = pfn_to_page(prog, pfn)
-            zone = _zone_of(prog, page)
+            zone = zone_of(prog, page)
         except (drgn.FaultError, LookupError):
             continue
         # Of pages in holes the kernel sets up the nearest zone (init_unavailable_range()).
@@ -96,15 +96,19 @@ def _zones(prog: drgn.Program, pfns: Iterable[int]) -> Iterator[tuple[int, int, 
             yield pfn, start, start + zone.spanned_pages.value_()
 
 
-def _zone_of(prog: drgn.Program, page: drgn.Object) -> drgn.Object | None:
+def zone_of(prog: drgn.Program, page: drgn.Object) -> drgn.Object | None:
     """``page_zone()``, by the widths that VMEMMAP leaves: nodes, then zones, from the top."""
     zones = prog.constant("__MAX_NR_ZONES").value_()
     width = max((zones - 1).bit_length(), 1)
-    node_bits = (len(prog["node_data"]) - 1).bit_length()
     flags = page_flags(page).value_()
+    try:
+        nodes = prog["node_data"]
+    except LookupError:  # without CONFIG_NUMA: one node, and no bits that name it
+        return prog["contig_page_data"].node_zones[flags >> 64 - width]
+    node_bits = (len(nodes) - 1).bit_length()
     node = flags >> 64 - node_bits if node_bits else 0
     number = flags >> 64 - node_bits - width & (1 << width) - 1
-    data = prog["node_data"][node]
+    data = nodes[node]
     return data.node_zones[number] if data else None
 
 
@@ -173,17 +177,27 @@ def _address(prog: drgn.Program, name: str) -> int | None:
         return None
 
 
+def _constant(prog: drgn.Program, *names: str) -> int | None:
+    """The first enumerator of these that the kernel has; None if it has none."""
+    for name in names:
+        try:
+            return int(prog.constant(name))
+        except LookupError:
+            continue
+    return None
+
+
 def recorded_types(prog: drgn.Program, pfns: Iterable[int]) -> Iterator[tuple[int, MemoryType]]:
     """The memory type that ``struct page`` records of RAM frames.
 
     ``get_page_memtype()`` of arch/x86/mm/pat/memtype.c: two flags, of which
-    one had the name PG_uncached until "x86: remove PG_uncached" (6.12).
+    one had the name PG_uncached until "x86: remove PG_uncached" (6.12). Nothing is recorded
+    without CONFIG_X86_PAT, which brings that flag.
     """
     write_combining = prog.constant("PG_arch_1").value_()
-    try:
-        uncached = prog.constant("PG_uncached").value_()
-    except LookupError:
-        uncached = prog.constant("PG_arch_2").value_()
+    uncached = _constant(prog, "PG_uncached", "PG_arch_2")
+    if uncached is None:
+        return
     types = (MemoryType.WB, MemoryType.WC, MemoryType.UC_MINUS, MemoryType.WT)
     for pfn in pfns:
         try:

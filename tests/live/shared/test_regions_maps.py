@@ -8,6 +8,7 @@ guest stands still while it is looked at.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import drgn
 import pytest
 from attached import attached, frozen
 from machine import Json, Machine, each_kernel
@@ -15,7 +16,9 @@ from made import Made
 from sharing import ODD, Everything, claimed_at, same_frames
 
 from pageproof.find.pagelist import page_addresses
+from pageproof.find.shared import find_shared
 from pageproof.find.shared.finder import owner_of
+from pageproof.find.shared.vdso import VDSO, searched_task
 from pageproof.walk import PAGE_BYTES
 
 KINDS = ("shmem", "hugetlb", "udmabuf", "bpf", "vdso")
@@ -205,6 +208,19 @@ def test_the_vdso_that_was_replaced_is_not_found(shared: Shared) -> None:
     assert shared.user_bytes(replaced, 0) == b"x" * PAGE_BYTES
     with pytest.raises(AssertionError, match="nothing at"):
         claimed_at(shared.view, "vdso", replaced["pid"], replaced["address"])
+
+
+def test_the_task_of_an_address_space_is_found_without_its_owner(shared: Shared) -> None:
+    """As on a kernel without CONFIG_MEMCG, where ``mm_struct`` has no owner."""
+    prog = shared.view.target.prog
+    claims = find_shared(prog, shared.view.paging, [VDSO]).claimed
+    spaces = {one.mapping.mm for one in claims if one.claim.part == "vvar"}
+    assert len(spaces) > 1
+    for address in spaces:
+        mm = drgn.Object(prog, "struct mm_struct *", address)
+        task = searched_task(mm)
+        assert task.mm == mm
+        assert task.nsproxy.time_ns == mm.owner.nsproxy.time_ns
 
 
 def hypervisor_pages(shared: Shared, made: Json) -> set[int]:

@@ -32,10 +32,13 @@ def find_per_cpu(place: Place) -> PerCpuFacts | None:
     if place.region not in ("physmap", "vmalloc"):
         return None
     prog, address = place.prog, place.address
+    try:
+        start, _ = static_range(prog)
+    except LookupError:
+        return None  # without CONFIG_SMP these are variables like others
     unit_bytes = prog["pcpu_unit_size"].value_()
     offsets = prog["pcpu_unit_offsets"]
     first = prog["pcpu_base_addr"].value_()
-    start, _ = static_range(prog)
     bases = (first,) if place.region == "physmap" else _chunks(prog, first)
     for base in bases:
         for cpu in for_each_possible_cpu(prog):

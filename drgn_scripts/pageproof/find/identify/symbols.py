@@ -8,9 +8,9 @@ from typing import Final
 
 import drgn
 from drgn.helpers.linux.kallsyms import module_kallsyms
-from drgn.helpers.linux.module import address_to_module
 
 from pageproof.find.identify.place import Place
+from pageproof.find.modules import module_at
 from pageproof.model.whatis import ModuleFacts, SymbolFacts
 
 #: ``enum mod_mem_type`` without its prefix, as words.
@@ -86,8 +86,8 @@ def _module_symbol(prog: drgn.Program, address: int) -> drgn.Symbol | None:
 
     The nearest symbol below in the same part of the module, if it has no size that ends before.
     """
-    module = address_to_module(prog, address)
-    if not module:
+    module = module_at(prog, address)
+    if module is None or not hasattr(module, "kallsyms"):  # without CONFIG_KALLSYMS
         return None
     part = _part_at(module, address)
     below = [
@@ -118,8 +118,8 @@ def find_module(place: Place) -> ModuleFacts | None:
     """The module whose memory an address is in."""
     if place.region not in ("modules", "vmalloc"):
         return None
-    module = address_to_module(place.prog, place.address)
-    return _part_at(module, place.address) if module else None
+    module = module_at(place.prog, place.address)
+    return None if module is None else _part_at(module, place.address)
 
 
 def _part_at(module: drgn.Object, address: int) -> ModuleFacts:

@@ -9,6 +9,7 @@ from typing import Final
 
 import drgn
 from drgn.helpers.linux.mm import page_to_virt
+from drgn.helpers.linux.pid import for_each_task
 
 from pageproof.find.debuginfo import of_program
 from pageproof.find.page import PAGE_BYTES
@@ -145,15 +146,46 @@ def _data(vma: drgn.Object) -> Claim | None:
     image = vma.vm_mm.context.vdso_image
     if hasattr(image, "sym_vvar_start") and _older_places(image) != places:
         return None  # of a 32-bit process, and not as in the others
-    namespace = vma.vm_mm.owner.nsproxy.time_ns
+    namespace = _task_of(vma.vm_mm).nsproxy.time_ns.read_()
+    # NULL without CONFIG_TIME_NS: all processes have the same data.
+    owner, kind, which = (
+        (namespace, "struct time_namespace", f", time namespace {int(namespace.ns.inum)}")
+        if namespace
+        else (image, "struct vdso_image", "")
+    )
     return Claim(
-        owner=namespace.value_(),
-        owner_type="struct time_namespace",
+        owner=owner.value_(),
+        owner_type=kind,
         part=_DATA,
-        name=f"[vvar], time namespace {int(namespace.ns.inum)}",
+        name=f"[vvar]{which}",
         pages=places.pages,
         first_page=int(vma.vm_pgoff),
     )
+
+
+def _task_of(mm: drgn.Object) -> drgn.Object:
+    """A task that has an address space: its owner, which only CONFIG_MEMCG keeps, or any."""
+    try:
+        return mm.owner
+    except AttributeError:
+        return searched_task(mm)
+
+
+def searched_task(mm: drgn.Object) -> drgn.Object:
+    """A task that has an address space, searched among all; once, until one is missed.
+
+    Raises:
+        ValueError: no task has it.
+    """
+    prog = mm.prog_
+    known: dict[int, int] = prog.cache.setdefault("pageproof tasks by mm", {})
+    for _ in range(2):
+        task = drgn.Object(prog, "struct task_struct *", known.get(mm.value_(), 0))
+        if task and task.mm == mm:
+            return task
+        known.clear()
+        known.update((one.mm.value_(), one.value_()) for one in for_each_task(prog))
+    raise ValueError("no task has this address space any more")
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
@@ -163,9 +195,10 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     places = _places(prog)
     pages: list[int | None] = [None] * claim.pages
     pages[places.time] = _time_address(prog)
-    if owner.vvar_page:  # find_timens_vvar_page()
+    own = getattr(owner, "vvar_page", None)  # of a time namespace
+    if own:  # find_timens_vvar_page()
         pages[places.namespace] = pages[places.time]
-        pages[places.time] = page_to_virt(owner.vvar_page).value_()
+        pages[places.time] = page_to_virt(own).value_()
     if places.kvm_clock is not None:
         pages[places.kvm_clock] = _kvm_clock_address(prog)
     if places.random is not None:
