@@ -30,12 +30,12 @@ KERNEL_BUGS = {
 USER_BUGS = {
     "rights": "user-rights-beyond-vma",
     "table": "user-maps-table",
-    "free": "user-maps-free",
-    "slab": "user-maps-slab-raw",
-    "types": "memory-types-conflict",
+    "free": "frame-is-free",
+    "slab": "shares-slab-page",
+    "types": "memory-type-conflict",
     "outside": "user-outside-vma",
     "slab-counted": "user-maps-slab",
-    "uncounted": "user-maps-uncounted",
+    "uncounted": "mapcount-wrong",
     "table-twice": "table-used-twice",
     "table-unmarked": "table-unmarked",
     "top-level": "kernel-half-differs",
@@ -43,7 +43,7 @@ USER_BUGS = {
 BUGS = KERNEL_BUGS | USER_BUGS
 #: What is true of a bug as well, now and then: without PTI the memory of the kernel's __init code,
 #: which anybody may get, keeps its place in the image's own mapping.
-ALSO = {"physmap-type": "memory-types-conflict"}
+ALSO = {"physmap-type": "memory-type-conflict"}
 _DEVICE = "/dev/audit_bugs"
 
 

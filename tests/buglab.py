@@ -113,12 +113,12 @@ BUGS: tuple[Bug, ...] = (
         _ONE,
         also="user-writes-kernel-read-only",
     ),
-    _bug("kernel-open", "kernel-address-open-to-user"),
+    _bug("kernel-open", "kernel-open-to-user"),
     _bug("user-closed", "user-address-closed-to-user"),
     # memory type
-    _bug("uncached", "memory-type-conflict", also="physmap-type-conflict"),
-    _bug("write-combining", "memory-type-conflict", also="physmap-type-conflict"),
-    _bug("physmap-uncached", "physmap-type-conflict"),
+    _bug("uncached", "memory-type-conflict"),
+    _bug("write-combining", "memory-type-conflict"),
+    _bug("physmap-uncached", "memory-type-conflict"),
     # VMA
     _bug("raw-frame", "raw-frame-in-ordinary-vma"),
     _bug("pfnmap-by-hand", "pfnmap-flags"),

@@ -201,7 +201,7 @@ def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:
             _say(f"error: can't write: {error.strerror}")
             return Exit.USAGE
         if verbose:
-            traceback.print_exc()
+            _say_lines(traceback.format_exc())
         what = f"{type(error).__name__}: {error}".partition("\n")[0]
         remedy = "with this traceback" if verbose else "with the traceback that -v shows"
         _say(f"error: this is a bug in pageproof: {what}; please report it {remedy}")
@@ -211,6 +211,12 @@ def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:
 def _say(line: str) -> None:
     if sys.stderr is not None:  # print() would take standard output instead
         print(f"pageproof: {printable(line)}", file=sys.stderr)
+
+
+def _say_lines(text: str) -> None:
+    """A traceback; its last lines hold a message that the target may have chosen."""
+    if sys.stderr is not None:
+        print(*map(printable, text.splitlines()), sep="\n", file=sys.stderr)
 
 
 def _is_verbose(argv: Sequence[str]) -> bool:

@@ -44,7 +44,7 @@ def test_every_command(loaded: Machine, hostile: Json) -> None:
         ("regions",): {comm, name},
         ("verify", "--pid", pid, "--kind", "shmem"): {comm, name},
         ("verify", "--pid", pid, "--kind", "shmem", "-v"): {comm, name},
-        ("maps", pid, "--pages"): {comm, in_maps},
+        ("maps", "--pid", pid, "--pages"): {comm, in_maps},
         ("alias", memfd, "--pid", pid): {comm, name},
         ("walk", file, "--pid", pid): {comm, name},
         ("whatis", memfd, "--pid", pid): {comm, in_maps},

@@ -39,7 +39,7 @@ def test_special_entries_are_not_counted() -> None:
     [
         (0, (PHYSMAP,), []),
         (2, (PHYSMAP, USER, USER), []),
-        (1, (PHYSMAP, USER, USER), ["mapcount-less"]),
+        (1, (PHYSMAP, USER, USER), ["mapcount-wrong"]),
         (3, (PHYSMAP, USER, USER), ["mapcount-more"]),
         (None, (PHYSMAP, SPECIAL), ["special"]),
         (0, (PHYSMAP, SPECIAL), ["special"]),
@@ -63,7 +63,7 @@ def test_a_compound_page_has_the_references_of_all_its_pages() -> None:
 
 
 def test_memory_types_that_differ() -> None:
-    assert ids(0, PHYSMAP, replace(PHYSMAP, memory_type=MemoryType.UC)) == ["memory-types"]
+    assert ids(0, PHYSMAP, replace(PHYSMAP, memory_type=MemoryType.UC)) == ["memory-type-conflict"]
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_memory_types_that_differ() -> None:
     [
         (None, (PHYSMAP, SPECIAL, SPECIAL), "struct page does not count 2 of them, which are "),
         (3, (PHYSMAP, USER), "struct page counts 3 mappings, 1 were found: the others are in "),
-        (0, (USER, USER), "struct page counts 0 mappings, 2 were found: one was being made "),
-        (None, (USER,), "1 mappings that the kernel should count, but the page is slab"),
+        (0, (USER, USER), "more entries map the frame than struct page counts: "),
+        (None, (USER,), "1 mappings that the kernel should count, but the page is offline"),
     ],
 )
 def test_what_is_told(mapcount: int | None, aliases: tuple[Alias, ...], sentence: str) -> None:
-    page = replace(SMALL, mapcount=mapcount, type_words="slab")
+    page = replace(SMALL, mapcount=mapcount, type_words="offline")
     (found,) = alias_findings(7, page, mapcount, aliases)
     assert found.where == "PFN 0x7"
     assert found.sentence.startswith(sentence)
@@ -97,8 +97,33 @@ def test_references_and_types_are_told() -> None:
     found = list(alias_findings(7, page, 2, (USER, unlike, nothing)))
     assert [(one.id, one.where) for one in found] == [
         ("refcount", "PFN 0x7"),
-        ("memory-types", "PFN 0x7"),
+        ("memory-type-conflict", "PFN 0x7"),
     ]
     assert found[0].sentence.startswith("1 references for 2 mappings: ")
-    assert found[1].sentence.endswith("differ: UC, WB")
+    assert found[1].evidence == (("types", "UC, WB"),)
     assert not list(alias_findings(7, replace(page, refcount=2), 2, (USER, USER, nothing)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "aliases", "expected"),
+    [
+        ("buddy", (USER,), ["frame-is-free"]),
+        ("buddy", (SPECIAL,), ["frame-is-free", "special"]),
+        ("buddy", (PHYSMAP,), []),
+        ("table", (SPECIAL,), ["user-maps-table", "special"]),
+        ("table", (PHYSMAP,), []),
+        ("slab", (USER,), ["user-maps-slab"]),
+        ("slab", (SPECIAL,), ["special"]),
+        ("hugetlb", (USER,), []),
+    ],
+)
+def test_what_no_process_may_map(
+    kind: str, aliases: tuple[Alias, ...], expected: list[str]
+) -> None:
+    page = replace(SMALL, mapcount=None, type_words=kind, buddy=kind == "buddy")
+    assert [one.id for one in alias_findings(7, page, None, aliases)] == expected
+
+
+def test_a_large_folio_that_is_counted_as_a_whole_is_no_finding() -> None:
+    """CONFIG_NO_PAGE_MAPCOUNT (6.15): the page has a field, and page_mapcount() gives None."""
+    assert not list(alias_findings(7, replace(SMALL, mapcount=0), None, (USER,)))

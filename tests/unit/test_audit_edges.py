@@ -85,12 +85,13 @@ COUNTED = {
     "vmalloc-wrong-page": 1,
     "user-outside-vma": 1,
     "user-rights-beyond-vma": 2,
-    "user-maps-free": 3,
+    "frame-is-free": 3,
     "user-maps-slab": 3,
-    "user-maps-slab-raw": 3,
+    "shares-slab-page": 3,
+    "object-is-free": 3,
     "user-maps-table": 3,
-    "user-maps-uncounted": 3,
-    "memory-types-conflict": 3,
+    "mapcount-wrong": 3,
+    "memory-type-conflict": 3,
     "table-unmarked": 2,  # of levels 1 and 2
     "table-used-twice": 3,
 }
@@ -372,7 +373,7 @@ def test_how_much_of_the_direct_map(
         (
             "vmalloc-wrong-page",
             kernel_with(leaf(AREA, 0x6000), leaf(AREA + PAGE, 0x7000)),
-            [at(AREA), at(AREA + PAGE)],
+            [f"{AREA:016x}-{AREA + 2 * PAGE - 1:016x}"],
         ),
         ("vmalloc-wrong-page", areas(Area(AREA, AREA + PAGE, True, 2, (5,))), []),
     ],
@@ -387,7 +388,7 @@ def test_each_range_behind_an_areas_pages() -> None:
         kernel_with(leaf(AREA + PAGE, 0x9000), leaf(AREA + 2 * PAGE, 0xB000)), areas=(area,)
     )
     found = ask("vmalloc-wrong-page", facts).findings
-    assert [one.where for one in found] == [at(AREA + PAGE), at(AREA + 2 * PAGE)]
+    assert [one.where for one in found] == [f"{AREA + PAGE:016x}-{AREA + 3 * PAGE - 1:016x}"]
     assert all(one.sentence.endswith(": beyond its 1 pages") for one in found)
     (one,) = ask("vmalloc-wrong-page", kernel_with(leaf(AREA + PAGE, 0x9000, 2))).findings
     assert one.sentence.endswith(": beyond its 2 pages")

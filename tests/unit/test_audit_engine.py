@@ -25,7 +25,7 @@ from pageproof.judge.audit.engine import (
     standing,
     worst_first,
 )
-from pageproof.judge.audit.rights import WRITE_EXECUTE
+from pageproof.judge.conditions import WRITE_EXECUTE
 from pageproof.model import Severity
 from pageproof.model.audit import Ruling
 from pageproof.model.auditfacts import AuditFacts, Need
@@ -155,9 +155,8 @@ def test_what_rules_need() -> None:
 
 
 def test_the_worst_comes_first() -> None:
-    by_severity = {check.rule.severity: check.rule for check in CHECKS}
     order = (Severity.NOTE, Severity.ERROR, Severity.WARNING, Severity.ERROR)
-    some = [by_severity[one].finding(f"{n}") for n, one in enumerate(order)]
+    some = [replace(CHECKS[0].rule, severity=one).finding(f"{n}") for n, one in enumerate(order)]
     assert [one.where for one in worst_first(some)] == ["1", "3", "2", "0"]
 
 

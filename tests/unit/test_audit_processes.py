@@ -128,7 +128,7 @@ def test_the_first_reasons_are_told() -> None:
         "table-used-twice",
     ):
         assert ask(rule, facts).undecided.split("; ") == told
-    assert ask("user-maps-free", facts).undecided.split("; ") == [
+    assert ask("frame-is-free", facts).undecided.split("; ") == [
         *told,
         "1 more frames that look odd were not looked at closer",
     ]
@@ -161,7 +161,7 @@ def test_a_frame_that_some_rule_has_something_to_say_of(
     assert is_odd(one) is odd
 
 
-HERE = f"pid 1 (init), {HEAP:x}, PFN 0x7"
+HERE = f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}"
 WHOLE = replace(OBJECT, object_bytes=8192)
 FREE, SLAB, TABLE = FrameClass.FREE, FrameClass.SLAB, FrameClass.TABLE
 
@@ -169,44 +169,49 @@ FREE, SLAB, TABLE = FrameClass.FREE, FrameClass.SLAB, FrameClass.TABLE
 @pytest.mark.parametrize(
     ("rule", "facts", "fires"),
     [
-        ("user-maps-free", suspect(classes=FREE | FrameClass.TAIL), True),
-        ("user-maps-free", suspect(classes=SLAB), False),
+        ("frame-is-free", suspect(classes=FREE | FrameClass.TAIL), True),
+        ("frame-is-free", suspect(classes=SLAB), False),
         ("user-maps-slab", suspect(classes=SLAB, places=()), False),
         ("user-maps-slab", suspect(classes=FREE), False),
-        ("user-maps-slab-raw", suspect(classes=SLAB, counted=0, places=()), False),
-        ("user-maps-slab-raw", suspect(counted=0), False),
-        ("user-maps-slab-raw", suspect(classes=SLAB, counted=0, slab=WHOLE), False),
+        ("shares-slab-page", suspect(classes=SLAB, counted=0, places=()), False),
+        ("shares-slab-page", suspect(counted=0), False),
+        ("shares-slab-page", suspect(classes=SLAB, counted=0, slab=WHOLE), False),
         # A page of a larger object is its owner's too, up to its last byte.
         (
-            "user-maps-slab-raw",
+            "shares-slab-page",
             suspect(classes=SLAB, counted=0, slab=replace(WHOLE, offset_bytes=4096)),
             False,
         ),
         (
-            "user-maps-slab-raw",
+            "shares-slab-page",
             suspect(classes=SLAB, counted=0, slab=replace(WHOLE, offset_bytes=4097)),
             True,
         ),
         (
-            "user-maps-slab-raw",
+            "shares-slab-page",
             suspect(classes=SLAB, counted=0, slab=replace(OBJECT, object_bytes=4095)),
             True,
         ),
         (
-            "user-maps-slab-raw",
-            suspect(classes=SLAB, counted=0, slab=replace(OBJECT, state=SlabState.UNKNOWN)),
+            "object-is-free",
+            suspect(classes=SLAB, counted=0, slab=replace(WHOLE, state=SlabState.FREE)),
             True,
+        ),
+        (
+            "object-is-free",
+            suspect(classes=SLAB, counted=0, slab=replace(OBJECT, state=SlabState.UNKNOWN)),
+            False,
         ),
         ("user-maps-table", suspect(classes=TABLE, places=()), False),
         ("user-maps-table", suspect(classes=FrameClass.RESERVED), False),
-        ("user-maps-uncounted", suspect(counted=1, mapcount=0), True),
-        ("user-maps-uncounted", suspect(counted=1, mapcount=2), False),
-        ("user-maps-uncounted", suspect(counted=2, classes=FREE), False),
-        ("user-maps-uncounted", suspect(counted=2, classes=TABLE), False),
-        ("user-maps-uncounted", suspect(counted=2, classes=FrameClass.RESERVED), True),
-        ("memory-types-conflict", suspect(types=()), False),
-        ("memory-types-conflict", suspect(types=(("a", WB), ("b", WB))), False),
-        ("memory-types-conflict", suspect(types=(("a", MemoryType.UC_MINUS), ("b", WC))), True),
+        ("mapcount-wrong", suspect(counted=1, mapcount=0), True),
+        ("mapcount-wrong", suspect(counted=1, mapcount=2), False),
+        ("mapcount-wrong", suspect(counted=2, classes=FREE), False),
+        ("mapcount-wrong", suspect(counted=2, classes=TABLE), False),
+        ("mapcount-wrong", suspect(counted=2, classes=FrameClass.RESERVED), True),
+        ("memory-type-conflict", suspect(types=()), False),
+        ("memory-type-conflict", suspect(types=(("a", WB), ("b", WB))), False),
+        ("memory-type-conflict", suspect(types=(("a", MemoryType.UC_MINUS), ("b", WC))), True),
     ],
 )
 def test_frames(rule: str, facts: AuditFacts, fires: bool) -> None:
@@ -214,30 +219,36 @@ def test_frames(rule: str, facts: AuditFacts, fires: bool) -> None:
 
 
 MANY = tuple((f"pid {pid}", HEAP) for pid in range(10))
-MAPPED = tuple(("mapped at", f"{space} {HEAP:x}") for space, _ in MANY[:8])
+PFN = ("PFN", "0x7")
+MAPPED = tuple(("mapped at", f"{space} {HEAP:x}") for space, _ in MANY[1:8])
 KINDS = tuple((space, UC if space == "pid 9" else WB) for space, _ in MANY)
 
 
 @pytest.mark.parametrize(
     ("rule", "changes", "evidence"),
     [
-        ("user-maps-free", {"classes": FREE}, MAPPED),
-        ("user-maps-slab", {"classes": SLAB}, MAPPED),
-        ("user-maps-slab-raw", {"classes": SLAB, "counted": 0}, MAPPED),
+        ("frame-is-free", {"classes": FREE}, (PFN, *MAPPED)),
+        ("user-maps-slab", {"classes": SLAB}, (PFN, *MAPPED)),
+        ("shares-slab-page", {"classes": SLAB, "counted": 0}, (PFN, *MAPPED)),
         (
-            "user-maps-slab-raw",
+            "shares-slab-page",
             {"classes": SLAB, "counted": 0, "slab": replace(OBJECT, object_bytes=64)},
             (
+                PFN,
                 ("first object", f"{OBJECT.start:#x} of kmalloc-4k, 64 bytes, allocated"),
                 *MAPPED,
             ),
         ),
-        ("user-maps-table", {"classes": TABLE}, MAPPED),
-        ("user-maps-uncounted", {"counted": 2}, MAPPED),
+        ("user-maps-table", {"classes": TABLE}, (PFN, *MAPPED)),
         (
-            "memory-types-conflict",
+            "mapcount-wrong",
+            {"counted": 2},
+            (PFN, ("mappings", "2"), ("counted", "1"), *MAPPED),
+        ),
+        (
+            "memory-type-conflict",
             {"types": KINDS},
-            tuple((space, "WB") for space, _ in MANY[:8]),
+            (PFN, ("types", "UC, WB"), *((space, "WB") for space, _ in MANY[:8]), *MAPPED),
         ),
     ],
 )
@@ -246,22 +257,45 @@ def test_the_first_mappings_of_a_frame_are_shown(
 ) -> None:
     (found,) = ask(rule, suspect(places=MANY, **changes)).findings
     assert found.evidence == evidence
-    assert found.where == f"pid 0, {HEAP:x}, PFN 0x7"
-
-
-def test_what_a_sentence_counts() -> None:
-    (found,) = ask("user-maps-uncounted", suspect(counted=3, mapcount=1)).findings
-    assert found.sentence.startswith("3 entries map this frame, and struct page counts 1: ")
-    (found,) = ask("memory-types-conflict", suspect(types=KINDS)).findings
-    assert "have different memory types: UC, WB; " in found.sentence
+    assert found.where == f"pid 0, {HEAP:x}-{HEAP + 4095:x}"
 
 
 def test_frames_that_are_sound_are_passed_over() -> None:
     assert SOUND.users is not None
     (one,) = suspect(classes=FREE).users.suspects  # type: ignore[union-attr]
-    some = (replace(one, classes=FrameClass(0)), one, replace(one, pfn=8))
-    wanted = [HERE, f"pid 1 (init), {HEAP:x}, PFN 0x8"]
-    assert places("user-maps-free", users_with(suspects=some)) == wanted
+    other = replace(one, pfn=8, places=(("pid 1 (init)", HEAP + 2 * 4096),))
+    some = (other, replace(one, classes=FrameClass(0)), one)
+    wanted = [HERE, f"pid 1 (init), {HEAP + 0x2000:x}-{HEAP + 0x2FFF:x}"]
+    assert places("frame-is-free", users_with(suspects=some)) == wanted
+
+
+def test_adjoining_pages_are_one_finding() -> None:
+    """In whatever order their frames are, and not over the border of a process."""
+    (one,) = suspect(classes=FREE).users.suspects  # type: ignore[union-attr]
+    some = [
+        replace(one, pfn=pfn, places=((f"pid {pid}", HEAP + page * 4096),))
+        for pid, page, pfn in ((7, 2, 3), (7, 0, 9), (7, 1, 5), (7, 4, 6), (8, 5, 4))
+    ]
+    found = ask("frame-is-free", users_with(suspects=tuple(some))).findings
+    assert [finding.where for finding in found] == [
+        f"pid 7, {HEAP:x}-{HEAP + 0x2FFF:x}",
+        f"pid 7, {HEAP + 0x4000:x}-{HEAP + 0x4FFF:x}",
+        f"pid 8, {HEAP + 0x5000:x}-{HEAP + 0x5FFF:x}",
+    ]
+    assert found[0].evidence == (("pages", "3"), ("evidence", "of the first page"), ("PFN", "0x9"))
+    assert found[1].evidence == (("PFN", "0x6"),)
+    # More than are given one by one.
+    many = [replace(one, pfn=n, places=(("pid 7", HEAP + n * 4096),)) for n in range(200)]
+    judged = ask("frame-is-free", users_with(suspects=tuple(many)))
+    assert (len(judged.findings), judged.more) == (1, 0)
+    assert judged.findings[0].evidence[0] == ("pages", "200")
+    # Frames that no process maps are counted by one.
+    kinds = {"types": (("a", UC), ("b", WB)), "places": ()}
+    frames = [replace(one, pfn=pfn, classes=FrameClass(0), **kinds) for pfn in (9, 0xA, 0xC)]
+    assert places("memory-type-conflict", users_with(suspects=tuple(frames))) == [
+        "PFN 0x9-0xa",
+        "PFN 0xc-0xc",
+    ]
 
 
 # Tables

@@ -206,36 +206,48 @@ FIRES: list[tuple[str, AuditFacts, str]] = [
         ),
         f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
     ),
-    ("user-maps-free", suspect(classes=FrameClass.FREE), f"pid 1 (init), {HEAP:x}, PFN 0x7"),
-    ("user-maps-slab", suspect(classes=FrameClass.SLAB), f"pid 1 (init), {HEAP:x}, PFN 0x7"),
     (
-        "user-maps-slab-raw",
+        "frame-is-free",
+        suspect(classes=FrameClass.FREE),
+        f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
+    ),
+    (
+        "user-maps-slab",
+        suspect(classes=FrameClass.SLAB),
+        f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
+    ),
+    (
+        "shares-slab-page",
         suspect(classes=FrameClass.SLAB, counted=0),
-        f"pid 1 (init), {HEAP:x}, PFN 0x7",
+        f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
     ),
     (
-        "user-maps-slab-raw",
+        "shares-slab-page",
         suspect(classes=FrameClass.SLAB, counted=0, slab=replace(OBJECT, object_bytes=2048)),
-        f"pid 1 (init), {HEAP:x}, PFN 0x7",
+        f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
     ),
     (
-        "user-maps-slab-raw",
+        "object-is-free",
         suspect(classes=FrameClass.SLAB, counted=0, slab=replace(OBJECT, state=SlabState.FREE)),
-        f"pid 1 (init), {HEAP:x}, PFN 0x7",
+        f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
     ),
     (
-        "user-maps-slab-raw",
+        "shares-slab-page",
         suspect(classes=FrameClass.SLAB, counted=0, slab=replace(OBJECT, offset_bytes=4096)),
-        f"pid 1 (init), {HEAP:x}, PFN 0x7",
+        f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
     ),
-    ("user-maps-table", suspect(classes=FrameClass.TABLE), f"pid 1 (init), {HEAP:x}, PFN 0x7"),
-    ("user-maps-uncounted", suspect(counted=2), f"pid 1 (init), {HEAP:x}, PFN 0x7"),
     (
-        "memory-types-conflict",
-        suspect(types=(("pid 1 (init)", WC), ("kernel", WB))),
-        f"pid 1 (init), {HEAP:x}, PFN 0x7",
+        "user-maps-table",
+        suspect(classes=FrameClass.TABLE),
+        f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
     ),
-    ("memory-types-conflict", suspect(types=(("a", UC), ("b", WB)), places=()), "PFN 0x7"),
+    ("mapcount-wrong", suspect(counted=2), f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}"),
+    (
+        "memory-type-conflict",
+        suspect(types=(("pid 1 (init)", WC), ("kernel", WB))),
+        f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
+    ),
+    ("memory-type-conflict", suspect(types=(("a", UC), ("b", WB)), places=()), "PFN 0x7-0x7"),
     ("table-unmarked", tables(UserTable(0x1_4000, 1, 0x8000)), "pid 1 (init), 8000"),
     ("table-used-twice", tables(UserTable(0x1_2000, 1, 0x8000_0000)), "pid 1 (init), 80000000"),
     (
@@ -285,14 +297,19 @@ SILENT: list[tuple[str, AuditFacts]] = [
             ),
         ),
     ),
-    ("user-maps-free", suspect(classes=FrameClass.FREE, places=())),
+    ("frame-is-free", suspect(classes=FrameClass.FREE, places=())),
     ("user-maps-slab", suspect(classes=FrameClass.SLAB, counted=0)),
-    ("user-maps-slab-raw", suspect(classes=FrameClass.SLAB)),
-    ("user-maps-slab-raw", suspect(classes=FrameClass.SLAB, counted=0, slab=OBJECT)),
-    ("user-maps-uncounted", suspect(counted=2, mapcount=2)),
-    ("user-maps-uncounted", suspect(counted=2, mapcount=None)),
-    ("user-maps-uncounted", suspect(counted=2, classes=FrameClass.SLAB)),
-    ("memory-types-conflict", suspect(types=(("a", UC), ("b", MemoryType.UC_MINUS)))),
+    ("shares-slab-page", suspect(classes=FrameClass.SLAB)),
+    ("shares-slab-page", suspect(classes=FrameClass.SLAB, counted=0, slab=OBJECT)),
+    ("object-is-free", suspect(classes=FrameClass.SLAB, counted=0, slab=OBJECT)),
+    (
+        "object-is-free",
+        suspect(classes=FrameClass.SLAB, slab=replace(OBJECT, state=SlabState.FREE)),
+    ),
+    ("mapcount-wrong", suspect(counted=2, mapcount=2)),
+    ("mapcount-wrong", suspect(counted=2, mapcount=None)),
+    ("mapcount-wrong", suspect(counted=2, classes=FrameClass.SLAB)),
+    ("memory-type-conflict", suspect(types=(("a", UC), ("b", MemoryType.UC_MINUS)))),
     ("table-unmarked", tables(UserTable(0x1_4000, 3, 0))),
     (
         "table-used-twice",
@@ -354,8 +371,8 @@ def test_what_could_not_be_read_is_told() -> None:
     assert "pid 3 (gone): left out" in ask("kernel-half-differs", tops(spaces=(lost,))).undecided
     faults = users_with(faults=("pid 4 (x): broken",))
     assert "pid 4" in ask("user-outside-vma", faults).undecided
-    assert "tables" in ask("user-maps-free", space_with(gap="some tables")).undecided
-    assert "7 more frames" in ask("user-maps-free", users_with(more_suspects=7)).undecided
+    assert "tables" in ask("frame-is-free", space_with(gap="some tables")).undecided
+    assert "7 more frames" in ask("frame-is-free", users_with(more_suspects=7)).undecided
     assert (
         ask(
             "user-outside-vma",

@@ -296,15 +296,19 @@ def row(region: str, *, configured: bool = True, **sums: int) -> MapRow:
 @pytest.mark.parametrize(
     ("one", "expected"),
     [
-        (row("modules", mapped_4k_bytes=4096, write_execute_bytes=4096), ["write-execute"]),
+        (row("modules", mapped_4k_bytes=4096, write_execute_bytes=4096), ["kernel-write-execute"]),
         (row("user", mapped_4k_bytes=4096, write_execute_bytes=4096), []),
         (row("modules", mapped_4k_bytes=4096, executable_bytes=4096), []),
         (row("guard-hole", mapped_4k_bytes=4096), ["mapped-hole"]),
         (row("espfix", configured=False, mapped_4k_bytes=4096), ["mapped-hole"]),
         (row("espfix", mapped_4k_bytes=4096), []),
-        (row("physmap", mapped_4k_bytes=4096, user_bytes=4096), ["user-reachable"]),
+        (row("physmap", mapped_4k_bytes=4096, user_bytes=4096), ["kernel-open-to-user"]),
         (row("vsyscall", mapped_4k_bytes=4096, user_bytes=4096), []),
         (row("kasan", shared_bytes=4096, shared_entries=1), ["shared-tables"]),
+        (row("espfix", shared_bytes=4096, shared_entries=1), ["shared-tables"]),
+        (row("user", shared_bytes=4096, shared_entries=1), ["shared-tables"]),
+        (row("vmalloc", shared_bytes=4096, shared_entries=1), ["table-used-twice"]),
+        (row("efi", mapped_4k_bytes=4096, write_execute_bytes=4096), ["efi-write-execute"]),
         (row("vmalloc", unknown_bytes=1 << 30), ["undecided"]),
     ],
 )
@@ -318,9 +322,7 @@ SIZE = 4096 * 3
 @pytest.mark.parametrize(
     ("one", "sentence"),
     [
-        (row("modules", write_execute_bytes=SIZE), "12288 bytes are writable and executable"),
         (row("guard-hole", mapped_4k_bytes=SIZE), "12288 bytes are mapped where nothing should be"),
-        (row("physmap", user_bytes=SIZE), "12288 bytes of the kernel's half are open to user mode"),
         (
             row("kasan", shared_bytes=SIZE, shared_entries=7),
             "7 entries lead to tables counted already; their 12288 bytes are not counted again",
@@ -334,6 +336,24 @@ def test_how_much_it_is(one: MapRow, sentence: str) -> None:
     assert (found.where, found.evidence) == (f"{one.region} at {one.start:016x}", ())
 
 
+@pytest.mark.parametrize(
+    ("one", "evidence"),
+    [
+        (row("modules", write_execute_bytes=SIZE), (("bytes", "12288"),)),
+        (row("physmap", user_bytes=SIZE), (("bytes", "12288"),)),
+        (
+            row("vmalloc", shared_bytes=SIZE, shared_entries=7),
+            (("entries", "7"), ("bytes", "12288")),
+        ),
+    ],
+)
+def test_the_evidence_of_what_other_commands_find_too(
+    one: MapRow, evidence: tuple[tuple[str, str], ...]
+) -> None:
+    (found,) = map_findings([one])
+    assert (found.where, found.evidence) == (f"{one.region} at {one.start:016x}", evidence)
+
+
 def test_what_a_target_with_made_up_zeros_does_not_know() -> None:
     (found,) = map_findings([row("vmalloc", unknown_bytes=SIZE)], zero_fills=True)
     assert found.sentence.endswith("12288 bytes: an empty table, or one that this target lacks")
@@ -341,7 +361,7 @@ def test_what_a_target_with_made_up_zeros_does_not_know() -> None:
 
 def test_rows_that_were_not_walked_say_nothing() -> None:
     rows = [replace(row("modules"), contents=None), row("modules", write_execute_bytes=SIZE)]
-    assert [finding.id for finding in map_findings(rows)] == ["write-execute"]
+    assert [finding.id for finding in map_findings(rows)] == ["kernel-write-execute"]
 
 
 def test_what_is_prot_none_is_not_present() -> None:

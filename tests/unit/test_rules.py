@@ -110,7 +110,7 @@ PAGES: list[tuple[str, Severity, PageEvidence, PageEvidence, TargetFacts]] = [
         CORE,
     ),
     (
-        "kernel-address-open-to-user",
+        "kernel-open-to-user",
         Severity.ERROR,
         with_permissions(permitted(True, False, True), U_RW),
         with_permissions(K_RW, U_RW),
@@ -187,7 +187,7 @@ PAGES: list[tuple[str, Severity, PageEvidence, PageEvidence, TargetFacts]] = [
         CORE,
     ),
     (
-        "physmap-type-conflict",
+        "memory-type-conflict",
         Severity.ERROR,
         replace(evidence(kernel=VMAPPED), physmap_walk=replace(PHYSMAP, memory_type=MemoryType.UC)),
         replace(evidence(kernel=VMAPPED), physmap_walk=PHYSMAP),
@@ -198,6 +198,13 @@ PAGES: list[tuple[str, Severity, PageEvidence, PageEvidence, TargetFacts]] = [
         Severity.ERROR,
         replace(evidence(), page=replace(PAGE, mapping=0xFFFF_8880_0123_4501)),
         replace(evidence(), page=replace(PAGE, mapping=0xFFFF_8880_0123_4500)),
+        CORE,
+    ),
+    (
+        "user-maps-table",
+        Severity.ERROR,
+        replace(evidence(), page=replace(PAGE, type_words="table", mapcount=None)),
+        replace(evidence(), page=replace(PAGE, type_words="slab", mapcount=None)),
         CORE,
     ),
     (

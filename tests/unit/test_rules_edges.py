@@ -125,7 +125,8 @@ K_RWU = permitted(True, False, True)
 FIRES: list[tuple[str, PageEvidence]] = [
     ("frame-is-free", elsewhere(buddy=True)),
     ("frame-is-free", page(buddy=True)),
-    ("frame-is-others", page(type_words="table", mapcount=None)),
+    ("user-maps-table", page(type_words="table", mapcount=None)),
+    ("user-maps-table", elsewhere(type_words="table", mapcount=None)),
     ("frame-is-others", page(mapping=ANONYMOUS | 2)),
     ("shares-slab-page", slab(replace(SMALL, object_bytes=4095, slot_bytes=4096))),
     ("object-is-free", slab(replace(WHOLE, object_bytes=8192, state=SlabState.FREE))),
@@ -145,11 +146,11 @@ FIRES: list[tuple[str, PageEvidence]] = [
     ("slot-sequence-back", slot(seq=TOP, ack=0)),
     ("slot-sequence-back", slot("DONE", seq=6, ack=5)),
     ("slot-sequence-back", slot("DONE", seq=5, ack=6)),
-    ("physmap-type-conflict", physmap(WC)),
+    ("memory-type-conflict", physmap(WC)),
     ("second-opinion-user", replace(evidence(), user_second=NOWHERE)),
     ("second-opinion-kernel", replace(evidence(), kernel_second=NOWHERE)),
     ("user-writes-kernel-executes", with_permissions(K_RX, U_RW)),
-    ("kernel-address-open-to-user", with_permissions(permitted(False, False, True), U_R)),
+    ("kernel-open-to-user", with_permissions(permitted(False, False, True), U_R)),
 ]
 
 SILENT: list[tuple[str, PageEvidence]] = [
@@ -208,15 +209,13 @@ SILENT: list[tuple[str, PageEvidence]] = [
     ("memory-type-conflict", evidence(user=replace(user_walk(), memory_type=None))),
     ("memory-type-conflict", evidence(kernel=replace(kernel_walk(), memory_type=None))),
     ("memory-type-conflict", evidence(user=replace(UNCACHED, paddr=ELSEWHERE, pfn=0x76543))),
-    ("physmap-type-conflict", physmap(None)),
-    ("physmap-type-conflict", physmap(UC, pfn=0x76543)),
-    ("physmap-type-conflict", replace(physmap(UC), physmap_walk=None)),
-    ("physmap-type-conflict", replace(physmap(UC), page=None)),
-    ("physmap-type-conflict", replace(physmap(UC), page=replace(PAGE, reserved=True))),
-    # Where the two sides differ already, another rule tells it.
-    ("physmap-type-conflict", replace(physmap(UC), user_walk=replace(user_walk(), memory_type=WC))),
+    ("memory-type-conflict", physmap(None)),
+    ("memory-type-conflict", physmap(UC, pfn=0x76543)),
+    ("memory-type-conflict", replace(physmap(UC), physmap_walk=None)),
+    ("memory-type-conflict", replace(physmap(UC), page=None)),
+    ("memory-type-conflict", replace(physmap(UC), page=replace(PAGE, reserved=True))),
     (
-        "physmap-type-conflict",
+        "memory-type-conflict",
         replace(
             physmap(UC),
             kernel_walk=replace(VMAPPED, memory_type=None),
@@ -224,7 +223,7 @@ SILENT: list[tuple[str, PageEvidence]] = [
         ),
     ),
     (
-        "physmap-type-conflict",
+        "memory-type-conflict",
         replace(
             physmap(UC), kernel_walk=replace(VMAPPED, paddr=ELSEWHERE, pfn=0x76543), user_page=PAGE
         ),
@@ -245,7 +244,7 @@ SILENT: list[tuple[str, PageEvidence]] = [
         for name in (
             "user-writes-kernel-executes",
             "user-writes-kernel-read-only",
-            "kernel-address-open-to-user",
+            "kernel-open-to-user",
             "user-address-closed-to-user",
             "user-mapping-executable",
         )
@@ -297,6 +296,9 @@ def test_what_a_region_is_made_for() -> None:
     assert found("frame-is-others", others)
     assert not found("frame-is-others", others, kind="devmem")
     assert found("frame-is-others", others, kind="vdso")
+    table = page(type_words="table", mapcount=None)
+    assert found("user-maps-table", table)
+    assert not found("user-maps-table", table, kind="devmem")
 
 
 def test_content_is_only_of_a_dump_or_of_what_moves() -> None:
@@ -318,9 +320,9 @@ PFNS = {"our PFN": "0x3400", "drgn's PFN": "none", "drgn says": "address is not 
         ("frame-is-free", page(buddy=True), {"side": "kernel", "flags": "head"}),
         ("frame-is-free", elsewhere(buddy=True), {"side": "user", "flags": "head"}),
         (
-            "frame-is-others",
+            "user-maps-table",
             page(type_words="table", mapcount=None),
-            {"owner": "a page table", "flags": "head"},
+            {"table": f"{PAGE.page:#x}"},
         ),
         (
             "frame-is-others",
@@ -366,7 +368,7 @@ PFNS = {"our PFN": "0x3400", "drgn's PFN": "none", "drgn says": "address is not 
             {"pl_hash": "not its text's", "reply_hash": "not its text's"},
         ),
         ("memory-type-conflict", evidence(user=UNCACHED), {"kernel": "WB", "user": "UC"}),
-        ("physmap-type-conflict", physmap(WC), {"region": "WB", "direct map": "WC"}),
+        ("memory-type-conflict", physmap(WC), {"region": "WB", "direct map": "WC"}),
         ("second-opinion-kernel", replace(evidence(), kernel_second=NOWHERE), PFNS),
         (
             "second-opinion-user",

@@ -2,7 +2,8 @@
 """A process in the guest that would like to steer the terminal of who looks at it; it stays.
 
 Its own name, a memfd's and a file's have what a terminal obeys, and a line that looks like one of
-a report. The first word is a file for one line of JSON: pid; the names; the address of each mapping.
+a report. The first word is a file for one line of JSON: pid; the names; the address of each
+mapping.
 """
 
 import ctypes

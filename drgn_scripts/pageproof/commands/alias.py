@@ -19,6 +19,7 @@ from pageproof.find.mappings import mapping_at
 from pageproof.find.page import struct_page_facts
 from pageproof.find.paging import read_paging
 from pageproof.judge.alias import alias_findings
+from pageproof.judge.conditions import exit_of
 from pageproof.model import PagingFacts, StructPageFacts, Walk
 from pageproof.model.alias import ALIAS_SCHEMA, AliasReport
 from pageproof.target import Target
@@ -68,6 +69,9 @@ def _look(
     page, mapcount = _counts(target, pfn)
     settled = not target.facts.live or (stable and before == mapcount)
     sure = settled and not sweep.doubts
+    # What came and went meanwhile is no fault of the kernel's.
+    judged = alias_findings(pfn, page, mapcount, aliases) if settled else ()
+    findings = *sweep.doubts, *judged
     return AliasReport(
         schema=ALIAS_SCHEMA,
         version=__version__,
@@ -81,10 +85,10 @@ def _look(
         spaces=sweep.spaces,
         kernel=tuple(one for one in aliases if one.region is not None),
         users=tuple(one for one in aliases if one.region is None),
-        findings=(*sweep.doubts, *alias_findings(pfn, page, mapcount, aliases)),
+        findings=findings,
         attempts=1,
         stable=settled,
-        exit_code=Exit.SOUND if sure else Exit.UNDECIDED,
+        exit_code=exit_of(findings, undecided=not sure),
     )
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 from pageproof import __version__
 from pageproof.commands.tables import walker_of
-from pageproof.errors import Exit
 from pageproof.find.layout import read_layout
 from pageproof.find.mappings import mapping_at
 from pageproof.find.paging import read_paging
+from pageproof.judge.conditions import exit_of
 from pageproof.judge.kmap import GAVE_UP, UNDECIDED, Ledger, map_findings, memory_map
 from pageproof.model import Finding, MappingFacts, PagingFacts
 from pageproof.model.kmap import KMAP_SCHEMA, KernelMap, LayoutFacts, MapRow
@@ -62,7 +62,7 @@ def kmap(target: Target, pid: int | None, progress: Callable[[str], None]) -> Ke
         rows=filled,
         findings=tuple(findings),
         seconds=round(time.monotonic() - start, 3),
-        exit_code=Exit.UNDECIDED if undecided else Exit.SOUND,
+        exit_code=exit_of(findings, undecided=undecided),
     )
 
 

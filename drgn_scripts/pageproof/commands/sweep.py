@@ -12,7 +12,8 @@ from pageproof.commands.tables import paging_form, zero_pages
 from pageproof.errors import PageproofError
 from pageproof.find.layout import read_layout
 from pageproof.find.mappings import address_space, address_spaces
-from pageproof.judge.alias import INCOMPLETE, TASK, is_counted
+from pageproof.judge.alias import INCOMPLETE, is_counted
+from pageproof.judge.conditions import TASK_UNREADABLE
 from pageproof.judge.kmap import memory_map
 from pageproof.model import PTI_USER_HALF, Finding, MappingFacts, PagingFacts, TaskFault
 from pageproof.model.alias import Alias
@@ -126,7 +127,7 @@ class Sweep:
 
 
 def _fault(fault: TaskFault) -> Finding:
-    return TASK.finding(f"pid {fault.pid} ({fault.comm})", message=fault.message)
+    return TASK_UNREADABLE.finding(f"pid {fault.pid} {fault.comm}", (("reason", fault.message),))
 
 
 def _gaps(space: _Space, swept: Swept) -> Iterator[Finding]:

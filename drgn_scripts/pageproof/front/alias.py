@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 EPILOG: Final = """\
 exit codes:
   0  these are all mappings of the frame
+  1  there is an error finding, such as a frame that is free
   2  wrong usage, no such process or address, or the target can't be opened
   3  the address leads to no frame, or mappings may be missing
 """

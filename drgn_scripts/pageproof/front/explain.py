@@ -25,22 +25,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, progress: Progress) -> int:
-    from pageproof.judge.catalogue import CATALOGUE
+    from pageproof.judge.catalogue import CATALOGUE, RULES_BY_ID, commands_of
     from pageproof.render.explaintext import rules_to_json, rules_to_list, rules_to_text
 
-    known = {rule.id: rule for rules in CATALOGUE.values() for rule in rules}
-    check_rules(args.rules, known, "pageproof explain")
-    if args.rules:
-        chosen = tuple(known[name] for name in args.rules)
-        forms: Forms = {
-            "text": lambda screen: rules_to_text(chosen, color=screen.color, width=screen.width),
-            "json": lambda screen: rules_to_json({"": chosen}),
-        }
-    else:
-        forms = {
-            "text": lambda screen: rules_to_list(CATALOGUE, screen.color, screen.width),
-            "json": lambda screen: rules_to_json(CATALOGUE),
-        }
+    check_rules(args.rules, RULES_BY_ID, "pageproof explain")
+    names = args.rules or RULES_BY_ID
+    chosen = {rule: commands_of(rule) for rule in (RULES_BY_ID[name] for name in names)}
+    forms: Forms = {
+        "text": lambda screen: (
+            rules_to_text(chosen, color=screen.color, width=screen.width)
+            if args.rules
+            else rules_to_list(CATALOGUE, screen.color, screen.width)
+        ),
+        "json": lambda screen: rules_to_json(chosen),
+    }
     write_answer(forms, args, progress)
     return 0
 

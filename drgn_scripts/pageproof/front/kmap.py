@@ -20,6 +20,7 @@ regions for --explain:
 
 exit codes:
   0  the map is whole
+  1  there is an error finding, such as memory that is writable and executable
   2  wrong usage, or the target can't be opened
   3  some page table could not be had
 """

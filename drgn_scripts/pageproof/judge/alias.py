@@ -6,6 +6,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
+from pageproof.judge.conditions import (
+    FRAME_IS_FREE,
+    MAPCOUNT_WRONG,
+    MEMORY_TYPE_CONFLICT,
+    TASK_UNREADABLE,
+    USER_MAPS_SLAB,
+    USER_MAPS_TABLE,
+    memory_types,
+)
 from pageproof.model import Finding, Severity, StructPageFacts, Walk
 from pageproof.model.alias import Alias
 from pageproof.model.rule import Rule
@@ -32,46 +41,21 @@ MAPCOUNT_MORE: Final = Rule(
     "Nothing is wrong.",
     "mm/rmap.c",
 )
-MAPCOUNT_LESS: Final = Rule(
-    "mapcount-less",
-    Severity.NOTE,
-    "struct page counts {mapcount} mappings, {counted} were found: one was being made or undone, "
-    "or it is a mapping that should not be",
-    "A live target moves; if it stays, an entry was written by hand.",
-    "Look again. If it stays, ask pageproof audit.",
-    "mm/rmap.c",
-)
 UNCOUNTED: Final = Rule(
     "uncounted",
     Severity.WARNING,
     "{counted} mappings that the kernel should count, but {why}",
-    "Ordinary entries that lead to a page whose struct page has no count: slab, page table, free.",
-    "A driver maps what it must not map, or freed it: pageproof whatis tells what it is.",
+    "Ordinary entries that lead to a page of a type that has no count, or to none of the kernel's.",
+    "A driver maps what it must not map, or freed it: pageproof whatis shows what it is.",
     "include/linux/mm_types.h, struct page",
 )
 REFCOUNT: Final = Rule(
     "refcount",
-    Severity.WARNING,
+    Severity.ERROR,
     "{references} references for {counted} mappings: the frame may be freed while it is mapped",
     "A put_page() too many.",
     "Find who drops a reference that is not his (page_owner, page_ref tracepoints).",
     "include/linux/page_ref.h",
-)
-MEMORY_TYPES: Final = Rule(
-    "memory-types",
-    Severity.WARNING,
-    "its mappings have memory types that differ: {types}",
-    "One alias was mapped uncached or write-combining and the others were left.",
-    "Change all aliases, or none.",
-    "Intel SDM volume 3A, 12.12.4; Documentation/arch/x86/pat.rst",
-)
-TASK: Final = Rule(
-    "task",
-    Severity.NOTE,
-    "it could not be searched: {message}",
-    "It was exiting, its data changed while it was read, or the dump lacks it.",
-    "Look again, or stop the guest for the look.",
-    "include/linux/sched.h, struct task_struct",
 )
 INCOMPLETE: Final = Rule(
     "incomplete",
@@ -82,13 +66,16 @@ INCOMPLETE: Final = Rule(
     "makedumpfile(8)",
 )
 ALIAS_RULES: Final = (
+    FRAME_IS_FREE,
+    USER_MAPS_TABLE,
+    USER_MAPS_SLAB,
+    MAPCOUNT_WRONG,
+    REFCOUNT,
+    MEMORY_TYPE_CONFLICT,
+    UNCOUNTED,
+    TASK_UNREADABLE,
     SPECIAL,
     MAPCOUNT_MORE,
-    MAPCOUNT_LESS,
-    UNCOUNTED,
-    REFCOUNT,
-    MEMORY_TYPES,
-    TASK,
     INCOMPLETE,
 )
 
@@ -120,22 +107,41 @@ def alias_findings(
         aliases: all mappings that were found.
     """
     where = f"PFN {pfn:#x}"
+    users = [alias for alias in aliases if alias.region is None]
     counted = sum(alias.counted for alias in aliases)
-    special = sum(alias.region is None and not alias.counted for alias in aliases)
+    special = len(users) - counted
+    if page is not None and users:
+        yield from _wrong_frame(where, page, users)
     if special:
         yield SPECIAL.finding(where, special=special)
-    if mapcount is not None and mapcount != counted:
-        rule = MAPCOUNT_MORE if mapcount > counted else MAPCOUNT_LESS
-        yield rule.finding(where, mapcount=mapcount, counted=counted)
-    if mapcount is None and counted:
+    if mapcount is not None and mapcount > counted:
+        yield MAPCOUNT_MORE.finding(where, mapcount=mapcount, counted=counted)
+    if mapcount is not None and mapcount < counted:
+        shown = ("mappings", str(counted)), ("counted", str(mapcount))
+        yield MAPCOUNT_WRONG.finding(where, shown)
+    if counted and (page is None or (page.mapcount is None and page.type_words not in _KNOWN)):
         why = "there is no struct page" if page is None else f"the page is {_kind(page)}"
         yield UNCOUNTED.finding(where, counted=counted, why=why)
     small = page is not None and page.head == page.page
     if page is not None and small and mapcount is not None and page.refcount < counted:
         yield REFCOUNT.finding(where, references=page.refcount, counted=counted)
-    types = sorted({alias.memory_type.value for alias in aliases if alias.memory_type})
-    if len(types) > 1:
-        yield MEMORY_TYPES.finding(where, types=", ".join(types))
+    if len(memory_types(alias.memory_type for alias in aliases)) > 1:
+        types = sorted({alias.memory_type.value for alias in aliases if alias.memory_type})
+        yield MEMORY_TYPE_CONFLICT.finding(where, (("types", ", ".join(types)),))
+
+
+#: Types that have a rule, and hugetlbfs's, whose entries count for the whole.
+_KNOWN: Final = frozenset({"buddy", "table", "slab", "hugetlb"})
+
+
+def _wrong_frame(where: str, page: StructPageFacts, users: Sequence[Alias]) -> Iterator[Finding]:
+    """What no process may map, by whatever entry; a slab page only by one that is counted."""
+    if page.buddy:
+        yield FRAME_IS_FREE.finding(where)
+    elif page.type_words == "table":
+        yield USER_MAPS_TABLE.finding(where)
+    elif page.type_words == "slab" and any(alias.counted for alias in users):
+        yield USER_MAPS_SLAB.finding(where)
 
 
 def _kind(page: StructPageFacts) -> str:

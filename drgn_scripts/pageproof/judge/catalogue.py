@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every rule there is, by its id: what ``explain`` tells."""
+"""Every rule there is, by its id: what ``explain`` shows.
+
+A condition that several commands can see is one rule (:mod:`pageproof.judge.conditions`), and
+stands here under each of them.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,27 @@ from typing import Final
 
 from pageproof.judge.alias import ALIAS_RULES
 from pageproof.judge.audit import AUDIT_RULES
+from pageproof.judge.conditions import TASK_UNREADABLE
 from pageproof.judge.device import KERNEL_SIDE_UNKNOWN, MAPPING_KIND
 from pageproof.judge.kmap import MAP_RULES
 from pageproof.judge.rules import RULES
-from pageproof.judge.rules.coverage import COVERAGE_RULES
+from pageproof.judge.rules.coverage import COVERAGE_RULES, REGION_UNREADABLE
 from pageproof.model.rule import Rule
 
-#: The rules of each command, in the order in which they are told.
+#: The rules of each command, in the order in which they are shown.
 CATALOGUE: Final[dict[str, tuple[Rule, ...]]] = {
     "verify": (*RULES, *COVERAGE_RULES, MAPPING_KIND, KERNEL_SIDE_UNKNOWN),
+    "regions": (REGION_UNREADABLE, TASK_UNREADABLE),
     "alias": ALIAS_RULES,
     "kmap": MAP_RULES,
     "audit": AUDIT_RULES,
 }
+#: Each rule once, by its id.
+RULES_BY_ID: Final[dict[str, Rule]] = {
+    rule.id: rule for rules in CATALOGUE.values() for rule in rules
+}
+
+
+def commands_of(rule: Rule) -> tuple[str, ...]:
+    """The commands that can report it."""
+    return tuple(command for command, rules in CATALOGUE.items() if rule in rules)

@@ -8,6 +8,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pageproof.judge.conditions import (
+    OPEN_TO_USER,
+    SHARED_TABLES_REGIONS,
+    TABLE_USED_TWICE,
+    WRITE_EXECUTE,
+)
 from pageproof.model import GAPS, Finding, Outcome, Range, Severity
 from pageproof.model.kmap import Contents, LayoutFacts, MapRow, Placement
 from pageproof.model.regions import REGIONS
@@ -248,13 +254,16 @@ def _columns(seen: Range) -> Iterable[str]:
         yield "user_bytes"
 
 
-WRITE_EXECUTE: Final = Rule(
-    "write-execute",
+EFI_WRITE_EXECUTE: Final = Rule(
+    "efi-write-execute",
     Severity.WARNING,
-    "{size} bytes are writable and executable",
-    "Code that was patched and left so, or an attacker's; the EFI runtime's on old firmware.",
-    "Find whose it is (pageproof whatis); set_memory_ro() and set_memory_x() in that order.",
-    "arch/x86/mm/dump_pagetables.c, ptdump_check_wx()",
+    "memory of the firmware is writable and executable in efi_mm, whose tables are loaded only "
+    "while the firmware is called",
+    "The kernel does this by design for firmware without a memory attributes table: it does not "
+    "know which of the runtime services' memory is code. Without EFI it is an error "
+    "(kernel-write-execute).",
+    "Newer firmware, or efi=noruntime.",
+    "arch/x86/platform/efi/efi_64.c: efi_runtime_update_mappings()",
 )
 MAPPED_HOLE: Final = Rule(
     "mapped-hole",
@@ -264,19 +273,12 @@ MAPPED_HOLE: Final = Rule(
     "Report it, with the kernel's release and configuration.",
     "Documentation/arch/x86/x86_64/mm.rst",
 )
-USER_REACHABLE: Final = Rule(
-    "user-reachable",
-    Severity.WARNING,
-    "{size} bytes of the kernel's half are open to user mode",
-    "US is set on all levels: by hand, or by an attacker.",
-    "Nothing but vsyscall's page may be: see which with pageproof walk.",
-    "Intel SDM volume 3A, 4.6",
-)
 SHARED_TABLES: Final = Rule(
     "shared-tables",
     Severity.NOTE,
     "{entries} entries lead to tables counted already; their {size} bytes are not counted again",
-    "KASAN's early shadow and espfix share one table thousands of times.",
+    "KASAN's early shadow and espfix share one table thousands of times, and processes share those "
+    "of hugetlbfs. Anywhere else in the kernel's half it is an error (table-used-twice).",
     "Nothing is wrong.",
     "mm/kasan/init.c; arch/x86/kernel/espfix_64.c",
 )
@@ -298,8 +300,10 @@ GAVE_UP: Final = Rule(
 )
 MAP_RULES: Final = (
     WRITE_EXECUTE,
+    EFI_WRITE_EXECUTE,
     MAPPED_HOLE,
-    USER_REACHABLE,
+    OPEN_TO_USER,
+    TABLE_USED_TWICE,
     SHARED_TABLES,
     UNDECIDED,
     GAVE_UP,
@@ -308,6 +312,8 @@ MAP_RULES: Final = (
 #: Regions of the kernel's half that user mode may touch by design.
 _USER_REACHABLE: Final = frozenset({"user", "vsyscall"})
 _EMPTY: Final = frozenset({"guard-hole", "hole", "top-hole"})
+#: Regions whose tables are shared by design; those of processes by hugetlbfs.
+_SHARED: Final = SHARED_TABLES_REGIONS | {"user"}
 
 
 def map_findings(rows: Sequence[MapRow], *, zero_fills: bool = False) -> tuple[Finding, ...]:
@@ -320,20 +326,25 @@ def map_findings(rows: Sequence[MapRow], *, zero_fills: bool = False) -> tuple[F
     found: list[Finding] = []
     why = "an empty table, or one that this target lacks" if zero_fills else "tables can't be had"
 
-    def say(rule: Rule, row: MapRow, **words: object) -> None:
-        found.append(rule.finding(f"{row.region} at {row.start:016x}", (), **words))
+    def say(rule: Rule, row: MapRow, *shown: tuple[str, int], **words: object) -> None:
+        evidence = tuple((name, str(value)) for name, value in shown)
+        found.append(rule.finding(f"{row.region} at {row.start:016x}", evidence, **words))
 
     for row in rows:
         held = row.contents
         if held is None:
             continue
         if held.write_execute_bytes and row.region != "user":
-            say(WRITE_EXECUTE, row, size=held.write_execute_bytes)
+            rule = EFI_WRITE_EXECUTE if row.region == "efi" else WRITE_EXECUTE
+            say(rule, row, ("bytes", held.write_execute_bytes))
         if held.mapped_bytes and (row.region in _EMPTY or not row.configured):
             say(MAPPED_HOLE, row, size=held.mapped_bytes)
         if held.user_bytes and row.region not in _USER_REACHABLE:
-            say(USER_REACHABLE, row, size=held.user_bytes)
-        if held.shared_entries:
+            say(OPEN_TO_USER, row, ("bytes", held.user_bytes))
+        if held.shared_entries and row.region not in _SHARED:
+            shared = ("entries", held.shared_entries), ("bytes", held.shared_bytes)
+            say(TABLE_USED_TWICE, row, *shared)
+        elif held.shared_entries:
             say(SHARED_TABLES, row, entries=held.shared_entries, size=held.shared_bytes)
         if held.unknown_bytes:
             say(UNDECIDED, row, size=held.unknown_bytes, why=why)

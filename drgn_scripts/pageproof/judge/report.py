@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Final
 
 from pageproof.errors import Exit
+from pageproof.judge.conditions import TASK_UNREADABLE
 from pageproof.judge.rules import RULE_BROKEN, PageView, page_findings
 from pageproof.judge.rules.coverage import (
     MAPPING_BEYOND_REGION,
     MAPPING_PARTIAL,
     REGION_PAGES_UNMAPPED,
     REGION_UNREADABLE,
-    TASK_UNREADABLE,
 )
 from pageproof.judge.verdict import judge_page
 from pageproof.judge.words import page_list

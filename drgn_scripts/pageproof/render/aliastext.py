@@ -9,6 +9,7 @@ from rich.table import Table
 
 from pageproof.model.alias import Alias, AliasReport
 from pageproof.render import PLAIN_WIDTH, phrases, words
+from pageproof.render.findings import print_findings
 from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts, target_facts
 
 
@@ -20,13 +21,11 @@ def alias_to_text(report: AliasReport, *, color: bool = False, width: int = PLAI
     print_facts(sheet.console, [*head, *_frame(report)])
     sheet.console.print()
     print_aliases(sheet.console, (*report.kernel, *report.users))
-    for finding in report.findings:
-        text = f"{finding.severity.value}: {finding.where}: {finding.sentence}"
-        sheet.console.print(Text(text, style=words.SEVERITIES[finding.severity]))
+    print_findings(sheet.console, report.findings)
     if not report.stable:
         times = phrases.plural(report.attempts, "attempt")
         sheet.console.print(Text(f"torn: mappings came and went ({times})", style="bold yellow"))
-    style = "bold green" if report.exit_code == 0 else "bold yellow"
+    style = {0: "bold green", 1: "bold red"}.get(report.exit_code, "bold yellow")
     sheet.console.print(Text(_sum(report), style=style))
     return sheet.text()
 

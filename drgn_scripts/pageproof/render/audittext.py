@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 
-from pageproof.model import Finding, Severity
+from pageproof.model import Severity
 from pageproof.model.audit import AuditReport, RuleOutcome, Ruling
 from pageproof.render import PLAIN_WIDTH, phrases, words
+from pageproof.render.findings import print_finding
 from pageproof.render.layout import LABEL, Sheet, Text, print_facts, target_facts
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def audit_to_text(report: AuditReport, *, color: bool = False, width: int = PLAI
     print_facts(sheet.console, head)
     sheet.console.print()
     for finding in report.findings:
-        _print_finding(sheet, finding)
+        print_finding(sheet.console, finding)
     _print_more(sheet, report)
     for finding in report.accepted:
         sheet.console.print(Text(f"accepted: [{finding.id}; {finding.where}]", style=LABEL))
@@ -38,15 +39,6 @@ def audit_to_text(report: AuditReport, *, color: bool = False, width: int = PLAI
     style = {0: "bold green", 1: "bold red"}.get(report.exit_code, "bold yellow")
     sheet.console.print(Text(_sum(report), style=style))
     return sheet.text()
-
-
-def _print_finding(sheet: Sheet, finding: Finding) -> None:
-    line = Text(f"{finding.severity.value}: ", style=words.SEVERITIES[finding.severity])
-    line.append(f"{finding.sentence} [{finding.id}; {finding.where}]", style="default")
-    sheet.console.print(line)
-    if finding.evidence:
-        shown = "; ".join(f"{name} {value}" for name, value in finding.evidence)
-        sheet.console.print(Text(f"  {shown}", style=LABEL))
 
 
 def _print_more(sheet: Sheet, report: AuditReport) -> None:

@@ -26,7 +26,8 @@ from pageproof.model.diff import (
     Span,
     VerdictChange,
 )
-from pageproof.render import PLAIN_WIDTH, phrases, words
+from pageproof.render import PLAIN_WIDTH, phrases
+from pageproof.render.findings import finding_line
 from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts
 
 _PAGE_BYTES: Final = 4096
@@ -222,14 +223,9 @@ def print_finding_changes(console: Console, report: AnyDiff) -> None:
         finding = one.finding
         key = one.change, finding.severity, finding.id, finding.sentence
         groups.setdefault(key, []).append((finding, one.times))
-    for (change, severity, name, sentence), like in groups.items():
-        first, _ = like[0]
+    for (change, severity, _, _), like in groups.items():
         more = sum(times for _, times in like) - 1
-        place = f"{name}; {first.where}" if first.where else name
-        place += f" and {more} more" if more else ""
-        line = Text(f"{change.value} {severity.value}: ", style=words.SEVERITIES[severity])
-        line.append(f"{sentence} [{place}]", style="default")
-        console.print(line)
+        console.print(finding_line(f"{change.value} {severity.value}: ", like[0][0], more))
 
 
 def print_sum(console: Console, report: AnyDiff, worse: str, nothing: str) -> None:

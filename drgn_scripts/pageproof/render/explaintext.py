@@ -9,18 +9,24 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from pageproof.model.rule import Rule
+from pageproof.render import words
 from pageproof.render.jsonform import json_text
 from pageproof.render.layout import Sheet, Text, print_facts
-from pageproof.render.text import SEVERITY_STYLES
 
 
-def rules_to_text(rules: Sequence[Rule], *, color: bool, width: int) -> str:
-    """All that there is to say of some rules, one block each."""
+def rules_to_text(rules: Mapping[Rule, Sequence[str]], *, color: bool, width: int) -> str:
+    """All that there is to say of some rules, one block each.
+
+    Args:
+        rules: with the commands that can report each.
+        color: with the terminal's escape sequences.
+        width: columns.
+    """
     sheet = Sheet(color=color, width=width)
-    for number, rule in enumerate(rules):
+    for number, (rule, commands) in enumerate(rules.items()):
         if number:
             sheet.console.print()
-        severity = (rule.severity.value, SEVERITY_STYLES[rule.severity])
+        severity = (rule.severity.value, words.SEVERITIES[rule.severity])
         sheet.console.print(Text.assemble((rule.id, "bold"), "  ", severity))
         print_facts(
             sheet.console,
@@ -29,6 +35,7 @@ def rules_to_text(rules: Sequence[Rule], *, color: bool, width: int) -> str:
                 ("cause", rule.cause),
                 ("fix", rule.fix),
                 ("see", rule.reference),
+                ("found", f"by {', '.join(commands)}"),
             ),
         )
     return sheet.text()
@@ -46,15 +53,15 @@ def rules_to_list(commands: Mapping[str, Sequence[Rule]], color: bool, width: in
             grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
         for rule in rules:
-            severity = Text(rule.severity.value, style=SEVERITY_STYLES[rule.severity])
+            severity = Text(rule.severity.value, style=words.SEVERITIES[rule.severity])
             grid.add_row(rule.id, severity, _plain(rule))
         sheet.console.print(grid)
     return sheet.text()
 
 
-def rules_to_json(commands: Mapping[str, Sequence[Rule]]) -> str:
-    """An array of objects, one a rule."""
-    rules = [
+def rules_to_json(rules: Mapping[Rule, Sequence[str]]) -> str:
+    """An array of objects, one a rule; with the commands that can report each."""
+    listed = [
         {
             "id": rule.id,
             "severity": rule.severity.value,
@@ -62,11 +69,11 @@ def rules_to_json(commands: Mapping[str, Sequence[Rule]]) -> str:
             "cause": rule.cause,
             "fix": rule.fix,
             "reference": rule.reference,
+            "commands": list(commands),
         }
-        for some in commands.values()
-        for rule in some
+        for rule, commands in rules.items()
     ]
-    return json_text(rules)
+    return json_text(listed)
 
 
 def _plain(rule: Rule) -> str:

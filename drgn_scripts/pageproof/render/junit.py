@@ -31,6 +31,7 @@ from pageproof.model import (
     Verdict,
 )
 from pageproof.render import phrases
+from pageproof.render.findings import spans
 from pageproof.render.junitxml import Case, Suite, suites_to_xml
 
 #: So many bad pages of a mapping are told one by one.
@@ -164,7 +165,7 @@ def _add_rules(suite: Suite, findings: Iterable[Finding], rules: Sequence[str]) 
         if found:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
             case.fails("failure", f"{found[0].where}: {found[0].sentence}{more}")
-            case.text = [line for one in found for line in _told(one)]
+            case.text = [line for one in spans(found) for line in _told(one)]
         suite.cases.append(case)
 
 

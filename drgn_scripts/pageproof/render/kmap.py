@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,7 +10,8 @@ from rich.table import Table
 
 from pageproof.model.kmap import Contents, KernelMap, LayoutFacts, MapRow
 from pageproof.model.regions import REGIONS
-from pageproof.render import PLAIN_WIDTH, words
+from pageproof.render import PLAIN_WIDTH
+from pageproof.render.findings import print_findings
 from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts, target_facts
 
 #: A row of the map is never folded; a narrower terminal does that itself.
@@ -204,10 +204,4 @@ def _held_words(held: Contents) -> str:
 def _findings(console: Console, found: KernelMap) -> None:
     if found.findings:
         console.print()
-    for finding in found.findings[:_FINDINGS]:
-        text = Text(f"{finding.severity.value:8}", style=words.SEVERITIES[finding.severity])
-        text.append(f"{finding.where}: {finding.sentence}", style="default")
-        console.print(text)
-    if len(found.findings) > _FINDINGS:
-        more = textwrap.shorten(f"and {len(found.findings) - _FINDINGS} more findings", _WIDTH)
-        console.print(Text(more, style=LABEL))
+    print_findings(console, found.findings, _FINDINGS)

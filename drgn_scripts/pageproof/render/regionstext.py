@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from pageproof.model import Finding
 from pageproof.model.shared import RegionsReport, RegionUse, SharedRegion
-from pageproof.render import PLAIN_WIDTH, phrases, words
+from pageproof.render import PLAIN_WIDTH, phrases
+from pageproof.render.findings import print_findings
 from pageproof.render.layout import LABEL, Sheet, Text, print_facts, target_facts
 
 _PAGE_BYTES = 4096
@@ -24,8 +24,7 @@ def regions_to_text(report: RegionsReport, *, color: bool = False, width: int = 
         sheet.console.print(_title(region))
         sheet.console.print(_uses(region))
     sheet.console.print()
-    for finding in report.findings:
-        sheet.console.print(_finding(finding))
+    print_findings(sheet.console, report.findings)
     style = "bold green" if report.exit_code == 0 else "bold yellow"
     sheet.console.print(Text(_sum(report), style=style))
     return sheet.text()
@@ -56,12 +55,6 @@ def _use(region: SharedRegion, use: RegionUse) -> tuple[str, str, str]:
     if use.unknown_pages:
         resident += f", {use.unknown_pages} unknown"
     return f"{mapping.pid} {mapping.comm}", f"{vma.start:x}-{vma.end:x}", resident
-
-
-def _finding(finding: Finding) -> Text:
-    reason = "".join(f" ({value})" for name, value in finding.evidence if name == "reason")
-    text = f"{finding.severity.value}: {finding.where}: {finding.sentence}{reason}"
-    return Text(text, style=words.SEVERITIES[finding.severity])
 
 
 def _sum(report: RegionsReport) -> str:

@@ -10,16 +10,15 @@ from typing import Final
 from rich.table import Table
 
 from pageproof.model import (
-    Finding,
     MappingFacts,
     PageProof,
     Reason,
     Report,
-    Severity,
     Verdict,
     VmaFacts,
 )
 from pageproof.render import PLAIN_WIDTH, phrases
+from pageproof.render.findings import print_findings
 from pageproof.render.layout import (
     LABEL,
     Console,
@@ -35,11 +34,6 @@ _VERDICT_STYLES: Final = {
     Verdict.SAME: "bold green",
     Verdict.DIFFERENT: "bold red",
     Verdict.UNKNOWN: "bold yellow",
-}
-SEVERITY_STYLES: Final = {
-    Severity.ERROR: "bold red",
-    Severity.WARNING: "yellow",
-    Severity.NOTE: "cyan",
 }
 
 #: This many like pages in a row are still shown one by one.
@@ -248,19 +242,7 @@ def _findings(console: Console, report: Report) -> None:
     if not every:
         return
     console.print()
-    groups: dict[tuple[Severity, str, str], list[Finding]] = {}
-    for finding in every:
-        groups.setdefault((finding.severity, finding.id, finding.sentence), []).append(finding)
-    order = list(Severity)
-    for (severity, name, sentence), like in sorted(
-        groups.items(), key=lambda item: order.index(item[0][0])
-    ):
-        where = like[0].where + (f" and {len(like) - 1} more" if len(like) > 1 else "")
-        line = Text(f"{severity.value}: ", style=SEVERITY_STYLES[severity])
-        line.append(f"{sentence} [{name}; {where}]", style="default")
-        console.print(line)
-        for key, value in (pair for pair in like[0].evidence if pair[1]):
-            console.print(Text(f"    {key}: {value}", style=LABEL))
+    print_findings(console, every)
 
 
 def _foot(console: Console, report: Report) -> None:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pageproof.model import Finding, Range
@@ -57,15 +58,107 @@ class Check:
 
 
 def judged(checked: int, findings: Iterable[Finding], undecided: str = "") -> Judged:
-    """Count findings, and keep the first ones."""
+    """Count findings, those of adjoining places as one, and keep the first ones."""
     kept: list[Finding] = []
     more = 0
-    for finding in findings:
+    for finding in adjoining(findings):
         if len(kept) < MOST_FINDINGS:
             kept.append(finding)
         else:
             more += 1
     return Judged(checked, tuple(kept), more, undecided)
+
+
+#: What a range of addresses or frames looks like at the end of a finding's place; what is before
+#: it is the name of a process, which may be anything.
+_RANGE: Final = re.compile(r"(.*?)([0-9a-f]+)-((?:0x)?)([0-9a-f]+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class _Where:
+    """A finding's place, taken apart: whose, first and last."""
+
+    head: str
+    first: str
+    last: str
+
+    def goes_on(self, other: _Where) -> bool:
+        """Whether another place begins right after this one."""
+        return self.head == other.head and int(self.last, 16) + 1 == int(other.first, 16)
+
+    def touches(self, other: _Where) -> bool:
+        """Whether both have a part in common."""
+        return (
+            self.head == other.head
+            and int(self.first, 16) <= int(other.last, 16)
+            and int(other.first, 16) <= int(self.last, 16)
+        )
+
+
+def _where(text: str) -> _Where | None:
+    found = _RANGE.fullmatch(text)
+    if found is None:
+        return None
+    head, first, prefix, last = found.groups()
+    # Frames are counted by one, and written 0x7-0x9.
+    return _Where(head, first, last) if head.endswith("0x") == bool(prefix) else None
+
+
+def adjoining(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Findings in order of place; those that say the same of adjoining pages as one with a range.
+
+    The evidence is that of the first page, with the number of pages.
+    """
+    before: Finding | None = None
+    at: _Where | None = None
+    pages = 0
+    for one in findings:
+        here = _where(one.where)
+        if (
+            before is not None
+            and at is not None
+            and here is not None
+            and (before.id, before.severity, before.sentence)
+            == (one.id, one.severity, one.sentence)
+            and at.goes_on(here)
+        ):
+            at = _Where(at.head, at.first, here.last)
+            pages += _pages(one)
+            continue
+        if before is not None:
+            yield _of_range(before, at, pages)
+        before, at, pages = one, here, _pages(one)
+    if before is not None:
+        yield _of_range(before, at, pages)
+
+
+def _pages(one: Finding) -> int:
+    return int(dict(one.evidence).get("pages", 1))
+
+
+def _of_range(first: Finding, at: _Where | None, pages: int) -> Finding:
+    if at is None or pages == _pages(first):
+        return first
+    prefix = "0x" if at.head.endswith("0x") else ""
+    others = tuple(pair for pair in first.evidence if pair[0] != "pages")
+    note = (("evidence", "of the first page"),) if others else ()
+    evidence = ("pages", str(pages)), *note, *others
+    where = f"{at.head}{at.first}-{prefix}{at.last}"
+    return replace(first, where=where, evidence=evidence)
+
+
+def is_there_too(one: Finding, seen: Iterable[Finding]) -> bool:
+    """Whether other findings of the rule have the place, or a part of a process's range."""
+    here = _where(one.where)
+    for other in seen:
+        if other.id != one.id:
+            continue
+        if other.where == one.where:
+            return True
+        there = _where(other.where)
+        if here is not None and there is not None and here.head and here.touches(there):
+            return True
+    return False
 
 
 def is_mapped(one: Range) -> bool:

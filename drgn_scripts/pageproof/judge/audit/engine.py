@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pageproof.errors import Exit
-from pageproof.judge.audit.check import Check, Judged
+from pageproof.judge.audit.check import Check, Judged, is_there_too
 from pageproof.model import Finding, Severity
 from pageproof.model.audit import RuleOutcome, Ruling
 from pageproof.model.auditfacts import AuditFacts, Need
@@ -60,8 +60,8 @@ def standing(before: Result, after: Result) -> Result:
     What one look could not decide, the other one may have; but not if that found something which
     the first did not: then it is not known whether it was there in both.
     """
-    seen = {(one.id, one.where) for one in before.judged.findings}
-    kept = tuple(one for one in after.judged.findings if (one.id, one.where) in seen)
+    seen = before.judged.findings
+    kept = tuple(one for one in after.judged.findings if is_there_too(one, seen))
     more = min(before.judged.more, after.judged.more)
     decided = [one for one in (after, before) if not one.judged.undecided]
     best, *_ = *decided, after

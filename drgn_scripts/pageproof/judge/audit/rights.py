@@ -18,22 +18,11 @@ from pageproof.judge.audit.check import (
     span_of,
     within,
 )
+from pageproof.judge.conditions import OPEN_TO_USER, WRITE_EXECUTE
 from pageproof.judge.kmap import row_of
 from pageproof.model import Finding, Permissions, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need
 from pageproof.model.rule import Rule
-
-WRITE_EXECUTE: Final = Rule(
-    id="kernel-write-execute",
-    severity=Severity.ERROR,
-    sentence="kernel memory is writable and executable: whoever can write there runs code as the "
-    "kernel",
-    cause="set_memory_x() on memory that is still writable, or vmap() with PAGE_KERNEL_EXEC. "
-    "The kernel's own check (CONFIG_DEBUG_WX) looks for it at boot only.",
-    fix="Write first, then set_memory_rox(), or set_memory_ro() before set_memory_x().",
-    reference="arch/x86/mm/dump_pagetables.c: note_wx(); include/linux/set_memory.h: "
-    "set_memory_rox()",
-)
 
 READ_ONLY: Final = Rule(
     id="rodata-writable",
@@ -44,16 +33,6 @@ READ_ONLY: Final = Rule(
     "system call table, or mark_rodata_ro() did not reach it.",
     fix="Patch code by text_poke() and its like; leave read-only data alone.",
     reference="arch/x86/mm/init_64.c: mark_rodata_ro()",
-)
-
-USER_BIT: Final = Rule(
-    id="kernel-open-to-user",
-    severity=Severity.ERROR,
-    sentence="user mode may use addresses of the kernel's half: US is set on all levels",
-    cause="A driver that sets _PAGE_USER in a kernel mapping, such as vmap() with a process's "
-    "page protection. Only the vsyscall page is meant to be so.",
-    fix="Use PAGE_KERNEL; share pages with user mode by mmap().",
-    reference="Intel SDM 3A 4.6.1; arch/x86/entry/vsyscall/vsyscall_64.c",
 )
 
 TEXT_ALIAS: Final = Rule(
@@ -101,7 +80,7 @@ def user_bit(facts: AuditFacts) -> Judged:
         for one in (*_kernel(facts), *(facts.user_half or ()))
         if is_mapped(one) and one.start != vsyscall
     ]
-    found = _bad(USER_BIT, ranges, lambda may: may.user)
+    found = _bad(OPEN_TO_USER, ranges, lambda may: may.user)
     return judged(sum(map(pages_of, ranges)), found)
 
 
@@ -162,7 +141,7 @@ CHECKS: Final = (
         write_execute,
     ),
     Check(READ_ONLY, "writable text or read-only data", "pages", (*_KERNEL, Need.IMAGE), read_only),
-    Check(USER_BIT, "kernel addresses that are open to user mode", "pages", _KERNEL, user_bit),
+    Check(OPEN_TO_USER, "kernel addresses that are open to user mode", "pages", _KERNEL, user_bit),
     Check(
         TEXT_ALIAS,
         "code or read-only data that the direct map lets one write",

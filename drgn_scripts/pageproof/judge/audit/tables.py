@@ -9,6 +9,7 @@ from typing import Final
 
 from pageproof.judge.audit.check import PAGE_SHIFT, Check, Judged, judged
 from pageproof.judge.audit.users import undecided_of
+from pageproof.judge.conditions import SHARED_TABLES_REGIONS, TABLE_USED_TWICE
 from pageproof.judge.kmap import memory_map
 from pageproof.judge.whatis import row_at
 from pageproof.model import Finding, Severity
@@ -32,21 +33,8 @@ UNMARKED: Final = Rule(
     reference="include/linux/mm.h: pagetable_pte_ctor(), pgtable_pmd_page_ctor()",
 )
 
-USED_TWICE: Final = Rule(
-    id="table-used-twice",
-    severity=Severity.ERROR,
-    sentence="two upper entries lead to one page table: what is mapped in one place appears in the "
-    "other, and the first to go frees it",
-    cause="An entry that was copied. Linux shares tables of processes for hugetlbfs only "
-    "(huge_pmd_share()), and the kernel its own in KASAN's shadow and for espfix's stacks.",
-    fix="Look for who copied it.",
-    reference="mm/hugetlb.c: huge_pmd_share(); arch/x86/kernel/espfix_64.c",
-)
-
 _HUGETLB: Final = 1 << 22
 _PMD_TABLE_BYTES: Final = 1 << 30
-#: Regions where the kernel shares its own tables.
-_SHARED: Final = frozenset({"kasan", "espfix"})
 #: PTE and PMD tables: of those above not every kernel marks all.
 _MARKED_LEVELS: Final = (1, 2)
 
@@ -79,7 +67,7 @@ def unmarked(facts: AuditFacts) -> Judged:
 def _is_shared_on_purpose(facts: AuditFacts, space: UserSpace | None, one: UserTable) -> bool:
     if space is None:
         assert facts.layout is not None
-        return row_at(memory_map(facts.layout), one.address).region in _SHARED
+        return row_at(memory_map(facts.layout), one.address).region in SHARED_TABLES_REGIONS
     end = one.address + _PMD_TABLE_BYTES
     first = bisect_right(space.vmas, one.address, key=lambda vma: vma.end)
     behind = bisect_left(space.vmas, end, key=lambda vma: vma.start)
@@ -107,7 +95,7 @@ def used_twice(facts: AuditFacts) -> Judged:
                 for space, one in places
             ]
             shown = (("table", f"0x{table:x}"), *(("used at", name) for name in names[:8]))
-            yield USED_TWICE.finding(names[-1], shown)
+            yield TABLE_USED_TWICE.finding(names[-1], shown)
 
     return judged(len(uses), found(), undecided_of(users))
 
@@ -120,5 +108,5 @@ CHECKS: Final = (
         (Need.USERS, Need.FRAMES),
         unmarked,
     ),
-    Check(USED_TWICE, "page tables that are used twice", "tables", (Need.USERS,), used_twice),
+    Check(TABLE_USED_TWICE, "page tables that are used twice", "tables", (Need.USERS,), used_twice),
 )

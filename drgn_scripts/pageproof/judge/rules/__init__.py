@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, TypeVar
 
+from pageproof.judge import conditions
 from pageproof.judge.rules import content, life, rights
 from pageproof.judge.rules.frames import FRAME_RULES, frame_findings
 from pageproof.judge.rules.mapping import EXPECTING, MAPPING_RULES, REGION_IS_FREED
@@ -34,18 +35,18 @@ _View = TypeVar("_View")
 PAGE_RULES: Final[tuple[tuple[Rule, Callable[[PageView], Shown | None]], ...]] = (
     (rights.SECOND_OPINION_KERNEL, rights.second_opinion_kernel),
     (rights.SECOND_OPINION_USER, rights.second_opinion_user),
-    (rights.MEMORY_TYPE_CONFLICT, rights.memory_type_conflict),
-    (rights.PHYSMAP_TYPE_CONFLICT, rights.physmap_type_conflict),
+    (conditions.MEMORY_TYPE_CONFLICT, rights.memory_type_conflict),
     (rights.USER_WRITES_KERNEL_EXECUTES, rights.user_writes_kernel_executes),
-    (rights.KERNEL_ADDRESS_OPEN_TO_USER, rights.kernel_address_open_to_user),
+    (conditions.OPEN_TO_USER, rights.kernel_open_to_user),
     (rights.RAW_FRAME_IN_ORDINARY_VMA, rights.raw_frame_in_ordinary_vma),
-    (life.FRAME_IS_FREE, life.frame_is_free),
+    (conditions.FRAME_IS_FREE, life.frame_is_free),
     (life.FRAME_IS_POISONED, life.frame_is_poisoned),
     (life.FRAME_IS_OTHERS, life.frame_is_others),
-    (life.SHARES_SLAB_PAGE, life.shares_slab_page),
-    (life.OBJECT_IS_FREE, life.object_is_free),
+    (conditions.USER_MAPS_TABLE, life.user_maps_table),
+    (conditions.SHARES_SLAB_PAGE, life.shares_slab_page),
+    (conditions.OBJECT_IS_FREE, life.object_is_free),
     (life.ONLY_MAPPINGS_HOLD_IT, life.only_mappings_hold_it),
-    (life.MAPCOUNT_WRONG, life.mapcount_wrong),
+    (conditions.MAPCOUNT_WRONG, life.mapcount_wrong),
     (content.CONTENT_ROUTES_DIFFER, content.content_routes_differ),
     (content.SLOT_STATE_IMPOSSIBLE, content.slot_state_impossible),
     (content.SLOT_SEQUENCE_BACK, content.slot_sequence_back),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pageproof.judge.conditions import TASK_UNREADABLE
 from pageproof.model import Severity
 from pageproof.model.rule import Rule
 
@@ -43,14 +44,6 @@ REGION_UNREADABLE: Final = Rule(
     "dump lacks it.",
     "See the reason; give the module with -s, or install its debug package.",
     "docs/your-driver.md",
-)
-TASK_UNREADABLE: Final = Rule(
-    "task-unreadable",
-    Severity.WARNING,
-    "this task could not be searched for mappings",
-    "It was exiting, its data changed while it was read, or the dump lacks it.",
-    "Look again, or stop the guest for the look.",
-    "include/linux/sched.h, struct task_struct",
 )
 NOTHING_TO_VERIFY: Final = Rule(
     "nothing-to-verify",

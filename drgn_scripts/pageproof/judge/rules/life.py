@@ -5,23 +5,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from pageproof.judge.conditions import FRAME_IS_FREE
 from pageproof.judge.rules.views import PageView, is_anonymous
 from pageproof.model import Severity, SlabState
 from pageproof.model.rule import Rule, Shown
 
 _PAGE_BYTES: Final = 4096
-
-FRAME_IS_FREE: Final = Rule(
-    "frame-is-free",
-    Severity.ERROR,
-    "the page allocator holds this frame as free while it is mapped: the next to get it shares it "
-    "with a process that it does not know",
-    "The driver freed the page on close or error while a mapping still had it: VM_PFNMAP mappings "
-    "hold no reference.",
-    "Free in the last vm_ops->close() or release(), or use vm_insert_page(), which takes "
-    "references.",
-    "mm/memory.c, remap_pfn_range(); mm/page_alloc.c",
-)
 
 
 def frame_is_free(view: PageView) -> Shown | None:
@@ -63,9 +52,7 @@ def frame_is_others(view: PageView) -> Shown | None:
     page = view.mapped
     if page is None or not view.same_frame or view.kind in _SHOWS_ALL:
         return None
-    if page.type_words == "table":
-        owner = "a page table"
-    elif page.mapcount is not None and not page.reserved and is_anonymous(page):
+    if page.mapcount is not None and not page.reserved and is_anonymous(page):
         owner = "anonymous memory of a process"
     elif view.evidence.cached_file:
         owner = f"the page cache: {view.evidence.cached_file}"
@@ -74,16 +61,11 @@ def frame_is_others(view: PageView) -> Shown | None:
     return ("owner", owner), ("flags", page.flags_words)
 
 
-SHARES_SLAB_PAGE: Final = Rule(
-    "shares-slab-page",
-    Severity.ERROR,
-    "the frame holds other objects of a slab cache too: the process sees, and may write, what "
-    "belongs to the rest of the kernel",
-    "Memory of kmalloc(), smaller than a page or not at a page's beginning, was mapped: a mapping "
-    "is of whole pages.",
-    "alloc_pages() or vmalloc_user() for memory that is mapped.",
-    "mm/slub.c; mm/memory.c, vm_insert_page() refuses such pages and remap_pfn_range() can't",
-)
+def user_maps_table(view: PageView) -> Shown | None:
+    page = view.mapped
+    if page is None or page.type_words != "table" or view.kind in _SHOWS_ALL:
+        return None
+    return (("table", f"0x{page.page:x}"),)
 
 
 def shares_slab_page(view: PageView) -> Shown | None:
@@ -95,17 +77,6 @@ def shares_slab_page(view: PageView) -> Shown | None:
         ("objects in the page", str(-(-_PAGE_BYTES // slab.slot_bytes))),
         ("first object", f"0x{slab.start:x}, {slab.object_bytes} bytes, {slab.state.value}"),
     )
-
-
-OBJECT_IS_FREE: Final = Rule(
-    "object-is-free",
-    Severity.ERROR,
-    "the slab object that is mapped is free: the next kmalloc() of that size gets it, and shares "
-    "it with a process",
-    "kfree() of the buffer while it is mapped.",
-    FRAME_IS_FREE.fix,
-    "mm/slub.c",
-)
 
 
 def object_is_free(view: PageView) -> Shown | None:
@@ -135,17 +106,6 @@ def only_mappings_hold_it(view: PageView) -> Shown | None:
     if page.mapping or page.mapcount < 1 or page.refcount > page.mapcount:
         return None
     return ("references", str(page.refcount)), ("mappings", str(page.mapcount))
-
-
-MAPCOUNT_WRONG: Final = Rule(
-    "mapcount-wrong",
-    Severity.ERROR,
-    "a process maps the frame by an entry that struct page has to count, and it counts none: it "
-    "may be freed or moved while it is mapped",
-    "An entry written by hand, or a page that was freed and allocated again under a mapping.",
-    "vm_insert_page() for ordinary pages, VM_PFNMAP for what is not to be counted.",
-    "mm/rmap.c, folio_add_file_rmap_ptes()",
-)
 
 
 def mapcount_wrong(view: PageView) -> Shown | None:

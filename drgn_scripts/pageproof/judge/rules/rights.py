@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pageproof.judge.conditions import memory_types
 from pageproof.judge.rules.views import PageView, has_flag
 from pageproof.judge.verdict import disputes
 from pageproof.model import Outcome, SecondOpinion, Severity, Walk
@@ -53,49 +54,19 @@ def _frame(paddr: int | None) -> str:
     return "none" if paddr is None else f"0x{paddr >> 12:x}"
 
 
-MEMORY_TYPE_CONFLICT: Final = Rule(
-    "memory-type-conflict",
-    Severity.ERROR,
-    "the two mappings of one frame have different memory types: what one side writes may be seen "
-    "late, out of order or never by the other",
-    "pgprot_noncached() or pgprot_writecombine() on a mapping of ordinary RAM, which the kernel "
-    "itself maps write-back.",
-    "Map RAM with vma->vm_page_prot as it is; for another type change all aliases "
-    "(set_memory_wc()).",
-    "Intel SDM volume 3A, 12.12.4; Documentation/arch/x86/pat.rst",
-)
-
-
 def memory_type_conflict(view: PageView) -> Shown | None:
+    """Both mappings; where they agree, the direct map, which has RAM for good."""
     kernel, user = view.evidence.kernel_walk.memory_type, view.evidence.user_walk.memory_type
-    if not view.same_frame or kernel is user or kernel is None or user is None:
+    if not view.same_frame or kernel is None or user is None:
         return None
-    return ("kernel", kernel.value), ("user", user.value)
-
-
-PHYSMAP_TYPE_CONFLICT: Final = Rule(
-    "physmap-type-conflict",
-    Severity.ERROR,
-    "the kernel's direct map has this frame with another memory type than the mappings of the "
-    "region: whoever uses that alias, by kmap() or by accident of a speculation, breaks its "
-    "ordering",
-    "vmap() with a page protection of its own, or set_memory_uc() on some alias: the types of "
-    "aliases are kept alike for RAM by nobody but the driver.",
-    MEMORY_TYPE_CONFLICT.fix,
-    MEMORY_TYPE_CONFLICT.reference,
-)
-
-
-def physmap_type_conflict(view: PageView) -> Shown | None:
-    """Where the region's own mappings agree; of RAM only, which the direct map has for good."""
-    physmap, user = view.evidence.physmap_walk, view.evidence.user_walk
-    page = view.mapped
-    if physmap is None or page is None or page.reserved or physmap.pfn != user.pfn:
+    if len(memory_types((kernel, user))) > 1:
+        return ("kernel", kernel.value), ("user", user.value)
+    physmap, page = view.evidence.physmap_walk, view.mapped
+    if physmap is None or page is None or page.reserved or physmap.memory_type is None:
         return None
-    kernel = view.evidence.kernel_walk.memory_type
-    if not view.same_frame or kernel is not user.memory_type:
+    if physmap.pfn != view.evidence.user_walk.pfn:
         return None
-    if physmap.memory_type is None or kernel is None or physmap.memory_type is kernel:
+    if len(memory_types((kernel, physmap.memory_type))) < 2:
         return None
     return ("region", kernel.value), ("direct map", physmap.memory_type.value)
 
@@ -118,18 +89,7 @@ def user_writes_kernel_executes(view: PageView) -> Shown | None:
     return () if kernel.execute and user.write and user.user else None
 
 
-KERNEL_ADDRESS_OPEN_TO_USER: Final = Rule(
-    "kernel-address-open-to-user",
-    Severity.ERROR,
-    "user mode may use the kernel's own mapping (US is set on all levels): every process reaches "
-    "this memory, whether it mapped it or not",
-    "An entry of the kernel's half was written by hand, or by an attacker.",
-    "Map shared memory into the process (mmap()); never open the kernel's address.",
-    "Intel SDM volume 3A, 4.6; arch/x86/include/asm/pgtable_types.h, _PAGE_USER",
-)
-
-
-def kernel_address_open_to_user(view: PageView) -> Shown | None:
+def kernel_open_to_user(view: PageView) -> Shown | None:
     permissions = view.evidence.kernel_walk.permissions
     return () if permissions is not None and permissions.user else None
 
