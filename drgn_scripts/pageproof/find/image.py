@@ -24,5 +24,5 @@ def is_loaded(prog: drgn.Program, address: int) -> bool:
     start, end = image_ends(prog)
     try:
         return start <= address < end or module_at(prog, address) is not None
-    except (drgn.FaultError, LookupError, AttributeError):
+    except (drgn.FaultError, LookupError, AttributeError, ValueError):
         return True
