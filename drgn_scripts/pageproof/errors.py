@@ -47,3 +47,7 @@ class PageproofError(Exception):
         if self.remedy:
             text += f"; {self.remedy}"
         return text
+
+
+class TornError(PageproofError):
+    """Data that could not be read to the end; on a live target another look may succeed."""

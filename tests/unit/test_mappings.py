@@ -9,7 +9,7 @@ import drgn
 import pytest
 from unit.facts import PAGING
 
-from pageproof.errors import PageproofError
+from pageproof.errors import TornError
 from pageproof.find import mappings
 
 PID, MM, ROOT = 7, 0x1000, 0x5000
@@ -41,5 +41,5 @@ def test_one_whose_tables_make_no_sense(pgd: int, monkeypatch: pytest.MonkeyPatc
     seen = mappings.address_spaces(prog, PAGING)
     assert (seen.found, [one.pid for one in seen.faults]) == ((), [PID])
     monkeypatch.setattr(mappings, "for_each_vma", lambda mm: iter(()))
-    with pytest.raises(PageproofError, match=f"process {PID} can't be read: page tables at"):
+    with pytest.raises(TornError, match=f"process {PID} can't be read: page tables at"):
         mappings.address_space(prog, PAGING, PID)

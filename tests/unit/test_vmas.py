@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import drgn
 import pytest
 
+from pageproof.find.bounded import DamagedError
 from pageproof.find.vmas import for_each_vma
 
 MM, ROOT, LEFT, RIGHT = 0x1000, 0x10000, 0x10100, 0x10200
@@ -41,10 +42,10 @@ def arange_node(pivots: Sequence[int], slots: Sequence[int]) -> bytes:
     return data + struct.pack("<BB6x", len(slots) - 1, 0)
 
 
-def address_space(root: int, nodes: dict[int, bytes]) -> drgn.Object:
-    """An mm_struct with a tree of these nodes by address."""
+def address_space(root: int, nodes: dict[int, bytes], count: int = 0) -> drgn.Object:
+    """An mm_struct with a tree of these nodes by address, and its count of VMAs."""
     prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
-    memory = {MM: struct.pack("<Q", root), **nodes}
+    memory = {MM: struct.pack("<Qi4x", root, count), **nodes}
     for start, data in memory.items():
 
         def read(
@@ -88,7 +89,9 @@ def address_space(root: int, nodes: dict[int, bytes]) -> drgn.Object:
         "test", lambda prog, kinds, name, file: types.get(name), enable_index=0
     )
     tree = record("maple_tree", 8, (pointer, "ma_root", 0))
-    return drgn.Object(prog, record("mm_struct", 8, (tree, "mm_mt", 0)), address=MM)
+    number = prog.int_type("int", 4, True)
+    kind = record("mm_struct", 16, (tree, "mm_mt", 0), (number, "map_count", 8))
+    return drgn.Object(prog, kind, address=MM)
 
 
 def vmas(mm: drgn.Object) -> list[int]:
@@ -123,26 +126,73 @@ def test_no_vma() -> None:
     assert vmas(address_space(0, {})) == []
 
 
+def reached(mm: drgn.Object, match: str) -> list[int]:
+    """The VMAs of a damaged tree, before it is said that some are missing."""
+    found = []
+    with pytest.raises(DamagedError, match=match):
+        for vma in for_each_vma(mm):
+            found.append(vma.value_())
+    return found
+
+
 def test_a_tree_that_leads_back_to_itself() -> None:
-    nodes = {ROOT: range_node([0xFFF], [enode(ROOT, RANGE), enode(ROOT, RANGE)])}
-    with pytest.raises(ValueError, match="does not end"):
-        vmas(address_space(root_of(ROOT, RANGE), nodes))
+    """What is beside the circle is found."""
+    nodes = {
+        ROOT: range_node([0xFFF, 0x1FFF], [enode(ROOT, RANGE), enode(LEFT, LEAF), enode(ROOT, 2)]),
+        LEFT: range_node([0xFFF], [0x8000, 0]),
+    }
+    mm = address_space(root_of(ROOT, RANGE), nodes, 1)
+    message = r"node 0x10000 of the tree of VMAs is in it twice; node 0x10000 of"
+    assert reached(mm, message) == [0x8000]
+
+
+def test_a_vma_that_is_in_the_tree_twice() -> None:
+    nodes = {LEFT: range_node([0xFFF, 0x1FFF], [0x8000, 0x8100, 0x8000])}
+    mm = address_space(root_of(LEFT, LEAF), nodes, 2)
+    assert reached(mm, "VMA 0x8000 is in the tree twice$") == [0x8000, 0x8100]
 
 
 def test_a_node_of_another_kind() -> None:
-    with pytest.raises(NotImplementedError, match="unknown type 4"):
-        vmas(address_space(root_of(ROOT, 4), {ROOT: bytes(256)}))
+    mm = address_space(root_of(ROOT, 4), {ROOT: bytes(256)})
+    assert reached(mm, "node 0x10000 of the tree of VMAs: the unknown type 4") == []
 
 
 def test_a_node_that_can_not_be_read() -> None:
-    with pytest.raises(drgn.FaultError):
-        vmas(address_space(root_of(ROOT, ARANGE), {}))
+    assert reached(address_space(root_of(ROOT, ARANGE), {}), "node 0x10000 of the tree") == []
+
+
+def test_a_tree_that_lost_vmas() -> None:
+    """A node of zeros is an empty leaf."""
+    mm = address_space(root_of(LEFT, LEAF), {LEFT: bytes(256)}, 3)
+    assert reached(mm, "^0 of 3 VMAs are there$") == []
+
+
+def test_more_vmas_than_the_count() -> None:
+    """mmap() inserts before it counts."""
+    leaf = range_node([0xFFF], [0x8000, 0x8100])
+    assert vmas(address_space(root_of(LEFT, LEAF), {LEFT: leaf}, 1)) == [0x8000, 0x8100]
 
 
 def test_a_vma_of_a_list_stays_the_one_that_it_was() -> None:
     """Before 6.1; what somebody inserts while it is looked at does not take its place."""
+    listed, words = list_of_vmas()
+    first, second = next(listed), next(listed)
+    words[MM] = words[0x8000] = 0x8200
+    assert [first.value_(), second.value_(), *(one.value_() for one in listed)] == [0x8000, 0x8100]
+
+
+def test_a_list_that_goes_in_circles() -> None:
+    listed, words = list_of_vmas()
+    words[0x8100] = 0x8000
+    assert [next(listed).value_(), next(listed).value_()] == [0x8000, 0x8100]
+    with pytest.raises(DamagedError, match="the list of VMAs goes in circles at 0x8000"):
+        next(listed)
+
+
+def list_of_vmas() -> tuple[Iterator[drgn.Object], dict[int, int]]:
+    """The list of an address space of two VMAs, and the memory that it is read from."""
     prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
-    words = {MM: 0x8000, 0x8000: 0x8100, 0x8100: 0, 0x8200: 0x8100}
+    words = {MM: 0x8000, MM + 8: 2, 0x8000: 0x8100, 0x8100: 0, 0x8200: 0x8100}
     for start in words:
 
         def read(
@@ -154,8 +204,7 @@ def test_a_vma_of_a_list_stays_the_one_that_it_was() -> None:
     pointer: drgn.Type
     vma = prog.struct_type("vm_area_struct", 8, [drgn.TypeMember(lambda: pointer, "vm_next")])
     pointer = prog.pointer_type(vma)
-    kind = prog.struct_type("mm_struct", 8, [drgn.TypeMember(pointer, "mmap")])
-    listed = for_each_vma(drgn.Object(prog, kind, address=MM))
-    first, second = next(listed), next(listed)
-    words[MM] = words[0x8000] = 0x8200
-    assert [first.value_(), second.value_(), *(one.value_() for one in listed)] == [0x8000, 0x8100]
+    count = prog.int_type("long", 8, True)
+    members = [drgn.TypeMember(pointer, "mmap"), drgn.TypeMember(count, "map_count", 64)]
+    kind = prog.struct_type("mm_struct", 16, members)
+    return for_each_vma(drgn.Object(prog, kind, address=MM)), words

@@ -15,7 +15,7 @@ from pageproof.commands.walk import Asked, check_address, tables_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.expression import find_address, parse_hex
 from pageproof.find.mapcount import page_mapcount
-from pageproof.find.mappings import mapping_at
+from pageproof.find.mappings import process_at
 from pageproof.find.page import struct_page_facts
 from pageproof.find.paging import read_paging
 from pageproof.judge.alias import alias_findings
@@ -102,7 +102,9 @@ def _frame(
         return None, number
     address = find_address(prog, asked.address)
     check_address(address, paging_form(target, paging), asked)
-    process = None if asked.pid is None else mapping_at(prog, paging, asked.pid, address)
+    process = None
+    if asked.pid is not None:
+        process, _ = process_at(prog, paging, asked.pid, address)
     _, root = tables_of(paging, process, asked.user_tables)
     walk = walker.walk(root, address)
     if walk.pfn is None:

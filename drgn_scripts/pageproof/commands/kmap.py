@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pageproof import __version__
 from pageproof.commands.tables import walker_of
 from pageproof.find.layout import read_layout
-from pageproof.find.mappings import mapping_at
+from pageproof.find.mappings import process_at
 from pageproof.find.paging import read_paging
 from pageproof.judge.conditions import exit_of
 from pageproof.judge.kmap import GAVE_UP, UNDECIDED, Ledger, map_findings, memory_map
@@ -34,7 +34,9 @@ def kmap(target: Target, pid: int | None, progress: Callable[[str], None]) -> Ke
     start = time.monotonic()
     paging = read_paging(target.prog)
     layout = read_layout(target.prog, paging)
-    mapping = None if pid is None else mapping_at(target.prog, paging, pid, 0)
+    mapping = None
+    if pid is not None:
+        mapping, _ = process_at(target.prog, paging, pid, 0)
     rows = memory_map(layout)
     ledger = Ledger(rows)
     walker = walker_of(target, paging, progress=progress)

@@ -33,7 +33,7 @@ def maps(target: Target, pid: int, progress: Callable[[str], None]) -> MapsRepor
     paging = read_paging(target.prog)
     walker = walker_of(target, paging, progress=progress)
     report, attempts = look_until(
-        lambda seen: seen.stable,
+        lambda seen: seen.stable and not seen.lost,
         lambda: _look(target, paging, walker, pid, progress),
         live=target.facts.live,
     )
@@ -49,7 +49,7 @@ def _look(
     found = _sweep(walker, paging_form(target, paging).lower_half_last, before)
     vmas = tuple(_counted(target, vma) for vma in found.vmas)
     stable = not target.facts.live or before == _again(target, pid)
-    sure = stable and bool(before.lines) and not has_gaps(found)
+    sure = stable and bool(before.lines) and not before.lost and not has_gaps(found)
     return MapsReport(
         schema=MAPS_SCHEMA,
         version=__version__,
@@ -58,6 +58,7 @@ def _look(
         process=before.process,
         pgtables_bytes=before.pgtables_bytes,
         vmas=vmas,
+        lost=before.lost,
         outside=found.outside,
         attempts=1,
         stable=stable,

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
-from pageproof.commands.attempts import look_until
+from pageproof.commands.attempts import look_again, look_until
 from pageproof.commands.search import search_shared
 from pageproof.commands.tables import walker_of
 from pageproof.errors import Exit, PageproofError
-from pageproof.find.mappings import address_space
+from pageproof.find.mappings import check_process
 from pageproof.find.paging import read_paging
 from pageproof.find.shared import Claimed, all_finders, by_region
 from pageproof.model import GAPS, MappingFacts, Outcome, PagingFacts
@@ -40,7 +40,8 @@ def regions(target: Target, asked: Asked, progress: Callable[[str], None]) -> Re
     """
     paging = read_paging(target.prog)
     if asked.pid is not None:
-        address_space(target.prog, paging, asked.pid)  # says if there is none
+        pid = asked.pid
+        look_again(lambda: check_process(target.prog, pid), live=target.facts.live)
     walker = walker_of(target, paging, progress=progress)
     progress("searching the processes")
     report, attempts = look_until(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pageproof.commands.tables import paging_form, zero_pages
-from pageproof.errors import PageproofError
+from pageproof.errors import PageproofError, TornError
 from pageproof.find.layout import read_layout
 from pageproof.find.mappings import address_space, address_spaces
 from pageproof.judge.alias import INCOMPLETE, is_counted
@@ -50,7 +50,7 @@ class Sweep:
         self._rows = memory_map(self._layout)
         self._starts = [row.start for row in self._rows]
         self._zeros = zero_pages(target, paging, walker)
-        self._vmas: dict[int, tuple[MappingFacts, ...]] = {}
+        self._vmas: dict[int, tuple[tuple[MappingFacts, ...], str]] = {}
         found = address_spaces(target.prog, paging)
         self._spaces = tuple(self._all_spaces(found.found))
         doubts = [_fault(fault) for fault in found.faults]
@@ -116,10 +116,13 @@ class Sweep:
     def _with_vma(self, process: MappingFacts, address: int) -> MappingFacts:
         if process.pid not in self._vmas:
             found = address_space(self._target.prog, self._paging, process.pid)
-            self._vmas[process.pid] = found[1]
-        for one in self._vmas[process.pid]:
+            self._vmas[process.pid] = found[1:]
+        vmas, lost = self._vmas[process.pid]
+        for one in vmas:
             if one.vma is not None and one.vma.start <= address < one.vma.end:
                 return one
+        if lost:
+            raise TornError(f"process {process.pid} can't be read: {lost}")
         return process
 
     def _region(self, address: int) -> str:

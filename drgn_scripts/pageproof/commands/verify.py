@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
+from pageproof.commands.attempts import look_again
 from pageproof.commands.verify_addresses import Place, prove_addresses
 from pageproof.commands.verify_regions import Proved, Wanted, prove_regions
 from pageproof.errors import PageproofError
-from pageproof.find.mappings import address_space
+from pageproof.find.mappings import check_process
 from pageproof.find.paging import read_paging
 from pageproof.find.region import MODULE, find_region
 from pageproof.find.shared.device import UNSAID, KernelSide
@@ -110,7 +111,8 @@ def _look(
         place = Place(asked.pid, asked.user, asked.kernel, asked.walker)
         return _Seen(*prove_addresses(target, paging, place, progress))
     if asked.pid is not None:
-        address_space(target.prog, paging, asked.pid)  # says if there is none
+        pid = asked.pid
+        look_again(lambda: check_process(target.prog, pid), live=target.facts.live)
     if asked.kinds == (MODULE,):
         find_region(target.prog)  # says why there is none
     wanted = Wanted(

@@ -11,7 +11,7 @@ from pageproof.commands.attempts import look_until
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.expression import find_address
-from pageproof.find.mappings import mapping_at
+from pageproof.find.mappings import process_at
 from pageproof.find.page import second_opinion, struct_page_facts
 from pageproof.find.paging import read_paging
 from pageproof.model import (
@@ -83,7 +83,9 @@ def _look(
     target: Target, paging: PagingFacts, walker: Walker, asked: Asked, address: int
 ) -> WalkReport:
     prog = target.prog
-    process = None if asked.pid is None else mapping_at(prog, paging, asked.pid, address)
+    process, lost = None, ""
+    if asked.pid is not None:
+        process, lost = process_at(prog, paging, asked.pid, address)
     tables, root = tables_of(paging, process, asked.user_tables)
     seen = walker.walk(root, address)
     second = None
@@ -94,7 +96,7 @@ def _look(
     stable = True
     if target.facts.live:
         stable = judge.agree(seen, walker.walk(root, address))
-        stable = stable and is_there(target, paging, process, address)
+        stable = stable and not lost and is_there(target, paging, process, address)
     disputed = second is not None and judge.disputes(seen, second)
     sure = seen.outcome is Outcome.MAPPED and stable and not disputed
     return WalkReport(
@@ -105,6 +107,7 @@ def _look(
         asked=asked.address,
         tables=tables,
         process=process,
+        vma_unknown=lost,
         walk=seen,
         second=second,
         disputed=disputed,
@@ -133,7 +136,7 @@ def is_there(
     if process is None:
         return True
     try:
-        now = mapping_at(target.prog, paging, process.pid, address)
+        now, _ = process_at(target.prog, paging, process.pid, address)
     except PageproofError:
         return False
     return (now.mm, now.root) == (process.mm, process.root)

@@ -12,9 +12,10 @@ from pageproof.commands.sweep import Sweep
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.commands.walk import Asked as WalkAsked
 from pageproof.commands.walk import check_address, is_there
+from pageproof.find.bounded import DamagedError
 from pageproof.find.identify import BROKEN, Place, identify, unanswered
 from pageproof.find.layout import read_layout
-from pageproof.find.mappings import mapping_at
+from pageproof.find.mappings import process_at
 from pageproof.find.maps import vma_line
 from pageproof.find.owner import find_copy, owner_facts
 from pageproof.find.page import struct_page_facts
@@ -122,7 +123,9 @@ def _with_mappings(
 def _look(scene: _Scene) -> WhatisReport:
     target, prog, address = scene.target, scene.target.prog, scene.address
     asked, paging = scene.asked, scene.paging
-    process = None if asked.pid is None else mapping_at(prog, paging, asked.pid, address)
+    process, lost = None, ""
+    if asked.pid is not None:
+        process, lost = process_at(prog, paging, asked.pid, address)
     tables, root, tables_of = _tables(scene, process)
     walk = scene.walker.walk(root, address)
     place = Place(
@@ -137,6 +140,8 @@ def _look(scene: _Scene) -> WhatisReport:
     )
     identity, unknown = identify(place)
     vma = None
+    if lost:
+        unknown += (unanswered("vma", DamagedError(lost)),)
     if process is not None and process.vma is not None:
         try:
             vma = vma_line(prog, process.vma)
@@ -144,7 +149,7 @@ def _look(scene: _Scene) -> WhatisReport:
             unknown += (unanswered("vma", error),)
     frame, open_questions = _frame(scene, walk)
     unknown += open_questions
-    stable = not target.facts.live or _held_still(scene, process, walk, root)
+    stable = not target.facts.live or (not lost and _held_still(scene, process, walk, root))
     use = None if frame is None else frame.use
     known = is_known(identity, use, in_vma=vma is not None)
     return WhatisReport(

@@ -5,17 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 
 import drgn
 from drgn import cast
-from drgn.helpers.linux.pid import find_task, for_each_task
 
-from pageproof.errors import PageproofError
+from pageproof.errors import PageproofError, TornError
+from pageproof.find.bounded import Losses
 from pageproof.find.debuginfo import of_program
 from pageproof.find.image import is_loaded
 from pageproof.find.kallsyms import module_variable
+from pageproof.find.tasks import all_tasks, find_task
 from pageproof.find.vmas import for_each_vma
 from pageproof.find.words import VM_FLAGS, i_mode_words, page_prot_words, vm_flags_words
 from pageproof.model import PTI_USER_HALF, FileFacts, MappingFacts, PagingFacts, TaskFault, VmaFacts
@@ -24,10 +24,8 @@ from pageproof.model import PTI_USER_HALF, FileFacts, MappingFacts, PagingFacts,
 _USER_END: Final = 1 << 56
 #: ``NAME_MAX`` and its NUL.
 _NAME_BYTES: Final = 256
-#: A list that was read while it changed may be a ring; ``vm.max_map_count`` is 65530.
-_MAX_VMAS: Final = 1 << 20
 #: What drgn raises for data that makes no sense, as when it changes while it is read.
-_BROKEN: Final = (drgn.FaultError, ValueError, NotImplementedError)
+BROKEN: Final = (drgn.FaultError, ValueError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,25 @@ def mapping_at(prog: drgn.Program, paging: PagingFacts, pid: int, address: int) 
 
     Raises:
         PageproofError: there is no such process, or it has no address space.
+        TornError: none was found, and some VMAs cannot be read.
+    """
+    found, lost = process_at(prog, paging, pid, address)
+    if lost:
+        raise _unreadable(pid, lost)
+    return found
+
+
+def process_at(
+    prog: drgn.Program, paging: PagingFacts, pid: int, address: int
+) -> tuple[MappingFacts, str]:
+    """The mapping of one process that covers an address; without a VMA if none is found.
+
+    Returns:
+        It, and why its VMA is not known; "" if it is known, or known that there is none.
+
+    Raises:
+        PageproofError: there is no such process, or it has no address space.
+        TornError: it cannot be read.
     """
     faults: list[TaskFault] = []
     space = _space_of(prog, pid, faults)
@@ -99,7 +116,19 @@ def mapping_at(prog: drgn.Program, paging: PagingFacts, pid: int, address: int) 
         lambda vma: vma.vm_start.value_() <= address < vma.vm_end.value_(),
         faults,
     )
-    return next(covering, None) or _as_such(prog, paging, space, pid)
+    found = next(covering, None)
+    if found is not None:
+        return found, ""
+    return _as_such(prog, paging, space, pid), faults[-1].message if faults else ""
+
+
+def check_process(prog: drgn.Program, pid: int) -> None:
+    """Raise PageproofError if there is no such process, or if it has no address space.
+
+    Raises:
+        TornError: the list of tasks cannot be read to the end.
+    """
+    _space_of(prog, pid, [])
 
 
 def address_spaces(prog: drgn.Program, paging: PagingFacts) -> Mappings:
@@ -109,38 +138,44 @@ def address_spaces(prog: drgn.Program, paging: PagingFacts) -> Mappings:
     for space in _spaces(prog, None, faults):
         try:
             found.append(_mapping(prog, paging, space, None))
-        except _BROKEN as error:
+        except BROKEN as error:
             faults.append(_fault(space, error))
     return Mappings(tuple(found), tuple(faults))
 
 
 def address_space(
     prog: drgn.Program, paging: PagingFacts, pid: int
-) -> tuple[MappingFacts, tuple[MappingFacts, ...]]:
-    """A process's address space: as such, without a VMA, and with each of its VMAs.
+) -> tuple[MappingFacts, tuple[MappingFacts, ...], str]:
+    """A process's address space.
+
+    Returns:
+        It as such, without a VMA; it with each of its VMAs that can be read; and why others are
+        missing, "" if none is.
 
     Raises:
-        PageproofError: there is no such process, it has no address space, or
-            its VMAs can't be read to the end.
+        PageproofError: there is no such process, or it has no address space.
+        TornError: it cannot be read.
     """
     faults: list[TaskFault] = []
     space = _space_of(prog, pid, faults)
     vmas = tuple(_mappings_of(prog, paging, space, lambda vma: True, faults))
-    if faults:
-        raise PageproofError(f"process {pid} can't be read: {faults[-1].message}")
-    return _as_such(prog, paging, space, pid), vmas
+    return _as_such(prog, paging, space, pid), vmas, faults[-1].message if faults else ""
 
 
 def _as_such(prog: drgn.Program, paging: PagingFacts, space: _Space, pid: int) -> MappingFacts:
     """An address space without a VMA.
 
     Raises:
-        PageproofError: it can't be read.
+        TornError: it cannot be read.
     """
     try:
         return _mapping(prog, paging, space, None)
-    except _BROKEN as error:
-        raise PageproofError(f"process {pid} can't be read: {error}") from None
+    except BROKEN as error:
+        raise _unreadable(pid, str(error)) from None
+
+
+def _unreadable(pid: int, reason: str) -> TornError:
+    return TornError(f"process {pid} can't be read: {reason}")
 
 
 def _space_of(prog: drgn.Program, pid: int, faults: list[TaskFault]) -> _Space:
@@ -148,12 +183,14 @@ def _space_of(prog: drgn.Program, pid: int, faults: list[TaskFault]) -> _Space:
 
     Raises:
         PageproofError: there is no such process, or it has no address space.
+        TornError: the list of tasks cannot be read to the end.
     """
     for space in _spaces(prog, pid, faults):
         faults.clear()  # those were other tasks
         return space
-    if faults:
-        raise PageproofError(f"process {pid} can't be read: {faults[0].message}")
+    ours = [fault for fault in faults if fault.pid in (0, pid)]
+    if ours:
+        raise _unreadable(pid, ours[0].message)
     if not find_task(prog, pid):
         raise PageproofError(f"there is no process {pid} in the target")
     raise PageproofError(
@@ -164,17 +201,14 @@ def _space_of(prog: drgn.Program, pid: int, faults: list[TaskFault]) -> _Space:
 def _spaces(prog: drgn.Program, pid: int | None, faults: list[TaskFault]) -> Iterator[_Space]:
     """Address spaces by mm, in order of their lowest thread group id."""
     spaces: dict[int, _Space] = {}
-    tasks = for_each_task(prog)
-    while True:
+    try:
+        tasks, lost = all_tasks(prog)
+    except BROKEN as error:
+        tasks, lost = [], str(error)
+    if lost:
+        faults.append(TaskFault(0, "?", f"the list of tasks: {lost}"))
+    for task in tasks:
         number, comm = 0, "?"
-        try:
-            task = next(tasks)
-        except StopIteration:
-            break
-        except _BROKEN as error:
-            # The list itself is broken here: what comes after it is not known.
-            faults.append(TaskFault(0, "?", f"the list of tasks: {error}"))
-            break
         try:
             number = task.tgid.value_()
             comm = task.group_leader.comm.string_().decode("utf-8", "replace")
@@ -198,22 +232,22 @@ def _mappings_of(
     wanted: Callable[[drgn.Object], bool],
     faults: list[TaskFault],
 ) -> Iterator[MappingFacts]:
-    vmas = for_each_vma(space.mm)
-    seen: set[int] = set()
+    """Those VMAs that are wanted; one fault for all that cannot be read."""
+    losses = Losses()
     try:
-        for vma in islice(vmas, _MAX_VMAS):
-            if wanted(vma):
-                if vma.value_() in seen:
-                    raise ValueError("the list of VMAs goes in circles")
-                seen.add(vma.value_())
-                yield _mapping(prog, paging, space, vma)
-        if next(vmas, None) is not None:
-            raise ValueError(f"gave up after {_MAX_VMAS} VMAs: the list does not end")
-    except _BROKEN as error:
-        faults.append(_fault(space, error))
+        for vma in for_each_vma(space.mm):
+            try:
+                if wanted(vma):
+                    yield _mapping(prog, paging, space, vma)
+            except BROKEN as error:
+                losses.add(f"VMA {vma.value_():#x}: {error}")
+    except BROKEN as error:
+        losses.add(str(error))
+    if losses:
+        faults.append(_fault(space, losses))
 
 
-def _fault(space: _Space, error: Exception) -> TaskFault:
+def _fault(space: _Space, error: object) -> TaskFault:
     leader = min(space.groups)
     return TaskFault(leader, space.groups[leader], str(error))
 

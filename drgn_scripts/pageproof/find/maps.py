@@ -10,8 +10,9 @@ import drgn
 from drgn import cast
 from drgn.helpers.linux.fs import d_path
 
-from pageproof.errors import PageproofError
-from pageproof.find.mappings import address_space, mm_object, path_of
+from pageproof.errors import TornError
+from pageproof.find.bounded import Losses
+from pageproof.find.mappings import BROKEN, address_space, mm_object, path_of
 from pageproof.find.words import VM_FLAGS, page_prot_words, vm_flags_words
 from pageproof.model import MappingFacts, PagingFacts, VmaFacts, VmaLine
 
@@ -25,29 +26,40 @@ _HAS_VSYSCALL: Final = 1 << 1
 
 @dataclass(frozen=True)
 class ProcessMaps:
-    """An address space and its VMAs in order of address."""
+    """An address space and its VMAs in order of address.
+
+    Attributes:
+        lost: why some of its VMAs are missing; "" if none is.
+    """
 
     process: MappingFacts
     lines: tuple[VmaLine, ...]
     pgtables_bytes: int
+    lost: str
 
 
 def process_maps(prog: drgn.Program, paging: PagingFacts, pid: int) -> ProcessMaps:
     """Read the VMAs of a process as procfs shows them, the vsyscall page with them.
 
     Raises:
-        PageproofError: there is no such process, it has no address space, or
-            it can't be read.
+        PageproofError: there is no such process, or it has no address space.
+        TornError: it cannot be read.
     """
-    process, mappings = address_space(prog, paging, pid)
+    process, mappings, lost = address_space(prog, paging, pid)
+    losses = Losses(lost)
+    lines = []
+    for vma in (one.vma for one in mappings if one.vma is not None):
+        try:
+            lines.append(vma_line(prog, vma))
+        except BROKEN as error:
+            losses.add(f"VMA {vma.vma:#x}: {error}")
     try:
         mm = mm_object(prog, process.mm)
-        lines = [vma_line(prog, one.vma) for one in mappings if one.vma is not None]
         lines += _gate(prog, mm)
         pgtables = int(mm.pgtables_bytes.counter.value_())
-    except (drgn.FaultError, ValueError) as error:
-        raise PageproofError(f"process {pid} can't be read: {error}") from None
-    return ProcessMaps(process, tuple(lines), pgtables)
+    except BROKEN as error:
+        raise TornError(f"process {pid} can't be read: {error}") from None
+    return ProcessMaps(process, tuple(lines), pgtables, str(losses))
 
 
 def vma_line(prog: drgn.Program, facts: VmaFacts) -> VmaLine:

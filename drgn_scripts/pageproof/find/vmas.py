@@ -12,6 +12,7 @@ from typing import Final
 
 import drgn
 
+from pageproof.find.bounded import DamagedError, Losses
 from pageproof.model.auditfacts import VmaBounds
 
 #: ``enum maple_type`` and the bits of a ``maple_enode`` (include/linux/maple_tree.h).
@@ -23,32 +24,69 @@ _ZERO_ENTRY: Final = 257 << 2 | 2
 _LAST_INDEX: Final = (1 << 64) - 1
 #: include/linux/rwbase_rt.h
 _READER_BIAS, _U32 = 1 << 31, (1 << 32) - 1
-#: A tree that was read while it changed may lead back to itself.
+#: A tree or list that was read while it changed may lead back to itself. ``vm.max_map_count`` is
+#: 65530 unless somebody raises it.
 _MAX_NODES: Final = 1 << 17
+_MAX_VMAS: Final = 1 << 20
 
 
 def for_each_vma(mm: drgn.Object) -> Iterator[drgn.Object]:
     """``struct vm_area_struct *`` of an address space, in order of address.
 
+    All that can be reached are yielded, and then it raises if some are missing.
+
     Raises:
-        drgn.FaultError: some of it can't be read.
-        NotImplementedError: the tree has nodes that are not known.
-        ValueError: it has no end.
+        drgn.FaultError: the root or the list cannot be read.
+        DamagedError: some VMAs are missing, or the tree or list leads back into itself.
     """
+    losses = Losses()
+    before, found = _count(mm), 0
+    for vma in _in_tree_or_list(mm, losses):
+        found += 1
+        yield vma
+    # What is mapped or unmapped meanwhile is not missing.
+    expected = min(before, _count(mm))
+    if found < expected:
+        losses.add(f"{found} of {expected} VMAs are there")
+    losses.check()
+
+
+def _count(mm: drgn.Object) -> int:
+    return int(mm.map_count)
+
+
+def _in_tree_or_list(mm: drgn.Object, losses: Losses) -> Iterator[drgn.Object]:
     try:
         # Since 6.1: d4af56c5c7c6 ("mm: start tracking VMAs with maple tree")
         root = mm.mm_mt.ma_root.value_()
     except AttributeError:
-        # As drgn's for_each_vma(), whose objects are references: on a live system such a
-        # "vma.vm_next" may be another VMA each time that somebody asks.
-        vma = mm.mmap.read_()
-        while vma:
-            yield vma
-            vma = vma.vm_next.read_()
+        yield from _in_list(mm)
         return
     of_type = mm.prog_.type("struct vm_area_struct *")
-    for entry in _entries(mm.prog_, root):
+    seen: set[int] = set()
+    for entry in _entries(mm.prog_, root, losses):
+        if entry in seen:
+            losses.add(f"VMA {entry:#x} is in the tree twice")
+            continue
+        seen.add(entry)
         yield drgn.Object(mm.prog_, of_type, entry)
+
+
+def _in_list(mm: drgn.Object) -> Iterator[drgn.Object]:
+    """As drgn's for_each_vma(), whose objects are references.
+
+    On a live system such a "vma.vm_next" may be another VMA each time that it is read.
+    """
+    seen: set[int] = set()
+    vma = mm.mmap.read_()
+    while vma:
+        if vma.value_() in seen:
+            raise DamagedError(f"the list of VMAs goes in circles at {vma.value_():#x}")
+        if len(seen) >= _MAX_VMAS:
+            raise DamagedError(f"the list of VMAs does not end after {_MAX_VMAS}")
+        seen.add(vma.value_())
+        yield vma
+        vma = vma.vm_next.read_()
 
 
 def vma_bounds(mm: drgn.Object) -> Iterator[VmaBounds]:
@@ -62,32 +100,43 @@ def vma_bounds(mm: drgn.Object) -> Iterator[VmaBounds]:
     start, end, flags = (drgn.offsetof(kind, name) for name in ("vm_start", "vm_end", "vm_flags"))
     length = max(start, end, flags) + 8
     last = 0
-    for number, vma in enumerate(for_each_vma(mm)):
+    for vma in for_each_vma(mm):
         data = prog.read(vma.value_(), length)
         found = VmaBounds(
             *(int.from_bytes(data[at : at + 8], "little") for at in (start, end, flags))
         )
-        if not last <= found.start < found.end or number > _MAX_NODES:
+        if not last <= found.start < found.end:
             raise ValueError(f"a VMA from {found.start:#x} to {found.end:#x} makes no sense")
         last = found.end
         yield found
 
 
-def _entries(prog: drgn.Program, root: int) -> Iterator[int]:
+def _entries(prog: drgn.Program, root: int, losses: Losses) -> Iterator[int]:
     if not _is_node(root):
         yield from _there([root])
         return
+    seen: set[int] = set()
     todo = [(root, _LAST_INDEX)]
-    for _ in range(_MAX_NODES):
-        if not todo:
-            return
+    while todo:
         entry, last = todo.pop()
-        pivots, slots = _node(prog, entry, last)
+        address = entry & -_NODE_BYTES
+        if address in seen:
+            losses.add(f"node {address:#x} of the tree of VMAs is in it twice")
+            continue
+        if len(seen) >= _MAX_NODES:
+            losses.add(f"the tree of VMAs does not end after {_MAX_NODES} nodes")
+            return
+        seen.add(address)
+        try:
+            pivots, slots = _node(prog, entry, last)
+        except (drgn.FaultError, ValueError) as error:
+            losses.add(f"node {address:#x} of the tree of VMAs: {error}")
+            continue
         if _kind(entry) == _LEAF:
             yield from _there(slots)
         else:
-            todo += reversed(list(zip(slots, (*pivots, last), strict=True)))
-    raise ValueError(f"gave up after {_MAX_NODES} nodes: the tree of VMAs does not end")
+            below = zip(slots, (*pivots, last), strict=True)
+            todo += reversed([one for one in below if one[0]])
 
 
 def _there(entries: list[int]) -> Iterator[int]:
@@ -119,7 +168,7 @@ def _node(prog: drgn.Program, entry: int, last: int) -> tuple[list[int], list[in
         full = len(pivots) - (pivots[-1] == last)
         end = full if pivots[-1] else int(node.meta.end)
     else:
-        raise NotImplementedError(f"a node of the maple tree has the unknown type {kind}")
+        raise ValueError(f"the unknown type {kind}")
     return pivots[:end], node.slot.value_()[: end + 1]
 
 

@@ -39,8 +39,9 @@ class WalkReport:
 
     Attributes:
         asked: the address as the user wrote it.
-        process: whose tables; its VMA is None if none covers the address. None
+        process: whose tables; its VMA is None if none is found that covers the address. None
             for the kernel's own tables.
+        vma_unknown: why its VMA is not known; "" if it is known, or known that there is none.
         second: None for PTI's user half, which drgn has no way to walk.
         disputed: drgn's translation contradicts the walk.
         page: ``struct page`` of the frame; None where there is none.
@@ -56,6 +57,7 @@ class WalkReport:
     asked: str
     tables: TableSet
     process: MappingFacts | None
+    vma_unknown: str
     walk: Walk
     second: SecondOpinion | None
     disputed: bool
@@ -147,6 +149,7 @@ class MapsReport:
         pgtables_bytes: the kernel's own account of the tables below the PGD
             (``mm->pgtables_bytes``, VmPTE of ``/proc/PID/status``).
         vmas: in order of address.
+        lost: why some VMAs are missing; "" if none is.
         outside: what the tables hold where no VMA is; nothing, in a sound kernel.
         attempts, stable: as for a walk; the list of VMAs is what must hold still.
         exit_code: 0 if all of it could be read and held still, else 3.
@@ -159,6 +162,7 @@ class MapsReport:
     process: MappingFacts
     pgtables_bytes: int
     vmas: tuple[VmaResidency, ...]
+    lost: str
     outside: tuple[Run, ...]
     attempts: int
     stable: bool

@@ -36,12 +36,15 @@ def maps_to_text(
     ]
     if not report.stable:
         head.append(("torn", "the VMAs changed while they were looked at"))
+    if report.lost:
+        head.append(("missing", f"some VMAs cannot be read: {report.lost}"))
     print_facts(sheet.console, head)
     sheet.console.print()
     for vma in report.vmas:
         _vma(sheet.console, vma, pages)
     if report.outside:
-        _line(sheet.console, Text("mapped where no VMA is", style="bold red"))
+        where = "where no VMA is found" if report.lost else "where no VMA is"
+        _line(sheet.console, Text(f"mapped {where}", style="bold red"))
         for run in report.outside:
             _run(sheet.console, run)
     _line(sheet.console, _total(report))

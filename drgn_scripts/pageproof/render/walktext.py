@@ -42,7 +42,7 @@ def _asked(report: WalkReport) -> Iterator[tuple[str, str]]:
         yield "", "the kernel's half, where no user code is executable; user mode's: --user-tables"
     if report.process is not None:
         yield "process", phrases.process(report.process)
-        yield "vma", _vma(report.process)
+        yield "vma", _vma(report.process, report.vma_unknown)
 
 
 def _is_hex(report: WalkReport) -> bool:
@@ -50,8 +50,10 @@ def _is_hex(report: WalkReport) -> bool:
     return text.lstrip("0") == f"{report.walk.address:x}".lstrip("0")
 
 
-def _vma(process: MappingFacts) -> str:
+def _vma(process: MappingFacts, unknown: str) -> str:
     vma = process.vma
+    if unknown:
+        return f"unknown: {unknown}"
     if vma is None:
         return "no VMA covers this address"
     file = f', file "{vma.file.dentry_name}"' if vma.file is not None else ""

@@ -81,7 +81,13 @@ def _asked(report: WhatisReport) -> Iterator[tuple[str, str]]:
         yield "process", phrases.process(report.process)
         if report.address >> 63 == 0:
             line = report.vma
-            yield "vma", "no VMA covers this address" if line is None else procfs_line(line)
+            yield "vma", _no_vma(report) if line is None else procfs_line(line)
+
+
+def _no_vma(report: WhatisReport) -> str:
+    if any(one.question == "vma" for one in report.unknown):
+        return "unknown, see below"
+    return "no VMA covers this address"
 
 
 def _headline(report: WhatisReport) -> str:
