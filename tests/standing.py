@@ -32,11 +32,19 @@ class Standing:
         target: option and value that name it: --qemu SOCKET, or -c DUMP.
         vmlinux: the kernel's debug info.
         env: of the process.
+        memory_bytes: how many bytes of addresses it may have; any number if it is None.
     """
 
-    def __init__(self, target: tuple[str, str], vmlinux: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self,
+        target: tuple[str, str],
+        vmlinux: Path,
+        env: dict[str, str],
+        memory_bytes: int | None = None,
+    ) -> None:
         self._target = target
-        self._words = [sys.executable, __file__, *target, str(vmlinux)]
+        limit = [] if memory_bytes is None else ["prlimit", f"--as={memory_bytes}"]
+        self._words = [*limit, sys.executable, __file__, *target, str(vmlinux)]
         # A fork lacks the threads with which OpenMP made drgn's index, and would wait for them.
         self._env = {**env, "OMP_NUM_THREADS": "1"}
         self._process: subprocess.Popen[str] | None = None

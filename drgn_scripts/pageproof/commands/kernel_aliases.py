@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from drgn.helpers.common.memory import identify_address_all
-
 from pageproof import judge
 from pageproof.commands.sweep import Sweep
+from pageproof.find.identify.drgns import identified
 from pageproof.model import Finding, MappingFacts, PagingFacts
 from pageproof.model.alias import Alias
 from pageproof.target import Target
@@ -87,6 +86,6 @@ def _runs(sweep: Sweep, frames: Iterable[tuple[int, int]]) -> Iterator[_Run]:
 def _owner(target: Target, address: int) -> str:
     """What drgn knows of a kernel address."""
     try:
-        return ", ".join(str(one) for one in identify_address_all(target.prog, address))
+        return ", ".join(str(one) for one in identified(target.prog, address))
     except Exception as error:  # drgn's helpers raise whatever broken lists make of them
         return f"not known: {error}"

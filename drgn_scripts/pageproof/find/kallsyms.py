@@ -15,6 +15,8 @@ _SYMBOL: Final = struct.Struct("<IBBHQQ")
 _STT_OBJECT: Final = 1
 #: ``KSYM_NAME_LEN`` was 128, and is 512 since 6.1 (b8a94bfb3395).
 _NAME_BYTES: Final = 512
+#: The largest modules have some ten thousand.
+_MAX_SYMBOLS: Final = 1 << 20
 _BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, ValueError)
 
 
@@ -29,7 +31,10 @@ def module_variable(prog: drgn.Program, address: int) -> str | None:
         if module is None:
             return None
         table = module.kallsyms
-        symbols = prog.read(table.symtab.value_(), int(table.num_symtab) * _SYMBOL.size)
+        count = int(table.num_symtab)
+        if count > _MAX_SYMBOLS:
+            return None
+        symbols = prog.read(table.symtab.value_(), count * _SYMBOL.size)
         for name, info, _, _, value, _ in _SYMBOL.iter_unpack(symbols):
             if value == address and info & 0xF == _STT_OBJECT:
                 text: bytes = prog.read_c_string(table.strtab.value_() + name, max_size=_NAME_BYTES)

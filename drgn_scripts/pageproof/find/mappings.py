@@ -15,6 +15,7 @@ from pageproof.find.bounded import Losses
 from pageproof.find.debuginfo import of_program
 from pageproof.find.image import is_loaded
 from pageproof.find.kallsyms import module_variable
+from pageproof.find.paths import name_of, path_of
 from pageproof.find.tasks import all_tasks, find_task
 from pageproof.find.vmas import for_each_vma
 from pageproof.find.words import VM_FLAGS, i_mode_words, page_prot_words, vm_flags_words
@@ -22,8 +23,6 @@ from pageproof.model import PTI_USER_HALF, FileFacts, MappingFacts, PagingFacts,
 
 #: The end of user addresses with 5 levels of tables.
 _USER_END: Final = 1 << 56
-#: ``NAME_MAX`` and its NUL.
-_NAME_BYTES: Final = 256
 #: What drgn raises for data that makes no sense, as when it changes while it is read.
 BROKEN: Final = (drgn.FaultError, ValueError, NotImplementedError)
 
@@ -349,26 +348,16 @@ def symbol_name(prog: drgn.Program, address: int) -> str:
     return known[address]
 
 
-def path_of(file: drgn.Object) -> drgn.Object:
-    """``struct path`` of a file."""
-    try:
-        # "fs: rename f_path to __f_path" made it a union in newer kernels; both names serve.
-        return file.f_path
-    except AttributeError:
-        return file.__f_path
-
-
 def _file(prog: drgn.Program, file: drgn.Object) -> FileFacts:
-    dentry = path_of(file).dentry
+    dentry = path_of(file).dentry.read_()
     inode = file.f_inode
     mode = inode.i_mode.value_()
     f_op = file.f_op.value_()
-    name = prog.read_c_string(dentry.d_name.name.value_(), max_size=_NAME_BYTES)
     return FileFacts(
         file=file.value_(),
         f_op=f_op,
         f_op_symbol=symbol_name(prog, f_op),
-        dentry_name=name.decode("utf-8", "replace"),
+        dentry_name=name_of(dentry).decode("utf-8", "surrogateescape"),
         inode=inode.value_(),
         inode_number=inode.i_ino.value_(),
         i_mode=mode,

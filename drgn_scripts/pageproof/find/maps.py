@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import Final
 
 import drgn
-from drgn import cast
-from drgn.helpers.linux.fs import d_path
+from drgn import cast, container_of
 
 from pageproof.errors import TornError
 from pageproof.find.bounded import Losses
-from pageproof.find.mappings import BROKEN, address_space, mm_object, path_of
+from pageproof.find.mappings import BROKEN, address_space, mm_object
+from pageproof.find.paths import d_path, path_of
 from pageproof.find.words import VM_FLAGS, page_prot_words, vm_flags_words
 from pageproof.model import MappingFacts, PagingFacts, VmaFacts, VmaLine
 
 _PAGE_SHIFT: Final = 12
 _READ, _WRITE, _EXEC, _MAYSHARE = 1, 2, 4, 0x80
+#: ``FMODE_BACKING`` of include/linux/fs.h
+_FMODE_BACKING: Final = 1 << 25
+_U64: Final = (1 << 64) - 1
 #: ``MINORBITS`` of include/linux/kdev_t.h.
 _MINOR_BITS: Final = 20
 #: ``MM_CONTEXT_HAS_VSYSCALL`` of arch/x86/include/asm/mmu.h: bit 1, as BIT(1) before 6.4.
@@ -71,9 +74,10 @@ def vma_line(prog: drgn.Program, facts: VmaFacts) -> VmaLine:
     vma = cast("struct vm_area_struct *", drgn.Object(prog, "unsigned long", facts.vma))
     device = inode = offset = 0
     if vma.vm_file:
-        node = vma.vm_file.f_inode
+        node = _user_inode(vma.vm_file)
         device, inode = int(node.i_sb.s_dev.value_()), int(node.i_ino.value_())
-        offset = facts.pgoff_pages << _PAGE_SHIFT
+        # Shifted as a loff_t, printed as an unsigned long long.
+        offset = facts.pgoff_pages << _PAGE_SHIFT & _U64
     return VmaLine(
         vma=facts,
         permissions=permission_letters(facts.vm_flags),
@@ -81,7 +85,7 @@ def vma_line(prog: drgn.Program, facts: VmaFacts) -> VmaLine:
         device_major=device >> _MINOR_BITS,
         device_minor=device & (1 << _MINOR_BITS) - 1,
         inode_number=inode,
-        name=_name(prog, vma).decode("utf-8", "replace"),
+        name=_name(prog, vma).decode("utf-8", "surrogateescape"),
     )
 
 
@@ -95,18 +99,27 @@ def permission_letters(vm_flags: int) -> str:
 def _name(prog: drgn.Program, vma: drgn.Object) -> bytes:
     anonymous = _anonymous_name(vma)
     if vma.vm_file:
-        return b"[anon_shmem:%b]" % anonymous if anonymous else _path(prog, vma.vm_file)
+        return b"[anon_shmem:%b]" % anonymous if anonymous else _path(vma.vm_file)
     special = _special_name(prog, vma)
     if special:
         return special
     mm = vma.vm_mm
     start, end = vma.vm_start.value_(), vma.vm_end.value_()
-    # vma_is_initial_heap(), vma_is_initial_stack() of include/linux/mm.h
-    if start < mm.brk.value_() and end > mm.start_brk.value_():
+    if _is_heap(prog, start, end, mm.start_brk.value_(), mm.brk.value_()):
         return b"[heap]"
     if start <= mm.start_stack.value_() <= end:
         return b"[stack]"
     return b"[anon:%b]" % anonymous if anonymous else b""
+
+
+def _is_heap(prog: drgn.Program, start: int, end: int, first: int, last: int) -> bool:
+    """Whether a VMA is shown as the heap; what only adjoins it was one before 6.6."""
+    try:
+        # 11250fd12eb8 ("mm: factor out VMA stack and heap checks"); before it without a name
+        prog.function("vma_is_initial_heap")
+    except LookupError:
+        return start <= last and end >= first
+    return start < last and end > first
 
 
 def _anonymous_name(vma: drgn.Object) -> bytes:
@@ -133,32 +146,30 @@ def _special_name(prog: drgn.Program, vma: drgn.Object) -> bytes:
     return bytes(mapping.name.string_())
 
 
-def _path(prog: drgn.Program, file: drgn.Object) -> bytes:
-    """The path of a file as procfs prints it; a newline as the four characters ``\\012``."""
-    path = path_of(file)
-    dentry = path.dentry
-    name = bytes(dentry.d_name.name.string_())
-    made_by = _function(prog, dentry.d_op.d_dname if dentry.d_op else None)
-    if made_by == "simple_dname":  # memfd, shared anonymous memory
-        text = b"/%b (deleted)" % name
-    elif made_by == "anon_inodefs_dname":
-        text = b"anon_inode:" + name
-    else:
-        text = d_path(path)
-        # d_unlinked(): not in the hash, and not the root of its tree
-        unhashed = not dentry.d_hash.pprev
-        if unhashed and dentry.d_parent != dentry:
-            text += b" (deleted)"
-    return text.replace(b"\n", b"\\012")
+def _path(file: drgn.Object) -> bytes:
+    """The path of a file as procfs prints it: of all characters it escapes a newline only."""
+    user = _user_path(file)
+    return d_path(path_of(file) if user is None else user).replace(b"\n", b"\\012")
 
 
-def _function(prog: drgn.Program, pointer: drgn.Object | None) -> str:
-    if pointer is None or not pointer:
-        return ""
+def _user_inode(file: drgn.Object) -> drgn.Object:
+    """``file_user_inode()`` of include/linux/fs.h"""
+    user = _user_path(file)
+    return file.f_inode if user is None else user.dentry.d_inode
+
+
+def _user_path(file: drgn.Object) -> drgn.Object | None:
+    """``struct path`` of what a process opened, if it is a file of overlayfs; None for others.
+
+    Since 6.8 the mapped file has the lower path: def3ae83da02 ("fs: store real path instead of fake
+    path in backing file f_path").
+    """
+    if not int(file.f_mode) & _FMODE_BACKING:
+        return None
     try:
-        return str(prog.symbol(pointer.value_()).name)
-    except LookupError:
-        return ""
+        return container_of(file, file.prog_.type("struct backing_file"), "file").user_path
+    except (LookupError, AttributeError):
+        return None
 
 
 def _gate(prog: drgn.Program, mm: drgn.Object) -> list[VmaLine]:

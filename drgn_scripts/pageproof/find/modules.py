@@ -33,6 +33,15 @@ def all_modules(prog: drgn.Program) -> Iterator[drgn.Object]:
     yield from list_entries("struct module", head, "list", _MAX_MODULES)
 
 
+def is_named(prog: drgn.Program, name: str) -> bool:
+    """Whether a module of that name is loaded.
+
+    Raises:
+        as :func:`all_modules`, if it is not found before that.
+    """
+    return any(module.name.string_() == name.encode() for module in all_modules(prog))
+
+
 def module_at(prog: drgn.Program, address: int) -> drgn.Object | None:
     """``struct module *`` of the module that has an address; None if none has.
 

@@ -7,7 +7,6 @@ from typing import Final
 
 import drgn
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
-from drgn.helpers.linux.fs import inode_path
 from drgn.helpers.linux.mm import compound_head, page_index, pfn_to_page
 from drgn.helpers.linux.percpu import per_cpu
 
@@ -15,6 +14,7 @@ from pageproof.errors import PageproofError
 from pageproof.find.expression import find_address
 from pageproof.find.identify.percpu import static_range
 from pageproof.find.page import struct_page_facts
+from pageproof.find.paths import inode_path
 from pageproof.model import FileFacts, StructPageFacts
 from pageproof.model.whatis import OwnerFacts
 

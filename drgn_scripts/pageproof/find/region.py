@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import drgn
-from drgn.helpers.linux.module import find_module
 
 from pageproof.errors import Exit, PageproofError
+from pageproof.find.bounded import DamagedError
+from pageproof.find.modules import is_named
 from pageproof.model import RegionFacts
 
 #: The module whose region is looked for.
@@ -32,7 +33,13 @@ def find_region(prog: drgn.Program) -> FoundRegion:
         PageproofError: the module is not loaded, its types are not known, or
             it has no memory.
     """
-    if not find_module(prog, MODULE):
+    try:
+        loaded = is_named(prog, MODULE)
+    except (drgn.FaultError, DamagedError) as error:
+        raise PageproofError(
+            f"cannot find {MODULE}: the list of modules: {error}", exit_code=Exit.UNDECIDED
+        ) from None
+    if not loaded:
         raise PageproofError(
             f"nothing to verify: the module {MODULE} is not loaded",
             "",

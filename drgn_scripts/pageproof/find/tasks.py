@@ -29,6 +29,17 @@ def all_tasks(prog: drgn.Program) -> tuple[list[drgn.Object], str]:
     return tasks, lost
 
 
+def check_tasks(prog: drgn.Program) -> None:
+    """Raise DamagedError if a walk over the tasks does not reach all of them.
+
+    Raises:
+        drgn.FaultError: the root of the PIDs cannot be read.
+    """
+    _, lost = all_tasks(prog)
+    if lost:
+        raise DamagedError(f"the list of tasks: {lost}")
+
+
 def _look(prog: drgn.Program) -> tuple[list[drgn.Object], str]:
     tasks: list[drgn.Object] = []
     losses = Losses()

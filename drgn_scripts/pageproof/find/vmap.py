@@ -7,29 +7,14 @@ from collections.abc import Iterator
 from typing import Final
 
 import drgn
-from drgn.helpers.linux.mm import for_each_vmap_area
 
+from pageproof.find.areas import all_areas
 from pageproof.model.auditfacts import Area
 
 _POINTER_BYTES: Final = 8
 #: More pages than an area can have here: a count that makes no sense.
 _MOST_PAGES: Final = 1 << 28
 _NO_PAGES: Final[tuple[int, ...]] = ()
-
-
-def each_area(prog: drgn.Program) -> Iterator[drgn.Object]:
-    """``struct vmap_area *`` of all areas.
-
-    Raises:
-        drgn.FaultError: some of it can't be read.
-        ValueError: it has no end: an area that is freed meanwhile leads on into free space.
-    """
-    seen: set[int] = set()
-    for area in for_each_vmap_area(prog):
-        if area.value_() in seen:
-            raise ValueError("the list of vmalloc areas changed while it was read")
-        seen.add(area.value_())
-        yield area
 
 
 def vmap_areas(prog: drgn.Program, vmemmap: int, page_bytes: int) -> Iterator[Area]:
@@ -41,10 +26,10 @@ def vmap_areas(prog: drgn.Program, vmemmap: int, page_bytes: int) -> Iterator[Ar
         page_bytes: ``sizeof(struct page)``.
 
     Raises:
-        as :func:`each_area`.
+        as :func:`all_areas`.
     """
     yield from sorted(
-        (_area(prog, area, vmemmap, page_bytes) for area in each_area(prog)),
+        (_area(prog, area, vmemmap, page_bytes) for area in all_areas(prog)),
         key=lambda area: area.start,
     )
 

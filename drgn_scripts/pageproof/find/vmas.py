@@ -47,7 +47,7 @@ def for_each_vma(mm: drgn.Object) -> Iterator[drgn.Object]:
     # What is mapped or unmapped meanwhile is not missing.
     expected = min(before, _count(mm))
     if found < expected:
-        losses.add(f"{found} of {expected} VMAs are there")
+        losses.add(f"only {found} of {expected} VMAs (mm->map_count) were found")
     losses.check()
 
 

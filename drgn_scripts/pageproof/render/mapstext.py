@@ -52,12 +52,12 @@ def maps_to_text(
 
 
 def procfs_line(line: VmaLine) -> str:
-    """A VMA as a line of ``/proc/PID/maps``, without blanks at its end."""
+    """A VMA as a line of ``/proc/PID/maps``; without the blank at its end if it has no name."""
     text = (
         f"{line.vma.start:08x}-{line.vma.end:08x} {line.permissions} {line.offset_bytes:08x} "
         f"{line.device_major:02x}:{line.device_minor:02x} {line.inode_number} "
     )
-    return f"{text:<{_NAME_COLUMN}} {line.name}".rstrip()
+    return f"{text:<{_NAME_COLUMN}} {line.name}" if line.name else text.rstrip()
 
 
 def _vma(console: Console, vma: VmaResidency, pages: bool) -> None:

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from drgn.helpers.common.memory import identify_address_all
+from collections.abc import Iterator
+
+import drgn
+from drgn.helpers.common.memory import IdentifiedAddress, identify_address_all
 from drgn.helpers.linux.common import IdentifiedTaskStack, IdentifiedTaskStruct
 
+from pageproof.find.areas import area_at
 from pageproof.find.identify.place import Place
+from pageproof.find.tasks import check_tasks
 from pageproof.model.whatis import TaskFacts, TaskPart
 
 
@@ -21,13 +26,25 @@ def drgn_identities(place: Place) -> tuple[tuple[str, ...], TaskFacts | None, Ex
     if place.address >> 63 == 0:
         return (), None, None  # it knows of kernel addresses only
     try:
-        for one in identify_address_all(place.prog, place.address):
+        for one in identified(place.prog, place.address):
             words.append(str(one))
             if task is None and isinstance(one, IdentifiedTaskStack | IdentifiedTaskStruct):
                 task = _task(one)
     except Exception as error:  # drgn's helpers raise whatever broken lists make of them
         return tuple(words), task, error
     return tuple(words), task, None
+
+
+def identified(prog: drgn.Program, address: int) -> Iterator[IdentifiedAddress]:
+    """``identify_address_all()``, where the trees end that it walks without a bound.
+
+    Raises:
+        DamagedError: one of them does not.
+        Exception: whatever drgn's helpers make of broken data.
+    """
+    check_tasks(prog)
+    area_at(prog, address)
+    yield from identify_address_all(prog, address)
 
 
 def _task(one: IdentifiedTaskStack | IdentifiedTaskStruct) -> TaskFacts:

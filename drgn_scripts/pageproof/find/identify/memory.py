@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Final
 
 import drgn
-from drgn.helpers.linux.mm import find_vmap_area
 from drgn.helpers.linux.slab import slab_object_info
 
+from pageproof.find.areas import area_at
 from pageproof.find.identify.place import Missing, Place
 from pageproof.find.identify.symbols import code_words
 from pageproof.find.layout import physmap
@@ -87,7 +87,7 @@ def find_vmap(place: Place) -> VmapFacts | None:
     """
     if place.region not in ("vmalloc", "modules"):
         return None
-    area = find_vmap_area(place.prog, place.address)
+    area = area_at(place.prog, place.address)
     if not area:
         if place.walk.outcome is Outcome.MAPPED:
             raise Missing("a page is mapped here, and no area is found that has it")

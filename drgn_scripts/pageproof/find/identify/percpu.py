@@ -9,10 +9,10 @@ from typing import Final
 
 import drgn
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
-from drgn.helpers.linux.list import list_for_each_entry
-from drgn.helpers.linux.module import for_each_module
 
+from pageproof.find.bounded import list_entries
 from pageproof.find.identify.place import Place
+from pageproof.find.modules import all_modules
 from pageproof.model.whatis import PerCpuFacts, PerCpuPart
 
 _U64: Final = (1 << 64) - 1
@@ -62,7 +62,7 @@ def _chunks(prog: drgn.Program, first: int) -> Iterator[int]:
     seen = {first}
     for slot in range(count):
         head = lists[slot].address_of_()
-        for chunk in list_for_each_entry("struct pcpu_chunk", head, "list"):
+        for chunk in list_entries("struct pcpu_chunk", head, "list"):
             base = chunk.base_addr.value_()
             if base not in seen:
                 seen.add(base)
@@ -74,7 +74,7 @@ def _name(prog: drgn.Program, cpu: int, pointer: int) -> PerCpuFacts:
     if start <= pointer < end:
         name, offset = _variable(prog, pointer, start)
         return PerCpuFacts(PerCpuPart.STATIC, cpu, pointer, name, offset)
-    for module in for_each_module(prog):
+    for module in all_modules(prog):
         base = module.percpu.value_()
         if base and base <= pointer < base + module.percpu_size.value_():
             name = module.name.string_().decode("utf-8", "replace")

@@ -14,9 +14,9 @@ from drgn.helpers.linux.fs import d_path
 
 from pageproof.errors import PageproofError
 from pageproof.find.expression import UserSide, evaluate, kernel_address
-from pageproof.find.mappings import path_of
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.pagelist import page_addresses
+from pageproof.find.paths import path_of
 from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining
 
 DEVICE: Final = "device"

@@ -9,8 +9,9 @@ from typing import Final
 import drgn
 from drgn import cast
 from drgn.helpers.linux.mm import compound_order, page_to_virt
-from drgn.helpers.linux.xarray import xa_for_each, xa_is_value, xa_load
+from drgn.helpers.linux.xarray import xa_is_value
 
+from pageproof.find.bounded import xa_entries, xa_load
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Claim, Finder, Sparse, owner_of
 from pageproof.find.shared.shmem import claim_of_file
@@ -26,7 +27,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     """Where the direct mapping has them."""
     pages: dict[int, int] = {}
     xarray = owner_of(prog, claim).i_mapping.i_pages.address_of_()
-    for index, entry in xa_for_each(xarray):
+    for index, entry in xa_entries(xarray):
         if xa_is_value(entry):
             continue
         head = cast("struct page *", entry)

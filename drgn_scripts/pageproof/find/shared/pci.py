@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import drgn
-from drgn import cast
-from drgn.helpers.linux.pci import for_each_pci_dev, pci_name
+from drgn import cast, container_of
+from drgn.helpers.linux.pci import pci_name
 
-from pageproof.find.mappings import path_of, symbol_name
+from pageproof.find.bounded import list_entries
+from pageproof.find.mappings import symbol_name
 from pageproof.find.page import PAGE_BYTES
+from pageproof.find.paths import path_of
 from pageproof.find.shared.finder import Claim, Finder, is_shared, owner_of
 from pageproof.find.shared.physical import kernel_sides
 
@@ -53,12 +55,30 @@ def _is_resource(vma: drgn.Object) -> bool:
 
 def _resources(prog: drgn.Program) -> Iterator[tuple[drgn.Object, int, range]]:
     """(``struct pci_dev *``, number, page frames) of each BAR that is memory."""
-    for device in for_each_pci_dev(prog):
+    for device in _devices(prog):
         for bar in range(_BARS):
             resource = device.resource[bar]
             start, end = int(resource.start), int(resource.end)
             if int(resource.flags) & _IORESOURCE_MEM and start:
                 yield device, bar, range(start // PAGE_BYTES, end // PAGE_BYTES + 1)
+
+
+def _devices(prog: drgn.Program) -> Iterator[drgn.Object]:
+    """``struct pci_dev *`` of the devices on the bus.
+
+    Raises:
+        DamagedError: a list does not end.
+    """
+    bus = prog["pci_bus_type"].address_of_()
+    buses = list_entries(
+        "struct subsys_private", prog["bus_kset"].list.address_of_(), "subsys.kobj.entry"
+    )
+    for one in buses:
+        if one.bus == bus:
+            of_bus = one.klist_devices.k_list.address_of_()
+            for private in list_entries("struct device_private", of_bus, "knode_bus.n_node"):
+                yield container_of(private.device.read_(), prog.type("struct pci_dev"), "dev")
+            return
 
 
 def _is_file_of(file: drgn.Object, device: str, bar: int) -> bool:

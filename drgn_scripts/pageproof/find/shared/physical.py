@@ -10,10 +10,10 @@ from typing import Final
 import drgn
 
 from pageproof.errors import PageproofError
+from pageproof.find.areas import all_areas
 from pageproof.find.layout import physmap
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Lazy
-from pageproof.find.vmap import each_area
 
 #: Flags of include/linux/vmalloc.h. They are macros, which DWARF does not have; 5.10 to 7.2 agree.
 _VM_IOREMAP: Final = 0x1
@@ -66,7 +66,7 @@ def _overlap(one: range, other: range) -> bool:
 
 def _ioremap_areas(prog: drgn.Program) -> list[_Area]:
     """In order of addresses, so that of several for one frame it is always the same."""
-    return sorted(_ioremaps(each_area(prog)), key=lambda area: area.address)
+    return sorted(_ioremaps(all_areas(prog)), key=lambda area: area.address)
 
 
 def _ioremaps(areas: Iterator[drgn.Object]) -> Iterator[_Area]:

@@ -9,10 +9,12 @@ from typing import Final
 import drgn
 from drgn import cast
 from drgn.helpers.linux.mm import compound_head, compound_order, page_to_virt
-from drgn.helpers.linux.xarray import xa_for_each, xa_is_value
+from drgn.helpers.linux.xarray import xa_is_value
 
-from pageproof.find.mappings import path_of, symbol_name
+from pageproof.find.bounded import xa_entries
+from pageproof.find.mappings import symbol_name
 from pageproof.find.page import PAGE_BYTES
+from pageproof.find.paths import path_of
 from pageproof.find.shared.finder import Claim, Finder, Sparse, is_shared, owner_of
 
 #: ``struct shm_file_data`` (ipc/shm.c) stands between the VMA and the file that has the pages.
@@ -53,7 +55,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     inode = owner_of(prog, claim)
     pages: dict[int, int] = {}
     seen: set[int] = set()
-    for _, entry in xa_for_each(inode.i_mapping.i_pages.address_of_()):
+    for _, entry in xa_entries(inode.i_mapping.i_pages.address_of_()):
         if xa_is_value(entry):
             continue  # swapped out
         # A large folio stands there once, or (before multi-index entries) once a page; always
