@@ -130,8 +130,11 @@ static int umh_shm_mmap(struct file *file, struct vm_area_struct *vma)
 	if (!(file->f_mode & FMODE_WRITE))
 		clear |= VM_MAYWRITE;
 	/*
-	 * VM_IO for all three ways: it keeps ptrace and other users of
-	 * get_user_pages() out, and MADV_DOFORK from undoing VM_DONTCOPY.
+	 * VM_IO for all three ways: it keeps ptrace and whatever else finds the
+	 * pages through the VMA out (mm/gup.c, check_vma_flags()), and
+	 * MADV_DOFORK from undoing VM_DONTCOPY. get_user_pages_fast() looks at
+	 * no VMA, so pages of map=insert can be pinned past munmap(): they are
+	 * counted, and stay allocated.
 	 */
 	vm_flags_mod(vma, VM_IO | VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY, clear);
 	vma->vm_ops = &umh_shm_vm_ops;

@@ -68,7 +68,10 @@ static ssize_t request_write(struct file *file, const char __user *buf, size_t c
 
 	if (count > sizeof(rf->payload))
 		return -EMSGSIZE;
-	mutex_lock(&rf->lock);
+	/* Held for as long as a request takes. */
+	err = mutex_lock_killable(&rf->lock);
+	if (err)
+		return err;
 	rf->reply.len = 0;
 	if (copy_from_user(rf->payload, buf, count))
 		err = -EFAULT;
@@ -87,7 +90,9 @@ static ssize_t request_read(struct file *file, char __user *buf, size_t count, l
 	struct request_file *rf = file->private_data;
 	ssize_t ret;
 
-	mutex_lock(&rf->lock);
+	ret = mutex_lock_killable(&rf->lock);
+	if (ret)
+		return ret;
 	ret = simple_read_from_buffer(buf, count, ppos, rf->reply.data, rf->reply.len);
 	mutex_unlock(&rf->lock);
 	return ret;

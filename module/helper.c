@@ -27,7 +27,7 @@ MODULE_PARM_DESC(restart_ms, "milliseconds before the first restart, doubled eac
 
 #define RESTART_MS_MAX	60000U	/* for the parameter */
 #define BACKOFF_MAX	50	/* times restart_ms */
-#define STABLE_SECONDS	60	/* a helper that lived this long died a first time */
+#define STABLE_SECONDS	60	/* after this uptime a death starts a new count of restarts */
 #define LEAVE_MS	1000	/* to leave by itself after a stop, then SIGKILL */
 #define KILL_MS		5000	/* to be gone after SIGKILL */
 
@@ -51,13 +51,15 @@ static const char * const state_names[] = {
 	[HELPER_STOPPED]	= "stopped",
 };
 
-static struct {
+/* The one helper and what controls it. */
+struct umh_shm_helper {
 	struct workqueue_struct *wq;	/* ordered: one launch or check at a time */
 	struct delayed_work launch;
 	struct work_struct health;
 	wait_queue_head_t left;		/* for !active */
 
-	struct mutex control;		/* one start or stop at a time; outside lock */
+	/* One start or stop at a time; outside lock. Held for seconds: take it killably. */
+	struct mutex control;
 
 	/*
 	 * Protects what follows. tgid and exec_id are set by the helper's own
@@ -70,11 +72,14 @@ static struct {
 	bool active;			/* a leash is out */
 	struct pid *tgid;		/* counted, so its address is not used twice */
 	u64 exec_id;			/* task_struct.self_exec_id of our program */
+	unsigned int launches;		/* all of them */
 	unsigned int restarts;		/* all of them */
 	unsigned int in_a_row;
 	unsigned int delay_ms;		/* before the next restart */
 	time64_t born;			/* seconds, ktime_get_seconds() */
-} helper = {
+};
+
+static struct umh_shm_helper helper = {
 	.left = __WAIT_QUEUE_HEAD_INITIALIZER(helper.left),
 	.control = __MUTEX_INITIALIZER(helper.control),
 	.lock = __MUTEX_INITIALIZER(helper.lock),
@@ -175,7 +180,7 @@ void umh_shm_helper_gone(void)
 	mutex_unlock(&helper.lock);
 	wake_up_all(&helper.left);
 
-	/* One that let go of its leash must not keep the memory. */
+	/* Kill a helper that closed its leash but is still running. */
 	if (tgid)
 		kill_pid(tgid, SIGKILL, 1);
 	put_pid(tgid);
@@ -190,11 +195,26 @@ static void launch_work(struct work_struct *work)
 	}
 	WRITE_ONCE(helper.state, HELPER_STARTING);
 	WRITE_ONCE(helper.active, true);
+	helper.launches++;
 	helper.born = ktime_get_seconds();
 	mutex_unlock(&helper.lock);
 
 	if (!umh_shm_launch())
 		queue_work(helper.wq, &helper.health);
+}
+
+/* Whether a health check decides the state. Caller holds the lock. */
+static bool can_be_judged(void)
+{
+	lockdep_assert_held(&helper.lock);
+	switch (helper.state) {
+	case HELPER_STARTING:
+	case HELPER_HEALTHY:
+	case HELPER_UNHEALTHY:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /**
@@ -205,11 +225,15 @@ static void launch_work(struct work_struct *work)
 int umh_shm_helper_health(void)
 {
 	struct umh_shm_reply *reply;
+	unsigned int launch;
 	int err;
 
 	reply = kmalloc(sizeof(*reply), GFP_KERNEL);
 	if (!reply)
 		return -ENOMEM;
+	mutex_lock(&helper.lock);
+	launch = helper.launches;
+	mutex_unlock(&helper.lock);
 	err = umh_shm_request(UMH_SHM_ID_HEALTH, UMH_SHM_HEALTH_PAYLOAD,
 			      strlen(UMH_SHM_HEALTH_PAYLOAD), UMH_SHM_HEALTH_WORD, reply);
 	if (!err && (reply->len != strlen(UMH_SHM_HEALTH_REPLY) ||
@@ -222,7 +246,8 @@ int umh_shm_helper_health(void)
 	kfree(reply);
 
 	mutex_lock(&helper.lock);
-	if (helper.state <= HELPER_UNHEALTHY)
+	/* The answer says nothing about a helper that was launched meanwhile. */
+	if (helper.launches == launch && can_be_judged())
 		WRITE_ONCE(helper.state, err ? HELPER_UNHEALTHY : HELPER_HEALTHY);
 	mutex_unlock(&helper.lock);
 	return err;
@@ -233,12 +258,25 @@ static void health_work(struct work_struct *work)
 	umh_shm_helper_health();
 }
 
-/* Launches the helper unless it was launched already. Does not wait for it. */
+/**
+ * umh_shm_helper_start() - launch the helper unless it was launched already
+ *
+ * Does not wait for it.
+ *
+ * Return: 0; -EBUSY: a stopped helper is not gone yet, and a second one would
+ * be taken for it; -EINTR: killed while another start or stop was at work.
+ */
 int umh_shm_helper_start(void)
 {
-	mutex_lock(&helper.control);
+	int err;
+
+	err = mutex_lock_killable(&helper.control);
+	if (err)
+		return err;
 	mutex_lock(&helper.lock);
-	if (helper.stopping || helper.state == HELPER_FAILED) {
+	if (helper.stopping && helper.active) {
+		err = -EBUSY;
+	} else if (helper.stopping || helper.state == HELPER_FAILED) {
 		WRITE_ONCE(helper.stopping, false);
 		WRITE_ONCE(helper.state, HELPER_STARTING);
 		helper.in_a_row = 0;
@@ -249,12 +287,18 @@ int umh_shm_helper_start(void)
 	}
 	mutex_unlock(&helper.lock);
 	mutex_unlock(&helper.control);
-	return 0;
+	return err;
 }
 
-static bool wait_left(unsigned int ms)
+/* 0, -EBUSY: still there; -EINTR: killed while waiting. */
+static int wait_left(unsigned int ms)
 {
-	return wait_event_timeout(helper.left, !READ_ONCE(helper.active), msecs_to_jiffies(ms));
+	long ret = wait_event_killable_timeout(helper.left, !READ_ONCE(helper.active),
+					       msecs_to_jiffies(ms));
+
+	if (ret < 0)
+		return -EINTR;
+	return ret ? 0 : -EBUSY;
 }
 
 /*
@@ -277,20 +321,12 @@ static void wait_reaped(struct pid *tgid)
 	} while (time_before(jiffies, end));
 }
 
-/**
- * umh_shm_helper_stop() - make the helper leave, launch it no more
- *
- * Asks first, kills after a second. Afterwards the module can be unloaded
- * unless others have the device open.
- *
- * Return: 0, also when it had been stopped before; -EBUSY: it cannot be killed.
- */
-int umh_shm_helper_stop(void)
+/* Caller holds control, or is the only one left. */
+static int stop_helper(void)
 {
 	struct pid *tgid;
-	bool left;
+	int err;
 
-	mutex_lock(&helper.control);
 	mutex_lock(&helper.lock);
 	WRITE_ONCE(helper.stopping, true);
 	WRITE_ONCE(helper.state, helper.active ? HELPER_STOPPING : HELPER_STOPPED);
@@ -303,20 +339,39 @@ int umh_shm_helper_stop(void)
 	mutex_lock(&helper.lock);
 	tgid = get_pid(helper.tgid);
 	mutex_unlock(&helper.lock);
-	left = wait_left(LEAVE_MS);
-	if (!left) {
+	err = wait_left(LEAVE_MS);
+	if (err == -EBUSY) {
 		pr_notice("the helper does not leave by itself: killed\n");
 		if (tgid)
 			kill_pid(tgid, SIGKILL, 1);
-		left = wait_left(KILL_MS);
+		err = wait_left(KILL_MS);
 	}
-	if (tgid && left)
+	if (tgid && !err)
 		wait_reaped(tgid);
 	put_pid(tgid);
-	/* It got its answer or -EPIPE, at the latest after its time-out. */
-	cancel_work_sync(&helper.health);
+	return err;
+}
+
+/**
+ * umh_shm_helper_stop() - make the helper leave, launch it no more
+ *
+ * Asks first, kills after a second. Afterwards the module can be unloaded
+ * unless others have the device open.
+ *
+ * Return: 0, also when it had been stopped before; -EBUSY: it cannot be killed;
+ * -EINTR: killed while waiting. After an error the helper may still be there,
+ * but is not launched again.
+ */
+int umh_shm_helper_stop(void)
+{
+	int err;
+
+	err = mutex_lock_killable(&helper.control);
+	if (err)
+		return err;
+	err = stop_helper();
 	mutex_unlock(&helper.control);
-	return left ? 0 : -EBUSY;
+	return err;
 }
 
 int __init umh_shm_helper_init(void)
@@ -340,9 +395,14 @@ int __init umh_shm_helper_init(void)
 	return err;
 }
 
-/* After umh_shm_helper_stop(), or when it was never started. */
+/*
+ * Nobody else may call into this file any more: a start after the stop here
+ * would leave a timer behind. No helper is alive, as it would pin the module.
+ */
 void umh_shm_helper_exit(void)
 {
+	stop_helper();
+	/* Waits for a health check, at most for its time-out. */
 	destroy_workqueue(helper.wq);
 	umh_shm_launch_exit();
 }

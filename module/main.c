@@ -32,7 +32,10 @@ static int __init umh_shm_init(void)
 	if (err)
 		goto err_helper;
 	umh_shm_debugfs_init();
-	/* The last step: from here on somebody else uses all of the above. */
+	/*
+	 * Others may have files of ours open by now, so nothing may fail any
+	 * more. A start that is killed leaves a stopped helper.
+	 */
 	umh_shm_helper_start();
 	return 0;
 
@@ -47,7 +50,7 @@ err_region:
 
 static void __exit umh_shm_exit(void)
 {
-	umh_shm_helper_stop();
+	/* First what lets others in: a start after the stop would launch again. */
 	umh_shm_debugfs_exit();
 	umh_shm_chrdev_exit();
 	umh_shm_helper_exit();

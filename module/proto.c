@@ -14,6 +14,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/poll.h>
+#include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -44,7 +45,8 @@ struct slot_books {
 	wait_queue_head_t answered;
 };
 
-static struct {
+/* The kernel's side of all slots. */
+struct umh_shm_books {
 	const struct umh_shm_region *region;
 
 	spinlock_t lock;	/* protects the next three and all slots' use, rung, gone */
@@ -57,7 +59,9 @@ static struct {
 
 	struct mutex last_lock;	/* protects last */
 	struct umh_shm_reply last;
-} books = {
+};
+
+static struct umh_shm_books books = {
 	.lock = __SPIN_LOCK_UNLOCKED(books.lock),
 	.freed = __WAIT_QUEUE_HEAD_INITIALIZER(books.freed),
 	.readers = __WAIT_QUEUE_HEAD_INITIALIZER(books.readers),
@@ -234,7 +238,7 @@ static int wait_done(u32 index, unsigned long deadline)
 	bool gone = false;
 	long ret;
 
-	/* By the clock, since who rings without end keeps it from sleeping. */
+	/* Check the deadline here: a peer that rings continuously keeps the wait from sleeping. */
 	do {
 		ret = wait_event_killable_timeout(sb->answered, take_ring(sb, &gone),
 						  time_left(deadline));
@@ -247,6 +251,7 @@ static int wait_done(u32 index, unsigned long deadline)
 			return 0;
 		if (fatal_signal_pending(current))
 			return -EINTR;
+		cond_resched();
 	} while (time_left(deadline));
 	return -ETIMEDOUT;
 }

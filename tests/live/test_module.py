@@ -34,7 +34,7 @@ def test_module_under_stress(machine: Machine, group: str) -> None:
 def run(machine: Machine, groups: Sequence[str]) -> Result:
     machine.unload()
     script = "/opt/pageproof/vm/run_module_tests.py"
-    ran = machine.guest.run("python3", script, *groups, timeout_seconds=600)
+    ran = machine.guest.run("python3", script, *groups, timeout_seconds=1800)
     return Result(ran.code, ran.out, ran.err)
 
 

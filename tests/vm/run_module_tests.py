@@ -12,7 +12,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from module_tests import access, chaos, helper, loading, protocol
+from module_tests import access, chaos, helper, loading, protocol, races
 from module_tests.harness import BAD_LOG, Log, Module, Suite, left_behind
 
 GROUPS = {
@@ -38,6 +38,10 @@ GROUPS = {
         protocol.rubbish,
         protocol.thief,
         protocol.scribbler,
+        races.start_meets_unload,
+        races.stop_in_vain,
+        races.frozen_by_cgroup,
+        races.killed_while_waiting,
         chaos.chaos,
     )
 }

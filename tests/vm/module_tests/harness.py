@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DEVICE = Path("/dev/umh_shm")
@@ -42,7 +42,7 @@ def syscall(number: int, *words: object) -> int:
     return result
 
 
-def wait_until(what: Callable[[], bool], seconds: float = 30) -> bool:
+def wait_until(what: Callable[[], bool], seconds: float = 120) -> bool:
     """Whether `what` came true in time."""
     end = time.monotonic() + seconds
     while not what():
@@ -59,6 +59,15 @@ def errno_of(action: Callable[..., object], *words: object, **named: object) -> 
     except OSError as error:
         return errno.errorcode.get(error.errno or 0, str(error))
     return "OK"
+
+
+def in_module(pid: int) -> int:
+    """Number of threads of a process that sleep in a function of the module."""
+    found = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # gone meanwhile
+            found += "umh_shm" in (task / "stack").read_text()
+    return found
 
 
 class Log:
@@ -125,7 +134,12 @@ class Module:
         self.programs = programs
 
     def insert(self, **parameters: object) -> None:
-        """insmod; raises OSError."""
+        """insmod; raises OSError.
+
+        An emulated guest on a busy host was seen to stand still for longer than the default
+        time-out: a test of time-outs gives one of its own.
+        """
+        parameters = {"timeout_ms": 60000, **parameters}
         words = " ".join(f"{name}={value}" for name, value in parameters.items())
         fd = os.open(self.file, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -152,8 +166,19 @@ class Module:
     def pid(self) -> int:
         return int(self.get("helper_pid"))
 
-    def healthy(self) -> bool:
-        return wait_until(lambda: self.get("state") == "healthy")
+    def healthy(self, *, checks_again: bool = False) -> bool:
+        """Whether it becomes healthy.
+
+        Args:
+            checks_again: for a short time-out, which a slow guest may miss at first.
+        """
+
+        def is_healthy() -> bool:
+            if checks_again and self.get("state") == "unhealthy":
+                errno_of(self.health)
+            return self.get("state") == "healthy"
+
+        return wait_until(is_healthy)
 
     def relaunched(self, old: int) -> bool:
         """Whether another helper than `old` came, and is healthy."""
@@ -210,7 +235,7 @@ class Module:
             tries.append(errno_of(self.remove))
             return tries[-1] != "EAGAIN"
 
-        wait_until(tried, 10)
+        wait_until(tried, 60)
         return tries[-1]
 
     @contextmanager
