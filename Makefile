@@ -11,6 +11,12 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 export V
 
+# In CI a warning is an error. Elsewhere it is not: another compiler has new ones.
+ifeq ($(CI),true)
+WERROR ?= 1
+export WERROR
+endif
+
 VENV := build/venv/bin
 PYTEST := $(VENV)/python -m pytest
 WORKERS := --numprocesses auto --maxprocesses 4 --dist loadscope

@@ -52,6 +52,6 @@ def lint(series: Sequence[str]) -> int:
         kernel = kernels.fetch(name)
         if number == 0:
             build.make(kernel, "checkpatch", "CHECKPATCH=/opt/checkpatch/checkpatch.pl")
-        if TOO_OLD in build.make(kernel, "sparse"):
+        if TOO_OLD in build.make(kernel, "sparse", "WERROR=1"):
             say(f"sparse: Debian's is too old for {kernel.release}, which was not checked")
     return 0

@@ -12,7 +12,7 @@ C_HELPER = Path(__file__).resolve().parents[2] / "c-helper"
 
 def test_the_tables_of_entries_in_c() -> None:
     done = subprocess.run(
-        ["make", "--no-print-directory", "-C", C_HELPER, "test"],
+        ["make", "--no-print-directory", "-C", C_HELPER, "WERROR=1", "test"],
         capture_output=True,
         text=True,
         timeout=300,
