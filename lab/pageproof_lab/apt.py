@@ -131,9 +131,9 @@ class Apt:
         into.mkdir(parents=True, exist_ok=True)
         before = set(into.glob("*.deb"))
         try:
-            # On a terminal apt shows its progress; in a log that would be noise.
-            quiet = () if sys.stderr.isatty() else ("-q",)
-            self._apt("apt-get", "download", *quiet, *names, show=True, cwd=into)
+            # On a terminal apt shows its progress; in a log that would be noise, and its "404 Not
+            # Found" would look like a failure where the caller tries something else.
+            self._apt("apt-get", "download", *names, show=sys.stderr.isatty(), cwd=into)
         except LabError as error:
             raise NotInArchive(f"{' '.join(names)}: {error}") from error
         return sorted(set(into.glob("*.deb")) - before)

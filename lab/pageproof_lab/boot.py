@@ -2,22 +2,23 @@
 """Booting a kernel to a guest that answers."""
 
 import contextlib
-import json
+import os
 import shutil
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from . import LabError, disks, qemu
 from .build import Built
-from .guest import DISKS, Facts, Guest, attach, remove, start_time
+from .guest import DISKS, STATE, Facts, Guest, attach, remove, start_time
 from .kernels import Kernel
-from .paths import UNUSED_SECONDS, cache_dir, run_dir
+from .paths import UNUSED_SECONDS, cache_dir, cache_lock, lab_dir, run_dir
 from .proc import say
 from .roots import debian_root, guest_root, image_of
 
 SWEEP_SECONDS = 3600
+BOOTING = "booting"  # PID and start time of the process that boots this lab
 # Under emulation with two CPUs QEMU 7.2 now and then loses a guest before its first program: seen
 # once as a double fault of 6.12 after cmpxchg16b, and once as a 7.2 that stood still for five
 # minutes behind "hpet0: 3 comparators". A kernel that really can't boot fails each time.
@@ -105,7 +106,7 @@ def _boot_once(
             keeper_start=start_time(pid) or "",
             boot_seconds=round(time.monotonic() - start, 2),
         )
-        (directory / "state.json").write_text(json.dumps(asdict(guest.facts)))
+        guest.facts.write(directory)
         return guest
     except BaseException:
         guest.close()
@@ -129,15 +130,35 @@ def _new_directory(name: str | None) -> Path:
     if name is None:
         directory = Path(tempfile.mkdtemp(prefix="guest-", dir=run_dir()))
     else:
-        directory = run_dir() / name
-        if (directory / "state.json").exists() and attach(name).alive():
-            raise LabError(
-                f"lab {name!r} is up already; end it with: pageproof lab down --name {name}"
-            )
-        remove(directory)
-        directory.mkdir()
+        directory = lab_dir(name)
+        with cache_lock("new-lab"):
+            _check_free(name, directory)
+            remove(directory)
+            directory.mkdir()
+            (directory / BOOTING).write_text(f"{os.getpid()} {start_time(os.getpid())}")
     (directory / DISKS).symlink_to(tempfile.mkdtemp(dir=scratch))
     return directory
+
+
+def _check_free(name: str, directory: Path) -> None:
+    """Check that no guest of this name is up or being booted.
+
+    :raises LabError: one is.
+    """
+    end = f"end it with: pageproof lab down --name {name}"
+    if (directory / STATE).exists():
+        try:
+            alive = attach(name).alive()
+        except LabError as error:  # damaged, and so no lab that any command can reach
+            say(f"{error}; it is booted anew")
+            return
+        if alive:
+            raise LabError(f"lab {name!r} is up already; {end}")
+        return
+    with contextlib.suppress(OSError, ValueError):
+        pid, start = (directory / BOOTING).read_text().split()
+        if int(pid) != os.getpid() and start_time(int(pid)) == start:
+            raise LabError(f"lab {name!r} is being booted by process {pid}")
 
 
 def _sweep(scratch: Path) -> None:

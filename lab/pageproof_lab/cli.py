@@ -12,7 +12,7 @@ from typing import Any
 
 from . import LabError, bench, boot, build, demo, driver, guest, kernels, lint, qemu
 from .kernels import Kernel
-from .paths import run_dir
+from .paths import lab_dir, run_dir
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -142,14 +142,19 @@ def _list(args: argparse.Namespace) -> int:
         levels = " or ".join(map(str, one.levels))
         print(f"{one.name:6}{where:32} {levels}-level paging, {one.compiler}")
     for directory in sorted(run_dir().iterdir()):
-        if (directory / "state.json").is_file():
-            here = guest.attach(directory.name)
+        if (directory / guest.STATE).is_file():
+            try:
+                here = guest.attach(directory.name)
+            except LabError as error:
+                print(f"lab {directory.name}: {error}")
+                continue
             how = f"up, {here.facts.accelerator}" if here.alive() else "ended"
             print(f"lab {directory.name}: {here.facts.release}, {how}, {directory}")
     return 0
 
 
 def _up(args: argparse.Namespace) -> int:
+    lab_dir(args.name)
     options = _options(args)
     if args.debian:
         if args.parameter:
@@ -179,8 +184,10 @@ def _exec(args: argparse.Namespace) -> int:
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not words:
         raise LabError("exec: name a command, as in: pageproof lab exec -- uname -a")
-    stdin = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
     here = guest.attach(args.name)
+    # Only when asked: in CI and in a loop of a shell stdin is not meant for the command, and a pipe
+    # that nobody closes never ends.
+    stdin = sys.stdin.buffer.read() if args.interactive and sys.stdin is not None else b""
     try:
         ran = here.run(*words, stdin=stdin, timeout_seconds=args.timeout)
     finally:
@@ -276,6 +283,12 @@ def add_parser(subparsers: Any) -> None:
     _add_name(execute)
     execute.add_argument(
         "--timeout", type=float, default=300, metavar="SECONDS", help="(default: %(default)s)"
+    )
+    execute.add_argument(
+        "-i",
+        "--interactive",
+        action="store_true",
+        help="read stdin to its end and give it to the command; otherwise its stdin is empty",
     )
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
 

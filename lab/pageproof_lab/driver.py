@@ -5,9 +5,10 @@ import os
 import shutil
 from pathlib import Path
 
+from . import LabError
 from .kernels import Kernel
 from .paths import cache_lock
-from .proc import run_in_root, say
+from .proc import Failed, run_in_root, say
 from .roots import build_root
 
 _ELF = b"\x7fELF"
@@ -32,14 +33,19 @@ def make(kernel: Kernel, source: Path, into: Path, words: list[str]) -> list[Pat
         shutil.copytree(source, work, ignore=_NOT_COPIED)
         before = {path: path.stat().st_mtime_ns for path in _made(work)}
         say(f"make for {kernel.release} ({kernel.compiler})")
-        run_in_root(
-            root,
-            [
-                *("env", f"TMPDIR=/{place}", "make", "-C", f"/{place}"),
-                *(f"KDIR={kernel.headers}", f"CC={kernel.compiler}", *words),
-            ],
-            show=True,
-        )
+        try:
+            run_in_root(
+                root,
+                [
+                    *("env", f"TMPDIR=/{place}", "make", "-C", f"/{place}"),
+                    *(f"KDIR={kernel.headers}", f"CC={kernel.compiler}", *words),
+                ],
+                show=True,
+            )
+        except Failed as error:  # in short: the compiler's own message is what counts
+            raise LabError(
+                f"make failed with exit code {error.code}, see above; /{place} is {source}"
+            ) from error
         made = [path for path in _made(work) if path.stat().st_mtime_ns != before.get(path)]
         into.mkdir(parents=True, exist_ok=True)
         return [Path(shutil.copy2(path, into / path.name)) for path in made]

@@ -6,15 +6,16 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 
 from . import LabError, disks, qemu
 from .channel import Agent, Monitor, Ran
-from .paths import run_dir
+from .paths import lab_dir, run_dir
 
 DISKS = "disks"
+STATE = "state.json"
 FORMATS = ("elf", "lzo", "zstd", "flat")
 
 
@@ -31,6 +32,35 @@ class Facts:
     keeper_pid: int = 0
     keeper_start: str = ""
     boot_seconds: float = 0.0
+
+    def write(self, directory: Path) -> None:
+        """Write state.json. Whoever reads it finds all of it or none."""
+        part = directory / f"{STATE}.part"
+        part.write_text(json.dumps(asdict(self)))
+        part.replace(directory / STATE)
+
+    @classmethod
+    def read(cls, directory: Path) -> "Facts":
+        """Read state.json.
+
+        What an older version did not write gets its default, so that its guest can be ended.
+
+        :raises LabError: it is not that of a lab.
+        :raises OSError: there is none.
+        """
+        path = directory / STATE
+        empty = {"kernel": "", "release": "", "accelerator": "", "vmlinux": "", "append": ""}
+        try:
+            read = json.loads(path.read_text())
+            known = {f.name: read[f.name] for f in fields(cls) if f.name in read}
+            facts = cls(**{**empty, "module": None, **known})
+            if not isinstance(facts.keeper_pid, int) or not isinstance(facts.release, str):
+                raise TypeError("keeper_pid or release of the wrong type")
+        except (ValueError, TypeError, RecursionError) as error:
+            raise LabError(
+                f"{path}: damaged ({error}); if no QEMU of this lab runs, remove {directory}"
+            ) from error
+        return facts
 
 
 def start_time(pid: int) -> str | None:
@@ -247,6 +277,8 @@ class Guest:
 
 def remove(directory: Path) -> None:
     """Remove a guest's directory and its disks."""
+    if directory.parent != run_dir():
+        raise LabError(f"{directory}: not the directory of a lab, so it is not removed")
     shutil.rmtree((directory / DISKS).resolve(), ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)
 
@@ -256,10 +288,10 @@ def attach(name: str) -> Guest:
 
     :raises LabError: there is none of that name.
     """
-    directory = run_dir() / name
+    directory = lab_dir(name)
     try:
-        facts = Facts(**json.loads((directory / "state.json").read_text()))
-    except (FileNotFoundError, NotADirectoryError) as error:
+        facts = Facts.read(directory)
+    except OSError as error:
         raise LabError(f"no lab {name!r} is up; start it with: pageproof lab up") from error
     return Guest(directory, facts)
 

@@ -119,7 +119,7 @@ def _download(one: Series) -> str:
             return release
         except NotInArchive as error:
             # An index may name what the pool has dropped (seen in bullseye-security).
-            say(f"{release} cannot be had, trying the next older")
+            say(f"the archive has dropped {release}, as it may: trying the next older")
             failure = str(error)
     raise LabError(f"no kernel {one.name} in {', '.join(one.suites)}: {failure}")
 

@@ -4,13 +4,17 @@
 import contextlib
 import fcntl
 import os
+import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from . import LabError
 
+# A lab's name is that of its directory: no "/", not "..", and short, as sockets are in there.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 UNUSED_SECONDS = 7 * 24 * 3600  # what nobody asked for so long is dropped
 
 
@@ -26,12 +30,34 @@ def run_dir() -> Path:
     """Directory of the running labs; short, as a Unix socket's path ends at 107 bytes."""
     base = os.environ.get("XDG_RUNTIME_DIR")
     path = Path(base) / "pageproof" if base else Path(f"/tmp/pageproof-{os.getuid()}")
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.stat().st_uid != os.getuid():
-        raise LabError(
-            f"{path} belongs to somebody else; set XDG_RUNTIME_DIR to a directory of yours"
-        )
+    other = "set XDG_RUNTIME_DIR to a directory of yours"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        there = path.lstat()
+    except OSError as error:
+        raise LabError(f"{path}: {error.strerror}; {other}") from error
+    # Not stat(): in /tmp anybody can plant a link to a directory of ours, and the lab removes old
+    # directories that it finds in its run directory.
+    if not stat.S_ISDIR(there.st_mode):
+        raise LabError(f"{path} is not a directory (a symbolic link is not followed); {other}")
+    if there.st_uid != os.getuid():
+        raise LabError(f"{path} belongs to somebody else; {other}")
+    if there.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise LabError(f"{path}: others can write to it; run: chmod go-w {path}")
     return path
+
+
+def lab_dir(name: str) -> Path:
+    """Directory of the lab of that name, which may not exist.
+
+    :raises LabError: no lab can have that name.
+    """
+    if not NAME.fullmatch(name):
+        raise LabError(
+            f"{name!r} cannot name a lab: use up to 40 letters, digits, '_', '.' and '-', "
+            "beginning with a letter or digit"
+        )
+    return run_dir() / name
 
 
 def source_dir() -> Path:

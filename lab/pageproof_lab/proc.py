@@ -14,6 +14,14 @@ from . import LabError
 VERBOSE = os.environ.get("V") == "1"
 
 
+class Failed(LabError):
+    """A program ended with an exit code other than 0."""
+
+    def __init__(self, called: str, code: int, tail: str) -> None:
+        super().__init__(f"{called}: exit code {code}\n{tail}".rstrip())
+        self.code = code
+
+
 def say(message: str) -> None:
     """Progress goes to stderr, so that stdout stays what was asked for."""
     print(f"lab: {message}", file=sys.stderr, flush=True)
@@ -26,13 +34,17 @@ def run(
     env: Mapping[str, str] | None = None,
     show: bool = False,
     timeout_seconds: float = 1200,
+    called: str | None = None,
 ) -> str:
     """Run `command` and return its stdout.
 
     :param show: let its output through to stderr (downloads show their own progress).
-    :raises LabError: it could not be started, failed or took longer than `timeout_seconds`.
+    :param called: what errors call the command (default: all its words).
+    :raises Failed: it failed.
+    :raises LabError: it could not be started or took longer than `timeout_seconds`.
     """
     words = [str(word) for word in command]
+    called = called or shlex.join(words)
     if VERBOSE:
         say(shlex.join(words))
     through = show or VERBOSE
@@ -53,10 +65,10 @@ def run(
             f"{words[0]}: not installed; `make setup` installs what the lab needs"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"{shlex.join(words)}: no end after {timeout_seconds:.0f} s") from error
+        raise LabError(f"{called}: no end after {timeout_seconds:.0f} s") from error
     if done.returncode:
         tail = "\n".join((done.stdout or "").splitlines()[-30:])
-        raise LabError(f"{shlex.join(words)}: exit code {done.returncode}\n{tail}".rstrip())
+        raise Failed(called, done.returncode, tail)
     return done.stdout or ""
 
 
@@ -85,4 +97,5 @@ def run_in_root(root: Path, command: Sequence[str], *, show: bool = False) -> st
         ["unshare", *namespaces, "--", "sh", "-ec", _ENTER, "sh", root, *command],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "LC_ALL": "C.UTF-8"},
         show=show,
+        called=shlex.join(command),
     )

@@ -18,7 +18,7 @@ name=ci-$$
 parameter=${1:+$1=1}
 
 guest() { pageproof lab exec --name "$name" -- "$@"; }
-put() { guest sh -c "cat > $2 && chmod +x $2" < "$1"; }
+put() { pageproof lab exec -i --name "$name" -- sh -c "cat > $2 && chmod +x $2" < "$1"; }
 
 pageproof lab make --kernel "$kernel" -o "$out" .
 trap 'pageproof lab down --name "$name"' EXIT
@@ -27,10 +27,10 @@ socket=$(sed -n 's/^verify from outside: .*--qemu \([^ ]*\) .*/\1/p' <<< "$up")
 
 put "$out/ring.ko" /run/ring.ko
 put "$out/ring_user" /run/ring_user
-guest insmod /run/ring.ko ${parameter:+"$parameter"} < /dev/null
+guest insmod /run/ring.ko ${parameter:+"$parameter"}
 # A program that stays has to let go of what the lab listens to.
-guest sh -c "/run/ring_user ${2:-} > /run/ring_user.log 2>&1 < /dev/null &" < /dev/null
-guest timeout 60 sh -c 'until grep ready /run/ring_user.log; do sleep 0.1; done' < /dev/null
+guest sh -c "/run/ring_user ${2:-} > /run/ring_user.log 2>&1 < /dev/null &"
+guest timeout 60 sh -c 'until grep ready /run/ring_user.log; do sleep 0.1; done'
 
 verify() {
 	pageproof --qemu "$socket" -s "$out/ring.ko" verify --device /dev/ring \
