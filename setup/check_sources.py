@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checks what no other tool checks of the source files that git keeps.
+"""Checks what no other tool checks of the files that git keeps.
 
-Licence line, length, white space. Prints "file:line: what" for each fault; exit 1 if there is any.
+Sources: licence line, length, white space. Sources and documents: what they refer to is there.
+Prints "file:line: what" for each fault; exit 1 if there is any.
 With ``--list shell`` it prints the shell scripts instead, those without a suffix too.
 """
 
@@ -12,8 +13,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from check_links import Project, link_faults
+
 MAX_LINES = 500
-"""STYLE: most files under 300 lines, none over this."""
+"""Most files have fewer than 300 lines."""
 
 SOURCE_NAMES = frozenset({"Makefile", "Kbuild", "Kconfig"})
 SOURCE_SUFFIXES = frozenset(
@@ -100,7 +103,9 @@ def faults(name: str, text: str) -> Iterator[tuple[int, str]]:
 
 def main() -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(description="Checks licence lines, length and white space.")
+    parser = argparse.ArgumentParser(
+        description="Checks licence lines, length, white space and links."
+    )
     parser.add_argument("--list", choices=["shell"], help="print the files of a kind instead")
     arguments = parser.parse_args()
 
@@ -109,12 +114,20 @@ def main() -> int:
     if arguments.list:
         print(*(path.relative_to(root) for path in files if is_shell(path)), sep="\n")
         return 0
+    names = {path.relative_to(root).as_posix(): path for path in files}
+    project = Project(
+        {n: p.read_text(encoding="utf-8") if n.endswith(".md") else "" for n, p in names.items()}
+    )
     found = 0
-    for path in files:
-        name = path.relative_to(root).as_posix()
-        if name in GENERATED or not is_source(path):
+    for name, path in names.items():
+        source = name not in GENERATED and is_source(path)
+        if not source and not name.endswith(".md"):
             continue
-        for number, what in faults(name, path.read_text(encoding="utf-8")):
+        text = path.read_text(encoding="utf-8")
+        for number, what in (
+            *(faults(name, text) if source else ()),
+            *link_faults(name, text, project),
+        ):
             print(f"{name}:{number}: {what}")
             found += 1
     return 1 if found else 0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * The walk for one address: entries in, outcome and frame out. Beside the entries stands their
- * path. The numbers are those of the pitfalls that a case is about.
+ * path.
  */
 #include "tables.h"
 
@@ -60,7 +60,7 @@ static const struct walk_case {
 } cases[] = {
 	{ "a page", PTE_ONLY(0xabcde000 | TABLE | D), USER,
 	  PW_LEAF, 0xabcdeabc, 4096, ALL, PW_WB, 4 },
-	/* 13: the same tables, one level more: PGD[0] leads to the P4D, whose [254] is the old PGD's. */
+	/* the same tables, one level more: PGD[0] leads to the P4D, whose [254] is the old PGD's. */
 	{ "5 levels", { { T4, 0, ROOT | TABLE }, { ROOT, 254, T1 | TABLE }, { T1, 72, T2 | TABLE },
 			{ T2, 418, T3 | TABLE }, { T3, 359, 0xabcde000 | TABLE } }, USER,
 	  PW_LEAF, 0xabcdeabc, 4096, ALL, PW_WB, 5, .levels = 5, .root = T4 },
@@ -70,7 +70,7 @@ static const struct walk_case {
 			      { T3, 359, 0xabcde000 | TABLE } }, UINT64_C(0x00aa7f1234567abc),
 	  PW_LEAF, 0xabcdeabc, 4096, ALL, PW_WB, 5, .levels = 5, .root = T4 },
 
-	/* 1: PRESENT clear, bit 8 set, address inverted. */
+	/* PRESENT clear, bit 8 set, address inverted. */
 	{ "1: PROT_NONE", PTE_ONLY(INVERTED(0xabcde000) | PROTNONE | A | NX), USER,
 	  PW_PROT_NONE, 0xabcdeabc, 4096, 0, PW_WB, 4 },
 	{ "1: PROT_NONE, writable", PTE_ONLY(INVERTED(0xabcde000) | PROTNONE | RW | US), USER,
@@ -80,7 +80,7 @@ static const struct walk_case {
 	{ "1: split under way", PMD_ONLY((INVERTED(0x401ff000) & ~BIT(12)) | PSE | RW | US), USER,
 	  PW_INVALIDATED, 0x40000000 + IN_2M, 2 << 20, NO_ACCESS, PW_WB, 3 },
 
-	/* 2 and 7: bit 7 is PAT in a PTE, bit 12 in a large leaf; the type is the PAT's. */
+	/* bit 7 is PAT in a PTE, bit 12 in a large leaf; the type is the PAT's. */
 	{ "2: PAT 1", PTE_ONLY(0x7000 | TABLE | PWT), USER, PW_LEAF, 0x7abc, 4096, ALL, PW_WC, 4 },
 	{ "2: PAT 2", PTE_ONLY(0x7000 | TABLE | PCD), USER, PW_LEAF, 0x7abc, 4096, ALL,
 	  PW_UC_MINUS, 4 },
@@ -95,14 +95,14 @@ static const struct walk_case {
 	{ "2: PAT 7, bit 12", PMD_ONLY(0x40000000 | TABLE | PSE | PAT_LARGE | PCD | PWT), USER,
 	  PW_LEAF, 0x40000000 + IN_2M, 2 << 20, ALL, PW_WT, 3 },
 
-	/* 3: NX, software bits and keys are no address, in no entry; PTI sets NX in the PGD. */
+	/* NX, software bits and keys are no address, in no entry; PTI sets NX in the PGD. */
 	{ "3: flags above the address", WAY(TABLE | NX | BIT(58), TABLE | BIT(52), TABLE | BIT(11),
 					    0x7000 | TABLE | NX | UINT64_C(0x7ff) << 52), USER,
 	  PW_LEAF, 0x7abc, 4096, ALL & ~PW_EXECUTE, PW_WB, 4 },
 	{ "3: the highest frame", PTE_ONLY(ADDRESS_BITS | TABLE), USER, PW_LEAF,
 	  ADDRESS_BITS | 0xabc, 4096, ALL, PW_WB, 4 },
 
-	/* 4: the C-bit comes out everywhere, also of what is inverted. */
+	/* the C-bit comes out everywhere, also of what is inverted. */
 	{ "4: C-bit", WAY(TABLE | BIT(47), TABLE | BIT(47), TABLE | BIT(47),
 			  0xabcde000 | TABLE | BIT(47)), USER,
 	  PW_LEAF, 0xabcdeabc, 4096, ALL, PW_WB, 4, .root = ROOT | BIT(47),
@@ -112,11 +112,11 @@ static const struct walk_case {
 	{ "4: no C-bit", WAY(TABLE | BIT(47), TABLE, TABLE, 0x7000 | TABLE), USER,
 	  PW_UNREADABLE, NOTHING, 0, 0, 0, 1 },
 
-	/* 5: CR3 is more than an address. */
+	/* CR3 is more than an address. */
 	{ "5: CR3", PTE_ONLY(0x7000 | TABLE), USER, PW_LEAF, 0x7abc, 4096, ALL, PW_WB, 4,
 	  .root = BIT(63) | UINT64_C(3) << 61 | ROOT | 0x806 },
 
-	/* 6: permissions combine. */
+	/* permissions combine. */
 	{ "6: RW", WAY(TABLE, TABLE, TABLE & ~RW, 0x7000 | TABLE), USER,
 	  PW_LEAF, 0x7abc, 4096, ALL & ~PW_WRITE, PW_WB, 4 },
 	{ "6: US", WAY(TABLE & ~US, TABLE, TABLE, 0x7000 | TABLE), USER,
@@ -125,7 +125,7 @@ static const struct walk_case {
 	  PW_LEAF, 0x7abc, 4096, ALL & ~PW_EXECUTE, PW_WB, 4 },
 	{ "6: all", PTE_ONLY(0x7000 | P | NX), USER, PW_LEAF, 0x7abc, 4096, PW_ACCESS, PW_WB, 4 },
 
-	/* 8: non-present is not one thing. */
+	/* non-present is not one thing. */
 	{ "8: none", PTE_ONLY(0), USER, PW_NONE, NOTHING, 0, 0, 0, 4 },
 	{ "8: swap", PTE_ONLY(SWAP(22, 0x12345)), USER, PW_SWAP, NOTHING, 0, 0, 0, 4 },
 	{ "8: hwpoison", PTE_ONLY(SWAP(23, 1)), USER, PW_HWPOISON, NOTHING, 0, 0, 0, 4 },
@@ -148,11 +148,11 @@ static const struct walk_case {
 				  { T2, 511, INVERTED(0x40000000) | A | D | NX } },
 	  END, PW_SPECIAL, NOTHING, 0, 0, 0, 3 },
 
-	/* 9: frame 0 and address 0 are legal. */
+	/* frame 0 and address 0 are legal. */
 	{ "9: zero", { { ROOT, 0, T1 | TABLE }, { T1, 0, T2 | TABLE }, { T2, 0, T3 | TABLE },
 		       { T3, 0, P } }, 0, PW_LEAF, 0, 4096, PW_EXECUTE | PW_ACCESS, PW_WB, 4 },
 
-	/* 10: huge leaves, and the bits that must be zero in them. */
+	/* huge leaves, and the bits that must be zero in them. */
 	{ "10: 2 MiB", PMD_ONLY(0x40000000 | TABLE | PSE | D | G), USER,
 	  PW_LEAF, 0x40000000 + IN_2M, 2 << 20, ALL, PW_WB, 3 },
 	{ "10: 1 GiB", PUD_ONLY(UINT64_C(0x180000000) | TABLE | PSE), USER,
@@ -164,7 +164,7 @@ static const struct walk_case {
 	{ "10: PSE in a PGD", { { ROOT, 254, T1 | TABLE | PSE } }, USER,
 	  PW_RESERVED_BITS, NOTHING, 0, 0, 0, 1 },
 
-	/* 11: what is canonical depends on the levels; the last byte. */
+	/* what is canonical depends on the levels; the last byte. */
 	{ "11: above the low half", PTE_ONLY(P), BIT(47), PW_NON_CANONICAL, NOTHING, 0, 0, 0, 0 },
 	{ "11: below the high half", PTE_ONLY(P), ~BIT(47), PW_NON_CANONICAL, NOTHING, 0, 0, 0, 0 },
 	{ "11: 5 levels", { { ROOT, 1, 0 } }, BIT(47), PW_NONE, NOTHING, 0, 0, 0, 1, .levels = 5 },
@@ -174,7 +174,7 @@ static const struct walk_case {
 				 { T2, 511, T3 | TABLE }, { T3, 511, 0x7000 | P } }, END,
 	  PW_LEAF, 0x7fff, 4096, PW_EXECUTE | PW_ACCESS, PW_WB, 4 },
 
-	/* 12: a table that points at itself. */
+	/* a table that points at itself. */
 	{ "12: itself", { { ROOT, 511, ROOT | TABLE } }, END - 7,
 	  PW_LEAF, ROOT + 0xff8, 4096, ALL, PW_WB, 4 },
 

@@ -89,7 +89,7 @@ def test_bases_are_the_documented_ones(loaded: Machine) -> None:
 
 @each_kernel
 def test_pagemap_agrees(machine: Machine) -> None:
-    """/proc/PID/pagemap is an oracle where pages are inserted one by one (PITFALLS.md 20)."""
+    """/proc/PID/pagemap is an oracle where pages are inserted one by one."""
     machine.load(Region("pages", "insert", 4))
     helper = int(machine.sysfs("helper_pid"))
     for (pid, index), proof in pages(verify(machine).report).items():

@@ -392,6 +392,15 @@ def test_a_task_that_could_not_be_searched_leaves_it_undecided() -> None:
     assert [f.id for f in got.findings] == ["task-unreadable"]
 
 
+def test_a_dump_without_slab_pages_names_its_likely_cause() -> None:
+    """The text is that of makedumpfile 1.7.2 -l -d 31 of a 6.12, which leaves the tasks out."""
+    text = "the list of tasks: could not read memory from kdump: Excluded page: 0xff2c36dbc151e248"
+    (found,) = report(evidence(), faults=(TaskFault(0, "?", text),)).findings
+    assert dict(found.evidence)["likely cause"].startswith("the dump lacks slab pages")
+    (found,) = report(evidence(), faults=(TaskFault(7, "sh", "could not read 0x10"),)).findings
+    assert dict(found.evidence).keys() == {"reason"}
+
+
 def test_counts() -> None:
     got = report(evidence(0), different(), evidence(2, user=lost_walk(Outcome.SWAP, 2))).summary
     assert (got.pages, got.same, got.different, got.unknown) == (3, 1, 1, 1)

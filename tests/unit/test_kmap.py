@@ -250,7 +250,7 @@ def test_permissions_are_those_of_all_levels() -> None:
 
 
 def test_kasans_shared_tables_are_reported_and_not_exploded() -> None:
-    """PITFALLS.md 12: one table of each level behind all of the shadow."""
+    """One table of each level behind all of the shadow."""
     entries = {ROOT + index * 8: T1 | TABLE for index in range(472, 504)}  # PGD: KASAN's 16 TB
     entries |= {T1 + index * 8: T2 | TABLE for index in range(512)}
     entries |= {T2 + index * 8: T3 | TABLE for index in range(512)}

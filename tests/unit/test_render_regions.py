@@ -80,6 +80,11 @@ def doubtful() -> RegionsReport:
     )
 
 
+def test_nothing_is_not_said_of_what_cannot_be_read() -> None:
+    text = regions_to_text(replace(doubtful(), regions=()))
+    assert text.endswith("no shared region was found in what can be read\n")
+
+
 FILES: dict[str, Callable[[], str]] = {
     "regions.txt": lambda: regions_to_text(report()),
     "regions.json": lambda: report_to_json(report()),

@@ -81,7 +81,7 @@ def test_other_numbers_of_levels_are_refused(levels: int) -> None:
         Paging(levels=levels)
 
 
-# PITFALLS 1: PRESENT clear, bit 8 set, address bits inverted.
+# PRESENT clear, bit 8 set, address bits inverted.
 
 
 def test_prot_none_names_the_inverted_frame() -> None:
@@ -113,7 +113,7 @@ def test_huge_page_in_the_moment_of_a_split_still_names_its_frame() -> None:
     assert walk.pfn == (0x4000_0000 + (USER & 0x1F_FFFF)) >> 12
 
 
-# PITFALLS 2 and 7: bit 7 is PAT in a PTE; PAT is bit 12 in a large leaf; type by the PAT's layout.
+# bit 7 is PAT in a PTE; PAT is bit 12 in a large leaf; type by the PAT's layout.
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_the_pat_is_the_targets_own() -> None:
     assert LINUX_PAT[1] is MemoryType.WC
 
 
-# PITFALLS 3: the address is bits 51:12, in tables as in leaves.
+# the address is bits 51:12, in tables as in leaves.
 
 
 @pytest.mark.parametrize("extra", [NX, 0xF << 59, 0x7F << 52, 0xE00, NX | 0x7FF << 52 | 0xE00])
@@ -175,7 +175,7 @@ def test_protection_key_and_software_bits_are_named() -> None:
     assert walk.steps[3].flags == ("P", "SW9", "SW58", "PKEY5")
 
 
-# PITFALLS 4: the C-bit.
+# the C-bit.
 
 
 def test_c_bit_comes_out_of_tables_leaves_and_root() -> None:
@@ -196,7 +196,7 @@ def test_c_bit_is_not_inverted_into_a_prot_none_frame() -> None:
     assert walk_address(four_levels(raw).read, ROOT, USER, paging).pfn == 0xABCDE
 
 
-# PITFALLS 5: CR3.
+# CR3.
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_walk_may_start_from_cr3() -> None:
     assert walk.pfn == 7
 
 
-# PITFALLS 6: permissions combine over all levels.
+# permissions combine over all levels.
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_permissions_combine(
     assert got.access
 
 
-# PITFALLS 8: non-present is not one thing. The layout is that of a 6.12 with everything on.
+# non-present is not one thing. The layout is that of a 6.12 with everything on.
 
 LAYOUT = SwapLayout(hwpoison=(23, 1), migration=(24, 3), device=(27, 4), marker=(31, 1))
 #: A 6.1 with memory failure: SWP_SWAPIN_ERROR before the markers.
@@ -341,7 +341,7 @@ def test_not_present_above_says_where(level: int, steps: int) -> None:
     assert walk.steps[-1].kind is EntryKind.NONE
 
 
-# PITFALLS 9: frame 0 and address 0 are legal.
+# frame 0 and address 0 are legal.
 
 
 def test_frame_zero_at_address_zero() -> None:
@@ -356,7 +356,7 @@ def test_the_root_may_be_frame_zero() -> None:
     assert walk_address(tables.read, 0, 0, FOUR).pfn == 7
 
 
-# PITFALLS 10: huge leaves.
+# huge leaves.
 
 
 def test_two_megabyte_leaf() -> None:
@@ -392,7 +392,7 @@ def test_reserved_bits_are_no_mapping(at: int, raw: int) -> None:
     assert walk.pfn is None
 
 
-# PITFALLS 11: non-canonical addresses and the last page.
+# non-canonical addresses and the last page.
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_what_is_no_64_bit_number_is_refused(address: int) -> None:
         walk_address(four_levels(0).read, ROOT, address, FOUR)
 
 
-# PITFALLS 12: tables that point at themselves.
+# tables that point at themselves.
 
 
 def test_a_table_that_points_at_itself_is_bounded() -> None:
@@ -442,7 +442,7 @@ def test_a_table_that_points_at_itself_is_bounded() -> None:
     assert tables.reads == 4
 
 
-# PITFALLS 18: zero is not data, missing is not empty.
+# zero is not data, missing is not empty.
 
 
 def test_a_table_of_zeros_is_unknown_where_zeros_are_made_up() -> None:

@@ -113,6 +113,7 @@ def prove_regions(
     if wanted.kernel.said and found.unclaimed and not found.claimed:
         raise PageproofError(found.unclaimed[0].message)
     run = _Run(target, paging, wanted, by_region(found.claimed))
+    run.unread_tasks = bool(found.faults)
     for number in range(len(run.regions)):
         progress(f"region {number + 1} of {len(run.regions)}")
         run.judge(number)
@@ -148,6 +149,8 @@ class _Run:
         regions: Sequence[Sequence[Claimed]],
     ) -> None:
         self._target, self._wanted = target, wanted
+        #: Some tasks could not be read, so that what they map is not known.
+        self.unread_tasks = False
         numbers = count()
         #: Each region's uses, with their numbers.
         self.regions = [[(next(numbers), one) for one in region] for region in regions]
@@ -391,5 +394,8 @@ class _Run:
     def _nothing(self) -> Finding:
         wanted = self._wanted
         what = wanted.device or f"a region of {', '.join(wanted.kinds) or 'any kind'}"
-        who = "no process maps" if wanted.pid is None else f"process {wanted.pid} does not map"
+        if wanted.pid is not None:
+            who = f"process {wanted.pid} does not map"
+        else:
+            who = "no process that can be read maps" if self.unread_tasks else "no process maps"
         return judge.NOTHING_TO_VERIFY.finding("", who=who, what=what)

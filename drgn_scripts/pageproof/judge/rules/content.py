@@ -54,7 +54,7 @@ CONTENT_ALL_ZERO: Final = Rule(
     "the page is all zeros, so that its content is no evidence",
     "Nobody has written to it.",
     "Nothing is wrong: both walks are the proof.",
-    "PITFALLS: zero is not data",
+    "makedumpfile(8), -d; fs/proc/kcore.c",
 )
 
 
