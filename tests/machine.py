@@ -21,7 +21,9 @@ from pageproof_lab.kernels import Kernel
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONPATH = f"{ROOT}/drgn_scripts:{ROOT}/lab:{ROOT}/build/lib"
 Json = dict[str, Any]
-START_SECONDS = 120  # a deadline: an emulated guest on a busy host takes its time
+# Deadlines for what hangs, not measures of speed: an emulated guest on a busy host takes its time.
+START_SECONDS = 300
+COMMAND_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _run(words: list[str], env: dict[str, str] | None = None) -> Result:
         env={**environment(), **(env or {})},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=COMMAND_SECONDS,
         check=False,
     )
     return Result(done.returncode, done.stdout, done.stderr)
@@ -184,7 +186,7 @@ class Machine:
         return Result(*self._standing.ask(*self.symbols, *words))
 
     def inside(self, *words: str) -> Result:
-        ran = self.guest.run("pageproof", *words, timeout_seconds=180)
+        ran = self.guest.run("pageproof", *words, timeout_seconds=COMMAND_SECONDS)
         return Result(ran.code, ran.out, ran.err)
 
     def load(self, region: Region = ARTICLE, *, allow_any: bool = False) -> None:

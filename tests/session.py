@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from machine import PYTHONPATH, Machine, Result
+from machine import COMMAND_SECONDS, PYTHONPATH, Machine, Result
 
 Questions = Mapping[str, Sequence[str]]
 
@@ -70,7 +70,7 @@ def ask_outside(machine: Machine, questions: Questions) -> dict[str, Result]:
             env={**os.environ, "PYTHONPATH": PYTHONPATH, name: value},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=COMMAND_SECONDS,
             check=True,
         )
         return _results(ran.stdout)

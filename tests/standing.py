@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from pageproof import cli, commands, front, judge, render
 from pageproof.target import attach
 
-ANSWER_SECONDS = 120
+ANSWER_SECONDS = 600
 
 
 class Standing:

@@ -40,7 +40,7 @@ def qemus(runtime: dict[str, str]) -> list[str]:
     return found
 
 
-def wait_no_qemu(runtime: dict[str, str], seconds: float = 15) -> bool:
+def wait_no_qemu(runtime: dict[str, str], seconds: float = 120) -> bool:
     deadline = time.monotonic() + seconds
     while qemus(runtime):
         if time.monotonic() > deadline:
@@ -81,10 +81,14 @@ def test_up_exec_down(runtime: dict[str, str]) -> None:
 
     (line,) = (li for li in up.out.splitlines() if li.startswith("gdb:"))
     with socket.socket(socket.AF_UNIX) as gdb:
-        gdb.settimeout(10)
+        gdb.settimeout(120)
         gdb.connect(line.split()[-1])
         gdb.sendall(b"+$?#3f")  # why did it stop? (gdb manual, "Remote Protocol")
-        assert b"$T" in gdb.recv(4096)
+        said_by_gdb = b""
+        while b"$T" not in said_by_gdb:
+            more = gdb.recv(4096)
+            assert more, said_by_gdb
+            said_by_gdb += more
 
     assert pageproof("lab", "down", "--name", NAME, env=runtime).code == 0
     assert wait_no_qemu(runtime)

@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from attached import attached, frozen
-from machine import Json, Machine, Region, each_kernel, number
+from machine import COMMAND_SECONDS, Json, Machine, Region, each_kernel, number
 
 from pageproof.commands.sweep import Sweep
 from pageproof.find.mapcount import page_mapcount
@@ -99,7 +99,7 @@ def test_code_for_drgn_gives_the_same(loaded: Machine, tmp_path: Path) -> None:
         [sys.executable, "-m", "drgn", "--quiet", *loaded.target, str(script)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=COMMAND_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from machine import Json, Machine, Result, each_kernel, number
+from machine import COMMAND_SECONDS, Json, Machine, Result, each_kernel, number
 from procfs import frames, pagemaps, smaps
 
 PAGE_BYTES = 4096
@@ -161,7 +161,7 @@ def test_code_for_drgn_gives_the_same(loaded: Machine, spaces: int, tmp_path: Pa
             [sys.executable, "-m", "drgn", "--quiet", *loaded.target, str(script)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=COMMAND_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stderr

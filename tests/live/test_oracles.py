@@ -18,7 +18,7 @@ from attached import VIRTUAL_LAST, Tree, View, attached, frozen
 from drgn import Object
 from drgn.helpers.linux.mm import follow_phys, for_each_vmap_area
 from drgn.helpers.linux.pid import find_task
-from machine import Machine, each_kernel
+from machine import START_SECONDS, Machine, each_kernel
 
 from pageproof.model import PTI_USER_HALF, Outcome, Range
 from pageproof_lab.channel import Monitor
@@ -145,7 +145,7 @@ class Cpu:
 @contextmanager
 def a_cpu_on(machine: Machine, wanted: Callable[[int], bool]) -> Iterator[Cpu]:
     """Stop the guest again and again, until a CPU is on tables that are wanted."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + START_SECONDS
     while True:
         with frozen(machine) as control:
             for cpu in (Cpu(control, index) for index in range(machine.setup.cpus)):

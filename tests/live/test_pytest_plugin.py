@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from machine import ROOT, Machine, Region, on_one_kernel
+from machine import COMMAND_SECONDS, ROOT, Machine, Region, on_one_kernel
 from wheels import entry_points, install, make_wheel
 
 pytestmark = on_one_kernel
@@ -58,7 +58,7 @@ def test_a_drivers_own_tests(machine: Machine, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=COMMAND_SECONDS,
         check=False,
     )
     said = done.stdout
