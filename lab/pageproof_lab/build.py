@@ -3,6 +3,7 @@
 
 import os
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,22 +29,32 @@ def build(kernel: Kernel) -> Built:
     """Build for one kernel; unchanged sources are built once."""
     digest = digest_of(source_files(*SOURCES), kernel.release)
     place = cache_dir() / "modules" / kernel.series / digest
-    with cache_lock(f"module-{kernel.series}"):
+    with _lock(kernel):
         if not place.is_dir():
             _build(kernel, place)
         os.utime(place)
     return Built(place / "umh_shm.ko", place / "vm")
 
 
-def make(kernel: Kernel, *words: str, show: bool = False) -> str:
+def make(kernel: Kernel, *words: str) -> str:
     """Run make in the module's directory inside the build root, on a fresh copy of the sources."""
+    with _lock(kernel):
+        return _make_fresh(kernel, *words)
+
+
+def _lock(kernel: Kernel) -> AbstractContextManager[None]:
+    """One build at a time: all clones of a user share the build root's directory for a kernel."""
+    return cache_lock(f"module-{kernel.series}")
+
+
+def _make_fresh(kernel: Kernel, *words: str) -> str:
     root = build_root()
     work = root / "build" / kernel.series
     copy_sources(source_files(*SOURCES), work)
-    return _make(kernel, root, "module", *words, show=show)
+    return _make(kernel, root, "module", *words)
 
 
-def _make(kernel: Kernel, root: Path, directory: str, *words: str, show: bool = False) -> str:
+def _make(kernel: Kernel, root: Path, directory: str, *words: str) -> str:
     return run_in_root(
         root,
         [
@@ -60,13 +71,12 @@ def _make(kernel: Kernel, root: Path, directory: str, *words: str, show: bool = 
             *(["V=1"] if VERBOSE else []),
             *words,
         ],
-        show=show,
     )
 
 
 def _build(kernel: Kernel, place: Path) -> None:
     say(f"building umh_shm.ko for {kernel.release} ({kernel.compiler})")
-    make(kernel)
+    _make_fresh(kernel)
     root = build_root()
     work = root / "build" / kernel.series
     if (work / "tests/vm/Makefile").is_file():
