@@ -21,7 +21,7 @@ from typing import Annotated, Any, Final, NoReturn, Union, cast
 
 from pageproof.errors import PageproofError
 from pageproof.infiles import read_text
-from pageproof.model import HEX, SCHEMA, Report
+from pageproof.model import ADDED, HEX, SCHEMA, Report
 from pageproof.model.audit import AUDIT_SCHEMA, AuditReport
 
 _HEX: Final = re.compile(r"0x(0|[1-9a-f][0-9a-f]{0,15})")
@@ -148,6 +148,8 @@ def _dataclass(kind: Any, value: Any, place: str) -> Any:
     for field in dataclasses.fields(kind):
         inside = f"{place}.{field.name}" if place else field.name
         if field.name not in value:
+            if field.metadata == ADDED:
+                continue
             raise _BadError(f"{inside} is missing")
         read[field.name] = _value(hints[field.name], value[field.name], inside)
     return kind(**read)

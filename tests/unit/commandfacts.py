@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from unit.facts import CORE, PAGE, PAGING, USER, agreeing, kernel_walk, mapping, user_walk
+from unit.facts import CORE, PAGE, PAGING, USER, drgns, kernel_walk, mapping, user_walk
 
 from pageproof.find.maps import permission_letters
 from pageproof.judge.alias import alias_findings
@@ -44,7 +44,7 @@ def kernel_report() -> WalkReport:
         process=None,
         vma_unknown="",
         walk=walk,
-        second=agreeing(walk),
+        second=drgns(walk),
         disputed=False,
         page=PAGE,
         attempts=1,
@@ -62,7 +62,7 @@ def user_report(walk: Walk | None = None) -> WalkReport:
         tables=TableSet.PROCESS,
         process=mapping(),
         walk=walk,
-        second=agreeing(walk),
+        second=drgns(walk),
         page=None if walk.pfn is None else PAGE,
         exit_code=0 if walk.outcome is Outcome.MAPPED else 3,
     )

@@ -17,7 +17,16 @@ from unit.golden import matches_golden
 
 import pageproof
 from pageproof.judge.residency import merge
-from pageproof.model import Finding, Outcome, Permissions, SecondOpinion, Severity, TableSet, Walk
+from pageproof.model import (
+    Answer,
+    Finding,
+    Outcome,
+    Permissions,
+    SecondOpinion,
+    Severity,
+    TableSet,
+    Walk,
+)
 from pageproof.model.alias import AliasReport
 from pageproof.render.aliastext import alias_to_text
 from pageproof.render.drgncode import alias_to_drgn, maps_to_drgn, walk_to_drgn
@@ -104,11 +113,21 @@ def test_every_end_of_a_walk_is_explained(outcome: Outcome) -> None:
 
 
 def test_a_dispute_is_told() -> None:
-    other = replace(kernel_report(), second=SecondOpinion(0x1000, 1), disputed=True, exit_code=3)
-    assert "DISAGREES" in walk_to_text(other)
+    contrary = SecondOpinion(0x1000, 1, answer=Answer.CONTRADICTS)
+    other = replace(kernel_report(), second=contrary, disputed=True, exit_code=3)
+    assert "PFN 0x1, DISAGREES" in walk_to_text(other)
     lost = user_report(lost_walk(Outcome.NONE))
-    lost = replace(lost, second=SecondOpinion(0x1000, 1), disputed=True)
-    assert "DISAGREES" in walk_to_text(lost)
+    lost = replace(lost, second=contrary, disputed=True)
+    assert "PFN 0x1, DISAGREES" in walk_to_text(lost)
+
+
+def test_silence_is_told_with_its_reason() -> None:
+    faulted = SecondOpinion(None, None, "could not find it", Answer.SILENT, "it is blind")
+    assert "silent: it is blind (could not find it)" in walk_to_text(
+        replace(kernel_report(), second=faulted)
+    )
+    named = SecondOpinion(0x1000, 1, "", Answer.SILENT, "it is blind")
+    assert "silent: it is blind (PFN 0x1)" in walk_to_text(replace(kernel_report(), second=named))
 
 
 def test_the_kernels_half_of_pti_is_told() -> None:

@@ -57,6 +57,19 @@ def test_a_field_of_a_later_pageproof_is_left_alone(tmp_path: Path) -> None:
     assert read_report(saved(tmp_path, json.dumps(document))) == rich()
 
 
+def test_what_older_reports_lack_has_a_default(tmp_path: Path) -> None:
+    """Which answer drgn's opinion is was added to the same schema."""
+    document = json.loads(report_to_json(rich()))
+    for one in document["proofs"]:
+        for side in ("kernel_second", "user_second"):
+            assert one["evidence"][side].pop("answer") == "agrees"
+            del one["evidence"][side]["silence"]
+    old = read_report(saved(tmp_path, json.dumps(document)))
+    assert isinstance(old, Report)
+    assert {one.evidence.user_second.answer for one in old.proofs} == {None}
+    assert {one.evidence.user_second.silence for one in old.proofs} == {""}
+
+
 BAD: list[tuple[tuple[str | int, ...], object, str]] = [
     (("target",), [], "target is to be an object"),
     (("mappings",), {}, "mappings is to be a list"),

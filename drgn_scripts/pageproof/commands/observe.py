@@ -13,13 +13,13 @@ from pageproof.commands.attempts import look_until
 from pageproof.commands.tables import zero_pages
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.layout import physmap
+from pageproof.find.opinion import second_opinion
 from pageproof.find.owner import named_file_of
 from pageproof.find.page import (
     PAGE_BYTES,
     content_by,
     is_plain_ram,
     read_user_virtual,
-    second_opinion,
     slot_facts,
     slot_type,
     struct_page_facts,
@@ -240,12 +240,13 @@ class Observer:
 
             return checked
 
-        if kernel.paddr is not None:
+        # Through an entry without PRESENT no access goes, drgn's included.
+        if kernel.outcome is Outcome.MAPPED:
             by_kernel = guarded(
                 kernel, lambda: reader.read_kernel_virtual(pair.kernel_address, PAGE_BYTES)
             )
             yield content_by(Route.KERNEL_VIRTUAL, by_kernel)
-        if user.paddr is not None:
+        if user.outcome is Outcome.MAPPED:
             by_user = guarded(
                 user, lambda: read_user_virtual(prog, mm, pair.user_address, gap_from_fault)
             )

@@ -12,12 +12,12 @@ from pageproof.commands.tables import paging_form, walker_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.expression import find_address
 from pageproof.find.mappings import process_at
-from pageproof.find.page import second_opinion, struct_page_facts
+from pageproof.find.opinion import second_opinion
+from pageproof.find.page import struct_page_facts
 from pageproof.find.paging import read_paging
 from pageproof.model import (
     WALK_SCHEMA,
     MappingFacts,
-    Outcome,
     PagingFacts,
     TableSet,
     WalkReport,
@@ -91,14 +91,14 @@ def _look(
     second = None
     if tables is not TableSet.PROCESS_USER:
         mm = None if process is None else process.mm
-        second = second_opinion(prog, mm, address, paging.sme_mask)
+        second = judge.weigh(seen, second_opinion(prog, mm, address, paging.sme_mask))
     page = None if seen.pfn is None else struct_page_facts(prog, seen.pfn)
     stable = True
     if target.facts.live:
         stable = judge.agree(seen, walker.walk(root, address))
         stable = stable and not lost and is_there(target, paging, process, address)
     disputed = second is not None and judge.disputes(seen, second)
-    sure = seen.outcome is Outcome.MAPPED and stable and not disputed
+    sure = judge.names_frame(seen) and stable and not disputed
     return WalkReport(
         schema=WALK_SCHEMA,
         version=__version__,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel knows about a frame, drgn's own translation, content by several routes."""
+"""What the kernel knows about a frame, and content by several routes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from drgn.helpers.linux.mm import (
     access_remote_vm,
     compound_head,
     decode_page_flags_value,
-    follow_phys,
     page_flags,
     pfn_to_page,
 )
@@ -29,7 +28,6 @@ from pageproof.model import (
     PagingFacts,
     Route,
     RouteContent,
-    SecondOpinion,
     SlotFacts,
     StructPageFacts,
 )
@@ -138,28 +136,6 @@ def _page_type(prog: drgn.Program, page: drgn.Object) -> tuple[bool, str, bool]:
             name = enumerator.name.removeprefix("PGTY_").replace("_", " ")
             return True, name, top == buddy.value_()
     return True, f"type {top:#x}", False
-
-
-def second_opinion(
-    prog: drgn.Program, mm: int | None, address: int, sme_mask: int
-) -> SecondOpinion:
-    """What drgn's own walker makes of an address.
-
-    drgn knows nothing of the C-bit and of nothing but present leaves, so that
-    its physical address is given without the C-bit.
-
-    Args:
-        prog: the target.
-        mm: address of ``struct mm_struct``; None for the kernel's own tables.
-        address: virtual address.
-        sme_mask: the C-bit.
-    """
-    space = prog["init_mm"].address_of_() if mm is None else mm_object(prog, mm)
-    try:
-        paddr = follow_phys(space, address).value_() & ~sme_mask
-    except drgn.FaultError as error:
-        return SecondOpinion(None, None, str(error))
-    return SecondOpinion(paddr, paddr >> _PAGE_SHIFT)
 
 
 def read_user_virtual(

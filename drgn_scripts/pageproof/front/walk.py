@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 EPILOG: Final = """\
 exit codes:
-  0  the address is mapped, and drgn's own translation agrees
+  0  the address leads to a frame, and drgn's own translation does not contradict it
   2  wrong usage, no such process or address, or the target can't be opened
-  3  not present, or it could not be decided
+  3  no frame, or it could not be decided
 """
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pageproof.judge.device import kernel_side_unknown, mapping_kind
+from pageproof.judge.opinion import disputes, weigh
 from pageproof.judge.report import (
     beyond_findings,
     coverage_findings,
@@ -28,7 +29,7 @@ from pageproof.judge.rules import (
 )
 from pageproof.judge.rules.coverage import NOTHING_TO_VERIFY
 from pageproof.judge.rules.views import is_anonymous
-from pageproof.judge.verdict import agree, compare, disputes, judge_page, names_frame
+from pageproof.judge.verdict import agree, compare, judge_page, names_frame
 from pageproof.judge.words import page_list
 
 __all__ = [
@@ -60,4 +61,5 @@ __all__ = [
     "task_findings",
     "unmapped_pages",
     "unread",
+    "weigh",
 ]

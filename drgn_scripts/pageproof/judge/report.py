@@ -9,6 +9,7 @@ from typing import Final
 
 from pageproof.errors import Exit
 from pageproof.judge.conditions import TASK_UNREADABLE
+from pageproof.judge.opinion import weigh
 from pageproof.judge.rules import RULE_BROKEN, PageView, page_findings
 from pageproof.judge.rules.coverage import (
     MAPPING_BEYOND_REGION,
@@ -45,6 +46,11 @@ def prove(
     kind: str = "",
 ) -> PageProof:
     """Judge one page, of a region of some kind."""
+    evidence = replace(
+        evidence,
+        kernel_second=weigh(evidence.kernel_walk, evidence.kernel_second),
+        user_second=weigh(evidence.user_walk, evidence.user_second),
+    )
     mapping = mappings[evidence.mapping]
     page = "" if evidence.page_index is None else f"page {evidence.page_index}, "
     where = f"{page}pid {mapping.pid} at 0x{evidence.user_address:x}"

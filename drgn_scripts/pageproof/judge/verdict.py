@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from pageproof.model import Outcome, PageEvidence, Reason, SecondOpinion, Verdict, Walk
+from pageproof.judge.opinion import disputes
+from pageproof.model import Outcome, PageEvidence, Reason, Verdict, Walk
 
 #: Outcomes that name a frame for good. INVALIDATED names one too, but for a moment only.
 _FRAMES: Final = frozenset({Outcome.MAPPED, Outcome.PROT_NONE})
@@ -48,22 +49,6 @@ def agree(before: Walk, after: Walk) -> bool:
         and before.permissions == after.permissions
         and before.memory_type == after.memory_type
         and before.swap_offset == after.swap_offset
-    )
-
-
-def disputes(walk: Walk, second: SecondOpinion) -> bool:
-    """True if drgn's translation contradicts ours.
-
-    drgn walks present leaves and PROT_NONE ones only; that it gives no frame
-    where we give none is agreement, whatever its words. Where we could not
-    read a table, drgn's answer is no contradiction: it may take the zeros of a
-    dump for data.
-    """
-    if names_frame(walk):
-        return second.pfn != walk.pfn
-    return second.pfn is not None and _REASONS[walk.outcome] in (
-        Reason.NOT_PRESENT,
-        Reason.SWAPPED,
     )
 
 

@@ -15,7 +15,9 @@ from pageproof.model.commands import (
     WalkReport,
 )
 from pageproof.model.facts import (
+    ADDED,
     PTI_USER_HALF,
+    Answer,
     FileFacts,
     MappingFacts,
     PagingFacts,
@@ -63,6 +65,7 @@ from pageproof.model.walk import (
 )
 
 __all__ = [
+    "ADDED",
     "GAPS",
     "HEX",
     "MAPS_SCHEMA",
@@ -71,6 +74,7 @@ __all__ = [
     "WALK_SCHEMA",
     "Address",
     "Amount",
+    "Answer",
     "Bits",
     "EntryKind",
     "Expectation",

@@ -47,7 +47,7 @@ class WalkReport:
         page: ``struct page`` of the frame; None where there is none.
         attempts: how often was looked until it held still.
         stable: two walks agreed; always true for a dump.
-        exit_code: 0 if the address is mapped, 3 if it is not or that is not sure.
+        exit_code: 0 if the address leads to a frame, 3 if it does not or that is not sure.
     """
 
     schema: str

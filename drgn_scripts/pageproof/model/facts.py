@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from pageproof.model.hexint import Address, Bits, Paddr, Pfn
 from pageproof.model.walk import MemoryType
+
+#: Marks a field that older reports of the same schema do not have: they are read with its default.
+ADDED: Final = {"added": True}
 
 
 class TargetKind(StrEnum):
@@ -268,13 +271,27 @@ class RouteContent:
     error: str = ""
 
 
+class Answer(StrEnum):
+    """What a second opinion amounts to. Silence is not contradiction."""
+
+    AGREES = "agrees"
+    CONTRADICTS = "contradicts"
+    SILENT = "silent"
+
+
 @dataclass(frozen=True)
 class SecondOpinion:
     """What drgn's own translation says, which shares no code with our walker.
 
-    ``paddr`` is None if drgn does not translate the address; ``message`` is then its reason.
+    Attributes:
+        paddr: None if drgn does not translate the address.
+        message: drgn's reason, where there is no ``paddr``.
+        answer: beside our walk; None in older reports.
+        silence: for SILENT, why drgn has no opinion.
     """
 
     paddr: Paddr | None
     pfn: Pfn | None
     message: str = ""
+    answer: Answer | None = field(default=None, metadata=ADDED)
+    silence: str = field(default="", metadata=ADDED)

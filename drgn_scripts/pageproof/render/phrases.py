@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from itertools import chain, islice
+from typing import Final
 
 from pageproof.model import (
+    Answer,
     MappingFacts,
     PageEvidence,
     PageProof,
@@ -84,13 +86,14 @@ def memory_type(walk: Walk) -> str:
     return "-" if walk.memory_type is None else walk.memory_type.value
 
 
-def second_opinion(second: SecondOpinion, walk: Walk) -> str:
-    if second.pfn is None:
-        return f"no frame: {second.message}"
-    if walk.pfn is None:
-        return f"PFN 0x{second.pfn:x}"
-    word = "agrees" if second.pfn == walk.pfn else "DISAGREES"
-    return f"PFN 0x{second.pfn:x}, {word}"
+_ANSWERS: Final = {Answer.AGREES: ", agrees", Answer.CONTRADICTS: ", DISAGREES", None: ""}
+
+
+def second_opinion(second: SecondOpinion) -> str:
+    found = f"no frame: {second.message}" if second.pfn is None else f"PFN 0x{second.pfn:x}"
+    if second.answer is Answer.SILENT:
+        return f"silent: {second.silence} ({second.message or found})"
+    return f"{found}{_ANSWERS[second.answer]}"
 
 
 def struct_page(facts: StructPageFacts) -> str:

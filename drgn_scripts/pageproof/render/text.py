@@ -140,8 +140,8 @@ def _page_in_full(
     grid.add_row("memory", phrases.memory_type(kernel), phrases.memory_type(user))
     grid.add_row(
         "drgn",
-        phrases.second_opinion(evidence.kernel_second, kernel),
-        phrases.second_opinion(evidence.user_second, user),
+        phrases.second_opinion(evidence.kernel_second),
+        phrases.second_opinion(evidence.user_second),
     )
     console.print(grid)
     console.print()

@@ -114,10 +114,7 @@ def _facts(report: WalkReport) -> Iterator[tuple[str, str]]:
     if report.second is None:
         yield "drgn", "knows no way to walk this half"
     else:
-        text = phrases.second_opinion(report.second, walk)
-        if walk.pfn is None:
-            text += ", DISAGREES" if report.disputed else ", agrees"
-        yield "drgn", text
+        yield "drgn", phrases.second_opinion(report.second)
     if report.page is not None:
         yield "page", phrases.struct_page(report.page)
     elif walk.pfn is not None:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Final
 
 from pageproof.judge.conditions import memory_types
+from pageproof.judge.opinion import disputes
 from pageproof.judge.rules.views import PageView, has_flag
-from pageproof.judge.verdict import disputes
 from pageproof.model import Outcome, SecondOpinion, Severity, Walk
 from pageproof.model.rule import Rule, Shown
 
