@@ -71,6 +71,16 @@ class Everything:
         }
 
     @property
+    def closed(self) -> Place:
+        """A page of a memfd that was written, then closed by mprotect(PROT_NONE)."""
+        (one,) = (
+            one
+            for one in self.regions
+            if (one["label"], one["first_page"], one["pages"]) == ("prot-none", 3, 1)
+        )
+        return one["pid"], one["address"]
+
+    @property
     def idle(self) -> Place:
         """A PCI resource that no driver has mapped."""
         (one,) = (one for one in self.regions if one["label"] == "idle")
@@ -143,6 +153,43 @@ def is_silent(report: Json) -> None:
     assert ids == ["private-copy", "private-copy", "region-unreadable"], alarms
     (unread,) = [one for one in alarms if one["id"] == "region-unreadable"]
     assert "has no map 3" in str(unread["evidence"])
+
+
+def closed_page_is_proven(report: Json, everything: Everything) -> None:
+    """An entry without PRESENT that names the frame: SAME, and a note; nothing about rights.
+
+    drgn has no opinion of it, which is no contradiction.
+    """
+    (proof,) = (
+        one
+        for one in report["proofs"]
+        if (
+            report["mappings"][one["evidence"]["mapping"]]["pid"],
+            number(one["evidence"]["user_address"]),
+        )
+        == everything.closed
+    )
+    assert proof["verdict"] == "SAME"
+    # A dump leaves the content of files out.
+    assert {one["id"] for one in proof["findings"]} - {"content-unreadable"} == {"prot-none"}
+    evidence = proof["evidence"]
+    assert evidence["user_walk"]["outcome"] == "prot-none"
+    assert evidence["kernel_second"]["answer"] == "agrees"
+    assert evidence["user_second"]["answer"] == "silent"
+    assert {one["route"] for one in evidence["content"]} == {"kernel-virtual", "physical"}
+
+
+def closed_page_is_walked(report: Json) -> None:
+    """`walk` of that page, which names its frame."""
+    assert report["walk"]["outcome"] == "prot-none"
+    assert report["walk"]["pfn"] is not None
+    assert (report["second"]["answer"], report["disputed"]) == ("silent", False)
+
+
+def walk_to_closed(everything: Everything) -> tuple[str, ...]:
+    """Words of that `walk`."""
+    pid, address = everything.closed
+    return "walk", hex(address), "--pid", str(pid)
 
 
 def claimed_at(view: View, kind: str, pid: int, address: int) -> Claimed:

@@ -9,16 +9,18 @@ from typing import Any
 
 import drgn
 import pytest
-from unit.facts import FRAME, USER, evidence, lost_walk, proof, user_walk
+from unit.facts import FRAME, USER, drgns, evidence, lost_walk, proof, user_walk
 
 from pageproof import judge
 from pageproof.find import opinion
 from pageproof.model import (
     Answer,
+    MemoryType,
     Outcome,
     Permissions,
     Reason,
     SecondOpinion,
+    Severity,
     Verdict,
     Walk,
 )
@@ -81,6 +83,30 @@ def test_a_silence_from_the_start_is_kept() -> None:
 def test_every_report_has_the_answers() -> None:
     one = proof(replace(evidence(), user_second=OTHER)).evidence
     assert (one.kernel_second.answer, one.user_second.answer) == (AGREES, CONTRADICTS)
+
+
+def test_an_entry_without_present_grants_nothing() -> None:
+    """And drgn is silent about it: the page is SAME, with a note."""
+    one = proof(evidence(user=closed()))
+    assert (one.verdict, one.reason) == (Verdict.SAME, None)
+    assert [(found.id, found.severity) for found in one.findings] == [("prot-none", Severity.NOTE)]
+    assert one.evidence.user_second.answer is SILENT
+
+
+def test_no_rule_about_rights_fires_on_the_kernels_closed_entry() -> None:
+    """The bits of an entry without PRESENT are no rights, on either side."""
+    may = Permissions(write=True, execute=True, user=True, access=False)
+    shut = replace(evidence().kernel_walk, outcome=Outcome.PROT_NONE, permissions=may)
+    one = evidence(kernel=shut)
+    assert proof(replace(one, kernel_second=drgns(shut))).findings == ()
+    read_only = replace(may, write=False)
+    one = evidence(kernel=replace(shut, permissions=read_only))
+    assert proof(one).findings == ()
+
+
+def test_nothing_is_used_through_a_closed_entry_by_its_memory_type() -> None:
+    one = proof(evidence(user=replace(closed(), memory_type=MemoryType.UC)))
+    assert [found.id for found in one.findings] == ["prot-none"]
 
 
 # What drgn itself says

@@ -163,6 +163,28 @@ static void shmem_huge(void)
 	report(&region);
 }
 
+/*
+ * A page that no access may use now: its entry has no PRESENT bit and still names the frame. NUMA
+ * balancing makes such entries too.
+ */
+static void shmem_prot_none(void)
+{
+	struct region region = shmem("prot-none", memfd("prot-none", 8, 0), 8, 0, 8);
+	struct region part = region;
+
+	write_pages(&region, 0xff);
+	if (mprotect(region.address + 3 * PAGE, PAGE, PROT_NONE))
+		die("mprotect");
+	/* Three VMAs now. */
+	for (size_t first = 0; first < region.pages; first += part.pages) {
+		part.address = region.address + first * PAGE;
+		part.first_page = first;
+		part.pages = first == 0 ? 3 : first == 3 ? 1 : 4;
+		part.touched = part.written = (1ULL << part.pages) - 1;
+		report(&part);
+	}
+}
+
 static void shmem_swapped(void)
 {
 	struct region region = shmem("swapped", memfd("swapped", 6, 0), 6, 0, 6);
@@ -189,6 +211,8 @@ int main(int argc, char **argv)
 		return 2;
 	snprintf(directory, sizeof(directory), "%s", argv[2]);
 	begin(argv[1]);
+	/* First, so that it has nothing else mapped: verify of it has nothing to leave undecided. */
+	in_child(shmem_prot_none);
 	shmem_memfd();
 	shmem_file();
 	shmem_sysv();

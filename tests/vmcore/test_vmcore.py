@@ -22,7 +22,13 @@ from machine import (
     pageproof,
     pages,
 )
-from sharing import Everything, is_proven
+from sharing import (
+    Everything,
+    closed_page_is_proven,
+    closed_page_is_walked,
+    is_proven,
+    walk_to_closed,
+)
 from standing import Standing
 
 from pageproof_lab.proc import run
@@ -195,6 +201,10 @@ def test_everything_that_is_shared(crashed: Crashed) -> None:
         result = crashed.ask(name, "verify", "--format", "json")
         assert result.code == 1, name + result.out + result.err
         is_proven(result.report, crashed.everything)
+        closed_page_is_proven(result.report, crashed.everything)
+        walk = crashed.ask(name, *walk_to_closed(crashed.everything), "--format", "json")
+        assert walk.code == 0, name + walk.out + walk.err
+        closed_page_is_walked(walk.report)
 
 
 @on_one_kernel

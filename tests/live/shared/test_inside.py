@@ -21,7 +21,14 @@ from machine import (
     verdicts,
 )
 from session import ask_inside, ask_outside
-from sharing import Everything, is_proven, verdicts_by_place
+from sharing import (
+    Everything,
+    closed_page_is_proven,
+    closed_page_is_walked,
+    is_proven,
+    verdicts_by_place,
+    walk_to_closed,
+)
 
 KERNEL_SIDE = "umh_shm_region.kaddr"
 PAGE_BYTES = 4096
@@ -67,6 +74,7 @@ def seen(machine: Machine, everything: Everything) -> Iterator[Seen]:
         "whatis": ("whatis", KERNEL_SIDE),
         "regions": ("regions", "--kind", "umh_shm"),
         "everything": ("verify",),
+        "walk-closed": walk_to_closed(everything),
     }
     inside = ask_inside(machine, questions, ["shares_uio"])
     outside = ask_outside(machine, questions)
@@ -124,6 +132,12 @@ def test_walk(seen: Seen, name: str) -> None:
 
 
 @each_kernel
+def test_walk_of_a_closed_page(seen: Seen) -> None:
+    for report in seen.both("walk-closed"):
+        closed_page_is_walked(report)
+
+
+@each_kernel
 def test_maps(seen: Seen) -> None:
     """Not what is shared: pageproof itself maps some of the files, inside."""
     held = [[(vma["line"], vma["runs"]) for vma in report["vmas"]] for report in seen.both("maps")]
@@ -175,6 +189,7 @@ def test_everything_that_is_shared(seen: Seen) -> None:
     reports = seen.both("everything", code=1)
     for report in reports:
         is_proven(report, seen.everything)
+        closed_page_is_proven(report, seen.everything)
     inside, outside = map(verdicts_by_place, reports)
     for place in seen.everything.touched():
         assert inside[place] == outside[place]

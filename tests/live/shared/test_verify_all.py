@@ -6,7 +6,13 @@ from dataclasses import dataclass
 import jsonschema
 import pytest
 from machine import Json, Machine, each_kernel, number
-from sharing import Everything, is_proven, is_silent, verdicts_by_place
+from sharing import (
+    Everything,
+    closed_page_is_proven,
+    is_proven,
+    is_silent,
+    verdicts_by_place,
+)
 
 from pageproof.walk import PAGE_BYTES
 
@@ -58,6 +64,16 @@ def test_nothing_is_undecided_but_what_nobody_touched(verified: Verified) -> Non
         if place != verified.everything.idle:
             assert set(pages) <= {"SAME", "DIFFERENT", "not-present", "swapped"}
     is_silent(verified.report)
+
+
+def test_a_closed_page_is_no_dispute(verified: Verified) -> None:
+    """With --pid and --kind, as a user asks it: exit code 0."""
+    closed_page_is_proven(verified.report, verified.everything)
+    pid, _ = verified.everything.closed
+    asked = ("verify", "--kind", "shmem", "--pid", str(pid), "--format", "json")
+    said = verified.machine.outside(*asked)
+    assert said.code == 0, said.out + said.err
+    closed_page_is_proven(said.report, verified.everything)
 
 
 def test_one_process_and_its_text(verified: Verified) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from pageproof.judge.conditions import memory_types
 from pageproof.judge.opinion import disputes
 from pageproof.judge.rules.views import PageView, has_flag
-from pageproof.model import Outcome, SecondOpinion, Severity, Walk
+from pageproof.model import MemoryType, Outcome, Permissions, SecondOpinion, Severity, Walk
 from pageproof.model.rule import Rule, Shown
 
 SECOND_OPINION_KERNEL: Final = Rule(
@@ -54,21 +54,32 @@ def _frame(paddr: int | None) -> str:
     return "none" if paddr is None else f"0x{paddr >> 12:x}"
 
 
+def _granted(walk: Walk) -> Permissions | None:
+    """What a walk lets an access do. An entry without PRESENT grants nothing, whatever its bits."""
+    return walk.permissions if walk.outcome is Outcome.MAPPED else None
+
+
+def _type_in_use(walk: Walk) -> MemoryType | None:
+    """The type that accesses have. There are none through an entry without PRESENT."""
+    return walk.memory_type if walk.outcome is Outcome.MAPPED else None
+
+
 def memory_type_conflict(view: PageView) -> Shown | None:
     """Both mappings; where they agree, the direct map, which has RAM for good."""
-    kernel, user = view.evidence.kernel_walk.memory_type, view.evidence.user_walk.memory_type
+    kernel, user = _type_in_use(view.evidence.kernel_walk), _type_in_use(view.evidence.user_walk)
     if not view.same_frame or kernel is None or user is None:
         return None
     if len(memory_types((kernel, user))) > 1:
         return ("kernel", kernel.value), ("user", user.value)
     physmap, page = view.evidence.physmap_walk, view.mapped
-    if physmap is None or page is None or page.reserved or physmap.memory_type is None:
+    if physmap is None or page is None or page.reserved:
         return None
-    if physmap.pfn != view.evidence.user_walk.pfn:
+    direct = _type_in_use(physmap)
+    if direct is None or physmap.pfn != view.evidence.user_walk.pfn:
         return None
-    if len(memory_types((kernel, physmap.memory_type))) < 2:
+    if len(memory_types((kernel, direct))) < 2:
         return None
-    return ("region", kernel.value), ("direct map", physmap.memory_type.value)
+    return ("region", kernel.value), ("direct map", direct.value)
 
 
 USER_WRITES_KERNEL_EXECUTES: Final = Rule(
@@ -83,14 +94,14 @@ USER_WRITES_KERNEL_EXECUTES: Final = Rule(
 
 
 def user_writes_kernel_executes(view: PageView) -> Shown | None:
-    kernel, user = view.evidence.kernel_walk.permissions, view.evidence.user_walk.permissions
+    kernel, user = _granted(view.evidence.kernel_walk), _granted(view.evidence.user_walk)
     if not view.same_frame or kernel is None or user is None:
         return None
     return () if kernel.execute and user.write and user.user else None
 
 
 def kernel_open_to_user(view: PageView) -> Shown | None:
-    permissions = view.evidence.kernel_walk.permissions
+    permissions = _granted(view.evidence.kernel_walk)
     return () if permissions is not None and permissions.user else None
 
 
@@ -105,7 +116,7 @@ USER_ADDRESS_CLOSED_TO_USER: Final = Rule(
 
 
 def user_address_closed_to_user(view: PageView) -> Shown | None:
-    permissions = view.evidence.user_walk.permissions
+    permissions = _granted(view.evidence.user_walk)
     return () if permissions is not None and not permissions.user else None
 
 
@@ -120,7 +131,7 @@ USER_MAPPING_EXECUTABLE: Final = Rule(
 
 
 def user_mapping_executable(view: PageView) -> Shown | None:
-    permissions = view.evidence.user_walk.permissions
+    permissions = _granted(view.evidence.user_walk)
     return () if permissions is not None and permissions.execute else None
 
 
@@ -137,7 +148,7 @@ USER_WRITES_KERNEL_READ_ONLY: Final = Rule(
 
 
 def user_writes_kernel_read_only(view: PageView) -> Shown | None:
-    kernel, user = view.evidence.kernel_walk.permissions, view.evidence.user_walk.permissions
+    kernel, user = _granted(view.evidence.kernel_walk), _granted(view.evidence.user_walk)
     if not view.same_frame or kernel is None or user is None:
         return None
     return () if user.write and not kernel.write else None
