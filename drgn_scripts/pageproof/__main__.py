@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import sys
 
-from pageproof.cli import main
+try:
+    from pageproof.cli import main
+except KeyboardInterrupt:  # before main() can say so
+    sys.exit(130)
 
 sys.exit(main())

@@ -18,6 +18,7 @@ from pageproof.model import TargetFacts, TargetKind
 from pageproof.target import qmp
 from pageproof.target.debuginfo import load_debug_info
 from pageproof.target.dumpfile import DumpFile, inspect_dump
+from pageproof.target.interrupts import interrupts_kept
 from pageproof.target.kdump import REASSEMBLE
 from pageproof.target.reader import Reader
 
@@ -167,7 +168,8 @@ def _check_platform(prog: drgn.Program, where: str) -> None:
 def _attach_live() -> drgn.Program:
     prog = drgn.Program()
     try:
-        prog.set_kernel()
+        with interrupts_kept():
+            prog.set_kernel()
     except PermissionError:
         if os.geteuid() != 0:
             raise PageproofError(
@@ -244,7 +246,8 @@ def _drgn_messages() -> Iterator[list[str]]:
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     try:
-        yield messages
+        with interrupts_kept():
+            yield messages
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
