@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from pageproof.errors import PageproofError
-from pageproof.target import qmp
+from pageproof.target import attach, qmp
 
 GREETING = b'{"QMP": {"version": {"qemu": {"major": 7}}, "capabilities": ["oob"]}}\r\n'
 
@@ -230,3 +230,28 @@ def test_a_real_qemu_is_busy_while_another_holds_it(qemu: Path) -> None:
         qmp.connect(str(qemu))
     with qmp.connect(str(qemu)) as again:
         assert b"QMP" in again.recv(4096)
+
+
+def test_a_peer_that_sends_a_byte_now_and_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each read of drgn's gets something in time, and no answer ever ends."""
+    monkeypatch.setattr(qmp, "ATTACH_SECONDS", 1.0)
+    path = tmp_path / "qmp"
+    hung_up = threading.Event()
+
+    def trickle(client: socket.socket) -> None:
+        client.sendall(GREETING)
+        try:
+            for _ in range(600):
+                client.sendall(b" ")
+                time.sleep(0.05)
+        except OSError:
+            hung_up.set()
+
+    start = time.monotonic()
+    with server(path, trickle):
+        with pytest.raises(PageproofError, match="did not finish its answers within 1 s"):
+            attach._attach_qemu(str(path))
+        assert hung_up.wait(10)
+    assert time.monotonic() - start < 20

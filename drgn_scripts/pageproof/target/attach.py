@@ -204,11 +204,21 @@ def _attach_qemu(address: str) -> tuple[drgn.Program, tuple[str, ...]]:
             "it was built without json-c: use drgn 0.3 or newer from PyPI (pip install drgn)",
         )
     connection = qmp.connect(address)
+    family = connection.family
     try:
-        with _drgn_messages() as messages:
+        with (
+            _drgn_messages() as messages,
+            qmp.hung_up_after(connection, qmp.ATTACH_SECONDS) as hung_up,
+        ):
             # drgn closes the descriptor, also when it fails.
             prog.set_qemu_qmp(connection.detach())
     except Exception as error:  # drgn raises bare Exception for errors without a class of their own
+        if hung_up():
+            raise PageproofError(
+                f"QEMU did not finish its answers within {qmp.ATTACH_SECONDS:.0f} s",
+                where,
+                "is its host busy?",
+            ) from None
         if isinstance(error, BlockingIOError):
             raise PageproofError(
                 f"QEMU stopped answering for {qmp.ANSWER_SECONDS} s", where, "is its host busy?"
@@ -219,7 +229,7 @@ def _attach_qemu(address: str) -> tuple[drgn.Program, tuple[str, ...]]:
             "the guest shows no vmcoreinfo, so that it can't be recognised as Linux",
             where,
             _GUEST_REMEDY
-            if connection.family.name == "AF_UNIX"
+            if family.name == "AF_UNIX"
             else "drgn gets vmcoreinfo through a Unix socket only: use -qmp unix:PATH",
         )
     slow = [message for message in messages if "process memory reading disabled" in message]

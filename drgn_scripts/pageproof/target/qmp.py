@@ -12,7 +12,11 @@ from __future__ import annotations
 import socket
 import stat
 import struct
+import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +24,17 @@ from pageproof.errors import PageproofError
 
 GREETING_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 30
+#: For all of drgn's questions on connecting. They take 0.1 s, on a busy host some seconds.
+ATTACH_SECONDS: Final = 60.0
+
+#: drgn holds the GIL while it reads and goes on after a signal, so that only another process can
+#: end a conversation with a peer that sends a byte now and then.
+_WATCHDOG: Final = """
+import select, socket, sys
+connection = socket.socket(fileno=int(sys.argv[1]))
+if not select.select([sys.stdin], [], [], float(sys.argv[2]))[0]:
+    connection.shutdown(socket.SHUT_RDWR)
+"""
 
 _BUSY_REMEDY: Final = (
     "a QMP socket serves one client at a time: end the other (another pageproof or drgn, a "
@@ -51,6 +66,34 @@ def connect(address: str) -> socket.socket:
     limit = struct.pack("ll", ANSWER_SECONDS, 0)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     return connection
+
+
+@contextmanager
+def hung_up_after(connection: socket.socket, seconds: float) -> Iterator[Callable[[], bool]]:
+    """Shut a connection down if the block takes longer.
+
+    Args:
+        connection: of QMP.
+        seconds: for the whole block.
+
+    Returns:
+        A function that returns whether that time has passed.
+    """
+    start = time.monotonic()
+    descriptor = str(connection.fileno())
+    watchdog = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _WATCHDOG, descriptor, str(seconds)],
+        pass_fds=[connection.fileno()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield lambda: time.monotonic() - start >= seconds
+    finally:
+        # Its copy of the descriptor has to be closed before QEMU takes the next client.
+        watchdog.kill()
+        watchdog.communicate()
 
 
 def _is_tcp(address: str) -> bool:
