@@ -18,6 +18,7 @@ from pageproof.model import TargetFacts, TargetKind
 from pageproof.target import qmp
 from pageproof.target.debuginfo import load_debug_info
 from pageproof.target.dumpfile import DumpFile, inspect_dump
+from pageproof.target.forks import check_fork
 from pageproof.target.interrupts import interrupts_kept
 from pageproof.target.kdump import REASSEMBLE
 from pageproof.target.reader import Reader
@@ -70,6 +71,7 @@ def open_target(
     Raises:
         PageproofError: it can't be done.
     """
+    check_fork()
     start = time.monotonic()
     leave_out_shell_plugins()
     notes: tuple[str, ...] = ()
