@@ -24,10 +24,11 @@ PAGEPROOF := build/bin/pageproof
 KERNEL_ARG := $(if $(KERNEL),--kernel $(KERNEL))
 DIST ?= bookworm
 LOAD_SECONDS ?= 600
+DAMAGE_RUNS ?= 2000
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all test-bugs test-load test-unit build engine module helper fuzz bench format pins acceptance clean
+.PHONY: help setup demo test test-all test-bugs test-load test-damage test-unit build engine module helper fuzz bench format pins acceptance clean
 
 help: ## show this help
 	@echo "pageproof: make TARGET [KERNEL=5.10|6.1|6.12|7.2] [V=1]"
@@ -52,6 +53,10 @@ test-bugs: setup engine ## all of the bug lab: each bug, on all kernels and targ
 test-load: setup engine ## verify and audit of sound, busy guests, for LOAD_SECONDS=600 each
 	$(Q)PAGEPROOF_LOAD_SECONDS=$(LOAD_SECONDS) $(PYTEST) $(WORKERS) \
 		-m "long or not long" -rA tests/live/test_load.py $(PYTEST_ARGS)
+
+test-damage: setup engine ## commands on damaged vmcores, DAMAGE_RUNS=2000 of them (tests/dumpdamage.py)
+	$(Q)PAGEPROOF_DAMAGE_RUNS=$(DAMAGE_RUNS) $(PYTEST) $(WORKERS) \
+		-m "long or not long" tests/vmcore/test_vmcore_damaged.py $(PYTEST_ARGS)
 
 test-unit: setup engine ## the tests that need no kernel
 	$(Q)$(PYTEST) $(wildcard tests/unit tests/golden tests/setup) $(PYTEST_ARGS)

@@ -19,7 +19,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from pageproof_lab import boot, build, kernels, qemu
 
-pytest_plugins = ["plugins.skips", "plugins.bugs"]
+pytest_plugins = ["plugins.skips", "plugins.bugs", "plugins.crashed"]
 
 #: Of hugetlbfs, for all tests of a guest: everything that is shared takes four.
 HUGE_PAGES = 5

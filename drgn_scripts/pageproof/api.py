@@ -100,6 +100,7 @@ def verify(
     from pageproof.find.region import MODULE
     from pageproof.find.shared.device import KernelSide
     from pageproof.target import Wanted, open_target
+    from pageproof.target.faults import faults_as_errors
 
     check_kinds(kinds)
     wanted = Wanted(
@@ -115,7 +116,10 @@ def verify(
         kernel=KernelSide(f"{kernel:x}" if isinstance(kernel, int) else kernel, pages, length),
         expected=expectations(expected),
     )
-    verification = Verification(run(open_target(wanted, [MODULE]), asked, lambda said: None))
+    target = open_target(wanted, [MODULE])
+    with faults_as_errors(target.facts.where):
+        verification = Verification(run(target, asked, lambda said: None))
+    del target
     # A program holds objects of its own in its cache. Only when it is collected does it hang up,
     # and QEMU's monitor serves one client at a time.
     gc.collect()

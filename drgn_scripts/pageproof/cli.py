@@ -115,7 +115,11 @@ def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: 
         code = command.offline(args, progress)
         if code is not None:
             return code
-        return command.run(open_it(progress.say), args, progress)
+        target = open_it(progress.say)
+        from pageproof.target.faults import faults_as_errors
+
+        with faults_as_errors(target.facts.where):
+            return command.run(target, args, progress)
     finally:
         progress.clear()
 

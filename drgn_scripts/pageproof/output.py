@@ -17,6 +17,10 @@ from pageproof.render import PLAIN_WIDTH
 from pageproof.render.printable import printable
 
 
+class ReaderGoneError(BrokenPipeError):
+    """Of standard output, not of a socket to the target."""
+
+
 @dataclass(frozen=True)
 class Screen:
     """What text is written for: how wide it may be, and whether colours are seen."""
@@ -51,7 +55,7 @@ def print_out(text: str = "") -> None:
     """Write text to standard output, and what is still buffered there.
 
     Raises:
-        BrokenPipeError: its reader is gone (``| head``).
+        ReaderGoneError: nobody reads it any more (``| head``).
         PageproofError: it can't be written; the disk may be full.
     """
     if sys.stdout is None:
@@ -59,8 +63,8 @@ def print_out(text: str = "") -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise ReaderGoneError(error.errno, error.strerror) from None
     except OSError as error:
         abandon()
         raise PageproofError(f"can't write: {error.strerror or error}", "standard output") from None

@@ -72,6 +72,12 @@ def find_address(
         raise PageproofError(f"this is no address: {error}", repr(text)) from None
     except drgn.FaultError as error:
         raise PageproofError(f"the address can't be read: {error}", repr(text)) from None
+    except drgn.ObjectAbsentError:
+        raise PageproofError(
+            "the compiler optimized this variable out", repr(text), "give an address"
+        ) from None
+    except drgn.OutOfBoundsError as error:
+        raise PageproofError(f"there is no such element: {error}", repr(text)) from None
     except LookupError:
         if match["rest"]:
             raise _not_found(text) from None
@@ -106,7 +112,10 @@ def kernel_address(prog: drgn.Program, text: str, user: UserSide) -> int:
     if parse_hex(text) is not None or (path and path["name"] not in ("vma", "file")):
         return find_address(prog, text)
     found = evaluate(prog, text, user)
-    address = _address_of(found)
+    try:
+        address = _address_of(found)
+    except (drgn.FaultError, drgn.ObjectAbsentError) as error:
+        raise PageproofError(f"the address can't be read: {error}", repr(text)) from None
     if address is None:
         raise PageproofError(f"this is a {type(found).__name__} and no address", repr(text))
     return address

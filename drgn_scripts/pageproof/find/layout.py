@@ -99,7 +99,7 @@ def read_layout(prog: drgn.Program, paging: PagingFacts) -> LayoutFacts:
         kernel_map=kernel_map,
         image_start=image_start,
         image_end=int(prog.symbol("_end").address),
-        kaslr_offset=int(info.get("KERNELOFFSET", "0"), 16),
+        kaslr_offset=number_in(info, "KERNELOFFSET", 16) or 0,
         modules_start=modules,
         modules_end=marks.get("MODULES_END_NR", _MODULES_END),
         fixmap_start=marks.get("FIXADDR_START_NR", _FIXADDR_TOP - permanent * _PAGE_BYTES),
@@ -186,6 +186,8 @@ def _physmap_room(
     bits = number_in(info, "NUMBER(MAX_PHYSMEM_BITS)")
     if bits is None:
         raise PageproofError("the target's VMCOREINFO has no MAX_PHYSMEM_BITS")
+    if not 0 < bits < 64:
+        raise PageproofError(f"the target's VMCOREINFO is damaged: MAX_PHYSMEM_BITS={bits}")
     if base == (0xFFFF_8880_0000_0000 if levels == 4 else 0xFF11_0000_0000_0000):
         return 1 << bits, "MAX_PHYSMEM_BITS"
     return -(-memory_bytes // _TIB) * _TIB, "max_pfn in whole TiB; KASLR's padding is not known"

@@ -31,6 +31,17 @@ def read_paging(prog: drgn.Program) -> PagingFacts:
     Raises:
         PageproofError: the kernel's data does not say.
     """
+    try:
+        return _read_paging(prog)
+    except drgn.FaultError as error:
+        raise PageproofError(
+            f"the kernel's data about its page tables can't be read: {error}",
+            "",
+            "is the dump damaged or a part of one? Else copy it again",
+        ) from None
+
+
+def _read_paging(prog: drgn.Program) -> PagingFacts:
     info = vmcoreinfo(prog)
     levels, levels_from = read_levels(prog, info)
     phys_base = number_in(info, "NUMBER(phys_base)")
@@ -74,16 +85,28 @@ def vmcoreinfo(prog: drgn.Program) -> dict[str, str]:
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
-def number_in(info: dict[str, str], key: str) -> int | None:
-    """A NUMBER() of VMCOREINFO; None if the kernel does not export it."""
-    return int(info[key]) if key in info else None
+def number_in(info: dict[str, str], key: str, base: int = 10) -> int | None:
+    """A NUMBER() of VMCOREINFO; None if the kernel does not export it.
+
+    Raises:
+        PageproofError: it is no number of 64 bits.
+    """
+    if key not in info:
+        return None
+    try:
+        number = int(info[key], base)
+    except ValueError:
+        number = 1 << 64
+    if not -(1 << 63) <= number < 1 << 64:
+        raise PageproofError(f"the target's VMCOREINFO is damaged: {key}={info[key]!r}")
+    return number
 
 
 def optional_number(prog: drgn.Program, name: str) -> int | None:
-    """A variable's value; None if this kernel has no such variable."""
+    """A variable's value; None if this kernel has no such variable or it is optimized out."""
     try:
         return int(prog[name].value_())
-    except LookupError:
+    except (LookupError, drgn.ObjectAbsentError):
         return None
 
 
@@ -128,7 +151,12 @@ def _pat(prog: drgn.Program) -> tuple[MemoryType, ...]:
     table = prog["__pte2cachemode_tbl"]
     enumerators = prog.type("enum page_cache_mode").enumerators or ()
     by_value = {e.value: _MEMORY_TYPES[e.name] for e in enumerators if e.name in _MEMORY_TYPES}
-    return tuple(by_value[table[index].value_()] for index in range(8))
+    values = [table[index].value_() for index in range(8)]
+    if not set(values) <= set(by_value):
+        raise PageproofError(
+            f"the kernel's table of memory types is damaged, __pte2cachemode_tbl is {values}"
+        )
+    return tuple(by_value[value] for value in values)
 
 
 def has_cpu_flag(prog: drgn.Program, name: bytes, number: int) -> bool:

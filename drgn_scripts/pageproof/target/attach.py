@@ -18,6 +18,7 @@ from pageproof.model import TargetFacts, TargetKind
 from pageproof.target import qmp
 from pageproof.target.debuginfo import load_debug_info
 from pageproof.target.dumpfile import DumpFile, inspect_dump
+from pageproof.target.faults import faults_as_errors
 from pageproof.target.forks import check_fork
 from pageproof.target.interrupts import interrupts_kept
 from pageproof.target.kdump import REASSEMBLE
@@ -97,7 +98,8 @@ def open_target(
     release = release_of(prog)
     attached = time.monotonic()
     progress(f"loading debug info of Linux {release}")
-    with _drgn_messages():  # what it would say is said in our own words
+    # What drgn would say is said in our own words.
+    with _drgn_messages(), faults_as_errors(where):
         notes += load_debug_info(prog, release, wanted.symbols, modules)
     facts = TargetFacts(
         kind=kind,
@@ -157,7 +159,7 @@ def given_target(prog: drgn.Program) -> Target:
 def release_of(prog: drgn.Program) -> str:
     """``uname -r`` of the kernel under test, from its VMCOREINFO."""
     release: bytes = prog["UTS_RELEASE"].string_()
-    return release.decode()
+    return release.decode("utf-8", "backslashreplace")
 
 
 def _check_platform(prog: drgn.Program, where: str) -> None:
