@@ -99,6 +99,46 @@ def test_only_what_two_looks_see_stands() -> None:
     assert (both.check, both.judged.checked, both.judged.more) == (WX, 1, 2)
 
 
+RANGE = "pid 7 (a, 1-2), 1000-4fff"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (RANGE, RANGE, [RANGE]),
+        ("pid 7 (a, 1-2), 2000-2fff", RANGE, ["pid 7 (a, 1-2), 2000-2fff"]),
+        (RANGE, "pid 7 (a, 1-2), 4000-9fff", ["pid 7 (a, 1-2), 4000-4fff"]),
+        (RANGE, "pid 7 (a, 1-2), 0-1fff", ["pid 7 (a, 1-2), 1000-1fff"]),
+        (RANGE, "pid 7 (a, 1-2), 5000-9fff", []),
+        (RANGE, "pid 8 (a, 1-2), 1000-4fff", []),
+        (RANGE, "pid 7 (a, 1-2), entry 3", []),
+        ("PFN 0x9-0xb", "PFN 0xa-0xc", ["PFN 0xa-0xb"]),
+        ("PFN 0x9-0xa", "PFN 0xb-0xc", []),
+        # The kernel's own ranges move as a whole.
+        ("ffff888000000000-ffff888000001fff", "ffff888000001000-ffff888000001fff", []),
+    ],
+)
+def test_of_a_range_what_both_looks_see_stands(
+    before: str, after: str, expected: list[str]
+) -> None:
+    both = standing(result(before), result(after))
+    assert [one.where for one in both.judged.findings] == expected
+
+
+def test_the_evidence_of_a_part() -> None:
+    shown = ("pages", "4"), ("evidence", "of the first page"), ("PFN", "0x9")
+    (one,) = (replace(found, evidence=shown) for found in result(RANGE).judged.findings)
+    after = Result(WX, Judged(1, (one,)))
+    head, tail = "pid 7 (a, 1-2), 1000-2fff", "pid 7 (a, 1-2), 4000-4fff"
+    kept = standing(result(head, tail), after).judged.findings
+    assert [(found.where, found.evidence) for found in kept] == [
+        (head, (("pages", "2"), *shown[1:])),
+        (tail, (("pages", "1"),)),
+    ]
+    (all_of_it,) = standing(result(RANGE), after).judged.findings
+    assert all_of_it == one
+
+
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [

@@ -84,15 +84,23 @@ class _Where:
 
     def goes_on(self, other: _Where) -> bool:
         """Whether another place begins right after this one."""
-        return self.head == other.head and int(self.last, 16) + 1 == int(other.first, 16)
+        return self.head == other.head and _number(self.last) + 1 == _number(other.first)
 
-    def touches(self, other: _Where) -> bool:
-        """Whether both have a part in common."""
-        return (
-            self.head == other.head
-            and int(self.first, 16) <= int(other.last, 16)
-            and int(other.first, 16) <= int(self.last, 16)
-        )
+    def common(self, other: _Where) -> _Where | None:
+        """What both have; None for nothing."""
+        first = max(self.first, other.first, key=_number)
+        last = min(self.last, other.last, key=_number)
+        if self.head != other.head or _number(first) > _number(last):
+            return None
+        return _Where(self.head, first, last)
+
+    def text(self) -> str:
+        """As it stands in a finding."""
+        return f"{self.head}{self.first}-{'0x' if self.head.endswith('0x') else ''}{self.last}"
+
+
+def _number(text: str) -> int:
+    return int(text, 16)
 
 
 def _where(text: str) -> _Where | None:
@@ -139,26 +147,34 @@ def _pages(one: Finding) -> int:
 def _of_range(first: Finding, at: _Where | None, pages: int) -> Finding:
     if at is None or pages == _pages(first):
         return first
-    prefix = "0x" if at.head.endswith("0x") else ""
     others = tuple(pair for pair in first.evidence if pair[0] != "pages")
     note = (("evidence", "of the first page"),) if others else ()
     evidence = ("pages", str(pages)), *note, *others
-    where = f"{at.head}{at.first}-{prefix}{at.last}"
-    return replace(first, where=where, evidence=evidence)
+    return replace(first, where=at.text(), evidence=evidence)
 
 
-def is_there_too(one: Finding, seen: Iterable[Finding]) -> bool:
-    """Whether other findings of the rule have the place, or a part of a process's range."""
+def seen_again(one: Finding, before: Iterable[Finding]) -> Iterator[Finding]:
+    """What of a finding an earlier look has too: all, or parts of a process's range."""
     here = _where(one.where)
-    for other in seen:
+    for other in before:
         if other.id != one.id:
             continue
         if other.where == one.where:
-            return True
+            yield one
+            return
         there = _where(other.where)
-        if here is not None and there is not None and here.head and here.touches(there):
-            return True
-    return False
+        both = here.common(there) if here is not None and there is not None else None
+        if here is not None and both is not None and both.head:
+            yield one if both == here else _part(one, here, both)
+
+
+def _part(one: Finding, whole: _Where, part: _Where) -> Finding:
+    """A part of a finding's range; evidence of its first page goes with that page."""
+    unit = 1 if part.head.endswith("0x") else PAGE_BYTES
+    pages = (_number(part.last) + 1 - _number(part.first)) // unit
+    kept = one.evidence if part.first == whole.first else ()
+    evidence = ("pages", str(pages)), *(pair for pair in kept if pair[0] != "pages")
+    return replace(one, where=part.text(), evidence=evidence)
 
 
 def is_mapped(one: Range) -> bool:

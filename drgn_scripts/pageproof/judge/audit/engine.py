@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pageproof.errors import Exit
-from pageproof.judge.audit.check import Check, Judged, is_there_too
+from pageproof.judge.audit.check import Check, Judged, seen_again
 from pageproof.model import Finding, Severity
 from pageproof.model.audit import RuleOutcome, Ruling
 from pageproof.model.auditfacts import AuditFacts, Need
@@ -57,18 +57,25 @@ def is_clean(result: Result) -> bool:
 def standing(before: Result, after: Result) -> Result:
     """What two looks at what moves have in common: what came and went is no fault of the kernel.
 
+    Of a process's range that is the pages which both looks have.
+
     What one look could not decide, the other one may have; but not if that found something which
     the first did not: then it is not known whether it was there in both.
     """
-    seen = before.judged.findings
-    kept = tuple(one for one in after.judged.findings if is_there_too(one, seen))
+    kept = tuple(
+        part for one in after.judged.findings for part in seen_again(one, before.judged.findings)
+    )
     more = min(before.judged.more, after.judged.more)
     decided = [one for one in (after, before) if not one.judged.undecided]
     best, *_ = *decided, after
     undecided = after.judged.undecided or before.judged.undecided
-    if decided and (is_clean(best) or len(best.judged.findings) == len(kept)):
+    if decided and (is_clean(best) or _places(best.judged.findings) == _places(kept)):
         undecided = ""
     return Result(after.check, Judged(best.judged.checked, kept, more, undecided))
+
+
+def _places(findings: Iterable[Finding]) -> Collection[tuple[str, str]]:
+    return {(one.id, one.where) for one in findings}
 
 
 def outcome_of(
