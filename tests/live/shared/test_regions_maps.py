@@ -7,6 +7,7 @@ guest stands still while it is looked at.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import drgn
 import pytest
@@ -16,9 +17,8 @@ from made import Made
 from sharing import ODD, Everything, claimed_at, same_frames
 
 from pageproof.find.pagelist import page_addresses
-from pageproof.find.shared import find_shared
+from pageproof.find.shared import find_shared, kernel_pages, vdso
 from pageproof.find.shared.finder import owner_of
-from pageproof.find.shared.vdso import VDSO, searched_task
 from pageproof.walk import PAGE_BYTES
 
 KINDS = ("shmem", "hugetlb", "udmabuf", "bpf", "vdso")
@@ -213,14 +213,28 @@ def test_the_vdso_that_was_replaced_is_not_found(shared: Shared) -> None:
 def test_the_task_of_an_address_space_is_found_without_its_owner(shared: Shared) -> None:
     """As on a kernel without CONFIG_MEMCG, where ``mm_struct`` has no owner."""
     prog = shared.view.target.prog
-    claims = find_shared(prog, shared.view.paging, [VDSO]).claimed
+    claims = find_shared(prog, shared.view.paging, [vdso.VDSO]).claimed
     spaces = {one.mapping.mm for one in claims if one.claim.part == "vvar"}
     assert len(spaces) > 1
     for address in spaces:
         mm = drgn.Object(prog, "struct mm_struct *", address)
-        task = searched_task(mm)
+        task = vdso.searched_task(mm)
         assert task.mm == mm
         assert task.nsproxy.time_ns == mm.owner.nsproxy.time_ns
+
+
+def test_vvar_without_time_namespaces(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a kernel without CONFIG_TIME_NS, where ``nsproxy.time_ns`` is NULL."""
+    prog = shared.view.target.prog
+    (vvar,) = shared.labelled("vvar")
+    nsproxy = SimpleNamespace(time_ns=drgn.Object(prog, "struct time_namespace *", 0))
+    monkeypatch.setattr(vdso, "_task_of", lambda mm: SimpleNamespace(nsproxy=nsproxy))
+    claimed = find_shared(prog, shared.view.paging, [vdso.VDSO], vvar["pid"]).claimed
+    (one,) = (
+        one for one in claimed if one.mapping.vma and one.mapping.vma.start == vvar["address"]
+    )
+    assert (one.claim.part, one.claim.name) == ("vvar", "[vvar]")
+    assert list(kernel_pages(prog, one)) == shared.sides(vvar)
 
 
 def hypervisor_pages(shared: Shared, made: Json) -> set[int]:
