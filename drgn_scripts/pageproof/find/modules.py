@@ -54,7 +54,7 @@ def module_at(prog: drgn.Program, address: int) -> drgn.Object | None:
     """
     try:
         root = prog["mod_tree"].root
-    except LookupError:
+    except (AttributeError, LookupError):  # mod_tree may be there, without its root
         return _in_list(prog, address)
     # Of the two copies the one that is not being changed (include/linux/rbtree_latch.h).
     copy = int(root.seq.seqcount.sequence) & 1

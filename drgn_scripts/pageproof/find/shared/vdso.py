@@ -9,11 +9,11 @@ from typing import Final
 
 import drgn
 from drgn.helpers.linux.mm import page_to_virt
-from drgn.helpers.linux.pid import for_each_task
 
 from pageproof.find.debuginfo import of_program
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
+from pageproof.find.tasks import all_tasks
 
 _DATA: Final = "vvar"
 _CODE: Final = "vdso"
@@ -184,8 +184,9 @@ def searched_task(mm: drgn.Object) -> drgn.Object:
         if task and task.mm == mm:
             return task
         known.clear()
-        known.update((one.mm.value_(), one.value_()) for one in for_each_task(prog))
-    raise ValueError("no task has this address space any more")
+        tasks, lost = all_tasks(prog)
+        known.update((one.mm.value_(), one.value_()) for one in tasks)
+    raise ValueError(f"no task has this address space{lost and f': {lost}'}")
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
