@@ -179,6 +179,7 @@ def alias_report() -> AliasReport:
         kernel=(physmap,),
         users=(user,),
         findings=tuple(alias_findings(walk.pfn, PAGE, None, (physmap, user))),
+        area=None,
         attempts=1,
         stable=True,
         exit_code=0,

@@ -90,6 +90,8 @@ COUNTED = {
     "shares-slab-page": 3,
     "object-is-free": 3,
     "user-maps-table": 3,
+    "user-maps-stack": 3,
+    "frame-is-others": 3,
     "mapcount-wrong": 3,
     "memory-type-conflict": 3,
     "table-unmarked": 2,  # of levels 1 and 2

@@ -43,8 +43,10 @@ from pageproof.judge.audit import CHECKS
 from pageproof.judge.audit.check import MOST_FINDINGS, Judged
 from pageproof.judge.audit.engine import run_check
 from pageproof.model import (
+    AreaOwner,
     MemoryType,
     Outcome,
+    OwnerKind,
     Permissions,
     Range,
     Severity,
@@ -101,6 +103,12 @@ def at(start: int, pages: int = 1) -> str:
 
 def tables(*more: UserTable) -> AuditFacts:
     return space_with(tables=(*SPACE.tables, *more))
+
+
+STACK = AreaOwner(OwnerKind.STACK, VMALLOC, VMALLOC + 0x5000, True, pid=12, comm="other")
+STRANGERS = AreaOwner(
+    OwnerKind.VMALLOC, VMALLOC, VMALLOC + 0x5000, True, "f+0x1", "theirs", related=False
+)
 
 
 #: For each rule: facts on which it fires, and the place that it names.
@@ -241,6 +249,13 @@ FIRES: list[tuple[str, AuditFacts, str]] = [
         suspect(classes=FrameClass.TABLE),
         f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
     ),
+    ("user-maps-stack", suspect(area=STACK), f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}"),
+    ("frame-is-others", suspect(area=STRANGERS), f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}"),
+    (
+        "frame-is-others",
+        suspect(stranger="anonymous"),
+        f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
+    ),
     ("mapcount-wrong", suspect(counted=2), f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}"),
     (
         "memory-type-conflict",
@@ -298,6 +313,15 @@ SILENT: list[tuple[str, AuditFacts]] = [
         ),
     ),
     ("frame-is-free", suspect(classes=FrameClass.FREE, places=())),
+    ("frame-is-free", suspect(classes=FrameClass.UNREFERENCED)),
+    ("user-maps-stack", suspect(area=STACK, places=())),
+    ("user-maps-stack", suspect(area=STRANGERS)),
+    ("frame-is-others", suspect(area=STACK)),
+    ("frame-is-others", suspect(area=STRANGERS, places=())),
+    ("frame-is-others", suspect(area=replace(STRANGERS, related=True))),
+    ("frame-is-others", suspect(area=replace(STRANGERS, related=None))),
+    ("frame-is-others", suspect(area=replace(STRANGERS, owns=False))),
+    ("frame-is-others", suspect(area=replace(STRANGERS, kind=OwnerKind.PER_CPU))),
     ("user-maps-slab", suspect(classes=FrameClass.SLAB, counted=0)),
     ("shares-slab-page", suspect(classes=FrameClass.SLAB)),
     ("shares-slab-page", suspect(classes=FrameClass.SLAB, counted=0, slab=OBJECT)),

@@ -15,7 +15,7 @@ from unit.auditfacts import AREA, RWX, USER, kernel_with, leaf, suspect, users_w
 from unit.commandfacts import alias_report
 from unit.facts import CORE, PAGE, evidence, kernel_walk, mapping, user_walk
 from unit.layouts import FOUR
-from unit.test_audit_rules import OBJECT
+from unit.test_audit_rules import OBJECT, STACK, STRANGERS
 
 from pageproof.judge.alias import alias_findings
 from pageproof.judge.audit import CHECKS
@@ -107,6 +107,15 @@ CONDITIONS: dict[str, tuple[Iterable[Finding], ...]] = {
         verify(replace(evidence(), page=typed("table"))),
         audit(suspect(classes=FrameClass.TABLE)),
         alias(typed("table"), None),
+    ),
+    "frame-is-others": (
+        verify(replace(evidence(), area=STRANGERS)),
+        audit(suspect(area=STRANGERS)),
+    ),
+    "user-maps-stack": (
+        verify(replace(evidence(), area=STACK)),
+        audit(suspect(area=STACK)),
+        alias_findings(7, ONE, 1, [replace(ALIAS, counted=True)], STACK),
     ),
     "user-maps-slab": (
         audit(suspect(classes=FrameClass.SLAB)),

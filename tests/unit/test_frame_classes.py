@@ -24,6 +24,7 @@ LAYOUT = PageLayout(
     page_bytes=BYTES,
     mapcount=24,
     private=16,
+    lru=8,
     tests=(
         (8, 1, 1, FrameClass.TAIL),
         (0, RESERVED, RESERVED, FrameClass.RESERVED),
@@ -62,7 +63,7 @@ def test_a_block_of_the_page_allocator() -> None:
 
 def test_a_page_that_nobody_holds() -> None:
     """As on a CPU's list of free pages; not those in holes, which are reserved."""
-    assert classes(page(refs=0)) == [FrameClass.FREE]
+    assert classes(page(refs=0)) == [FrameClass.UNREFERENCED]  # the tail of a block, or free
     assert classes(page(refs=0, flags=RESERVED)) == [FrameClass.RESERVED]
     assert classes(typed(TABLE)) == [FrameClass.TABLE]
 

@@ -25,10 +25,12 @@ from unit.test_rules_frames import WRONG
 from pageproof import judge
 from pageproof.judge import MappingView
 from pageproof.model import (
+    AreaOwner,
     Expectation,
     MappingFacts,
     MemoryType,
     Outcome,
+    OwnerKind,
     PageEvidence,
     Permissions,
     Route,
@@ -90,6 +92,10 @@ def counted() -> PageEvidence:
 
 
 HALF_ZERO = (*content(zero=True)[:2], RouteContent(Route.PHYSICAL, OTHER_DIGEST, False))
+
+STACK = AreaOwner(OwnerKind.STACK, 0x1000, 0x6000, True, pid=12, comm="other")
+STRANGERS = AreaOwner(OwnerKind.VMALLOC, 0x1000, 0x6000, True, "f+0x1", "theirs", related=False)
+
 
 PAGES: list[tuple[str, Severity, PageEvidence, PageEvidence, TargetFacts]] = [
     (
@@ -212,6 +218,20 @@ PAGES: list[tuple[str, Severity, PageEvidence, PageEvidence, TargetFacts]] = [
         Severity.ERROR,
         replace(evidence(), cached_file="inode 12 of ext4"),
         evidence(),
+        CORE,
+    ),
+    (
+        "frame-is-others",
+        Severity.ERROR,
+        replace(evidence(), area=STRANGERS),
+        replace(evidence(), area=replace(STRANGERS, related=None)),
+        CORE,
+    ),
+    (
+        "user-maps-stack",
+        Severity.ERROR,
+        replace(evidence(), area=STACK),
+        replace(evidence(), area=STRANGERS),
         CORE,
     ),
     (

@@ -301,6 +301,22 @@ def test_what_a_region_is_made_for() -> None:
     assert not found("user-maps-table", table, kind="devmem")
 
 
+@pytest.mark.parametrize("mapping", [ANONYMOUS, ANONYMOUS | 2], ids=["anonymous", "KSM"])
+def test_a_process_s_own_memory_is_not_somebody_else_s(mapping: int) -> None:
+    """Without a file, or of a private mapping of one; a driver's mapping has no such pages."""
+    own = page(mapping=mapping)
+    shared = with_flags(SHARED)
+    assert shared.vma is not None
+    nameless = replace(shared, vma=replace(shared.vma, file=None))
+    assert not found("frame-is-others", own, vma=nameless)
+    assert not found("frame-is-others", own, vma=with_flags(SHARED.replace("MAYSHARE", "")))
+    assert found("frame-is-others", own, vma=shared)
+    assert found("frame-is-others", own, vma=with_flags("READ|PFNMAP"))
+    raw = replace(own, user_walk=evidence().user_walk)  # special
+    assert found("frame-is-others", raw, vma=nameless)
+    assert found("frame-is-others", own, vma=NO_VMA)
+
+
 def test_content_is_only_of_a_dump_or_of_what_moves() -> None:
     mixed = replace(evidence(), content=MIXED)
     assert found("content-routes-differ", mixed, CORE)

@@ -9,6 +9,7 @@ from typing import Final
 
 from pageproof import __version__
 from pageproof.commands.attempts import look_until
+from pageproof.commands.owners import Owners
 from pageproof.commands.sweep import Sweep
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.commands.walk import Asked, check_address, tables_of
@@ -70,7 +71,8 @@ def _look(
     settled = not target.facts.live or (stable and before == mapcount)
     sure = settled and not sweep.doubts
     # What came and went meanwhile is no fault of the kernel's.
-    judged = alias_findings(pfn, page, mapcount, aliases) if settled else ()
+    area = Owners(target, paging, walker).of(pfn)
+    judged = alias_findings(pfn, page, mapcount, aliases, area) if settled else ()
     findings = *sweep.doubts, *judged
     return AliasReport(
         schema=ALIAS_SCHEMA,
@@ -86,6 +88,7 @@ def _look(
         kernel=tuple(one for one in aliases if one.region is not None),
         users=tuple(one for one in aliases if one.region is None),
         findings=findings,
+        area=area,
         attempts=1,
         stable=settled,
         exit_code=exit_of(findings, undecided=not sure),

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 import drgn
 
 from pageproof.commands.audit_frames import Frames, read_frames
+from pageproof.commands.audit_owners import AuditOwners
 from pageproof.commands.audit_users import UserSweep, name_of
 from pageproof.commands.tables import paging_form
 from pageproof.errors import PageproofError
@@ -239,7 +240,11 @@ class Collector:
         except _BROKEN:
             ram = ()
         sweep = UserSweep(self._target, self._paging, self._walker, self._spaces, count)
-        return sweep.facts(frames, ram)
+        # Frames are read by way of the kernel's tables: without them there is nobody to suspect.
+        owners = None
+        if frames is not None:
+            owners = AuditOwners(self._target, self._paging, self._walker, self._kernel)
+        return sweep.facts(frames, ram, owners)
 
     def _with_reasons(self, facts: AuditFacts) -> AuditFacts:
         """Why some RAM is not in the direct map, or not write-back there."""

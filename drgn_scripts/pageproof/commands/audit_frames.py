@@ -101,6 +101,7 @@ def _or(one: bytes | bytearray, other: bytes | bytearray) -> bytes:
 
 
 _IS_MAPPED: Final = bytes([0]) + bytes([0xFF]) * 255
+_ONLY_UNREFERENCED: Final = bytes(bits & FrameClass.UNREFERENCED for bits in range(256))
 _ONLY_WRONG: Final = bytes(bits & WRONG for bits in range(256))
 
 
@@ -117,6 +118,12 @@ _IS_CONFLICT: Final = bytes(_conflicts(bits) for bits in range(256))
 def wrong_class(users: Accounts, classes: bytes | bytearray) -> Iterator[int]:
     """Frames that processes map and that are free, slab or a table."""
     both = _and(users.uses.translate(_IS_MAPPED), classes.translate(_ONLY_WRONG))
+    return (found.start() for found in _SOMETHING.finditer(both))
+
+
+def unreferenced(users: Accounts, classes: bytes | bytearray) -> Iterator[int]:
+    """Frames that processes map and that have neither a reference nor a type."""
+    both = _and(users.uses.translate(_IS_MAPPED), classes.translate(_ONLY_UNREFERENCED))
     return (found.start() for found in _SOMETHING.finditer(both))
 
 

@@ -11,8 +11,16 @@ from typing import Final
 import drgn
 
 from pageproof.commands.attempts import ATTEMPTS
-from pageproof.commands.audit_frames import Frames, conflicting, uncounted, wrong_class
+from pageproof.commands.audit_frames import (
+    Frames,
+    conflicting,
+    uncounted,
+    unreferenced,
+    wrong_class,
+)
+from pageproof.commands.audit_owners import AuditOwners
 from pageproof.commands.tables import paging_form
+from pageproof.find.free import FreeLists
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.layout import physmap
 from pageproof.find.mapcount import page_mapcount
@@ -63,6 +71,7 @@ class _At:
     address: int
     level: int
     special: bool
+    mapping: MappingFacts | None = None
 
 
 class UserSweep:
@@ -75,15 +84,21 @@ class UserSweep:
         self._found = found
         self._last = paging_form(target, paging).lower_half_last
         self._users, self._kernel = Accounts.empty(frames), Accounts.empty(frames)
+        self._free = FreeLists(target.prog)
+        self._owners: AuditOwners | None = None
         self._faults = [f"pid {one.pid} ({one.comm}): {one.message}" for one in found.faults]
 
-    def facts(self, frames: Frames | None, ram: Sequence[Span]) -> UserFacts:
+    def facts(
+        self, frames: Frames | None, ram: Sequence[Span], owners: AuditOwners | None = None
+    ) -> UserFacts:
         """Sweep, then look closer.
 
         Args:
             frames: struct page of all; None if it can't be had: then nobody is suspect.
             ram: where memory types must agree.
+            owners: of the kernel's memory; None if its tables can't be had.
         """
+        self._owners = owners
         spaces = tuple(self._space(mapping) for mapping in self._found.found)
         half = _TOP - self._last
         kernel = self._walker.account(self._paging.kernel_root, half, _TOP, self._kernel)
@@ -106,6 +121,7 @@ class UserSweep:
             more_suspects=more,
             kernel_tables=kernel_tables,
             faults=tuple(self._faults),
+            free_doubt=self._free.doubt,
         )
 
     def _standing(
@@ -180,11 +196,16 @@ class UserSweep:
             pfn = one.table >> PAGE_SHIFT
             if pfn < len(classes):
                 classes[pfn] |= FrameClass.TABLE
+        if any(unreferenced(self._users, classes)):
+            for block in self._free.per_cpu().values():
+                for pfn in range(block.first_pfn, min(block.end_pfn, len(classes))):
+                    classes[pfn] |= FrameClass.FREE
         self._classes = classes
         found = chain(
             wrong_class(self._users, classes),
             conflicting(self._users, self._kernel, ram),
             uncounted(self._users, frames),
+            () if self._owners is None else self._owners.suspects(self._users),
         )
         return list(dict.fromkeys(found))
 
@@ -201,7 +222,7 @@ class UserSweep:
         kernel: dict[int, list[_At]] = {pfn: [] for pfn in chosen}
         for mapping in self._found.found:
             swept = self._places(mapping.root, 0, self._last, marked)
-            for pfn, at in _spread(swept.places, name_of(mapping), mapping.root):
+            for pfn, at in _spread(swept.places, name_of(mapping), mapping.root, mapping):
                 users[pfn].append(at)
         root = self._paging.kernel_root
         swept = self._places(root, _TOP - self._last, _TOP, marked)
@@ -224,17 +245,20 @@ class UserSweep:
     def _seen(self, pfn: int, users: Sequence[_At], kernel: Sequence[_At]) -> FramePlaces | None:
         """A suspect, looked at again; None if it moved meanwhile."""
         prog = self._target.prog
-        page = struct_page_facts(prog, pfn)
+        page = struct_page_facts(prog, pfn, self._free)
         before = page_mapcount(prog, pfn, page)
         still = [(at, kind) for at in users for kind in self._type_at(at, pfn)]
         types = [(f"{at.name} {at.address:x}", kind) for at, kind in still]
         types += [
             (f"kernel {at.address:016x}", kind) for at in kernel for kind in self._type_at(at, pfn)
         ]
-        again = struct_page_facts(prog, pfn)
+        again = struct_page_facts(prog, pfn, self._free)
         after = page_mapcount(prog, pfn, again)
         if self._target.facts.live and (before != after or len(still) != len(users)):
             return None
+        mapped = [(at.mapping, at.address, at.special) for at, _ in still if at.mapping]
+        area = None if self._owners is None else self._owners.area(pfn, mapped)
+        stranger = "" if self._owners is None else self._owners.stranger(pfn, again, mapped)
         return FramePlaces(
             pfn=pfn,
             classes=self._classes_now(pfn, page, again),
@@ -243,6 +267,8 @@ class UserSweep:
             mapcount=after,
             types=tuple(types),
             slab=self._slab(pfn),
+            area=area,
+            stranger=stranger,
         )
 
     def _slab(self, pfn: int) -> SlabFacts | None:
@@ -253,12 +279,12 @@ class UserSweep:
     def _classes_now(
         self, pfn: int, page: StructPageFacts | None, again: StructPageFacts | None
     ) -> FrameClass:
-        """Its classes, less what is no longer so: of a page in use the allocator has nothing."""
+        """Its classes, less what is no longer so."""
         classes = FrameClass(self._classes[pfn])
         if not self._target.facts.live:
             return classes
         for one in (page, again):
-            if one is not None and one.refcount > 0:
+            if one is None or not one.buddy:
                 classes &= ~FrameClass.FREE
             if one is not None and one.type_words != "slab":
                 classes &= ~FrameClass.SLAB
@@ -274,11 +300,13 @@ def _tables(swept: Accounted) -> tuple[UserTable, ...]:
     return tuple(UserTable(one.table, one.level, one.address) for one in swept.tables)
 
 
-def _spread(places: Iterable[FramePlace], name: str, root: int) -> Iterator[tuple[int, _At]]:
+def _spread(
+    places: Iterable[FramePlace], name: str, root: int, mapping: MappingFacts | None = None
+) -> Iterator[tuple[int, _At]]:
     """Each page of runs of frames."""
     for place in places:
         pages = (place.last + 1 - place.start) // PAGE_BYTES
         for page in islice(range(pages), _MOST_PLACES):
             address = place.start + page * PAGE_BYTES
             pfn = (place.frame >> PAGE_SHIFT) + page
-            yield pfn, _At(name, root, address, place.level, place.special)
+            yield pfn, _At(name, root, address, place.level, place.special, mapping)

@@ -10,6 +10,7 @@ import drgn
 
 from pageproof import judge
 from pageproof.commands.attempts import look_until
+from pageproof.commands.owners import Owners
 from pageproof.commands.tables import zero_pages
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.layout import physmap
@@ -122,6 +123,7 @@ class Observer:
         self._walker = walker
         self._physmap = physmap(target.prog)
         self._zeros = zero_pages(target, paging, walker)
+        self._owners = Owners(target, paging, walker)
 
     def observe(self, pair: Pair) -> PageEvidence:
         """The evidence of one page, looked at until it holds still."""
@@ -174,6 +176,7 @@ class Observer:
             slab=self._slab(user, mapped),
             zero_page=user.pfn is not None and self.is_zeros(user.pfn),
             cached_file=self._cached_file(mapping, mapped),
+            area=None if user.pfn is None else self._owners.of(user.pfn, mapping),
         )
 
     def is_zeros(self, pfn: int) -> bool:

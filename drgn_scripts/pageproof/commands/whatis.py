@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
 from pageproof.commands.attempts import look_until
+from pageproof.commands.owners import Owners
 from pageproof.commands.sweep import Sweep
 from pageproof.commands.tables import paging_form, walker_of
 from pageproof.commands.walk import Asked as WalkAsked
@@ -212,7 +213,8 @@ def _frame(scene: _Scene, walk: Walk) -> tuple[FrameFacts | None, tuple[Unknown,
         as_alias(region, scene.walker.walk(scene.paging.kernel_root, alias), walk.paddr)
         for region, alias in alias_addresses(scene.paging, scene.layout, scene.address, walk.paddr)
     )
-    return FrameFacts(use, page, owner, content, aliases), tuple(unknown)
+    area = Owners(scene.target, scene.paging, scene.walker).of(walk.pfn)
+    return FrameFacts(use, page, owner, content, aliases, area), tuple(unknown)
 
 
 def _no_page(scene: _Scene, pfn: int) -> tuple[PageUse, tuple[Unknown, ...]]:

@@ -16,8 +16,7 @@ from pageproof.model.auditfacts import FrameClass
 _PAGE_BYTES: Final = 4096
 _WORD: Final = (1 << 64) - 1
 _NO_TYPE: Final = 0xFFFF_FFFF
-#: What only :func:`classes_of` sees: no reference and no type.
-UNREFERENCED: Final = FrameClass.POISONED
+UNREFERENCED: Final = FrameClass.UNREFERENCED
 
 
 @dataclass(frozen=True)
@@ -28,12 +27,14 @@ class PageLayout:
         page_bytes: its size.
         mapcount: offset of ``_mapcount``, which types share.
         private: offset of ``private``, which has the order of a free block.
+        lru: offset of the link of free lists.
         tests: (offset, mask, value, class), for eight bytes.
     """
 
     page_bytes: int
     mapcount: int
     private: int
+    lru: int
     tests: tuple[tuple[int, int, int, int], ...]
 
 
@@ -70,6 +71,7 @@ def page_layout(prog: drgn.Program) -> PageLayout:
         page_bytes=sizeof(kind),
         mapcount=mapcount,
         private=offsetof(kind, "private"),
+        lru=offsetof(kind, "lru"),
         tests=tuple((offset, mask, value, int(bit)) for offset, mask, value, bit in tests),
     )
 
@@ -108,14 +110,9 @@ def _type(prog: drgn.Program, name: str) -> tuple[int, int]:
     return OLD_TYPE_BASE | bit, OLD_TYPE_BASE
 
 
-#: What the raw classes of a page make it.
+#: What the raw classes of a page make it: that of a tail page, or of a reserved one, is no doubt.
 _FINAL: Final = bytes(
-    (bits & ~UNREFERENCED)
-    | (
-        FrameClass.FREE
-        if bits & UNREFERENCED and not bits & (FrameClass.TAIL | FrameClass.RESERVED)
-        else 0
-    )
+    bits & ~UNREFERENCED if bits & (FrameClass.TAIL | FrameClass.RESERVED) else bits
     for bits in range(256)
 )
 _IS_BUDDY: Final = bytes(bits & FrameClass.FREE for bits in range(256))
@@ -131,6 +128,15 @@ def free_blocks(raw: bytes, data: bytes, layout: PageLayout) -> Iterator[tuple[i
         pages = 1 << order if order < 16 else 1
         yield at, pages
         at = buddies.find(FrameClass.FREE, at + pages)
+
+
+def class_of(data: bytes, layout: PageLayout) -> int:
+    """The raw classes of one ``struct page``, by the tests of its layout."""
+    bits = 0
+    for offset, mask, value, bit in layout.tests:
+        if int.from_bytes(data[offset : offset + 8], "little") & mask == value:
+            bits |= bit
+    return bits
 
 
 def classes_of(raw: bytes, data: bytes, layout: PageLayout) -> bytes:

@@ -3,25 +3,21 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import drgn
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
-from drgn.helpers.linux.mm import compound_head, page_index, pfn_to_page
+from drgn.helpers.linux.mm import compound_head, compound_nr, page_index, page_to_pfn, pfn_to_page
 from drgn.helpers.linux.percpu import per_cpu
 
 from pageproof.errors import PageproofError
 from pageproof.find.expression import find_address
+from pageproof.find.free import FreeLists
 from pageproof.find.identify.percpu import static_range
-from pageproof.find.page import struct_page_facts
 from pageproof.find.paths import inode_path
 from pageproof.model import FileFacts, StructPageFacts
 from pageproof.model.whatis import OwnerFacts
 
 #: ``PAGE_MAPPING_FLAGS`` of include/linux/page-flags.h: anonymous; with both bits KSM.
 _ANONYMOUS, _FLAGS = 0x1, 0x3
-#: ``MAX_ORDER`` was 11, and is 10, of the same blocks; some configurations have more.
-_MAX_ORDER: Final = 15
 
 
 def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFacts:
@@ -35,9 +31,9 @@ def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFac
     Raises:
         FaultError: it can't be read.
     """
-    order = _free_order(prog, pfn, page)
-    if order is not None:
-        return OwnerFacts(free_order=order)
+    block = FreeLists(prog).block(pfn) if page.buddy else None
+    if block is not None:
+        return OwnerFacts(free_order=block.order, free_cpu=block.cpu)
     own = pfn_to_page(prog, pfn)
     head = compound_head(own)
     if page.type_words == "table":
@@ -57,8 +53,31 @@ def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFac
         mapping,
         inode_number=inode.i_ino.value_(),
         file_name="" if path is None else path.decode("utf-8", "replace"),
-        offset_pages=page_index(own).value_(),
+        offset_pages=_index_of(prog, pfn, head, inode),
     )
+
+
+def _index_of(prog: drgn.Program, pfn: int, head: drgn.Object, inode: drgn.Object) -> int:
+    """A page's place in its file: that of the head, as ``index`` of a tail is no such thing."""
+    index = int(page_index(head).value_())
+    kind = inode.i_sb.s_type.name.string_()
+    if kind == b"hugetlbfs" and _counts_huge_pages(prog):
+        index *= compound_nr(head).value_()
+    return index + pfn - int(page_to_pfn(head).value_())
+
+
+def _counts_huge_pages(prog: drgn.Program) -> bool:
+    """Whether hugetlbfs numbers huge pages, and not pages: until 6.7 (a08c7193e4f1).
+
+    The function that translates it went then; it had another name before 5.13 (fe19bd3dae3d).
+    """
+    for name in ("hugetlb_basepage_index", "__basepage_index"):
+        try:
+            prog.symbol(name)
+        except LookupError:
+            continue
+        return True
+    return False
 
 
 def named_file_of(prog: drgn.Program, page: StructPageFacts, mapped: FileFacts) -> str:
@@ -86,21 +105,6 @@ def named_file_of(prog: drgn.Program, page: StructPageFacts, mapped: FileFacts) 
         return f"inode {inode.i_ino.value_()} of {kind}"
     except drgn.FaultError:
         return ""
-
-
-def _free_order(prog: drgn.Program, pfn: int, page: StructPageFacts) -> int | None:
-    """The order of the free block that a frame is in: only a block's first page is marked."""
-    if page.refcount or page.reserved or page.type_words not in ("", "buddy"):
-        return None
-    for order in range(_MAX_ORDER + 1):
-        first = pfn & -(1 << order)
-        facts = page if first == pfn else struct_page_facts(prog, first)
-        if facts is None:
-            return None  # a block does not begin where there is no memory
-        if facts.buddy:
-            own = int(pfn_to_page(prog, first).private.value_())
-            return own if pfn < first + (1 << own) else None
-    return None
 
 
 def find_copy(prog: drgn.Program, text: str, cpu: int | None) -> int:

@@ -13,11 +13,12 @@ from drgn.helpers.linux.mm import (
     PageSlab,
     access_remote_vm,
     compound_head,
-    decode_page_flags_value,
     page_flags,
     pfn_to_page,
 )
 
+from pageproof.find.flags import flag_names
+from pageproof.find.free import FreeLists
 from pageproof.find.image import image_ends
 from pageproof.find.mappings import mm_object
 from pageproof.find.pagetype import OLD_BUDDY, OLD_OFFLINE, OLD_TYPE_BASE, old_table
@@ -43,10 +44,18 @@ _AT_REST: Final = ("POSTED", "CLAIMED", "DONE")
 _NO_TYPE: Final = 0xFF
 
 
-def struct_page_facts(prog: drgn.Program, pfn: int) -> StructPageFacts | None:
-    """``struct page`` of a frame; None where there is none, or it is not in the target."""
+def struct_page_facts(
+    prog: drgn.Program, pfn: int, lists: FreeLists | None = None
+) -> StructPageFacts | None:
+    """``struct page`` of a frame; None where there is none, or it is not in the target.
+
+    Args:
+        prog: the target.
+        pfn: of the frame.
+        lists: of free pages; those of this moment if there are none.
+    """
     try:
-        return _struct_page(prog, pfn)
+        return _struct_page(prog, pfn, lists or FreeLists(prog))
     except drgn.FaultError:
         return None
 
@@ -75,39 +84,50 @@ def _image(prog: drgn.Program, paging: PagingFacts) -> range:
     )
 
 
-def _struct_page(prog: drgn.Program, pfn: int) -> StructPageFacts:
+def _struct_page(prog: drgn.Program, pfn: int, lists: FreeLists) -> StructPageFacts:
     page = pfn_to_page(prog, pfn)
-    # Type and references of a compound page are its head's.
+    # Type, flags and references of a compound page are its head's: in a tail these words hold
+    # other things (struct folio of include/linux/mm_types.h), but for PG_hwpoison.
     head = compound_head(page)
-    flags = page_flags(page).value_()
+    flags = page_flags(head).value_()
     # At once, as the two counts change together: references first when a mapping comes.
     own = page[0].read_()
     whole = own if head == page else head[0].read_()
     mapcount = own._mapcount.counter.value_()
+    refcount = whole._refcount.counter.value_()
     typed, words, buddy = _page_type(prog, head)
     if PageSlab(head):
         words, typed = "slab", True
-    names = _page_flag_names(prog, flags)
+    if not refcount and head == page and (buddy or not typed):
+        # Only the first page of a free block is marked, and none on a CPU's list.
+        buddy = lists.block(pfn) is not None
+    typed = typed or buddy
+    mapping = 0 if typed else whole.mapping.value_()
+    names = flag_names(prog, flags, mapping, buddy=buddy)
+    if page_flags(page).value_() & _flag(prog, "PG_hwpoison") and "hwpoison" not in names:
+        names.append("hwpoison")
     return StructPageFacts(
         page=page.value_(),
         flags=flags,
         flags_words="|".join(names),
         type_words=words,
-        refcount=whole._refcount.counter.value_(),
+        refcount=refcount,
         mapcount=None if typed else mapcount + 1,
         head=head.value_(),
         reserved="reserved" in names,
         hwpoison="hwpoison" in names,
         buddy=buddy,
         compound=bool(PageCompound(page)),
-        mapping=0 if typed else whole.mapping.value_(),
+        mapping=mapping,
     )
 
 
-def _page_flag_names(prog: drgn.Program, flags: int) -> list[str]:
-    """Flag names as the kernel prints them (``%pGp``); none for flags of 0."""
-    text: str = decode_page_flags_value(prog, flags)
-    return [name.removeprefix("PG_") for name in text.split("|") if name not in ("", "0")]
+def _flag(prog: drgn.Program, name: str) -> int:
+    """A page flag's bit; 0 where the kernel has no such flag."""
+    try:
+        return 1 << int(prog.constant(name).value_())
+    except LookupError:
+        return 0
 
 
 def _page_type(prog: drgn.Program, page: drgn.Object) -> tuple[bool, str, bool]:

@@ -8,7 +8,7 @@ from typing import Final
 
 import drgn
 from drgn import cast
-from drgn.helpers.linux.mm import page_flags, pfn_to_page
+from drgn.helpers.linux.mm import compound_head, page_flags, pfn_to_page
 
 from pageproof.find.paging import optional_number, page_offset
 from pageproof.model import MemoryType
@@ -148,7 +148,7 @@ def _by_struct_page(prog: drgn.Program, pfn: int, secret: int | None) -> str:
         return ""
     try:
         # A page of a file; bits 0 and 1 say that it is something else.
-        mapping = page.mapping.value_()
+        mapping = compound_head(page).mapping.value_()
         if secret is None or not mapping or mapping & 3:
             return ""
         space = cast("struct address_space *", drgn.Object(prog, "unsigned long", mapping))

@@ -12,10 +12,12 @@ from pageproof.judge.conditions import (
     MEMORY_TYPE_CONFLICT,
     TASK_UNREADABLE,
     USER_MAPS_SLAB,
+    USER_MAPS_STACK,
     USER_MAPS_TABLE,
     memory_types,
 )
-from pageproof.model import Finding, Severity, StructPageFacts, Walk
+from pageproof.judge.owners import stack_shown
+from pageproof.model import AreaOwner, Finding, OwnerKind, Severity, StructPageFacts, Walk
 from pageproof.model.alias import Alias
 from pageproof.model.rule import Rule
 
@@ -67,6 +69,7 @@ INCOMPLETE: Final = Rule(
 )
 ALIAS_RULES: Final = (
     FRAME_IS_FREE,
+    USER_MAPS_STACK,
     USER_MAPS_TABLE,
     USER_MAPS_SLAB,
     MAPCOUNT_WRONG,
@@ -96,7 +99,11 @@ def is_counted(walk: Walk, zero_pages: Collection[int]) -> bool:
 
 
 def alias_findings(
-    pfn: int, page: StructPageFacts | None, mapcount: int | None, aliases: Sequence[Alias]
+    pfn: int,
+    page: StructPageFacts | None,
+    mapcount: int | None,
+    aliases: Sequence[Alias],
+    area: AreaOwner | None = None,
 ) -> Iterator[Finding]:
     """What is worth knowing of a frame's mappings.
 
@@ -105,6 +112,7 @@ def alias_findings(
         page: its struct page.
         mapcount: what the kernel counts.
         aliases: all mappings that were found.
+        area: of vmalloc space that has it.
     """
     where = f"PFN {pfn:#x}"
     users = [alias for alias in aliases if alias.region is None]
@@ -112,6 +120,8 @@ def alias_findings(
     special = len(users) - counted
     if page is not None and users:
         yield from _wrong_frame(where, page, users)
+    if users and area is not None and area.kind is OwnerKind.STACK:
+        yield USER_MAPS_STACK.finding(where, stack_shown(area))
     if special:
         yield SPECIAL.finding(where, special=special)
     if mapcount is not None and mapcount > counted:

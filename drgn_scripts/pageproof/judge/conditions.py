@@ -64,6 +64,25 @@ FRAME_IS_FREE: Final = Rule(
     "use vm_insert_page(), which takes references.",
     reference="mm/memory.c: remap_pfn_range(), vm_insert_page(); mm/page_alloc.c",
 )
+FRAME_IS_OTHERS: Final = Rule(
+    id="frame-is-others",
+    severity=Severity.ERROR,
+    sentence="the frame is somebody else's too: it was given away while it was mapped",
+    cause="The page was freed while it was mapped or while the driver kept its address, and "
+    "allocated again.",
+    fix=FRAME_IS_FREE.fix,
+    reference=FRAME_IS_FREE.reference,
+)
+USER_MAPS_STACK: Final = Rule(
+    id="user-maps-stack",
+    severity=Severity.ERROR,
+    sentence="a process maps a page of a task's kernel stack: it reads what the kernel does for "
+    "that task, and may change where it returns to",
+    cause="A page that was freed while it was mapped and became a stack, or a driver that was "
+    "given the address of one.",
+    fix=FRAME_IS_FREE.fix,
+    reference="kernel/fork.c, alloc_thread_stack_node()",
+)
 USER_MAPS_TABLE: Final = Rule(
     id="user-maps-table",
     severity=Severity.ERROR,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pageproof.model.facts import MappingFacts, PagingFacts, StructPageFacts, TargetFacts
+from pageproof.model.facts import AreaOwner, MappingFacts, PagingFacts, StructPageFacts, TargetFacts
 from pageproof.model.hexint import Address, Paddr, Pfn
 from pageproof.model.report import Finding
 from pageproof.model.walk import MemoryType, Permissions, Walk
@@ -53,6 +53,7 @@ class AliasReport:
         spaces: address spaces that were swept.
         kernel, users: the mappings in the kernel's half and in user halves, by
             tables and address.
+        area: of vmalloc space that has the frame; None for none.
         attempts, stable: as for a walk; true if every mapping still stood at the end.
         exit_code: 0 if these are all mappings, 3 if that is not sure.
     """
@@ -70,6 +71,7 @@ class AliasReport:
     kernel: tuple[Alias, ...]
     users: tuple[Alias, ...]
     findings: tuple[Finding, ...]
+    area: AreaOwner | None
     attempts: int
     stable: bool
     exit_code: int

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
 
-from pageproof.model.facts import PagingFacts, SlabFacts, TargetFacts
+from pageproof.model.facts import AreaOwner, PagingFacts, SlabFacts, TargetFacts
 from pageproof.model.kmap import LayoutFacts
 from pageproof.model.walk import MemoryType, Range
 
@@ -30,7 +30,7 @@ class FrameClass(IntFlag):
     """What ``struct page`` says of a frame, as far as a rule asks."""
 
     FREE = 1
-    """The page allocator holds it: in a buddy block, or without a reference and without a type."""
+    """It is in a block of the buddy allocator, or on a CPU's list of free pages."""
     SLAB = 2
     TABLE = 4
     """Marked as a page table."""
@@ -39,7 +39,8 @@ class FrameClass(IntFlag):
     """It has no ``struct page`` that could be read."""
     TAIL = 32
     """Of a compound page: it is of its head's classes too."""
-    POISONED = 64
+    UNREFERENCED = 64
+    """Without a reference and a type. It may be free, or of a block whose first page has both."""
     HEAD = 128
 
 
@@ -196,6 +197,8 @@ class FramePlaces:
         mapcount: how many it counts; None where it keeps no count.
         types: memory types by whose they are, "physmap" for the kernel's direct map.
         slab: the object at its beginning; None if it is no slab's, or that can't be told.
+        area: of vmalloc space that has it; None for none, or where nobody asked.
+        stranger: who counts a mapping of it, where a driver maps it as a raw frame; "" for none.
     """
 
     pfn: int
@@ -205,6 +208,8 @@ class FramePlaces:
     mapcount: int | None = None
     types: tuple[tuple[str, MemoryType], ...] = ()
     slab: SlabFacts | None = None
+    area: AreaOwner | None = None
+    stranger: str = ""
 
 
 @dataclass(frozen=True)
@@ -218,6 +223,7 @@ class UserFacts:
         more_suspects: how many were not looked at any closer.
         kernel_tables: every entry of init_mm's upper half that leads to a table.
         faults: what could not be searched.
+        free_doubt: why a mapped frame without references may be free; "" if that is known.
     """
 
     spaces: tuple[UserSpace, ...]
@@ -226,6 +232,7 @@ class UserFacts:
     more_suspects: int
     kernel_tables: tuple[UserTable, ...] = ()
     faults: tuple[str, ...] = ()
+    free_doubt: str = ""
 
 
 @dataclass(frozen=True)

@@ -179,10 +179,12 @@ class StructPageFacts:
     """``struct page`` of a frame.
 
     Attributes:
+        flags: the head's, with the page's own PG_hwpoison in words.
         type_words: the head's: "slab", "buddy", "table", "large kmalloc" …; "" for none.
         refcount: the head's ``_refcount``; 0 is sound for a frozen page (slab of newer kernels).
         mapcount: number of page-table entries that count as mappings; None where
             the field has another meaning (a typed page).
+        buddy: it is free: in a block of the buddy allocator, or on a CPU's list of free pages.
         compound: it is one of several that were allocated together, or a large folio's.
         mapping: the head's ``mapping``: bit 0 says anonymous, bits 0 and 1 KSM, else it is a
             ``struct address_space *``; 0 where the page is typed.
@@ -226,6 +228,44 @@ class SlabFacts:
     object_bytes: int
     slot_bytes: int
     state: SlabState
+
+
+class OwnerKind(StrEnum):
+    """Whose memory an area of vmalloc space is."""
+
+    STACK = "kernel stack"
+    PER_CPU = "per-CPU memory"
+    MODULE = "module"
+    VMALLOC = "vmalloc"
+    """Memory that the kernel or a driver asked for, or pages that it maps there."""
+
+
+@dataclass(frozen=True)
+class AreaOwner:
+    """The area of vmalloc space that has a frame.
+
+    Attributes:
+        start, end: of the area.
+        owns: the pages are the area's own; else it only maps them (``vmap()``).
+        caller: "symbol+offset" of who asked for it; "" where the kernel does not know.
+        module: of a module's memory, the module; else the one that asked for it; "" for the
+            kernel's image.
+        address: the frame's.
+        pid, comm: of the task whose stack it is; 0 and "" for others.
+        related: whether the module that asked for it and the one whose file is mapped use each
+            other; None where that is not known, or nobody asked.
+    """
+
+    kind: OwnerKind
+    start: Address
+    end: Address
+    owns: bool
+    caller: str = ""
+    module: str = ""
+    address: Address = 0
+    pid: int = 0
+    comm: str = ""
+    related: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
 from pageproof.model.facts import (
+    ADDED,
+    AreaOwner,
     MappingFacts,
     PagingFacts,
     RegionFacts,
@@ -89,6 +91,7 @@ class PageEvidence:
         zero_page: the user's frame is the zero page, or in the huge one.
         cached_file: a file with a name whose page cache the user's frame is in, where that is not
             the mapped file: its inode number and file system; "" for none.
+        area: of vmalloc space that has the user's frame; None for none.
     """
 
     mapping: int
@@ -111,6 +114,7 @@ class PageEvidence:
     slab: SlabFacts | None = None
     zero_page: bool = False
     cached_file: str = ""
+    area: AreaOwner | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Final
 from pageproof.model.alias import Alias
 from pageproof.model.commands import TableSet, VmaLine
 from pageproof.model.facts import (
+    AreaOwner,
     MappingFacts,
     PagingFacts,
     SlabFacts,
@@ -214,9 +215,10 @@ class PageUse(StrEnum):
     """No memory of the kernel's: a device's, or the firmware's."""
     HWPOISON = "hardware poison"
     FREE = "free"
-    """In a block of the buddy allocator."""
+    """In a block of the buddy allocator, or on a CPU's list of free pages."""
     UNCOUNTED = "refcount 0"
-    """Nobody holds a reference, and it is in no free block: on a CPU's list, for instance."""
+    """It has no reference and is on no free list: unknown. The pages after the first of a block
+    that is not compound are so while they are in use."""
     SLAB = "slab"
     LARGE_KMALLOC = "large kmalloc"
     PAGE_TABLE = "page table"
@@ -228,7 +230,7 @@ class PageUse(StrEnum):
     TYPED = "typed"
     """It has a type that this tool has no name for."""
     OTHER = "other"
-    """In use, and the kernel does not write down by whom."""
+    """In use, and struct page does not name its owner. An area of vmalloc space may."""
     UNKNOWN = "unknown"
     """Its ``struct page`` can't be read."""
 
@@ -244,7 +246,8 @@ class OwnerFacts:
         file_name: of a dentry of that inode; "" for none.
         offset_pages: of the page in its file; None for others.
         page_table: the kernel marked it as one.
-        free_order: of the buddy allocator's free block that it is in; None for pages in use.
+        free_order: of the free block that it is in; None for pages in use.
+        free_cpu: the CPU whose list holds that block; None for the buddy allocator.
     """
 
     mapping: Bits = 0
@@ -255,6 +258,7 @@ class OwnerFacts:
     offset_pages: int | None = None
     page_table: bool = False
     free_order: int | None = None
+    free_cpu: int | None = None
 
 
 @dataclass(frozen=True)
@@ -321,6 +325,7 @@ class FrameFacts:
         page: None without a ``struct page``, or if it can't be read.
         content: MAPPED if the target has its bytes; for a dump, what is in the way.
         aliases: where else the kernel has it as a matter of course.
+        area: of vmalloc space that has it; None for none.
     """
 
     use: PageUse
@@ -328,6 +333,7 @@ class FrameFacts:
     owner: OwnerFacts | None
     content: Outcome
     aliases: tuple[AliasFacts, ...]
+    area: AreaOwner | None = None
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ def _frame(report: AliasReport) -> Iterator[tuple[str, str]]:
         yield "page", "no struct page: this is no memory of the kernel's"
     else:
         yield "page", phrases.struct_page(report.page)
+    if report.area is not None:
+        yield "owner", phrases.area(report.area)
 
 
 def _table(console: Console, title: str, aliases: Sequence[tuple[str, Alias]]) -> None:

@@ -8,7 +8,9 @@ from typing import Final
 
 from pageproof.model import (
     Answer,
+    AreaOwner,
     MappingFacts,
+    OwnerKind,
     PageEvidence,
     PageProof,
     Permissions,
@@ -203,3 +205,20 @@ def gist(report: Report) -> str:
     findings.sort(key=lambda one: list(Severity).index(one.severity))
     told = (f"{one.where}: {one.sentence}" if one.where else one.sentence for one in findings)
     return "; ".join([counts(report.summary), *islice(chain(different, told), 1)])
+
+
+def area(one: AreaOwner) -> str:
+    """Whose memory an area of vmalloc space is."""
+    if one.kind is OwnerKind.STACK:
+        return f"kernel stack of task {one.pid} ({one.comm}), {_area_place(one)}"
+    if one.kind is OwnerKind.PER_CPU:
+        return f"per-CPU memory, {_area_place(one)}"
+    if one.kind is OwnerKind.MODULE:
+        return f"module {one.module}, {_area_place(one)}"
+    what = "memory of a vmalloc area" if one.owns else "mapped by a vmalloc area"
+    module = f" of module {one.module}" if one.module else ""
+    return f"{what}, {_area_place(one)}, caller {one.caller or 'unknown'}{module}"
+
+
+def _area_place(one: AreaOwner) -> str:
+    return f"{address(one.start)}+0x{one.address - one.start:x}"

@@ -30,7 +30,7 @@ from pageproof.render.mapstext import procfs_line
 _USES: Final = {
     PageUse.NO_STRUCT_PAGE: "no memory of the kernel's: a device's, or the firmware's",
     PageUse.FREE: "free: the page allocator has it",
-    PageUse.UNCOUNTED: "nobody holds a reference, and it is in no free block",
+    PageUse.UNCOUNTED: "unknown: it has no reference, and is on no free list",
     PageUse.LARGE_KMALLOC: "kmalloc of whole pages",
     PageUse.RESERVED: "reserved: the kernel's image, or taken before there was a page allocator",
     PageUse.OTHER: "in use; the kernel does not write down by whom",
@@ -106,7 +106,7 @@ def _headline(report: WhatisReport) -> str:
         name = report.vma.name or "anonymous memory"
         return f"{name}, +0x{report.address - report.vma.vma.start:x}"
     if report.frame is not None:
-        return f"a page of {report.region.region}: {_use(report.frame.use)}"
+        return f"a page of {report.region.region}: {_use(report.frame)}"
     return words.end(report.walk)
 
 
@@ -231,21 +231,26 @@ def _frame(report: WhatisReport) -> Iterator[tuple[str, str]]:
             yield "alias", _alias(alias)
 
 
-def _use(use: PageUse) -> str:
-    return _USES.get(use, use.value)
+def _use(frame: FrameFacts) -> str:
+    if frame.area is not None and frame.use in (PageUse.OTHER, PageUse.UNCOUNTED):
+        return phrases.area(frame.area)
+    return _USES.get(frame.use, frame.use.value)
 
 
 def _use_of(frame: FrameFacts) -> Iterator[tuple[str, str]]:
-    text = _use(frame.use)
+    text = _use(frame)
     owner = frame.owner
     if frame.use is PageUse.TYPED and frame.page is not None:
         text = f"of the kernel's type {frame.page.type_words!r}"
     if frame.use is PageUse.FREE and owner is not None:
         text += f", in a block of {phrases.plural(1 << (owner.free_order or 0), 'page')}"
+        text += "" if owner.free_cpu is None else f" on a list of CPU {owner.free_cpu}"
     if frame.use is PageUse.FILE and owner is not None:
         name = f' "{owner.file_name}"' if owner.file_name else ""
         text = f"page {owner.offset_pages} of file{name}, inode {owner.inode_number}"
     yield "use", text
+    if frame.area is not None and text != phrases.area(frame.area):
+        yield "area", phrases.area(frame.area)
     if frame.page is not None:
         yield "page", phrases.struct_page(frame.page)
     if frame.content is not Outcome.MAPPED:

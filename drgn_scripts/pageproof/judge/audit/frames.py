@@ -11,15 +11,18 @@ from pageproof.judge.audit.check import Check, Judged, judged
 from pageproof.judge.audit.users import undecided_of
 from pageproof.judge.conditions import (
     FRAME_IS_FREE,
+    FRAME_IS_OTHERS,
     MAPCOUNT_WRONG,
     MEMORY_TYPE_CONFLICT,
     OBJECT_IS_FREE,
     SHARES_SLAB_PAGE,
     USER_MAPS_SLAB,
+    USER_MAPS_STACK,
     USER_MAPS_TABLE,
     memory_types,
 )
-from pageproof.model import Finding, SlabFacts, SlabState
+from pageproof.judge.owners import area_words, is_strangers, stack_shown
+from pageproof.model import Finding, OwnerKind, SlabFacts, SlabState
 from pageproof.model.auditfacts import AuditFacts, FrameClass, FramePlaces, Need, UserFacts
 from pageproof.model.rule import Rule, Shown
 
@@ -50,7 +53,12 @@ class _Hit:
         return rule.finding(where, (("PFN", pfn), *self.shown, *mapped))
 
 
-def _judge(facts: AuditFacts, rule: Rule, found: Callable[[FramePlaces], Shown | None]) -> Judged:
+def _judge(
+    facts: AuditFacts,
+    rule: Rule,
+    found: Callable[[FramePlaces], Shown | None],
+    doubt: str = "",
+) -> Judged:
     """Of each frame that looks odd what a rule sees in it; None for nothing."""
     users = facts.users
     assert users is not None
@@ -58,7 +66,8 @@ def _judge(facts: AuditFacts, rule: Rule, found: Callable[[FramePlaces], Shown |
         _Hit(one, shown) for one in users.suspects for shown in [found(one)] if shown is not None
     ]
     hits.sort(key=lambda hit: hit.key)
-    return judged(users.frames, (hit.finding(rule) for hit in hits), _undecided(users))
+    undecided = "; ".join(filter(None, (_undecided(users), doubt)))
+    return judged(users.frames, (hit.finding(rule) for hit in hits), undecided)
 
 
 def _undecided(users: UserFacts) -> str:
@@ -69,8 +78,12 @@ def _undecided(users: UserFacts) -> str:
 
 
 def free(facts: AuditFacts) -> Judged:
-    """In a buddy block, or without any reference."""
-    return _judge(facts, FRAME_IS_FREE, lambda one: () if _is(one, FrameClass.FREE) else None)
+    """In a block of the buddy allocator, or on a CPU's list of free pages."""
+
+    def found(one: FramePlaces) -> Shown | None:
+        return () if _is(one, FrameClass.FREE) else None
+
+    return _judge(facts, FRAME_IS_FREE, found, facts.users.free_doubt if facts.users else "")
 
 
 def _is(one: FramePlaces, wanted: FrameClass) -> bool:
@@ -144,9 +157,47 @@ def _is_conflict(one: FramePlaces) -> bool:
     return len(memory_types(kind for _, kind in one.types)) > 1
 
 
+def _is_stack(one: FramePlaces) -> bool:
+    return one.area is not None and one.area.kind is OwnerKind.STACK and bool(one.places)
+
+
+def stack(facts: AuditFacts) -> Judged:
+    """A page of a task's kernel stack."""
+
+    def found(one: FramePlaces) -> Shown | None:
+        return stack_shown(one.area) if one.area is not None and _is_stack(one) else None
+
+    return _judge(facts, USER_MAPS_STACK, found)
+
+
+def _owner(one: FramePlaces) -> str:
+    """Whose it is, if not of those who map it."""
+    if not one.places:
+        return ""
+    if one.area is not None and is_strangers(one.area):
+        return area_words(one.area)
+    return one.stranger
+
+
+def others(facts: AuditFacts) -> Judged:
+    """By a driver that has nothing to do with its owner."""
+
+    def found(one: FramePlaces) -> Shown | None:
+        owner = _owner(one)
+        return (("owner", owner),) if owner else None
+
+    return _judge(facts, FRAME_IS_OTHERS, found)
+
+
 def is_odd(one: FramePlaces) -> bool:
     """Whether a rule of this file may have something to say of it."""
-    return _is(one, WRONG) or _is_uncounted(one) or _is_conflict(one)
+    return (
+        _is(one, WRONG)
+        or _is_stack(one)
+        or bool(_owner(one))
+        or _is_uncounted(one)
+        or _is_conflict(one)
+    )
 
 
 def types(facts: AuditFacts) -> Judged:
@@ -174,6 +225,8 @@ CHECKS: Final = (
     ),
     Check(OBJECT_IS_FREE, "free slab objects that a process maps", "frames", _NEEDS, free_object),
     Check(USER_MAPS_TABLE, "page tables that a process maps", "frames", _NEEDS, table),
+    Check(USER_MAPS_STACK, "pages of kernel stacks that a process maps", "frames", _NEEDS, stack),
+    Check(FRAME_IS_OTHERS, "frames of others that a driver maps", "frames", _NEEDS, others),
     Check(MAPCOUNT_WRONG, "frames mapped more often than counted", "frames", _NEEDS, uncounted),
     Check(MEMORY_TYPE_CONFLICT, "aliases with conflicting memory types", "frames", _NEEDS, types),
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from pageproof.judge.conditions import FRAME_IS_FREE
+from pageproof.judge.owners import area_words, is_strangers, stack_shown
 from pageproof.judge.rules.views import PageView, is_anonymous
-from pageproof.model import Severity, SlabState
+from pageproof.model import OwnerKind, Severity, SlabState
 from pageproof.model.rule import Rule, Shown
 
 _PAGE_BYTES: Final = 4096
@@ -35,15 +35,6 @@ def frame_is_poisoned(view: PageView) -> Shown | None:
     return () if page is not None and page.hwpoison else None
 
 
-FRAME_IS_OTHERS: Final = Rule(
-    "frame-is-others",
-    Severity.ERROR,
-    "the frame is the region's, and somebody else's too: it was given away while it was mapped",
-    "The page was freed while it was mapped or while the driver kept its address, and allocated "
-    "again.",
-    FRAME_IS_FREE.fix,
-    FRAME_IS_FREE.reference,
-)
 #: /dev/mem shows whatever is there.
 _SHOWS_ALL: Final = frozenset({"devmem"})
 
@@ -52,13 +43,26 @@ def frame_is_others(view: PageView) -> Shown | None:
     page = view.mapped
     if page is None or not view.same_frame or view.kind in _SHOWS_ALL:
         return None
+    area = view.evidence.area
+    if area is not None and is_strangers(area):
+        return ("owner", area_words(area)), ("flags", page.flags_words)
     if page.mapcount is not None and not page.reserved and is_anonymous(page):
+        if view.is_own:
+            return None
         owner = "anonymous memory of a process"
     elif view.evidence.cached_file:
         owner = f"the page cache: {view.evidence.cached_file}"
     else:
         return None
     return ("owner", owner), ("flags", page.flags_words)
+
+
+def user_maps_stack(view: PageView) -> Shown | None:
+    """A stack is nobody's to share, whether the mapping has the region's frame or another."""
+    area = view.evidence.area
+    if view.kind in _SHOWS_ALL or area is None or area.kind is not OwnerKind.STACK:
+        return None
+    return stack_shown(area)
 
 
 def user_maps_table(view: PageView) -> Shown | None:

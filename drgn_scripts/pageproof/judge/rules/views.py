@@ -62,6 +62,18 @@ class PageView:
         return walk.leaf_bytes == _PAGE_BYTES and is_special(walk)
 
     @property
+    def is_own(self) -> bool:
+        """Whether the mapping is one that has anonymous pages of its own process, or KSM's.
+
+        Memory of a process without a file, or a private mapping of a file. A driver's mapping is
+        neither, and VM_PFNMAP entries are not counted as the process's.
+        """
+        vma = self.mapping.vma
+        if vma is None or self.is_special or has_flag(vma, "PFNMAP"):
+            return False
+        return vma.file is None or not has_flag(vma, "MAYSHARE")
+
+    @property
     def is_counted(self) -> bool:
         """Whether the user's entry is one that the frame's own ``_mapcount`` counts."""
         page = self.mapped

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Page flags in words: one name for each bit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import drgn
+
+_CACHE: Final = "pageproof page flags"
+#: ``PAGE_MAPPING_ANON`` of include/linux/page-flags.h, in ``page->mapping``.
+_ANONYMOUS: Final = 1
+#: Second meanings of a bit, and the kinds of pages for which they hold.
+_OF_FREE: Final = frozenset({"reported"})
+_OF_ANONYMOUS: Final = frozenset({"anon_exclusive"})
+_OF_FILE: Final = frozenset({"mappedtodisk"})
+#: ``folio_test_swapcache()``: both bits, whatever the page is.
+_SWAPCACHE, _SWAPBACKED = "swapcache", "swapbacked"
+
+
+def flag_names(prog: drgn.Program, flags: int, mapping: int, *, buddy: bool) -> list[str]:
+    """The flags of a page, in the order of their bits.
+
+    Several enumerators of ``enum pageflags`` share a bit. Its name is the first of them, as the
+    kernel prints it (``%pGp``), unless the page is of a kind for which another holds.
+
+    Args:
+        prog: the target.
+        flags: ``page->flags`` of a head page, or of one that is not compound.
+        mapping: its ``mapping``; 0 for a page that keeps something else there.
+        buddy: it is free.
+    """
+    table = _table(prog)
+    kind = _OF_FREE if buddy else frozenset()
+    if mapping:
+        kind = _OF_ANONYMOUS if mapping & _ANONYMOUS else _OF_FILE
+    swapbacked = any(flags >> bit & 1 and _SWAPBACKED in names for bit, names in table.items())
+    if mapping and swapbacked:
+        kind |= {_SWAPCACHE}
+    found = []
+    for bit, names in table.items():
+        if flags >> bit & 1:
+            found.append(next((name for name in names if name in kind), names[0]))
+    return found
+
+
+def _table(prog: drgn.Program) -> dict[int, tuple[str, ...]]:
+    """Names by bit: first the plain one, which the enumeration has before ``__NR_PAGEFLAGS``."""
+    known: dict[int, tuple[str, ...]] | None = prog.cache.get(_CACHE)
+    if known is None:
+        names: dict[int, tuple[str, ...]] = {}
+        for one in prog.type("enum pageflags").enumerators or ():
+            if one.name.startswith("PG_"):
+                names[one.value] = (*names.get(one.value, ()), one.name.removeprefix("PG_"))
+        known = prog.cache[_CACHE] = dict(sorted(names.items()))
+    return known
