@@ -39,6 +39,9 @@ USER_BUGS = {
     "table-twice": "table-used-twice",
     "table-unmarked": "table-unmarked",
     "top-level": "kernel-half-differs",
+    "free-listed": "frame-is-free",
+    "stack": "user-maps-stack",
+    "others": "frame-is-others",
 }
 BUGS = KERNEL_BUGS | USER_BUGS
 #: What is true of a bug as well, now and then: without PTI the memory of the kernel's __init code,
@@ -64,6 +67,7 @@ def make_bugs(machine: Machine, names: list[str], *, sound: bool = False) -> Mad
     """Make them; audit_bugs.ko is loaded once for all."""
     if machine.guest.run("test", "-e", _DEVICE).code:
         machine.load_test_module("audit_bugs")
+        machine.load_test_module("shares_other")
     mode = 2 if sound else 1
     for name in names:
         if name in KERNEL_BUGS:

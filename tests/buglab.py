@@ -122,6 +122,11 @@ BUGS: tuple[Bug, ...] = (
     # VMA
     _bug("raw-frame", "raw-frame-in-ordinary-vma"),
     _bug("pfnmap-by-hand", "pfnmap-flags"),
+    # owners
+    _bug("freed-listed", "frame-is-free", _ONE),
+    _bug("freed-to-stack", "user-maps-stack", _ONE),
+    _bug("kernel-stack", "user-maps-stack"),
+    _bug("others-page", "frame-is-others", _ONE),
 )
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import drgn
 from buglab import Made
-from drgn.helpers.linux.mm import pfn_to_page, vma_find
-from drgn.helpers.linux.pid import find_task
+from drgn.helpers.linux.mm import pfn_to_page, vma_find, vmalloc_to_pfn
+from drgn.helpers.linux.pid import find_task, for_each_task
 from drgn.helpers.linux.slab import slab_object_info
 
 #: Bits of an entry (Intel SDM 3A, table 4-20); _PAGE_SPECIAL is one of the kernel's own.
@@ -18,6 +18,8 @@ RW, US, PWT, PCD, SPECIAL, NX = 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 9, 1 << 63
 #: Numbers of include/uapi/linux/kernel-page-flags.h.
 SLAB, BUDDY, MMAP, ANON, SWAPBACKED, HWPOISON, ZERO = 7, 10, 11, 12, 14, 19, 24
 YES, NO = {True}, {False}
+#: THREAD_SIZE of x86_64.
+STACK_BYTES = 4 * 4096
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,23 @@ class Kernel:
         """``struct page``'s counts of the region's pages."""
         pages = (pfn_to_page(self.prog, pfn) for pfn in made.region)
         return [page._refcount.counter.value_() for page in pages]
+
+    def is_linked(self, made: Made) -> bool:
+        """Whether the region's first page is in a list, by the link of the one before it."""
+        link = pfn_to_page(self.prog, made.region[0]).lru.address_of_()
+        try:
+            return bool(link.next.prev == link == link.prev.next)
+        except drgn.FaultError:
+            return False
+
+    def stacks_of(self, pfns: list[int]) -> set[int]:
+        """Those of some frames that are in a task's stack."""
+        pages = (
+            vmalloc_to_pfn(task.stack + at).value_()
+            for task in for_each_task(self.prog)
+            for at in range(0, STACK_BYTES, 4096)
+        )
+        return set(pfns) & set(pages)
 
     def is_allocated(self, address: int) -> bool:
         """Of a slab object."""
@@ -230,6 +249,23 @@ def _by_hand(kernel: Kernel, bug: Made, twin: Made) -> bool:
     return (bug.vm_flags & wanted, twin.vm_flags & wanted) == ({"pf"}, wanted)
 
 
+def _listed(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    """Neither has a reference or a mark of the buddy allocator; only one is linked in a list."""
+    alike = (kernel.references(bug), kernel.references(twin)) == ([0], [0])
+    unmarked = bug.page_flag(BUDDY) == twin.page_flag(BUDDY) == [False]
+    return alike and unmarked and (kernel.is_linked(bug), kernel.is_linked(twin)) == (True, False)
+
+
+def _to_stack(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    return kernel.stacks_of(bug.region) == set(bug.region) and not kernel.stacks_of(twin.region)
+
+
+def _others(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    """Counted for another process, and raw for this one."""
+    counted = (bug.said["page_counts"], twin.said["page_counts"]) == ([1], [0])
+    return counted and bug.all_users(SPECIAL) == twin.all_users(SPECIAL) == YES
+
+
 CHECKS: dict[str, Check] = {
     "wrong-frame": _wrong_frame,
     "wrong-order": _order,
@@ -268,4 +304,8 @@ CHECKS: dict[str, Check] = {
     "physmap-uncached": _physmap,
     "raw-frame": _raw_frame,
     "pfnmap-by-hand": _by_hand,
+    "freed-listed": _listed,
+    "freed-to-stack": _to_stack,
+    "kernel-stack": _to_stack,
+    "others-page": _others,
 }

@@ -17,7 +17,7 @@ import drgn
 import jsonschema
 import pytest
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
-from drgn.helpers.linux.mm import pfn_to_page
+from drgn.helpers.linux.mm import pfn_to_page, vmalloc_to_pfn
 from drgn.helpers.linux.percpu import per_cpu_ptr
 from drgn.helpers.linux.pid import find_task
 from machine import Json, Machine, each_kernel, number
@@ -349,6 +349,12 @@ def kpageflags(machine: Machine, pfns: list[int]) -> dict[int, str]:
     }
 
 
+def exported_use(frame: Json) -> str:
+    """A frame's use as far as kpageflags knows: not of the pages on the lists of CPUs."""
+    on_a_list = frame["use"] == "free" and frame["owner"]["free_cpu"] is not None
+    return "refcount 0" if on_a_list else str(frame["use"])
+
+
 def test_uses_of_frames(ask: Asker, loaded: Machine) -> None:
     """/proc/kpageflags of some frames, as far as they hold still; their physmap addresses."""
     base = ask.prog["page_offset_base"].value_()
@@ -359,7 +365,7 @@ def test_uses_of_frames(ask: Asker, loaded: Machine) -> None:
     told = set()
     for _ in range(8):
         before = kpageflags(loaded, list(open_ones))
-        mine = {pfn: ask(base + pfn * PAGE_BYTES)["frame"]["use"] for pfn in open_ones}
+        mine = {pfn: exported_use(ask(base + pfn * PAGE_BYTES)["frame"]) for pfn in open_ones}
         after = kpageflags(loaded, list(open_ones))
         for pfn, use in mine.items():
             open_ones[pfn] = before[pfn], use
@@ -417,3 +423,55 @@ def test_a_hole(ask: Asker) -> None:
     report = ask("fffffffffffffff4")
     assert (report["known"], report["exit_code"], report["frame"]) == (False, 3, None)
     assert report["region"]["region"] == "top-hole"
+
+
+#: Fills a file of 4 MiB in a tmpfs of huge pages, and writes the PFNs of all its pages.
+FILL = """
+import json, mmap
+with open("/run/huge/file", "w+b") as file:
+    file.truncate(4 << 20)
+    memory = mmap.mmap(file.fileno(), 4 << 20)
+    for at in range(0, 4 << 20, 4096):
+        memory[at] = 1
+    lines = [line.split() for line in open("/proc/self/maps")]
+    (span,) = [line[0] for line in lines if line[-1] == "/run/huge/file"]
+    with open("/proc/self/pagemap", "rb", 0) as pagemap:
+        pagemap.seek(int(span.split("-")[0], 16) // 4096 * 8)
+        words = pagemap.read(1024 * 8)
+print(json.dumps([n & (1 << 55) - 1 for n in memoryview(words).cast("Q")]))
+"""
+
+
+def frame_of(ask: Asker, pfn: int) -> Json:
+    """By its address in the direct map."""
+    found: Json = ask(ask.prog["page_offset_base"].value_() + pfn * PAGE_BYTES)["frame"]
+    return found
+
+
+def test_pages_of_a_large_folio(ask: Asker, loaded: Machine) -> None:
+    """index, mapping and flags of a tail page are not those of its file."""
+    mount = "mkdir -p /run/huge && mount -t tmpfs -o huge=always x /run/huge"
+    loaded.guest.check("sh", "-c", mount)
+    pfns = json.loads(loaded.guest.check("python3", "-c", FILL))
+    assert pfns[1:512] == list(range(pfns[0] + 1, pfns[0] + 512)), "no huge page"
+    for page in (0, 1, 2, 3, 5, 511, 1023):
+        found = frame_of(ask, pfns[page])
+        owner = found["owner"]
+        assert (owner["file_name"][-4:], owner["offset_pages"]) == ("file", page), found
+        words = set(found["page"]["flags_words"].split("|"))
+        assert {"head", "uptodate", "dirty", "swapbacked"} <= words
+        # Other names of the same bits, which other kinds of pages have.
+        assert not words & {"reported", "savepinned", "anon_exclusive", "owner_2", "foreign"}
+    loaded.guest.check("umount", "/run/huge")
+
+
+def test_whose_memory(ask: Asker) -> None:
+    """A task's stack and a module's data, by frames: struct page does not say."""
+    task = find_task(ask.prog, 1)
+    pfn = vmalloc_to_pfn(task.stack + 2 * PAGE_BYTES).value_()
+    stack = frame_of(ask, pfn)["area"]
+    assert (stack["kind"], stack["pid"], stack["owns"]) == ("kernel stack", 1, True)
+    assert number(stack["start"]) == task.stack.value_()
+    operations = ask.prog.variable("umh_shm_fops").address_
+    module = frame_of(ask, vmalloc_to_pfn(ask.prog, operations).value_())["area"]
+    assert (module["kind"], module["module"]) == ("module", "umh_shm")

@@ -81,11 +81,13 @@ class Bugged:
     Attributes:
         cases: by name and whether it is the sound twin.
         refused: why this kernel can't have a bug.
+        own: a page of a process's own that the module has pinned.
     """
 
     machine: Machine
     cases: dict[tuple[str, bool], Made]
     refused: dict[str, str]
+    own: Json
 
     def kernels_word(self) -> dict[str, bool]:
         """Whether each bug is what it claims to be."""
@@ -131,11 +133,13 @@ def bugged(request: pytest.FixtureRequest) -> Iterator[Bugged]:
         machine.map("--pages", str(1 + len(SLOTS)), *writes)
         machine.load_test_module("shares_bugs")
         guest.check("insmod", "/opt/pageproof/vm/shares_bugs_gone.ko")
+        machine.load_test_module("shares_other")
         said = machine.start("shares_bugs")["regions"]
         yield Bugged(
             machine,
-            {(one["name"], one["sound"]): Made(one) for one in said if "refused" not in one},
+            {(one["name"], one["sound"]): Made(one) for one in said if "user_entries" in one},
             {one["name"]: one["refused"] for one in said if "refused" in one},
+            next(one for one in said if "own" in one),
         )
 
 

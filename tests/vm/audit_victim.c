@@ -58,12 +58,30 @@ static char *anonymous(size_t length)
 	return memory;
 }
 
+/* The frame of a page that shares_other.ko has, which the kernel counts for this process. */
+static uintptr_t others_frame(void)
+{
+	int fd = open("/dev/shares_other", O_RDWR), pagemap = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+	char *memory;
+
+	if (fd < 0 || pagemap < 0)
+		err(1, "/dev/shares_other");
+	memory = map(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	*memory = 1;
+	if (pread(pagemap, &entry, 8, (off_t)((uintptr_t)memory / PAGE * 8)) != 8 || !(entry >> 63))
+		err(1, "/proc/self/pagemap");
+	return entry & ((1ULL << 55) - 1);
+}
+
 /* A driver's mmap() with a bug in its second page. */
 static uintptr_t by_mmap(long kind)
 {
 	int prot = PROT_READ | (kind == AUDIT_RIGHTS ? 0 : PROT_WRITE);
 	long offset = kind | (sound ? AUDIT_SOUND : 0);
 
+	if (kind == AUDIT_OTHERS)
+		command("others", sound ? 2 : 1, others_frame());
 	return (uintptr_t)map(NULL, 2 * PAGE, prot, MAP_SHARED, device, offset * (long)PAGE) + PAGE;
 }
 
@@ -89,6 +107,7 @@ static const struct {
 } bugs[] = {
 	{ "rights", AUDIT_RIGHTS }, { "table", AUDIT_TABLE }, { "free", AUDIT_FREE },
 	{ "slab", AUDIT_SLAB }, { "types", AUDIT_TYPES }, { "outside", -1 },
+	{ "free-listed", AUDIT_LISTED }, { "stack", AUDIT_STACK }, { "others", AUDIT_OTHERS },
 	{ "slab-counted", -1 }, { "uncounted", -1 }, { "table-twice", -1 },
 	{ "table-unmarked", -1 }, { "top-level", -1 }, { NULL, 0 },
 };

@@ -5,7 +5,7 @@
  *
  *   shares_bugs OUTPUT
  *
- * shares_bugs.ko and shares_bugs_gone.ko have to be there; the latter is not any more afterwards.
+ * shares_bugs.ko, shares_bugs_gone.ko and shares_other.ko have to be there; shares_bugs_gone.ko is not any more afterwards.
  * What it says of a case comes from the kernel: entries of page tables by its own walk, and what
  * procfs has of the mapping and of the frames.
  *
@@ -16,6 +16,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "bugs/shares_bugs_abi.h"
 #include "shares_maps.h"
@@ -44,6 +45,7 @@ struct trial {
 	uint64_t written;		/* pages */
 	bool untouched;			/* mmap() did all; a touch would be a signal */
 	bool (*take)(uint64_t frame);	/* has freed memory given to somebody */
+	const char *other;		/* a device whose frame the bug maps */
 };
 
 /* A case as it is at the end. */
@@ -62,6 +64,7 @@ static const char *const devices[] = {
 };
 
 static int pagemap, page_flags, page_counts;
+static int asking;	/* the case's own file, for take() */
 
 /* The file is of the process that opened it. */
 static void open_pagemap(void)
@@ -120,6 +123,42 @@ static bool take_cache(uint64_t frame)
 	return taken;
 }
 
+/* Children until one has the frame in its kernel stack; it stays. */
+static bool take_stack(uint64_t frame)
+{
+	pid_t children[TAKEN];
+	int count = 0, found = 0;
+
+	while (!found && count < TAKEN) {
+		struct shares_bugs_stack stack = { .frame = frame };
+
+		children[count] = fork();
+		if (children[count] < 0)
+			die("fork");
+		if (!children[count])
+			stay();
+		stack.pid = children[count++];
+		found = ioctl(asking, SHARES_BUGS_HAS_STACK, &stack);
+		if (found < 0)
+			die("SHARES_BUGS_HAS_STACK");
+	}
+	for (int i = 0; i < count - found; i++) {
+		kill(children[i], SIGKILL);
+		waitpid(children[i], NULL, 0);
+	}
+	return found;
+}
+
+/* The frame of a page of another driver, which stays mapped. */
+static uint64_t frame_of(const char *device)
+{
+	int fd = checked_fd(open(device, O_RDWR), device);
+	char *page = checked(mmap(NULL, PAGE, READ_WRITE, MAP_SHARED, fd, 0), device);
+
+	snprintf(page, PAGE, "pageproof other");
+	return mapped_frame(page);
+}
+
 #define SHARED(count, from, rights) { count, from, rights, MAP_SHARED }
 #define WHOLE SHARED(SHARES_BUGS_REGION, 0, READ_WRITE)
 #define READABLE SHARED(SHARES_BUGS_REGION, 0, PROT_READ)
@@ -169,6 +208,10 @@ static const struct trial trials[] = {
 	TRIAL("region-freed", SHARES_BUGS_REGION_FREED, WHOLE),
 	TRIAL("inherited", SHARES_BUGS_INHERITED, WHOLE, .device = SHARES_BUGS_NO_CHILD),
 	TRIAL("may-inherit", SHARES_BUGS_MAY_INHERIT, WHOLE, .device = SHARES_BUGS_NO_CHILD),
+	TRIAL("freed-listed", SHARES_BUGS_FREED_LISTED, ONE),
+	TRIAL("freed-to-stack", SHARES_BUGS_FREED_STACK, ONE, .take = take_stack),
+	TRIAL("kernel-stack", SHARES_BUGS_STACK, WHOLE),
+	TRIAL("others-page", SHARES_BUGS_OTHERS, ONE, .other = "/dev/shares_other"),
 	TRIAL("operations-gone", SHARES_BUGS_OPERATIONS, WHOLE),
 };
 
@@ -234,11 +277,14 @@ static void map_case(int fd, const struct trial *trial, struct result *ret)
 /* One attempt at a case: 0, or why there is none. */
 static int attempt(const struct trial *trial, bool sound, struct result *ret)
 {
-	struct shares_bugs_choice choice = { trial->number, sound };
+	struct shares_bugs_choice choice = { .number = trial->number, .sound = sound };
 	int fd = checked_fd(open(devices[trial->device], O_RDWR), devices[trial->device]);
 	int err = 0;
 
 	memset(ret, 0, sizeof(*ret));
+	asking = fd;
+	if (trial->other && !sound)
+		choice.frame = frame_of(trial->other);
 	if (ioctl(fd, SHARES_BUGS_CHOOSE, &choice))
 		die("SHARES_BUGS_CHOOSE");
 	map_case(fd, trial, ret);
@@ -346,6 +392,23 @@ static void do_case(void)
 		die(GONE);
 }
 
+/* A page of a process's own that a driver has pinned and mapped: nothing is wrong with it. */
+static void do_own(void)
+{
+	int fd = checked_fd(open(devices[SHARES_BUGS_PLAIN], O_RDWR), devices[SHARES_BUGS_PLAIN]);
+	char *page = checked(mmap(NULL, PAGE, READ_WRITE, PRIVATE, -1, 0), "memory to pin");
+	uint64_t kernel = (uintptr_t)page;
+
+	open_pagemap();
+	snprintf(page, PAGE, "pageproof own");
+	if (ioctl(fd, SHARES_BUGS_PIN, &kernel))
+		die("SHARES_BUGS_PIN");
+	fprintf(out, "%s\n{\"own\": true, \"pid\": %d, \"address\": %" PRIuPTR, listed ? "," : "",
+		getpid(), (uintptr_t)page);
+	fprintf(out, ", \"kernel\": %" PRIu64 ", \"pfn\": %" PRIu64 "}", kernel, mapped_frame(page));
+	listed = true;
+}
+
 /* What a CPU freed last it gives away first: on one CPU, that is who asks next. */
 static void use_one_cpu(void)
 {
@@ -372,5 +435,6 @@ int main(int argc, char **argv)
 		todo_sound = false;
 		in_child(do_case);
 	}
+	in_child(do_own);
 	end(argv[1]);
 }

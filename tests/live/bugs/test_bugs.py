@@ -2,8 +2,9 @@
 """The bug lab, live: each bug is what it claims to be, verify names it, and its twin is sound."""
 
 import pytest
+from attached import attached
 from bugchecks import each_bug, look, nothing_else, slots
-from buglab import BUGS, NOT_MADE, SAME, Bug, kernel_frame, verdicts
+from buglab import BUGS, NOT_MADE, SAME, Bug, every_finding, kernel_frame, verdicts
 from bugoracle import CHECKS
 from plugins.bugs import SLOTS, Bugged, Looked, each_bugged_kernel, each_bugged_kernel_at_length
 
@@ -69,6 +70,20 @@ def test_from_outside(outside: Looked, bugged: Bugged, bug: Bug) -> None:
 @each_bugged_kernel
 def test_nothing_else_from_outside(outside: Looked, bugged: Bugged) -> None:
     nothing_else(outside, bugged)
+
+
+@each_bugged_kernel
+def test_a_process_s_own_page_is_not_somebody_else_s(bugged: Bugged) -> None:
+    """Anonymous memory that a driver has pinned and mapped, and by its physmap address."""
+    own = bugged.own
+    with attached(bugged.machine) as view:
+        physmap = hex(view.paging.page_offset_base + own["pfn"] * 4096)
+    for kernel in (hex(own["kernel"]), physmap):
+        words = ("--pid", str(own["pid"]), "--user", hex(own["address"]), "--kernel", kernel)
+        result = bugged.machine.outside("verify", *words, "--format", "json")
+        assert result.code == 0, result.err + result.out
+        assert [one["verdict"] for one in result.report["proofs"]] == [SAME]
+        assert [one["id"] for one in every_finding(result.report)] == []
 
 
 @each_bugged_kernel

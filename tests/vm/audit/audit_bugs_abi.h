@@ -13,6 +13,9 @@
 #define AUDIT_FREE	3	/* freed after it was mapped */
 #define AUDIT_SLAB	4	/* kmalloc() memory */
 #define AUDIT_TYPES	5	/* uncached */
+#define AUDIT_LISTED	6	/* free too, on a CPU's list */
+#define AUDIT_STACK	7	/* a task's kernel stack */
+#define AUDIT_OTHERS	8	/* the frame of another driver that was written as "others MODE PFN" */
 #define AUDIT_SOUND	0x100	/* the same, done right */
 
 #endif

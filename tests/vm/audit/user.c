@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Bugs in the tables of the process that asks for them, and drivers' bugs of mmap(). */
+#include <linux/dma-mapping.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
+#include <linux/kthread.h>
+#include <linux/platform_device.h>
+#include <linux/sched/task_stack.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "audit_bugs_abi.h"
 #include "bugs.h"
@@ -12,17 +17,55 @@
 static struct page *page;		/* what is mapped where nothing is wrong */
 static void *object, *other;		/* of two slabs */
 static struct page *block;		/* free, while somebody maps it */
+static struct page *pair;		/* two, not compound: the second has no reference */
+static struct task_struct *task;	/* sleeps */
+static void *area;			/* of vmalloc() */
+static struct platform_device *device;	/* who asks for DMA memory */
+static void *coherent;
+static dma_addr_t handle;
+static unsigned long others;		/* a PFN of another driver */
+
+#define COHERENT_BYTES	(16 * PAGE_SIZE)
+
+static int sleep_on(void *unused)
+{
+	while (!kthread_should_stop()) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (!kthread_should_stop())
+			schedule();
+		__set_current_state(TASK_RUNNING);
+	}
+	return 0;
+}
 
 int user_init(void)
 {
 	page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	pair = alloc_pages(GFP_KERNEL | __GFP_ZERO, 1);
 	object = kmalloc(64, GFP_KERNEL);
 	other = kmalloc(PAGE_SIZE / 2, GFP_KERNEL);
-	return page && object && other ? 0 : -ENOMEM;
+	area = vzalloc(2 * PAGE_SIZE);
+	task = kthread_run(sleep_on, NULL, "audit_bugs_nap");
+	device = platform_device_register_simple("audit_bugs", -1, NULL, 0);
+	if (IS_ERR(task) || IS_ERR(device))
+		return -ENOMEM;
+	if (dma_coerce_mask_and_coherent(&device->dev, DMA_BIT_MASK(32)))
+		return -EIO;
+	coherent = dma_alloc_coherent(&device->dev, COHERENT_BYTES, &handle, GFP_KERNEL);
+	return page && pair && object && other && area && coherent ? 0 : -ENOMEM;
 }
 
 void user_exit(void)
 {
+	if (coherent)
+		dma_free_coherent(&device->dev, COHERENT_BYTES, coherent, handle);
+	if (!IS_ERR_OR_NULL(device))
+		platform_device_unregister(device);
+	if (!IS_ERR_OR_NULL(task))
+		kthread_stop(task);
+	vfree(area);
+	if (pair)
+		__free_pages(pair, 1);
 	if (page)
 		__free_page(page);
 	kfree(object);
@@ -58,17 +101,57 @@ static int map_free(struct vm_area_struct *vma)
 	return err;
 }
 
+/* On the list of this CPU: nobody takes pages of the zone for old devices. */
+static int map_listed(struct vm_area_struct *vma)
+{
+	struct page *listed = alloc_page(GFP_KERNEL | GFP_DMA);
+	int err;
+
+	if (!listed)
+		return -ENOMEM;
+	err = map_pfn(vma, 1, page_to_pfn(listed), vma->vm_page_prot);
+	__free_page(listed);
+	return err;
+}
+
+/* The second page of memory that has references for its first only. */
+static int map_coherent(struct vm_area_struct *vma)
+{
+	const unsigned long pgoff = vma->vm_pgoff;
+	int err;
+
+	vma->vm_pgoff = 0;	/* of the memory, and not of the file */
+	err = dma_mmap_coherent(&device->dev, vma, coherent, handle, COHERENT_BYTES);
+	vma->vm_pgoff = pgoff;
+	return err;
+}
+
+/* Its twin, for each that has one of its own; else that is a page where nothing is wrong. */
+static int map_sound(struct vm_area_struct *vma)
+{
+	switch (vma->vm_pgoff & ~AUDIT_SOUND) {
+	case AUDIT_FREE:
+		return map_pfn(vma, 1, page_to_pfn(pair) + 1, vma->vm_page_prot);
+	case AUDIT_LISTED:
+		return map_coherent(vma);
+	case AUDIT_STACK:
+		return map_pfn(vma, 1, vmalloc_to_pfn(area + PAGE_SIZE), vma->vm_page_prot);
+	case AUDIT_TYPES:
+		return vm_insert_page(vma, vma->vm_start + PAGE_SIZE, page);
+	}
+	return map_pfn(vma, 1, page_to_pfn(page), vma->vm_page_prot);
+}
+
 int bugs_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	const bool sound = vma->vm_pgoff & AUDIT_SOUND;
 	pgprot_t prot = vma->vm_page_prot;
 
 	if (vma->vm_end - vma->vm_start != 2 * PAGE_SIZE)
 		return -EINVAL;
-	switch (sound ? AUDIT_PAGE : vma->vm_pgoff) {
+	if (vma->vm_pgoff & AUDIT_SOUND)
+		return map_sound(vma);
+	switch (vma->vm_pgoff) {
 	case AUDIT_PAGE:
-		if ((vma->vm_pgoff & ~AUDIT_SOUND) == AUDIT_TYPES)
-			return vm_insert_page(vma, vma->vm_start + PAGE_SIZE, page);
 		return map_pfn(vma, 1, page_to_pfn(page), prot);
 	case AUDIT_RIGHTS:
 		return map_pfn(vma, 1, page_to_pfn(page), __pgprot(pgprot_val(prot) | _PAGE_RW));
@@ -78,6 +161,12 @@ int bugs_mmap(struct file *file, struct vm_area_struct *vma)
 		return map_free(vma);
 	case AUDIT_SLAB:
 		return map_pfn(vma, 1, virt_to_phys(object) >> PAGE_SHIFT, prot);
+	case AUDIT_LISTED:
+		return map_listed(vma);
+	case AUDIT_STACK:
+		return map_pfn(vma, 1, vmalloc_to_pfn(task_stack_page(task) + PAGE_SIZE), prot);
+	case AUDIT_OTHERS:
+		return others ? map_pfn(vma, 1, others, prot) : -EINVAL;
 	case AUDIT_TYPES:
 		vma->vm_page_prot = pgprot_noncached(prot);
 		return vm_insert_page(vma, vma->vm_start + PAGE_SIZE, page);
@@ -91,6 +180,13 @@ static void off(struct bug *bug)
 	if (bug->page)
 		__free_page(bug->page);
 	bug->page = NULL;
+}
+
+/* Not the address of a page, but the number of one that mmap() is to give. */
+static int remember(struct bug *bug, bool sound, unsigned long pfn)
+{
+	others = pfn_valid(pfn) ? pfn : 0;
+	return others ? 0 : -EINVAL;
 }
 
 static int outside(struct bug *bug, bool sound, unsigned long address)
@@ -158,6 +254,7 @@ struct bug user_bugs[] = {
 	{ .name = "uncounted", .on = uncounted, .off = off },
 	{ .name = "table-twice", .on = table_twice, .off = off },
 	{ .name = "table-unmarked", .on = table_unmarked, .off = off },
+	{ .name = "others", .on = remember, .off = off },
 	{ .name = "top-level", .on = top_level, .off = off },
 	{ }
 };

@@ -133,6 +133,19 @@ static const struct shares_bugs_kind kinds[] = {
 		.make = make_block, .map = map_raw_by_fault,
 		.lacks = VM_IO | VM_DONTEXPAND | VM_DONTDUMP,
 	},
+
+	[SHARES_BUGS_FREED_LISTED] = {
+		.make = make_listed, .map = map_remapped, .spoil = spoil_freed_single,
+	},
+	[SHARES_BUGS_FREED_STACK] = {
+		.make = make_freed_stack, .map = map_remapped, .spoil = spoil_freed_stack,
+	},
+	[SHARES_BUGS_STACK] = {
+		.make = make_stack, .map = map_remapped,
+	},
+	[SHARES_BUGS_OTHERS] = {
+		.make = make_others, .map = map_remapped,
+	},
 };
 
 static bool does_check(const struct shares_bugs_case *one, unsigned int check)
@@ -197,6 +210,7 @@ static int choose(struct file *file, const struct shares_bugs_choice __user *fro
 		return -ENOMEM;
 	one->kind = &kinds[choice.number];
 	one->sound = choice.sound;
+	one->frame = choice.frame;
 	err = one->kind->make(one);
 	if (err)
 		return err;
@@ -221,8 +235,14 @@ static long shares_bugs_ioctl(struct file *file, unsigned int command, unsigned 
 {
 	struct shares_bugs_case *one = file->private_data;
 
-	if (command == SHARES_BUGS_CHOOSE)
+	switch (command) {
+	case SHARES_BUGS_CHOOSE:
 		return choose(file, (const void __user *)word);
+	case SHARES_BUGS_HAS_STACK:
+		return shares_bugs_has_stack((const void __user *)word);
+	case SHARES_BUGS_PIN:
+		return shares_bugs_pin((void __user *)word);
+	}
 	if (!one)
 		return -ENODEV;
 	switch (command) {

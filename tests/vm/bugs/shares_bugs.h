@@ -25,6 +25,7 @@ struct shares_bugs_case {
 	struct page *pages[SHARES_BUGS_REGION];	/* the region's, from @kernel on */
 	struct page *given[SHARES_BUGS_PAGES];	/* what a mapping gets; NULL: no entry */
 	enum shares_bugs_cache cache;
+	unsigned long frame;		/* of another driver; 0: none */
 };
 
 /* Checks of a sound driver that a bug leaves out. */
@@ -68,6 +69,15 @@ int make_open_alias(struct shares_bugs_case *one);
 int make_uncached(struct shares_bugs_case *one);
 int make_combining(struct shares_bugs_case *one);
 int make_physmap_uncached(struct shares_bugs_case *one);
+
+/* owners.c: memory that is somebody else's */
+int make_listed(struct shares_bugs_case *one);
+int make_freed_stack(struct shares_bugs_case *one);
+int make_stack(struct shares_bugs_case *one);
+int make_others(struct shares_bugs_case *one);
+int spoil_freed_stack(struct shares_bugs_case *one);
+int shares_bugs_has_stack(const struct shares_bugs_stack __user *from);
+int shares_bugs_pin(__u64 __user *at);
 
 /* map.c */
 int map_inserted(struct shares_bugs_case *one, struct vm_area_struct *vma);

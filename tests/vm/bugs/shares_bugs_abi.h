@@ -65,12 +65,24 @@ enum shares_bugs_number {
 	SHARES_BUGS_PHYSMAP,
 	SHARES_BUGS_RAW_FRAME,
 	SHARES_BUGS_BY_HAND,
+	SHARES_BUGS_FREED_LISTED,
+	SHARES_BUGS_FREED_STACK,
+	SHARES_BUGS_STACK,
+	SHARES_BUGS_OTHERS,
 	SHARES_BUGS_COUNT,
 };
 
 struct shares_bugs_choice {
 	__u32 number;	/* enum shares_bugs_number */
 	__u32 sound;	/* 1: the twin */
+	__u64 frame;	/* of another driver, for the bug that maps one; else 0 */
+};
+
+/* A task of the caller's, and a frame. */
+struct shares_bugs_stack {
+	__u64 frame;
+	__s32 pid;
+	__u32 reserved;
 };
 
 /*
@@ -96,6 +108,10 @@ struct shares_bugs_facts {
  * somebody else than wanted, try it with another file.
  */
 #define SHARES_BUGS_SPOIL	_IO('b', 2)
+/* 1: the frame is in the kernel stack of the task. */
+#define SHARES_BUGS_HAS_STACK	_IOW('b', 4, struct shares_bugs_stack)
+/* in: an address of the caller's memory; out: where the kernel has the page, pinned, from now on */
+#define SHARES_BUGS_PIN		_IOWR('b', 5, __u64)
 #define SHARES_BUGS_TELL	_IOWR('b', 3, struct shares_bugs_facts)
 
 #endif /* SHARES_BUGS_ABI_H */
