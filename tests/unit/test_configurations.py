@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kernels that were configured with less than a distribution's: what is missing is no error."""
+"""Kernels that were configured with less than a distribution's: what is missing is no error.
+
+Enumerators and members are those in the debug info of Debian's 6.12.117 source built from
+tinyconfig with SMP, 5 levels and KASAN: without MEMCG, TIME_NS, NUMA, X86_PAT, SWAP, MIGRATION.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +90,7 @@ def test_zones_without_numa() -> None:
 
 def test_no_memory_type_is_recorded_without_pat() -> None:
     """CONFIG_X86_PAT brings PG_uncached, later PG_arch_2; audit ended with a LookupError."""
-    prog = Made(enumerators={"PG_arch_1": 9}).program()
+    prog = Made(enumerators={"PG_arch_1": 12}).program()
     assert not list(recorded_types(prog, [1, 2]))
 
 
