@@ -227,6 +227,15 @@ def test_the_shadow_begins_and_ends_where_the_region_does(layout: LayoutFacts) -
     assert shadowed(start, layout.kasan_end) == first
 
 
+def test_the_early_shadow_before_the_shadow_is_of_no_address() -> None:
+    """With 5 levels the region begins at a PGD entry, and the shadow inside of it."""
+    assert find_shadow(place(0xFFDF_0000_0000_0000, layout=FIVE)) is None
+    assert find_shadow(place(0xFFDF_FBFF_FFFF_FFFF, layout=FIVE)) is None
+    found = find_shadow(place(0xFFDF_FC00_0000_0000, layout=FIVE))
+    assert found is not None
+    assert found.memory == 0xFF00_0000_0000_0000
+
+
 def test_shadow_bytes() -> None:
     """``KASAN_SHADOW_OFFSET`` is 0xdffffc0000000000 (arch/x86/Kconfig)."""
     address = KERNEL + 5

@@ -12,6 +12,8 @@ from pageproof.model.whatis import ShadowFacts
 _SHIFT: Final = 3
 _TOP: Final = 1 << 64
 _BYTES: Final = 8
+#: ``__VIRTUAL_MASK_SHIFT`` by levels: the size of the kernel's half.
+_HALF_BITS: Final = {4: 47, 5: 56}
 
 #: Macros, which DWARF does not have; their values are the same from 5.10 to 7.2.
 _CODES: Final = {
@@ -38,6 +40,8 @@ def find_shadow(place: Place) -> ShadowFacts | None:
     if end is None or place.address >> 63 == 0:
         return None
     if place.region == "kasan":
+        if place.address < shadow_of(-1 << _HALF_BITS[place.layout.levels] & _TOP - 1, end):
+            return None  # the rest of the PGD entry in which the shadow begins
         shadow = place.address
         memory = shadowed(shadow, end)
     else:
