@@ -154,9 +154,9 @@ def changes(dump: Path, variables: dict[str, int]) -> list[Change]:
             somewhere("memory", info + 3000, len(data)),
         ]
         for name, paddr in variables.items():
-            at = file_offset(dump, paddr)
-            if at is not None:
-                found.append(somewhere(name, at, at + VARIABLES[name]))
+            at = file_offsets(data, paddr)
+            if at:
+                found.append(everywhere(name, at, VARIABLES[name]))
     elif form.format == "kdump":
         sub_blocks, bitmap_blocks = struct.unpack_from("<iI", data, 432)
         bitmap_at = (1 + sub_blocks) * PAGE
@@ -182,13 +182,27 @@ def changes(dump: Path, variables: dict[str, int]) -> list[Change]:
     return found
 
 
-def file_offset(dump: Path, paddr: int) -> int | None:
-    """Where an ELF dump has a physical address; None if it left that out."""
-    elf_map = inspect_dump(dump).elf_map
-    for piece in elf_map.pieces if elf_map else ():
-        if piece.file_offset is not None and piece.paddr <= paddr < piece.paddr + piece.length:
-            return piece.file_offset + paddr - piece.paddr
-    return None
+def file_offsets(data: mmap.mmap, paddr: int) -> list[int]:
+    """Where an ELF dump has a physical address; the kernel's image is there twice."""
+    (phoff,), (phnum,) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<H", data, 56)
+    found = []
+    for number in range(phnum):
+        kind, _, offset, _, start, length = struct.unpack_from("<IIQQQQ", data, phoff + number * 56)
+        if kind == 1 and start <= paddr < start + length:
+            found.append(offset + paddr - start)
+    return found
+
+
+def everywhere(name: str, offsets: list[int], length: int) -> Change:
+    """Damage of a variable, in all its copies."""
+
+    def change(data: mmap.mmap, rng: random.Random) -> str:
+        what = somewhere(name, offsets[0], offsets[0] + length)(data, rng)
+        for other in offsets[1:]:
+            data[other : other + length] = data[offsets[0] : offsets[0] + length]
+        return what
+
+    return change
 
 
 def split(data: mmap.mmap, rng: random.Random) -> str:

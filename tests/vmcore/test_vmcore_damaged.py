@@ -96,11 +96,12 @@ def test_a_variable_of_the_kernel(
 ) -> None:
     dump = crashed.dumps["elf"]
     paddr = damage.physical_addresses(dump, vmlinux(crashed))[name]
-    at = damage.file_offset(dump, paddr)
-    assert at is not None
 
     def change(data: mmap.mmap, rng: object) -> str:
-        data[at : at + 256] = b"\xf3" * 256
+        offsets = damage.file_offsets(data, paddr)
+        assert offsets
+        for at in offsets:
+            data[at : at + damage.VARIABLES[name]] = b"\xf3" * damage.VARIABLES[name]
         return name
 
     with damage.damaged(dump, tmp_path / "vmcore", change, 0) as what:
