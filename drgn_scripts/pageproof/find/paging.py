@@ -37,7 +37,7 @@ def read_paging(prog: drgn.Program) -> PagingFacts:
         raise PageproofError(
             f"the kernel's data about its page tables can't be read: {error}",
             "",
-            "is the dump damaged or a part of one? Else copy it again",
+            "the dump may be damaged or a part of one",
         ) from None
 
 

@@ -16,7 +16,7 @@ import drgn
 from pageproof.errors import PageproofError
 from pageproof.output import ReaderGoneError
 
-DAMAGED: Final = "is the dump damaged or a part of one? Else copy it again"
+_REMEDY: Final = "a dump may be damaged or a part of one; in a running kernel try again"
 
 #: Beside its own classes drgn raises these, and never a subclass: Exception for errors without a
 #: class of their own (such as libdw's), LookupError for types that are not there.
@@ -37,7 +37,7 @@ def faults_as_errors(where: str) -> Iterator[None]:
         yield
     except drgn.FaultError as error:
         raise PageproofError(
-            f"memory of the target that is needed can't be read: {error}", where, DAMAGED
+            f"memory of the target that is needed can't be read: {error}", where, _REMEDY
         ) from error
     except OSError as error:
         if isinstance(error, ReaderGoneError):

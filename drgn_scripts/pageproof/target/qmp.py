@@ -80,6 +80,9 @@ def hung_up_after(connection: socket.socket, seconds: float) -> Iterator[Callabl
         A function that returns whether that time has passed.
     """
     start = time.monotonic()
+    if not sys.executable:  # Python is embedded in another program
+        yield lambda: False
+        return
     descriptor = str(connection.fileno())
     watchdog = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", _WATCHDOG, descriptor, str(seconds)],
