@@ -153,4 +153,4 @@ def test_the_list_is_whole() -> None:
         for rule in rules
         if any(rule in others for name, others in CATALOGUE.items() if name != command)
     }
-    assert several == {*CONDITIONS, fault.id, "region-unreadable"}
+    assert several == {*CONDITIONS, fault.id, "region-unreadable", "region-part-unknown"}

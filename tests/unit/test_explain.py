@@ -41,6 +41,7 @@ NOTES = """
     special mapcount-more incomplete
     shared-tables undecided
     pti-kernel-part
+    region-part-unknown kernel-side-by-value
 """
 
 

@@ -193,9 +193,38 @@ static void nop(int fd, char *rings, struct io_uring_sqe *sqes, const struct io_
 	__atomic_store_n(cq_head, *cq_head + 1, __ATOMIC_RELEASE);
 }
 
+/* struct io_uring_buf_reg and its constants, which old headers lack. */
+struct buffers {
+	uint64_t address;
+	uint32_t entries;
+	uint16_t group, flags;
+	uint64_t reserved[3];
+};
+
+#define REGISTER_PBUF_RING 22
+#define PBUF_RING_MMAP 1
+#define OFF_PBUF_RING 0x80000000UL
+#define OFF_PBUF_SHIFT 16
+
+/* A ring of provided buffers, where the kernel has them; not told about as a region. */
+static void provided_buffers(int fd)
+{
+	struct buffers buffers = { .entries = 16, .group = 3, .flags = PBUF_RING_MMAP };
+	struct vma vma = { "io_uring", "a ring of provided buffers, group 3", .pages = 1 };
+
+	if (syscall(SYS_io_uring_register, fd, REGISTER_PBUF_RING, &buffers, 1))
+		return; /* before 6.4 */
+	vma.start = map(NULL, 1, MAP_SHARED | MAP_POPULATE, fd,
+			(off_t)(OFF_PBUF_RING | (unsigned long)buffers.group << OFF_PBUF_SHIFT),
+			"mmap of provided buffers");
+	fact("unknown", &vma);
+	fprintf(out, ", \"address\": %lu}", (unsigned long)vma.start);
+}
+
 static void io_uring(void)
 {
 	const char *text = "complete"; /* as long as user_data */
+	struct vma copied = { "io_uring", "a private mapping of it", .pages = 2 };
 	struct io_uring_params params = { 0 };
 	int fd = (int)syscall(SYS_io_uring_setup, 128, &params);
 	struct vma rings = { "io_uring", "rings", .pages = 2, .all = 2, .touched = 3 }, cq = rings;
@@ -208,8 +237,11 @@ static void io_uring(void)
 	cq.start = map(NULL, 2, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_CQ_RING, "mmap of CQ");
 	sqes.start = map(NULL, 2, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQES, "mmap of SQEs");
 	second.start = map(NULL, 2, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQES, "mmap of SQEs");
-	/* Not shared, and so not told about. */
-	map(NULL, 2, MAP_PRIVATE, fd, IORING_OFF_SQES, "private mmap of SQEs");
+	/* Not shared, and so no part of a region. */
+	copied.start = map(NULL, 2, MAP_PRIVATE, fd, IORING_OFF_SQES, "private mmap of SQEs");
+	fact("unknown", &copied);
+	fprintf(out, ", \"address\": %lu}", (unsigned long)copied.start);
+	provided_buffers(fd);
 	entries = (struct io_uring_sqe *)sqes.start;
 	/* As many as lead to the second page of the rings. */
 	for (uint64_t number = 0; number < 254; number++)

@@ -14,7 +14,7 @@ from pageproof.errors import Exit, PageproofError
 from pageproof.find.mappings import check_process
 from pageproof.find.paging import read_paging
 from pageproof.find.shared import Claimed, all_finders, by_region
-from pageproof.model import GAPS, MappingFacts, Outcome, PagingFacts
+from pageproof.model import GAPS, MappingFacts, Outcome, PagingFacts, Severity
 from pageproof.model.shared import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
 from pageproof.target import Target
 from pageproof.walk import PAGE_BYTES, TooMuchWork, Walker
@@ -45,7 +45,7 @@ def regions(target: Target, asked: Asked, progress: Callable[[str], None]) -> Re
     walker = walker_of(target, paging, progress=progress)
     progress("searching the processes")
     report, attempts = look_until(
-        lambda seen: not seen.findings,
+        lambda seen: all(one.severity is Severity.NOTE for one in seen.findings),
         lambda: _look(target, paging, walker, asked),
         live=target.facts.live,
     )
@@ -60,9 +60,9 @@ def _look(target: Target, paging: PagingFacts, walker: Walker, asked: Asked) -> 
         for region in _grouped(found.claimed, walker)
         if asked.name is None or asked.name in region.name
     )
-    findings = tuple(judge.unread(one.kind, one.vma, one.message) for one in found.unclaimed)
+    unread = tuple(judge.unread(one.kind, one.vma, one.message) for one in found.unclaimed)
     gaps = any(use.unknown_pages for region in some for use in region.uses)
-    sure = some and not findings and not found.faults and not gaps
+    sure = some and not unread and not found.faults and not gaps
     return RegionsReport(
         schema=REGIONS_SCHEMA,
         version=__version__,
@@ -70,7 +70,11 @@ def _look(target: Target, paging: PagingFacts, walker: Walker, asked: Asked) -> 
         paging=paging,
         regions=some,
         task_faults=found.faults,
-        findings=findings + judge.task_findings(found.faults),
+        findings=(
+            *unread,
+            *judge.task_findings(found.faults),
+            *judge.unknown_parts((one.kind, one.what, one.mapping) for one in found.unknown),
+        ),
         attempts=1,
         exit_code=Exit.SOUND if sure else Exit.UNDECIDED,
     )

@@ -49,6 +49,7 @@ def _in_its_place(found: Found, pid: int, search: Callable[[int | None], Found])
     return replace(
         found,
         claimed=tuple(sorted((*others, *again.claimed), key=_place)),
+        unknown=(*(one for one in found.unknown if one.mapping.pid != pid), *again.unknown),
         unclaimed=tuple(dict.fromkeys((*found.unclaimed, *again.unclaimed))),
         faults=(*(one for one in found.faults if one.pid != pid), *again.faults),
     )

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
-from pageproof.judge.device import kernel_side_unknown, mapping_kind
+from pageproof.judge.device import kernel_side_by_value, kernel_side_unknown, mapping_kind
 from pageproof.judge.opinion import disputes, weigh
 from pageproof.judge.report import (
     beyond_findings,
     coverage_findings,
     mapped_pages,
     page_at,
+    place_words,
     prove,
     prove_again,
     summarize,
     task_findings,
+    unknown_parts,
     unmapped_pages,
     unread,
 )
@@ -47,6 +49,7 @@ __all__ = [
     "frame_findings",
     "is_anonymous",
     "judge_page",
+    "kernel_side_by_value",
     "kernel_side_unknown",
     "mapped_pages",
     "mapping_findings",
@@ -54,11 +57,13 @@ __all__ = [
     "names_frame",
     "page_at",
     "page_list",
+    "place_words",
     "prove",
     "prove_again",
     "rule_ids",
     "summarize",
     "task_findings",
+    "unknown_parts",
     "unmapped_pages",
     "unread",
     "weigh",

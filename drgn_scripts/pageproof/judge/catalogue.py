@@ -12,16 +12,16 @@ from typing import Final
 from pageproof.judge.alias import ALIAS_RULES
 from pageproof.judge.audit import AUDIT_RULES
 from pageproof.judge.conditions import TASK_UNREADABLE
-from pageproof.judge.device import KERNEL_SIDE_UNKNOWN, MAPPING_KIND
+from pageproof.judge.device import KERNEL_SIDE_BY_VALUE, KERNEL_SIDE_UNKNOWN, MAPPING_KIND
 from pageproof.judge.kmap import MAP_RULES
 from pageproof.judge.rules import RULES
-from pageproof.judge.rules.coverage import COVERAGE_RULES, REGION_UNREADABLE
+from pageproof.judge.rules.coverage import COVERAGE_RULES, REGION_PART_UNKNOWN, REGION_UNREADABLE
 from pageproof.model.rule import Rule
 
 #: The rules of each command, in the order in which they are shown.
 CATALOGUE: Final[dict[str, tuple[Rule, ...]]] = {
-    "verify": (*RULES, *COVERAGE_RULES, MAPPING_KIND, KERNEL_SIDE_UNKNOWN),
-    "regions": (REGION_UNREADABLE, TASK_UNREADABLE),
+    "verify": (*RULES, *COVERAGE_RULES, MAPPING_KIND, KERNEL_SIDE_UNKNOWN, KERNEL_SIDE_BY_VALUE),
+    "regions": (REGION_UNREADABLE, REGION_PART_UNKNOWN, TASK_UNREADABLE),
     "alias": ALIAS_RULES,
     "kmap": MAP_RULES,
     "audit": AUDIT_RULES,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from pageproof.judge.rules.views import has_flag
 from pageproof.model import Finding, MappingFacts, Severity
 from pageproof.model.alias import Alias
 from pageproof.model.rule import Rule
@@ -38,13 +39,31 @@ KERNEL_SIDE_UNKNOWN: Final = Rule(
     "Say where the kernel has its pages: --kernel EXPR or --pages EXPR.",
     "docs/your-driver.md",
 )
+KERNEL_SIDE_BY_VALUE: Final = Rule(
+    "kernel-side-by-value",
+    Severity.NOTE,
+    "{what}: that value is taken for the kernel's address, and not the address of the integer",
+    "A driver keeps the address of its memory as an integer (__get_free_pages() gives one).",
+    "Nothing is wrong. If the variable itself is mapped, say &VARIABLE.",
+    "docs/your-driver.md",
+)
+
+
+def kernel_side_by_value(where: str, what: str) -> Finding:
+    """An integer that stands for what it points at.
+
+    Args:
+        where: the mapping that is compared.
+        what: which integer it is, and what it holds.
+    """
+    return KERNEL_SIDE_BY_VALUE.finding(where, what=what)
 
 
 def mapping_kind(mapping: MappingFacts) -> Finding:
     """VM_PFNMAP, VM_MIXEDMAP or ordinary."""
     vma = mapping.vma
     assert vma is not None
-    words = (text for word, text in _KINDS.items() if word in vma.vm_flags_words)
+    words = (text for word, text in _KINDS.items() if has_flag(vma, word))
     return MAPPING_KIND.finding(
         f"pid {mapping.pid} at 0x{vma.start:x}",
         (("vm_flags", vma.vm_flags_words),),

@@ -15,6 +15,7 @@ from pageproof.judge.rules.coverage import (
     MAPPING_BEYOND_REGION,
     MAPPING_PARTIAL,
     REGION_PAGES_UNMAPPED,
+    REGION_PART_UNKNOWN,
     REGION_UNREADABLE,
 )
 from pageproof.judge.verdict import judge_page
@@ -35,6 +36,8 @@ from pageproof.model import (
 )
 from pageproof.model.rule import Shown
 
+#: Of mappings that are alike, so many are listed.
+_SHOWN_PLACES: Final = 16
 #: Findings after which nobody knows that all was seen.
 _UNSEEN: Final = (REGION_UNREADABLE.id, RULE_BROKEN.id)
 
@@ -125,17 +128,52 @@ def unread(kind: str, vma: int, reason: str) -> Finding:
     return REGION_UNREADABLE.finding(f"VMA at 0x{vma:x}", (("reason", reason),), kind=kind)
 
 
-def beyond_findings(name: str, pages: int, beyond: Mapping[int, int]) -> tuple[Finding, ...]:
+def unknown_parts(parts: Iterable[tuple[str, str, MappingFacts]]) -> tuple[Finding, ...]:
+    """Mappings of known files whose part no finder knows: one finding for all that are alike.
+
+    Args:
+        parts: kind, what the finder says of the part, the mapping.
+    """
+    alike: dict[tuple[str, str], list[MappingFacts]] = {}
+    for kind, what, mapping in parts:
+        alike.setdefault((kind, what), []).append(mapping)
+    return tuple(
+        REGION_PART_UNKNOWN.finding(
+            place_words(some[0]),
+            tuple(("mapping", place_words(one)) for one in some[1:_SHOWN_PLACES]),
+            count="this is a mapping" if len(some) == 1 else f"these are {len(some)} mappings",
+            kind=kind,
+            what=what,
+        )
+        for (kind, what), some in alike.items()
+    )
+
+
+def place_words(mapping: MappingFacts) -> str:
+    """The process, and where its mapping starts."""
+    start = "" if mapping.vma is None else f" at 0x{mapping.vma.start:x}"
+    return f"pid {mapping.pid}{start}"
+
+
+def beyond_findings(
+    name: str, pages: int, beyond: Mapping[int, int], ends: str = ""
+) -> tuple[Finding, ...]:
     """Frames that a process maps behind a region's end.
 
     Args:
         name: the region's.
         pages: its size.
         beyond: how many there are, by pid.
+        ends: the kernel object with which the region ends, if that is known.
     """
     return tuple(
         MAPPING_BEYOND_REGION.finding(
-            f"pid {pid}", pages=frames, what="have a frame and lie", name=name, size=pages
+            f"pid {pid}",
+            (("the region ends with", ends),) if ends else (),
+            pages=frames,
+            what="have a frame and lie",
+            name=name,
+            size=pages,
         )
         for pid, frames in beyond.items()
         if frames

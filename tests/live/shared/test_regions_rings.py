@@ -147,3 +147,12 @@ def test_a_page_of_another_mapping_is_not_claimed(rings: Rings, kind: str) -> No
     for side in sides:
         assert side is not None
         assert rings.kernel_pfn(side) != rings.user_pfn(address)
+
+
+def test_a_part_that_no_finder_knows_is_named(rings: Rings) -> None:
+    """Provided buffers, since 6.4, and a private mapping of the submission entries."""
+    made = {(fact["part"], fact["address"]) for fact in rings.of("io_uring", "unknown")}
+    found = rings.found("io_uring").unknown
+    named = {(one.what, one.mapping.vma.start) for one in found if one.mapping.vma}
+    assert named == made
+    assert {one.kind for one in found} == {"io_uring"}

@@ -15,7 +15,7 @@ from pageproof.find.modules import load_when_missed, no_debug_info
 from pageproof.find.shared.aio import AIO
 from pageproof.find.shared.bpf import BPF
 from pageproof.find.shared.devmem import DEVMEM
-from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.finder import Claim, Finder, UnknownPart
 from pageproof.find.shared.hugetlb import HUGETLB
 from pageproof.find.shared.io_uring import IO_URING
 from pageproof.find.shared.kvm import KVM
@@ -58,6 +58,7 @@ __all__ = [
     "Finder",
     "Found",
     "Unclaimed",
+    "Unknown",
     "all_finders",
     "by_region",
     "claim_again",
@@ -85,12 +86,22 @@ class Unclaimed:
 
 
 @dataclass(frozen=True)
+class Unknown:
+    """A VMA of a known file, and what its finder says of the part, which it does not know."""
+
+    kind: str
+    mapping: MappingFacts
+    what: str
+
+
+@dataclass(frozen=True)
 class Found:
     """What a search gave, and what it could not tell."""
 
     claimed: tuple[Claimed, ...]
     unclaimed: tuple[Unclaimed, ...]
     faults: tuple[TaskFault, ...]
+    unknown: tuple[Unknown, ...] = ()
 
 
 @cache
@@ -126,6 +137,7 @@ def find_shared(
         for name in finder.operations:
             by_operations.setdefault(name, []).insert(0, finder)
     claims: dict[int, tuple[Finder, Claim]] = {}
+    parts: dict[int, tuple[str, str]] = {}
     unclaimed: list[Unclaimed] = []
 
     f_ops: dict[int, int] = {}  # of many VMAs' file
@@ -151,6 +163,9 @@ def find_shared(
         for finder in asked(vma):
             try:
                 claim = _claim(finder, vma)
+            except UnknownPart as part:
+                parts[vma.value_()] = finder.kind, str(part)
+                continue
             except _BROKEN as error:
                 message = _message(error)
                 if isinstance(error, LookupError):  # a type is not known
@@ -160,14 +175,19 @@ def find_shared(
             if claim is not None:
                 claims[vma.value_()] = finder, claim
                 return True
-        return False
+        return vma.value_() in parts
 
     mappings = search(prog, paging, wanted, pid)
-    claimed = []
+    claimed, unknown = [], []
     for mapping in mappings.found:
         assert mapping.vma is not None  # they were found by their VMAs
-        claimed.append(Claimed(*claims[mapping.vma.vma], mapping))
-    return Found(tuple(claimed), tuple(unclaimed), mappings.faults)
+        vma = mapping.vma.vma
+        if vma in claims:
+            claimed.append(Claimed(*claims[vma], mapping))
+        else:
+            kind, what = parts[vma]
+            unknown.append(Unknown(kind, mapping, what))
+    return Found(tuple(claimed), tuple(unclaimed), mappings.faults, tuple(unknown))
 
 
 def _claim(finder: Finder, vma: drgn.Object) -> Claim | None:
@@ -185,7 +205,7 @@ def claim_again(prog: drgn.Program, one: Claimed) -> Claim | None:
     assert one.mapping.vma is not None
     try:
         return _claim(one.finder, drgn.Object(prog, "struct vm_area_struct *", one.mapping.vma.vma))
-    except _BROKEN:
+    except (UnknownPart, *_BROKEN):
         return None
 
 

@@ -10,7 +10,7 @@ import drgn
 from drgn import cast, container_of
 from drgn.helpers.linux.mm import page_to_virt
 
-from pageproof.find.shared.finder import Claim, Finder, owner_of
+from pageproof.find.shared.finder import Claim, Finder, UnknownPart, behind_the_end, owner_of
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
@@ -20,10 +20,11 @@ def _claim(vma: drgn.Object) -> Claim | None:
     """
     ctx = _context(vma.vm_file.f_inode)
     if not ctx or ctx.aio_ring_file != vma.vm_file:
-        return None  # io_destroy() has parted them (put_aio_ring_file() of fs/aio.c)
+        # put_aio_ring_file() of fs/aio.c.
+        raise UnknownPart("a ring that io_destroy() has parted from its context")
     pages, page = int(ctx.nr_pages), int(vma.vm_pgoff)
     if page >= pages:
-        return None
+        raise behind_the_end("its ring")
     return Claim(
         owner=ctx.value_(),
         owner_type="struct kioctx",

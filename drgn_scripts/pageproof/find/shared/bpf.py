@@ -11,7 +11,7 @@ import drgn
 from drgn import cast, offsetof
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
+from pageproof.find.shared.finder import Claim, Finder, UnknownPart, adjoining, owner_of
 
 #: ``BPF_F_MMAPABLE``, part of the kernel's ABI.
 _MMAPABLE: Final = 0x400
@@ -81,12 +81,11 @@ _PARTS: Final = {
 
 def _claim(vma: drgn.Object) -> Claim | None:
     bpf_map = cast("struct bpf_map *", vma.vm_file.private_data)
-    part = _PARTS.get(_type_name(bpf_map))
-    if part is None:
-        return None
-    pages = part.pages(cast(f"{part.struct} *", bpf_map))
-    if not pages:
-        return None
+    kind = _type_name(bpf_map)
+    part = _PARTS.get(kind)
+    pages = part.pages(cast(f"{part.struct} *", bpf_map)) if part else 0
+    if part is None or not pages:
+        raise UnknownPart(f"a map of type {kind or int(bpf_map.map_type)}")
     name = bpf_map.name.string_().decode("utf-8", "replace")
     return Claim(
         owner=bpf_map.value_(),

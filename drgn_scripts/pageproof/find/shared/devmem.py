@@ -9,14 +9,13 @@ from typing import Final
 import drgn
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, is_shared
+from pageproof.find.shared.finder import Claim, Finder, not_private
 from pageproof.find.shared.physical import kernel_sides
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
     """The offset is the physical address (``mmap_mem()``, ``mmap_mem_prepare()`` in 7.2)."""
-    if not is_shared(vma):
-        return None
+    not_private(vma)
     prog = vma.prog_
     # As far as valid_mmap_phys_addr_range() lets it go (arch/x86/mm/mmap.c).
     end = 1 << int(prog["boot_cpu_data"].x86_phys_bits)

@@ -16,6 +16,13 @@ from pageproof.find.page import PAGE_BYTES
 _VM_MAYSHARE: Final = 0x80
 
 
+class UnknownPart(Exception):
+    """A VMA maps a part of a file that a finder knows, but no part that it knows.
+
+    The message names the part: "a ring of provided buffers".
+    """
+
+
 @dataclass(frozen=True)
 class Claim:
     """A region as one VMA shows it. Claims of the same region differ in first_page only.
@@ -45,6 +52,21 @@ def owner_of(prog: drgn.Program, claim: Claim) -> drgn.Object:
 def is_shared(vma: drgn.Object) -> bool:
     """Whether a VMA is shared; a private one shares pages only until they are written."""
     return bool(int(vma.vm_flags) & _VM_MAYSHARE)
+
+
+def not_private(vma: drgn.Object) -> None:
+    """Refuse a private mapping, which shares pages with the kernel until they are written.
+
+    Raises:
+        UnknownPart: it is one.
+    """
+    if not is_shared(vma):
+        raise UnknownPart("a private mapping of it")
+
+
+def behind_the_end(of: str) -> UnknownPart:
+    """For a VMA that starts behind the last page of what its file has now."""
+    return UnknownPart(f"pages behind the end of {of}")
 
 
 def adjoining(address: int, pages: int) -> range:
@@ -95,7 +117,8 @@ class Finder:
             by which its VMAs are known. Files of anonymous inodes have no path. Empty: it is
             asked for every VMA that nobody else claims.
         claim: the region that a ``struct vm_area_struct *`` with these
-            operations maps; None if it is not of this kind after all.
+            operations maps; None if it is not of this kind after all. Raises
+            :class:`UnknownPart` for shared memory of this kind that it does not know.
         kernel_pages: kernel virtual address of each page of a region; None for
             one that is not there (yet).
         module: name of the kernel module whose debug info is loaded if ``claim`` raises

@@ -11,31 +11,46 @@ from drgn import cast
 from drgn.helpers.linux.mm import compound_head, compound_order, virt_to_page
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, adjoining, is_shared, owner_of
+from pageproof.find.shared.finder import (
+    Claim,
+    Finder,
+    UnknownPart,
+    adjoining,
+    behind_the_end,
+    not_private,
+    owner_of,
+)
 
 _RINGS: Final = "rings"
 _SQES: Final = "sqes"
 #: ``IORING_OFF_*`` of include/uapi/linux/io_uring.h: which part the offset in the file means.
-#: Provided buffers and later regions have offsets of their own, above.
 _PARTS: Final = {0: _RINGS, 1: _RINGS, 2: _SQES}
+#: What has an offset of its own above those, since 6.4 (c56e022c0a27), 6.13 (dfbbfbf19187) and
+#: 6.15 (11ed914bbf94).
+_OTHERS: Final = {
+    0x8000_0000: "a ring of provided buffers, group {}",
+    0x2000_0000: "a region of parameters",
+    0x3000_0000: "a region of zero-copy receive",
+}
+#: ``IORING_OFF_PBUF_SHIFT``.
+_GROUP_SHIFT: Final = 16
 #: The lowest bit of ``IORING_OFF_MMAP_MASK``. What is below it is a page only in the rest of a
 #: VMA that was split: mmap() itself begins with the first page wherever it is told to.
 _PART_BYTES: Final = 0x0800_0000
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    if not is_shared(vma):
-        # Where remap_pfn_range() made it, its vm_pgoff is a frame, not an offset (mm/memory.c).
-        return None
+    # Where remap_pfn_range() made a private one, vm_pgoff is a frame, no offset (mm/memory.c).
+    not_private(vma)
     number, offset = divmod(int(vma.vm_pgoff) * PAGE_BYTES, _PART_BYTES)
     part = _PARTS.get(number)
     if part is None:
-        return None
+        raise UnknownPart(_unknown(number * _PART_BYTES, offset))
     ctx = cast("struct io_ring_ctx *", vma.vm_file.private_data)
     _, pages = _memory(ctx, part)
     page = offset // PAGE_BYTES
     if page >= pages:
-        return None
+        raise behind_the_end(f"its {part}")
     return Claim(
         owner=ctx.value_(),
         owner_type="struct io_ring_ctx",
@@ -44,6 +59,12 @@ def _claim(vma: drgn.Object) -> Claim | None:
         pages=pages,
         first_page=page,
     )
+
+
+def _unknown(part: int, offset: int) -> str:
+    """What an offset in the file is of."""
+    words = _OTHERS.get(part, f"offset {part + offset:#x} of the file")
+    return words.format(offset >> _GROUP_SHIFT)
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:

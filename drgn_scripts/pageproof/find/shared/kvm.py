@@ -10,7 +10,7 @@ import drgn
 from drgn import cast
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining, owner_of
+from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining, behind_the_end, owner_of
 
 #: ``KVM_PIO_PAGE_OFFSET`` and so on of arch/x86/include/uapi/asm/kvm.h, part of the kernel's ABI;
 #: ``struct kvm_run`` comes before them.
@@ -30,7 +30,7 @@ def _claim(vma: drgn.Object) -> Claim | None:
     pages = _DIRTY_LOG + ring_pages if ring_pages else _COALESCED_MMIO + 1
     page = int(vma.vm_pgoff)
     if page >= pages:
-        return None
+        raise behind_the_end("what a vcpu has")
     return Claim(
         owner=vcpu.value_(),
         owner_type="struct kvm_vcpu",

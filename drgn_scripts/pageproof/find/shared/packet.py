@@ -9,23 +9,33 @@ from typing import Final
 import drgn
 from drgn import cast
 
-from pageproof.find.shared.finder import Claim, Finder, adjoining, is_shared, owner_of
+from pageproof.find.shared.finder import (
+    Claim,
+    Finder,
+    UnknownPart,
+    adjoining,
+    behind_the_end,
+    not_private,
+    owner_of,
+)
 
 _AF_PACKET: Final = 17
+#: Of these, sockets can be mapped too: TCP to receive without copies, XDP has rings.
+_OTHERS: Final = {2: "AF_INET", 10: "AF_INET6", 44: "AF_XDP"}
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
     """``packet_mmap()`` of net/packet/af_packet.c maps all of both rings, or nothing."""
-    if not is_shared(vma):
-        return None
     sk = cast("struct socket *", vma.vm_file.private_data).sk
-    if not sk or int(sk.__sk_common.skc_family) != _AF_PACKET:
-        return None
+    family = int(sk.__sk_common.skc_family) if sk else 0
+    if family != _AF_PACKET:
+        raise UnknownPart(f"a socket of address family {_OTHERS.get(family, family)}")
+    not_private(vma)
     sock = cast("struct packet_sock *", sk)
     rx_pages, tx_pages = _ring_pages(sock.rx_ring), _ring_pages(sock.tx_ring)
     page = int(vma.vm_pgoff)
     if page >= rx_pages + tx_pages:
-        return None
+        raise behind_the_end("its rings")
     return Claim(
         owner=sock.value_(),
         owner_type="struct packet_sock",

@@ -14,7 +14,7 @@ from pageproof.find.bounded import list_entries
 from pageproof.find.mappings import symbol_name
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.paths import path_of
-from pageproof.find.shared.finder import Claim, Finder, is_shared, owner_of
+from pageproof.find.shared.finder import Claim, Finder, not_private, owner_of
 from pageproof.find.shared.physical import kernel_sides
 
 _PCI: Final = "pci_phys_vm_ops"
@@ -27,8 +27,9 @@ _IORESOURCE_MEM: Final = 0x200
 
 def _claim(vma: drgn.Object) -> Claim | None:
     """``pci_mmap_resource_range()`` leaves the number of the page frame as the offset."""
-    if not is_shared(vma) or not _is_resource(vma):
+    if not _is_resource(vma):
         return None
+    not_private(vma)
     pfn, file = int(vma.vm_pgoff), vma.vm_file
     for device, bar, frames in _resources(vma.prog_):
         name = pci_name(device)

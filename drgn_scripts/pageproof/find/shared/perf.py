@@ -9,7 +9,14 @@ from typing import Final
 import drgn
 from drgn import cast
 
-from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
+from pageproof.find.shared.finder import (
+    Claim,
+    Finder,
+    UnknownPart,
+    adjoining,
+    behind_the_end,
+    owner_of,
+)
 
 _DATA: Final = "data"
 _AUX: Final = "aux"
@@ -22,14 +29,15 @@ def _claim(vma: drgn.Object) -> Claim | None:
     """
     rb = cast("struct perf_event *", vma.vm_file.private_data).rb
     if not rb:
-        return None  # the last other mapping took it along (perf_mmap_close())
+        # The last other mapping took it along (perf_mmap_close()).
+        raise UnknownPart("a ring buffer that its event does not have any more")
     page, aux_pages = int(vma.vm_pgoff), int(rb.aux_nr_pages)
     if aux_pages and page >= int(rb.aux_pgoff):
         part, pages, page = _AUX, aux_pages, page - int(rb.aux_pgoff)
     else:
         part, pages = _DATA, 1 + (int(rb.nr_pages) << (_vmalloc_order(rb) or 0))
     if page >= pages:
-        return None
+        raise behind_the_end(f"its {part} buffer")
     return Claim(
         owner=rb.value_(),
         owner_type="struct perf_buffer",

@@ -12,13 +12,14 @@ from drgn.helpers.linux.mm import page_to_virt
 
 from pageproof.find.mappings import symbol_name
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, owner_of
+from pageproof.find.shared.finder import Claim, Finder, UnknownPart, owner_of
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
     buffer = cast("struct dma_buf *", vma.vm_file.private_data)
-    if symbol_name(vma.prog_, buffer.ops.value_()) != "udmabuf_ops":
-        return None  # of another exporter
+    exporter = symbol_name(vma.prog_, buffer.ops.value_())
+    if exporter != "udmabuf_ops":
+        raise UnknownPart(f"a dma-buf of another exporter, {exporter}")
     udmabuf = cast("struct udmabuf *", buffer.priv)
     return Claim(
         owner=udmabuf.value_(),

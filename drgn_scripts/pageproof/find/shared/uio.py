@@ -11,7 +11,7 @@ from drgn import cast
 from drgn.helpers.linux.device import dev_name
 
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, adjoining, is_shared, owner_of
+from pageproof.find.shared.finder import Claim, Finder, adjoining, not_private, owner_of
 from pageproof.find.shared.physical import kernel_sides
 
 #: ``UIO_MEM_…`` of include/linux/uio_driver.h. They are macros, which DWARF does not have.
@@ -32,8 +32,7 @@ def _claim(vma: drgn.Object) -> Claim | None:
     Of a mapping that was split, the rear part's offset is none of that: the kernel itself takes
     it for the map of that number (``uio_find_mem_index()``), and so does this.
     """
-    if not is_shared(vma):
-        return None
+    not_private(vma)
     device = _device(vma.vm_file)
     info = device.info
     if not info:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import drgn
+from drgn import cast
 from drgn.helpers.linux.mm import page_to_virt
 
 from pageproof.find.debuginfo import of_program
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.shared.finder import Claim, Finder, adjoining, owner_of
+from pageproof.find.shared.finder import Claim, Finder, UnknownPart, adjoining, owner_of
 from pageproof.find.tasks import all_tasks
 
 _DATA: Final = "vvar"
@@ -100,7 +101,10 @@ def _claim(vma: drgn.Object) -> Claim | None:
         return _code(vma)
     if part == _DATA:
         return _data(vma)
-    return None  # the hypervisor's clocks (since 6.15), or of uprobes
+    name = cast("struct vm_special_mapping *", vma.vm_private_data).name.string_()
+    if name == b"[vvar_vclock]":
+        return None  # the hypervisor's clocks (since 6.15), which are not the kernel's memory
+    raise UnknownPart(name.decode("utf-8", "replace"))
 
 
 @of_program
@@ -145,7 +149,7 @@ def _data(vma: drgn.Object) -> Claim | None:
     places = _places(prog)
     image = vma.vm_mm.context.vdso_image
     if hasattr(image, "sym_vvar_start") and _older_places(image) != places:
-        return None  # of a 32-bit process, and not as in the others
+        raise UnknownPart("[vvar] of a 32-bit process")
     namespace = _task_of(vma.vm_mm).nsproxy.time_ns.read_()
     # NULL without CONFIG_TIME_NS: all processes have the same data.
     owner, kind, which = (

@@ -45,6 +45,17 @@ REGION_UNREADABLE: Final = Rule(
     "See the reason; give the module with -s, or install its debug package.",
     "docs/your-driver.md",
 )
+REGION_PART_UNKNOWN: Final = Rule(
+    "region-part-unknown",
+    Severity.NOTE,
+    "{count} of a part of a file of kind {kind} that pageproof does not know: {what}; it was not "
+    "compared with the kernel's side",
+    "The finder of this kind knows other parts of such a file only, or the object that had the "
+    "memory has gone.",
+    "Nothing is wrong. To prove it, name both sides: verify --pid PID --user ADDRESS "
+    "--kernel ADDRESS.",
+    "docs/regions.md",
+)
 NOTHING_TO_VERIFY: Final = Rule(
     "nothing-to-verify",
     Severity.NOTE,
@@ -59,6 +70,7 @@ COVERAGE_RULES: Final = (
     MAPPING_PARTIAL,
     REGION_PAGES_UNMAPPED,
     REGION_UNREADABLE,
+    REGION_PART_UNKNOWN,
     TASK_UNREADABLE,
     NOTHING_TO_VERIFY,
 )
