@@ -95,6 +95,10 @@ def large(one: PageEvidence) -> PageEvidence:
     return replace(one, user_walk=replace(one.user_walk, leaf_bytes=2 << 20))
 
 
+#: More than a page, and not a number of whole ones.
+LONG = replace(WHOLE, object_bytes=6144, slot_bytes=6144)
+
+
 def slab(one: SlabFacts) -> PageEvidence:
     return replace(evidence(), page=SLAB_PAGE, slab=one)
 
@@ -129,6 +133,9 @@ FIRES: list[tuple[str, PageEvidence]] = [
     ("user-maps-table", elsewhere(type_words="table", mapcount=None)),
     ("frame-is-others", page(mapping=ANONYMOUS | 2)),
     ("shares-slab-page", slab(replace(SMALL, object_bytes=4095, slot_bytes=4096))),
+    # An object that begins where a page does and ends within one: task_struct and others.
+    ("shares-slab-page", slab(replace(LONG, offset_bytes=4096))),
+    ("shares-slab-page", slab(replace(LONG, offset_bytes=2049))),
     ("object-is-free", slab(replace(WHOLE, object_bytes=8192, state=SlabState.FREE))),
     ("only-mappings-hold-it", page(refcount=2, mapcount=2)),
     ("only-mappings-hold-it", page(refcount=1, mapcount=2)),
@@ -161,6 +168,8 @@ SILENT: list[tuple[str, PageEvidence]] = [
     ("frame-is-others", elsewhere(type_words="table", mapcount=None)),
     ("frame-is-others", replace(evidence(), page=None, cached_file="inode 12 of ext4")),
     ("shares-slab-page", slab(replace(SMALL, object_bytes=4096, slot_bytes=4096))),
+    ("shares-slab-page", slab(LONG)),
+    ("shares-slab-page", slab(replace(LONG, offset_bytes=2048))),
     ("shares-slab-page", evidence()),
     ("object-is-free", slab(replace(SMALL, state=SlabState.FREE))),
     ("object-is-free", slab(replace(WHOLE, object_bytes=4095, state=SlabState.FREE))),

@@ -107,8 +107,8 @@ SHARES_SLAB_PAGE: Final = Rule(
     severity=Severity.ERROR,
     sentence="the frame holds other objects of a slab cache too: the process sees, and may write, "
     "what belongs to the rest of the kernel",
-    cause="Memory of kmalloc(), smaller than a page or not at a page's beginning, was mapped: a "
-    "mapping is of whole pages.",
+    cause="Memory of kmalloc() was mapped that does not fill the page, or does not begin where a "
+    "page does: a mapping is of whole pages.",
     fix="alloc_pages() or vmalloc_user() for memory that is mapped.",
     reference="mm/slub.c; mm/memory.c, vm_insert_page() refuses such pages and remap_pfn_range() "
     "can't",

@@ -73,12 +73,13 @@ def user_maps_table(view: PageView) -> Shown | None:
 
 
 def shares_slab_page(view: PageView) -> Shown | None:
+    """The object at the page's beginning is not all that the page holds."""
     slab = view.evidence.slab
-    if slab is None or slab.object_bytes >= _PAGE_BYTES:
+    if slab is None or slab.offset_bytes + _PAGE_BYTES <= slab.object_bytes:
         return None
     return (
         ("cache", slab.cache),
-        ("objects in the page", str(-(-_PAGE_BYTES // slab.slot_bytes))),
+        ("objects in the page", str(-(-(slab.offset_bytes + _PAGE_BYTES) // slab.slot_bytes))),
         ("first object", f"0x{slab.start:x}, {slab.object_bytes} bytes, {slab.state.value}"),
     )
 
