@@ -127,6 +127,9 @@ BUGS: tuple[Bug, ...] = (
     _bug("freed-to-stack", "user-maps-stack", _ONE),
     _bug("kernel-stack", "user-maps-stack"),
     _bug("others-page", "frame-is-others", _ONE),
+    # objects
+    _bug("beyond-object", "mapping-beyond-region", (SAME, *(BEYOND,) * 3)),
+    _bug("beyond-area", "mapping-beyond-region", (SAME, SAME, ABSENT, BEYOND)),
 )
 
 

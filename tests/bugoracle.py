@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 import drgn
 from buglab import Made
-from drgn.helpers.linux.mm import pfn_to_page, vma_find, vmalloc_to_pfn
+from drgn.helpers.linux.mm import (
+    find_vmap_area,
+    page_to_pfn,
+    pfn_to_page,
+    vma_find,
+    vmalloc_to_pfn,
+)
 from drgn.helpers.linux.pid import find_task, for_each_task
 from drgn.helpers.linux.slab import slab_object_info
 
@@ -266,6 +272,27 @@ def _others(kernel: Kernel, bug: Made, twin: Made) -> bool:
     return counted and bug.all_users(SPECIAL) == twin.all_users(SPECIAL) == YES
 
 
+def _beyond_object(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    """Four objects, each of its own; the twin's memory is none of a slab's."""
+    addresses = [bug.said["kernel"] + page * 4096 for page in range(4)]
+    found = [slab_object_info(kernel.prog, address) for address in addresses]
+    objects = {one.address for one in found if one is not None}
+    whole = {kernel.object_bytes(address) for address in addresses} == {4096}
+    adjoining = [bug.region[0] + page for page in range(4)]
+    return len(objects) == 4 and whole and bug.frames == adjoining and not any(twin.page_flag(SLAB))
+
+
+def _beyond_area(kernel: Kernel, bug: Made, twin: Made) -> bool:
+    """The last page is another area's."""
+    first, behind = (
+        find_vmap_area(kernel.prog, bug.said["kernel"] + pages * 4096) for pages in (0, 3)
+    )
+    if not first or not behind or first == behind:
+        return False
+    its_frame = page_to_pfn(behind.vm.pages[0]).value_()
+    return int(first.vm.nr_pages) == 2 and bug.frames[2:] == [None, its_frame]
+
+
 CHECKS: dict[str, Check] = {
     "wrong-frame": _wrong_frame,
     "wrong-order": _order,
@@ -308,4 +335,6 @@ CHECKS: dict[str, Check] = {
     "freed-to-stack": _to_stack,
     "kernel-stack": _to_stack,
     "others-page": _others,
+    "beyond-object": _beyond_object,
+    "beyond-area": _beyond_area,
 }

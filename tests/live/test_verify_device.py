@@ -2,6 +2,7 @@
 """A driver that nobody knows: its device by --device, its kernel side in drgn's language."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import jsonschema
 import pytest
@@ -48,6 +49,187 @@ def test_the_kernel_side_is_said(
     assert (one["kind"], one["name"], one["pages"]) == ("device", DEVICE, region.pages)
     frames = [number(p["evidence"]["user_walk"]["pfn"]) for p in report["proofs"]]
     assert frames == machine.pfns()
+
+
+#: Devices of tests/vm/named: what a name is easily taken for.
+BLOCK, AREA = "/dev/shares_named_block", "/dev/shares_named_area"
+
+
+@dataclass(frozen=True)
+class Named:
+    """The guest with the module and a process that maps as much of a device as is said."""
+
+    machine: Machine
+
+    def verify(self, device: str, *words: str, pages: int) -> Result:
+        """What verify says of a process that maps some pages of a device."""
+        process = self.machine.start("maps_device.py", device, "0", str(pages))
+        try:
+            return verify(self.machine, "--device", device, "--pid", str(process["pid"]), *words)
+        finally:
+            self.machine.end_group(process["pid"])
+
+
+@pytest.fixture(scope="module")
+def named(machine: Machine) -> Named:
+    machine.load_test_module("shares_named")
+    return Named(machine)
+
+
+def ids(result: Result) -> list[str]:
+    return [one["id"] for one in result.report["findings"] if one["id"] != "mapping-kind"]
+
+
+@each_kernel
+@pytest.mark.parametrize("side", ["block", 'prog["block"]'])
+def test_an_integer_stands_for_the_memory_that_it_points_at(named: Named, side: str) -> None:
+    result = named.verify(BLOCK, "--kernel", side, pages=4)
+    assert (result.code, verdicts(result.report)) == (0, ["SAME"] * 4), result.out + result.err
+    (by_value,) = (x for x in result.report["findings"] if x["id"] == "kernel-side-by-value")
+    assert by_value["severity"] == "note"
+    assert "is an integer (unsigned long) at 0xff" in by_value["sentence"]
+
+
+@each_kernel
+@pytest.mark.parametrize("side", ["cdev_map", 'prog["cdev_map"]'])
+def test_the_module_behind_the_device_comes_before_vmlinux(named: Named, side: str) -> None:
+    """fs/char_dev.c has a pointer of this name, which a plain look-up gives."""
+    result = named.verify(AREA, "--kernel", side, pages=2)
+    assert (result.code, verdicts(result.report)) == (0, ["SAME"] * 2), result.out + result.err
+    assert ids(result) == []
+
+
+@each_kernel
+@pytest.mark.parametrize(
+    ("device", "side", "pages", "ends"),
+    [
+        (BLOCK, "block", 4, "compound page of 4 pages at "),
+        (AREA, "cdev_map", 2, "vmalloc area of 2 pages at "),
+    ],
+)
+def test_a_region_ends_where_its_object_ends(
+    named: Named, device: str, side: str, pages: int, ends: str
+) -> None:
+    """Without --length, and with one that is too large."""
+    for length in ((), ("--length", str((pages + 2) * 4096))):
+        result = named.verify(device, "--kernel", side, *length, pages=pages + 2)
+        report = result.report
+        assert (result.code, verdicts(report)) == (1, ["SAME"] * pages), result.out + result.err
+        assert (report["summary"]["same"], report["regions"][0]["pages"]) == (pages, pages)
+        (beyond,) = (one for one in report["findings"] if one["severity"] == "error")
+        assert beyond["id"] == "mapping-beyond-region"
+        ((_, object_),) = beyond["evidence"]
+        assert object_.startswith(ends)
+    sound = named.verify(device, "--kernel", side, "--length", str(pages * 4096), pages=pages)
+    assert (sound.code, errors(sound)) == (0, [])
+
+
+@each_kernel
+def test_an_object_ends_for_an_address_too(named: Named) -> None:
+    machine = named.machine
+    process = machine.start("maps_device.py", AREA, "0", "4")
+    user = ("--pid", str(process["pid"]), "--user", hex(process["address"]))
+    more = verify(machine, *user, "--kernel", "cdev_map", "--length", str(4 * 4096))
+    some = verify(machine, *user, "--kernel", "cdev_map", "--length", str(2 * 4096))
+    machine.end_group(process["pid"])
+    assert (more.code, verdicts(more.report), errors(more)) == (
+        *(1, ["SAME"] * 2),
+        ["mapping-beyond-region"],
+    )
+    assert (some.code, verdicts(some.report), errors(some)) == (0, ["SAME"] * 2, [])
+
+
+@each_kernel
+def test_a_device_is_its_number(named: Named) -> None:
+    """A process in a chroot, which has the device by another node."""
+    guest = named.machine.guest
+    number = guest.check("cat", "/sys/class/misc/shares_named_area/dev").strip()
+    major, minor = number.split(":")
+    guest.check("sh", "-c", f"mkdir -p /run/jail && mknod /run/jail/other c {major} {minor}")
+    process = named.machine.start("maps_device.py", "/other", "0", "2", "/run/jail")
+    found = [
+        verify(named.machine, "--device", one, "--kernel", "cdev_map") for one in (AREA, number)
+    ]
+    named.machine.end_group(process["pid"])
+    guest.check("rm", "-r", "/run/jail")
+    for result in found:
+        assert result.code == 0, result.out + result.err
+        assert [one["pid"] for one in result.report["mappings"]] == [process["pid"]]
+
+
+@on_one_kernel
+@pytest.mark.parametrize(
+    ("device", "side", "said"),
+    [
+        (BLOCK, "vma.vm_file", "not the beginning of a page"),
+        (BLOCK, "&block", "not the beginning of a page"),
+        (BLOCK, "unset", "this gives 0x0, which is no kernel address: unset is an integer"),
+        (BLOCK, "twice", "several variables have this name: shares_named at 0x"),
+        (BLOCK, 'prog["twice"]', "several variables have this name: shares_named at 0x"),
+        (BLOCK, "no_such_name", "no such symbol or variable"),
+        (BLOCK, "1000", "this gives 0x1000, which is no kernel address"),
+    ],
+)
+def test_a_kernel_side_that_is_something_else(
+    named: Named, device: str, side: str, said: str
+) -> None:
+    result = named.verify(device, "--kernel", side, pages=2)
+    assert (result.code, result.out) == (2, ""), result.out
+    assert said in result.err, result.err
+
+
+@on_one_kernel
+@pytest.mark.parametrize("option", ["--kernel", "--pages"])
+def test_wrong_syntax_is_refused_though_nothing_is_mapped(named: Named, option: str) -> None:
+    result = verify(named.machine, "--device", BLOCK, option, "file.private_data)")
+    assert (result.code, result.out) == (2, "")
+    assert "SyntaxError" in result.err
+
+
+@pytest.fixture(scope="module")
+def adjoining(machine: Machine) -> Iterator[Json]:
+    """A process in which raw frames follow on ordinary pages, and that maps a socket."""
+    process = machine.start("maps_adjoining.py", "f0000")
+    yield process
+    machine.end_group(process["pid"])
+
+
+@each_kernel
+def test_each_page_is_judged_by_its_own_mapping(machine: Machine, adjoining: Json) -> None:
+    """Raw frames behind an ordinary VMA are none of that VMA's."""
+    place = ("--pid", str(adjoining["pid"]), "--user", hex(adjoining["address"]))
+    result = verify(machine, *place, "--length", str(4 * 4096))
+    report = result.report
+    assert (result.code, verdicts(report)) == (0, ["SAME"] * 4), result.out + result.err
+    assert errors(result) == []
+    assert [one["evidence"]["mapping"] for one in report["proofs"]] == [0, 0, 1, 1]
+    flags = [one["vma"]["vm_flags_words"] for one in report["mappings"]]
+    assert ["PFNMAP" in one for one in flags] == [False, True]
+    findings = [one["id"] for proof in report["proofs"] for one in proof["findings"]]
+    assert "raw-frame-in-ordinary-vma" not in findings
+    behind = verify(machine, *place, "--length", str(5 * 4096), "--pages", "[]")
+    assert (behind.code, "has 0 pages from there on, fewer than the 5" in behind.err) == (2, True)
+
+
+@each_kernel
+def test_what_no_finder_knows_is_a_note(machine: Machine, adjoining: Json) -> None:
+    """A socket of TCP, which can be mapped too; in both commands."""
+    where = f"pid {adjoining['pid']} at {hex(adjoining['socket'])}"
+    for command in ("verify", "regions"):
+        words = ("--pid", str(adjoining["pid"]), "--format", "json")
+        result = machine.outside(command, *words)
+        assert result.code == 0, result.out + result.err
+        (note,) = (x for x in result.report["findings"] if x["id"] == "region-part-unknown")
+        assert (note["severity"], note["where"]) == ("note", where)
+        assert "a socket of address family AF_INET" in note["sentence"]
+
+
+@on_one_kernel
+def test_an_empty_list_of_pages(machine: Machine, adjoining: Json) -> None:
+    place = ("--pid", str(adjoining["pid"]), "--user", hex(adjoining["address"]))
+    result = verify(machine, *place, "--pages", "[]")
+    assert (result.code, "--length" in result.err) == (2, False)
+    assert "has 0 pages from there on, fewer than the 1 that" in result.err
 
 
 @on_one_kernel
@@ -168,6 +350,8 @@ def test_a_list_of_pages_for_an_address(machine: Machine) -> None:
         (("--pages", "file.private_data"), "void * is no list of pages"),
         (("--pages", "[1, 2]"), "1 is no struct page * or struct folio *"),
         (("--pages", "'text'"), "a str is no list of pages"),
+        (("--pages", '[cast("struct page *", file.private_data)]'), "is no struct page"),
+        (("--pages", "[cast('struct page *', 8)]"), "0x8 is no struct page"),
     ],
 )
 def test_a_kernel_side_that_is_none(loaded: Machine, words: tuple[str, str], said: str) -> None:

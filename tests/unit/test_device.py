@@ -10,6 +10,9 @@ from unit.commandfacts import alias_report
 from unit.facts import USER, mapping
 
 from pageproof import judge
+from pageproof.errors import PageproofError
+from pageproof.find.devices import number_words, parse_number
+from pageproof.find.shared.device import KernelSide
 from pageproof.model import Severity
 from pageproof.model.alias import Alias
 
@@ -23,6 +26,8 @@ WHERE = f"pid 133 at {USER:#x}"
         ("READ|WRITE|PFNMAP|IO", "it maps raw frames (VM_PFNMAP): nothing counts these mappings"),
         ("READ|MIXEDMAP", "it may map raw frames and pages (VM_MIXEDMAP): only what struct page"),
         ("READ|WRITE|SHARED", "it maps ordinary pages: each is counted in struct page"),
+        # A flag is a whole word.
+        ("READ|NOPFNMAP|MIXEDMAPPED", "it maps ordinary pages: each is counted in struct page"),
     ],
 )
 def test_the_kind_of_a_mapping(flags: str, words: str) -> None:
@@ -32,6 +37,64 @@ def test_the_kind_of_a_mapping(flags: str, words: str) -> None:
     assert (found.id, found.severity, found.where) == ("mapping-kind", Severity.NOTE, WHERE)
     assert found.sentence.startswith(words)
     assert found.evidence == (("vm_flags", flags),)
+
+
+def test_a_value_that_is_taken_for_an_address() -> None:
+    found = judge.kernel_side_by_value(WHERE, "block is an integer")
+    assert (found.id, found.severity, found.where) == (
+        *("kernel-side-by-value", Severity.NOTE),
+        WHERE,
+    )
+    assert found.sentence.startswith("block is an integer: that value is taken")
+
+
+def test_parts_that_no_finder_knows() -> None:
+    """One finding for all that are alike."""
+    one = mapping()
+    assert one.vma is not None
+    other = replace(one, pid=134)
+    parts = [
+        ("io_uring", "a ring", one),
+        ("packet", "a socket", one),
+        ("io_uring", "a ring", other),
+    ]
+    rings, socket = judge.unknown_parts(parts)
+    assert (rings.id, rings.severity, rings.where) == (
+        *("region-part-unknown", Severity.NOTE),
+        WHERE,
+    )
+    assert rings.sentence.startswith("these are 2 mappings of a part of a file of kind io_uring")
+    assert rings.evidence == (("mapping", f"pid 134 at {USER:#x}"),)
+    assert socket.sentence.startswith("this is a mapping of a part of a file of kind packet")
+    assert socket.evidence == ()
+
+
+def test_the_object_with_which_a_region_ends() -> None:
+    (found,) = judge.beyond_findings("ring", 2, {133: 1, 134: 0}, "vmalloc area of 2 pages")
+    assert (found.id, found.where) == ("mapping-beyond-region", "pid 133")
+    assert found.evidence == (("the region ends with", "vmalloc area of 2 pages"),)
+    (found,) = judge.beyond_findings("ring", 2, {133: 1})
+    assert found.evidence == ()
+
+
+@pytest.mark.parametrize("text", ["file.private_data)", "prog[", "a b", "0x", "x" * 9 + "\0"])
+def test_what_is_no_expression_is_refused_at_once(text: str) -> None:
+    for side in (KernelSide(address=text), KernelSide(pages=text)):
+        with pytest.raises(PageproofError, match=r"this can't be evaluated: (Syntax|Value)Error"):
+            side.check()
+
+
+@pytest.mark.parametrize(
+    "text", ["ffff888000000000", "ring", "ctx.ring[0]->page", "&ring", "1 + 1"]
+)
+def test_what_may_be_an_expression(text: str) -> None:
+    KernelSide(address=text).check()
+
+
+def test_the_number_of_a_device() -> None:
+    assert parse_number("10:260") == 0xA00104
+    assert number_words(0xA00104) == "10:260"
+    assert parse_number("/dev/10:260") is None
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A process that maps some of any device in the guest, reads it, says where, and stays.
 
-Words: where to write its pid and the address, as JSON; the device; offset and pages.
+Words: where to write its pid and the address, as JSON; the device; offset and pages; a root
+directory to change to, in which the device has that name.
 """
 
 import json
@@ -13,17 +14,23 @@ from pathlib import Path
 
 
 def main() -> None:
-    output, device, offset, pages = sys.argv[1:]
-    fd = os.open(device, os.O_RDONLY)
-    length = int(pages) * mmap.PAGESIZE
-    mapped = mmap.mmap(fd, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=int(offset, 16))
-    mapped[:: mmap.PAGESIZE]
-    lines = Path("/proc/self/maps").read_text().splitlines()
-    (line,) = (line for line in lines if line.endswith(f" {device}"))
-    address = int(line.partition("-")[0], 16)
-    part = Path(f"{output}.part")
-    part.write_text(json.dumps({"pid": os.getpid(), "address": address}))
-    part.rename(output)
+    output, device, offset, pages, *root = sys.argv[1:]
+    directory = os.open(Path(output).parent, os.O_RDONLY)
+    with Path("/proc/self/maps").open() as maps:
+        for one in root:
+            os.chroot(one)
+        fd = os.open(device, os.O_RDONLY)
+        length = int(pages) * mmap.PAGESIZE
+        mapped = mmap.mmap(fd, length, mmap.MAP_SHARED, mmap.PROT_READ, offset=int(offset, 16))
+        mapped[:: mmap.PAGESIZE]
+        (line,) = (line for line in maps.read().splitlines() if line.endswith(f" {device}"))
+    facts = {"pid": os.getpid(), "address": int(line.partition("-")[0], 16)}
+    # Where the output is has no path in another root.
+    name = Path(output).name
+    part = os.open(f"{name}.part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=directory)
+    with os.fdopen(part, "w") as file:
+        file.write(json.dumps(facts))
+    os.rename(f"{name}.part", name, src_dir_fd=directory, dst_dir_fd=directory)
     signal.pause()
 
 

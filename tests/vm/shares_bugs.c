@@ -205,6 +205,9 @@ static const struct trial trials[] = {
 	TRIAL("physmap-uncached", SHARES_BUGS_PHYSMAP, WHOLE),
 	TRIAL("raw-frame", SHARES_BUGS_RAW_FRAME, WHOLE),
 	TRIAL("pfnmap-by-hand", SHARES_BUGS_BY_HAND, WHOLE),
+	TRIAL("beyond-object", SHARES_BUGS_BEYOND_OBJECT, WHOLE),
+	/* A guard page has no frame: a touch would be a signal. */
+	TRIAL("beyond-area", SHARES_BUGS_BEYOND_AREA, WHOLE, .untouched = true),
 	TRIAL("region-freed", SHARES_BUGS_REGION_FREED, WHOLE),
 	TRIAL("inherited", SHARES_BUGS_INHERITED, WHOLE, .device = SHARES_BUGS_NO_CHILD),
 	TRIAL("may-inherit", SHARES_BUGS_MAY_INHERIT, WHOLE, .device = SHARES_BUGS_NO_CHILD),

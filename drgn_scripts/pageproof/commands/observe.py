@@ -179,6 +179,10 @@ class Observer:
             area=None if user.pfn is None else self._owners.of(user.pfn, mapping),
         )
 
+    def walk_user(self, mapping: MappingFacts, address: int) -> Walk:
+        """One look at a page of a process."""
+        return self._walker.walk(mapping.root, address)
+
     def is_zeros(self, pfn: int) -> bool:
         """Whether a frame is the zero page, or in the huge one."""
         return pfn in self._zeros

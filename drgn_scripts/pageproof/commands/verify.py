@@ -69,6 +69,7 @@ def verify(target: Target, asked: Asked, progress: Callable[[str], None]) -> Rep
     Raises:
         PageproofError: there is nothing that could be looked at.
     """
+    asked.kernel.check()
     start = time.monotonic()
     paging = read_paging(target.prog)
     progress("searching the processes")

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import drgn
+
 from pageproof import judge
 from pageproof.commands.kernel_aliases import Spot, kernel_aliases
 from pageproof.commands.observe import Observer, Pair, without_vanished
@@ -14,13 +16,12 @@ from pageproof.commands.prove import pages_of_region
 from pageproof.commands.tables import walker_of
 from pageproof.commands.verify_regions import Proved
 from pageproof.errors import Exit, PageproofError
-from pageproof.find.expression import UserSide, evaluate, find_address, kernel_address
-from pageproof.find.mappings import find_mappings, mapping_at
+from pageproof.find.expression import find_address
+from pageproof.find.mappings import find_mappings, mapping_at, search
 from pageproof.find.page import PAGE_BYTES
-from pageproof.find.pagelist import page_addresses
 from pageproof.find.region import MODULE, find_region
 from pageproof.find.shared import Claimed, all_finders, find_shared
-from pageproof.find.shared.device import KernelSide
+from pageproof.find.shared.device import KernelSide, Resolved, resolve, user_side
 from pageproof.find.shared.finder import adjoining
 from pageproof.model import MappingFacts, PageEvidence, PagingFacts, RegionFacts
 from pageproof.target import Target
@@ -44,26 +45,65 @@ class Place:
 
 
 @dataclass(frozen=True)
+class _Expected:
+    """What belongs at a page of the user's.
+
+    Attributes:
+        address: the kernel's; None for a page that is not there.
+        index: the page's number in a region, if that is known.
+        kind: the region's, if a finder knows it.
+    """
+
+    address: int | None
+    index: int | None = None
+    kind: str = ""
+
+
+@dataclass(frozen=True)
 class _Against:
     """The kernel's side of the user's pages.
 
     Attributes:
-        addresses: of each page; None for one that is not there.
+        pages: one for each of the user's pages; fewer if there are no more.
         region: the module's, where they are in it.
-        index: the first one's page in a region, if that is known.
-        kind: the region's, if a finder knows it.
+        ends: the kernel object after whose end no page counts; "" for none.
+        by_value: see :class:`pageproof.find.expression.KernelAddress`.
     """
 
-    addresses: Sequence[int | None]
+    pages: Sequence[_Expected]
     region: RegionFacts | None = None
-    index: int | None = None
-    kind: str = ""
+    ends: str = ""
+    by_value: str = ""
+
+
+@dataclass(frozen=True)
+class _User:
+    """The user's pages.
+
+    Attributes:
+        address: of the byte that was named.
+        pages: how many there are.
+        mappings: of all of them, in order of address; without a VMA for those that no VMA covers.
+        mapping_of: by page, which mapping it is of.
+    """
+
+    address: int
+    pages: int
+    mappings: tuple[MappingFacts, ...]
+    mapping_of: tuple[int, ...]
+
+    @property
+    def first(self) -> int:
+        return self.address & -PAGE_BYTES
+
+    def page_address(self, page: int) -> int:
+        return self.first + page * PAGE_BYTES
 
 
 def prove_addresses(
     target: Target, paging: PagingFacts, place: Place, progress: Callable[[str], None]
 ) -> tuple[RegionFacts | None, Proved]:
-    """Judge each page from an address on.
+    """Judge each page from an address on, by the mapping that covers it.
 
     Returns:
         The module's region, if the pages are in it; and what was seen.
@@ -72,108 +112,202 @@ def prove_addresses(
         PageproofError: there is no such process, or what was said of the kernel's side is no
             address or list of pages.
     """
-    user = find_address(target.prog, place.user)
-    mapping = mapping_at(target.prog, paging, place.pid, user)
-    pages = -(-(user % PAGE_BYTES + (place.kernel.length_bytes or 1)) // PAGE_BYTES)
-    against = _against(target, paging, place, mapping, user, pages)
-    first = user & -PAGE_BYTES
+    address = find_address(target.prog, place.user)
+    pages = -(-(address % PAGE_BYTES + (place.kernel.length_bytes or 1)) // PAGE_BYTES)
+    user = _user(target, paging, place.pid, address, pages)
+    against = _against(target, paging, place, user)
     walker = walker_of(target, paging, place.walker)
     if against is None:
-        findings = kernel_aliases(target, paging, walker, [Spot(mapping, first, pages)])
-        return None, Proved((), (mapping,), (), (), tuple(findings))
-    if len(against.addresses) < pages:
+        aliases = tuple(kernel_aliases(target, paging, walker, _spots(user)))
+        return None, Proved((), user.mappings, (), (), aliases)
+    observer = Observer(target, paging, user.mappings, walker)
+    beyond = _beyond(user, against, observer)
+    if len(against.pages) < pages and not beyond:
+        length = place.kernel.length_bytes
         raise PageproofError(
-            f"the kernel's side has {len(against.addresses)} pages from there on, fewer than the "
+            f"the kernel's side has {len(against.pages)} pages from there on, fewer than the "
             f"{pages} that are asked for",
-            f"--length {place.kernel.length_bytes}",
+            "" if length is None else f"--length {length}",
         )
-    observer = Observer(target, paging, (mapping,), walker)
     seen: list[PageEvidence] = []
-    for number, address in enumerate(against.addresses):
-        if number % 64 == 0:
-            progress(f"page {number + 1} of {pages}")
-        if address is None:
-            what = f"the kernel has no page for {first + number * PAGE_BYTES:#x} now"
+    for page, one in enumerate(against.pages):
+        if page % 64 == 0:
+            progress(f"page {page + 1} of {pages}")
+        at = user.page_address(page)
+        if one.address is None:
+            what = f"the kernel has no page for {at:#x} now"
             raise PageproofError(what, exit_code=Exit.UNDECIDED)
-        index = None if against.index is None else against.index + number
-        pair = Pair(0, index, address, first + number * PAGE_BYTES, slot=bool(against.region))
+        slot = bool(against.region) and one.kind in ("", MODULE)
+        pair = Pair(user.mapping_of[page], one.index, one.address, at, slot=slot)
         seen.append(observer.observe(pair))
     if target.facts.live:
-        after = []
+        after: tuple[MappingFacts, ...] = ()
         with suppress(PageproofError):  # the process has ended meanwhile
-            after.append(mapping_at(target.prog, paging, place.pid, user))
-        seen = without_vanished(seen, (mapping,), after)
-    proofs = tuple(judge.prove(one, target.facts, (mapping,), against.kind) for one in seen)
-    return against.region, Proved((), (mapping,), proofs, (), ())
+            after = _user(target, paging, place.pid, address, pages).mappings
+        seen = without_vanished(seen, user.mappings, after)
+    proofs = tuple(
+        judge.prove(one, target.facts, user.mappings, expected.kind)
+        for one, expected in zip(seen, against.pages, strict=True)
+    )
+    findings = [
+        *judge.beyond_findings("what --kernel names", len(against.pages), beyond, against.ends)
+    ]
+    if against.by_value:
+        where = judge.place_words(user.mappings[0])
+        findings.append(judge.kernel_side_by_value(where, against.by_value))
+    return against.region, Proved((), user.mappings, proofs, (), tuple(findings))
 
 
-def _against(
-    target: Target, paging: PagingFacts, place: Place, mapping: MappingFacts, user: int, pages: int
-) -> _Against | None:
+def _user(target: Target, paging: PagingFacts, pid: int, address: int, pages: int) -> _User:
+    """The mapping of each page: VMAs may adjoin, and between them may be nothing.
+
+    Raises:
+        PageproofError: there is no such process, or its VMAs can't be read.
+    """
+    prog, first = target.prog, address & -PAGE_BYTES
+    at_first = mapping_at(prog, paging, pid, address)
+    end = first + pages * PAGE_BYTES
+    vma = at_first.vma
+    if vma is not None and end <= vma.end:
+        return _User(address, pages, (at_first,), (0,) * pages)
+    found = search(
+        prog,
+        paging,
+        lambda vma: vma.vm_start.value_() < end and first < vma.vm_end.value_(),
+        pid,
+    )
+    if found.faults:
+        raise PageproofError(f"process {pid} can't be read: {found.faults[0].message}")
+    mappings: list[MappingFacts] = []
+    mapping_of: list[int] = []
+    covering = iter(found.found)
+    now = next(covering, None)
+    gap: MappingFacts | None = None
+    for page in range(first, end, PAGE_BYTES):
+        while now is not None and now.vma is not None and now.vma.end <= page:
+            now = next(covering, None)
+        if now is not None and now.vma is not None and now.vma.start <= page:
+            here = now
+        else:
+            gap = gap or mapping_at(prog, paging, pid, page)
+            here = gap
+        if not mappings or mappings[-1] is not here:
+            mappings.append(here)
+        mapping_of.append(len(mappings) - 1)
+    return _User(address, pages, tuple(mappings), tuple(mapping_of))
+
+
+def _spots(user: _User) -> list[Spot]:
+    """The user's pages by their mappings."""
+    spots = []
+    for number, mapping in enumerate(user.mappings):
+        first = user.mapping_of.index(number)
+        spots.append(Spot(mapping, user.page_address(first), user.mapping_of.count(number)))
+    return spots
+
+
+def _beyond(user: _User, against: _Against, observer: Observer) -> dict[int, int]:
+    """Pages with a frame behind the end of the kernel's object, by pid; empty if there are none."""
+    if not against.ends:
+        return {}
+    frames = 0
+    for page in range(len(against.pages), user.pages):
+        mapping = user.mappings[user.mapping_of[page]]
+        frames += observer.walk_user(mapping, user.page_address(page)).pfn is not None
+    return {user.mappings[0].pid: frames} if frames else {}
+
+
+def _against(target: Target, paging: PagingFacts, place: Place, user: _User) -> _Against | None:
     """What the pages are compared with; None where nobody knows."""
-    prog, vma = target.prog, mapping.vma
-    side = UserSide(vma.vma if vma else 0, vma.file.file if vma and vma.file else 0)
-    if place.kernel.address is not None:
-        return _address(target, place.kernel.address, side, user, pages)
-    if place.kernel.pages is not None:
+    prog = target.prog
+    if place.kernel.said:
+        vma = user.mappings[0].vma
+        side = user_side(drgn.Object(prog, "struct vm_area_struct *", vma.vma if vma else 0))
         try:
-            listed = page_addresses(evaluate(prog, place.kernel.pages, side), pages)
+            found = resolve(prog, place.kernel, side, user.pages)
         except (ValueError, LookupError) as error:
             raise PageproofError(f"{error}", repr(place.kernel.pages)) from None
-        return _Against(listed[:pages])
+        return _said(target, place, found, user)
+    end = user.page_address(user.pages)
     claimed = find_shared(
         prog,
         paging,
         all_finders(),
         place.pid,
-        lambda one: bool(one.vm_start <= user < one.vm_end),
+        lambda one: bool(one.vm_start < end and user.first < one.vm_end),
     ).claimed
-    return next((_claimed(target, one, user, pages) for one in claimed), None) or _around(
-        target, paging, place.pid, user, pages
-    )
+    return _claimed(target, claimed, user) or _around(target, paging, place.pid, user)
 
 
-def _address(target: Target, text: str, side: UserSide, user: int, pages: int) -> _Against:
-    kernel = kernel_address(target.prog, text, side)
-    if kernel % PAGE_BYTES != user % PAGE_BYTES:
+def _said(target: Target, place: Place, found: Resolved, user: _User) -> _Against:
+    """The kernel's side as the user gave it."""
+    listed = place.kernel.address is None
+    if listed:
+        return _Against([_Expected(one) for one in found.pages[: user.pages]])
+    kernel = (found.pages[0] or 0) + found.offset_bytes if found.pages else 0
+    if kernel % PAGE_BYTES != user.address % PAGE_BYTES:
         raise PageproofError(
-            f"--user {user:#x} and --kernel {kernel:#x} can't be the same memory: they are at "
-            "different places in their pages",
+            f"--user {user.address:#x} and --kernel {kernel:#x} can't be the same memory: they are "
+            "at different places in their pages",
             "",
             "give addresses of the same byte, or of two pages",
         )
-    addresses = adjoining(kernel & -PAGE_BYTES, pages)
+    region, index = None, None
     with suppress(PageproofError):  # two addresses can be compared without the module too
         region = find_region(target.prog).facts
         inside = (kernel - region.kernel_address) // PAGE_BYTES
-        return _Against(addresses, region, inside if 0 <= inside < region.pages else None)
-    return _Against(addresses)
+        index = inside if 0 <= inside < region.pages else None
+    expected = [
+        _Expected(one, None if index is None else index + page)
+        for page, one in enumerate(found.pages)
+    ]
+    return _Against(expected, region, found.ends, found.by_value)
 
 
-def _claimed(target: Target, one: Claimed, user: int, pages: int) -> _Against:
-    """The kernel's side as a finder knows it."""
-    vma = one.mapping.vma
-    assert vma is not None
-    index = one.claim.first_page + (user - vma.start) // PAGE_BYTES
+def _claimed(target: Target, claimed: Sequence[Claimed], user: _User) -> _Against | None:
+    """The kernel's side as finders know it; None if none knows the first page.
+
+    What no finder knows is expected to go on with the region before it.
+    """
+    by_start = {one.mapping.vma.start: one for one in claimed if one.mapping.vma}
+    sides: dict[int, Sequence[int | None]] = {}
+    expected: list[_Expected] = []
+    region = None
+    now: Claimed | None = None
+    for page in range(user.pages):
+        vma = user.mappings[user.mapping_of[page]].vma
+        now = by_start.get(vma.start, now) if vma is not None else now
+        if now is None:
+            return None
+        start = now.mapping.vma.start if now.mapping.vma else 0
+        if start not in sides:
+            sides[start] = _pages(target, now)
+            if now.finder.kind == MODULE:
+                region = find_region(target.prog).facts
+        index = now.claim.first_page + (user.page_address(page) - start) // PAGE_BYTES
+        if index >= len(sides[start]):
+            break
+        expected.append(_Expected(sides[start][index], index, now.finder.kind))
+    return _Against(expected, region)
+
+
+def _pages(target: Target, one: Claimed) -> Sequence[int | None]:
     try:
-        addresses = pages_of_region(target, one)[index : index + pages]
+        return pages_of_region(target, one)
     except ValueError as error:
         raise PageproofError(f"the {one.finder.kind} region there can't be read: {error}") from None
-    region = find_region(target.prog).facts if one.finder.kind == MODULE else None
-    return _Against(addresses, region, index, one.finder.kind)
 
 
-def _around(
-    target: Target, paging: PagingFacts, pid: int, user: int, pages: int
-) -> _Against | None:
+def _around(target: Target, paging: PagingFacts, pid: int, user: _User) -> _Against | None:
     """The module's page that belongs there, by the process's other mappings of its region."""
     try:
         found = find_region(target.prog)
     except PageproofError:
         return None
     around = find_mappings(target.prog, paging, found.fops, pid).found
-    index = judge.page_at(found.facts, around, user)
+    index = judge.page_at(found.facts, around, user.address)
     if index is None:
         return None
     address = found.facts.kernel_address + index * PAGE_BYTES
-    return _Against(adjoining(address, pages), found.facts, index)
+    pages = adjoining(address, user.pages)
+    return _Against([_Expected(one, index + n) for n, one in enumerate(pages)], found.facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 import drgn
@@ -18,7 +18,9 @@ from pageproof.commands.prove import NOTHING, Glance, Judged, Judgement, Prover,
 from pageproof.commands.search import search_shared
 from pageproof.commands.tables import walker_of
 from pageproof.errors import PageproofError
+from pageproof.find.devices import device_of, is_at_path, number_of_node, number_words, parse_number
 from pageproof.find.identify.memory import slab_at
+from pageproof.find.mappings import search
 from pageproof.find.page import struct_page_facts
 from pageproof.find.region import MODULE
 from pageproof.find.shared import Claimed, Finder, Found, all_finders, by_region, claim_again
@@ -26,8 +28,10 @@ from pageproof.find.shared.device import (
     DEVICE,
     UNSAID,
     KernelSide,
+    Resolved,
     device_finder,
-    is_of_device,
+    misaligned,
+    resolve_claim,
 )
 from pageproof.judge import Differing
 from pageproof.model import (
@@ -102,13 +106,13 @@ def prove_regions(
     """
     finders = wanted.finders()
 
-    def search(only: Callable[[drgn.Object], bool] | None) -> Found:
+    def look(only: Callable[[drgn.Object], bool] | None) -> Found:
         return search_shared(target, paging, finders, wanted.pid, only)
 
     live = target.facts.live
-    of_device = is_of_device(wanted.device) if wanted.device else None
+    of_device = _is_of_device(target, paging, wanted) if wanted.device else None
     found, _ = look_until(
-        lambda seen: not seen.faults + seen.unclaimed, lambda: search(of_device), live=live
+        lambda seen: not seen.faults + seen.unclaimed, lambda: look(of_device), live=live
     )
     if wanted.kernel.said and found.unclaimed and not found.claimed:
         raise PageproofError(found.unclaimed[0].message)
@@ -117,11 +121,13 @@ def prove_regions(
     for number in range(len(run.regions)):
         progress(f"region {number + 1} of {len(run.regions)}")
         run.judge(number)
+    if run.misaligned and len(run.misaligned) == len(run.mappings):
+        raise PageproofError(run.misaligned[0])
     unclaimed = found.unclaimed
     if live and (found.claimed or unclaimed):
         seen = {one.mapping.vma.vma for one in found.claimed if one.mapping.vma}
         seen |= {one.vma for one in unclaimed}
-        after = search(lambda vma: vma.value_() in seen)
+        after = look(lambda vma: vma.value_() in seen)
         run.without_vanished(after.claimed)
         run.without_truncated()
         unclaimed = tuple(one for one in unclaimed if one in after.unclaimed)
@@ -133,9 +139,47 @@ def prove_regions(
         faults=found.faults,
         findings=(
             *(judge.unread(one.kind, one.vma, one.message) for one in unclaimed),
+            *judge.unknown_parts((one.kind, one.what, one.mapping) for one in found.unknown),
             *run.findings(),
         ),
     )
+
+
+def _is_of_device(
+    target: Target, paging: PagingFacts, wanted: Wanted
+) -> Callable[[drgn.Object], bool]:
+    """What decides whether a ``struct vm_area_struct *`` maps the device.
+
+    By the device's number: a process in a chroot or a container has it through a node of its own.
+
+    Raises:
+        PageproofError: processes map several devices by this path, and no node says which it is.
+    """
+    assert wanted.device is not None
+    prog, path = target.prog, wanted.device
+    number = parse_number(path)
+    if number is None:
+        number = number_of_node(prog, path)
+    if number is None:
+        # The kernel has no such name in its cache, or the node was removed.
+        mapped: set[int] = set()
+
+        def note(vma: drgn.Object) -> bool:
+            device = device_of(vma)
+            if device is not None and device not in mapped and is_at_path(vma, path):
+                mapped.add(device)
+            return False
+
+        search(prog, paging, note)
+        if len(mapped) > 1:
+            raise PageproofError(
+                f"processes map several devices as {path}: "
+                + ", ".join(map(number_words, sorted(mapped))),
+                "",
+                "say which: --device MAJOR:MINOR",
+            )
+        number = next(iter(mapped), None)
+    return lambda vma: number is not None and device_of(vma) == number
 
 
 class _Run:
@@ -167,6 +211,8 @@ class _Run:
         self._seen: list[PageEvidence] = []
         self._unread: dict[int, Finding] = {}
         self._vanished: set[int] = set()
+        #: Why the address that was given for a use cannot be its region's.
+        self.misaligned: list[str] = []
 
     def judge(self, number: int) -> None:
         """Judge one region."""
@@ -174,6 +220,7 @@ class _Run:
         for use, one in self.regions[number]:
             try:
                 judged = self._prover.judge(one)
+                self._check_alignment(one, judged)
             except (ValueError, TooMuchWork) as error:
                 self._judged[use] = Verdict.UNKNOWN, Reason.UNREADABLE
                 vma = one.mapping.vma
@@ -186,6 +233,18 @@ class _Run:
             pairs = list(self._pairs(number, use, one, judged, room))
             room = max(0, room - len(pairs))
             self._seen += [self._observer.observe(pair) for pair in pairs]
+
+    def _check_alignment(self, one: Claimed, judged: Judged) -> None:
+        """Only a driver that maps what does not begin where a page does may be given as such.
+
+        Raises:
+            ValueError: the process has another frame: the address is not the region's.
+        """
+        side = self._resolved(one)
+        same = any(verdict is Verdict.SAME for verdict, _ in judged.pages.values())
+        if side.offset_bytes and not same:
+            self.misaligned.append(misaligned(self._wanted.kernel, side))
+            raise ValueError(self.misaligned[-1])
 
     def _pairs(
         self, number: int, use: int, one: Claimed, judged: Judged, room: int
@@ -306,13 +365,29 @@ class _Run:
         yield from self._mapping_findings()
         for region in self.regions:
             claim = region[0][1].claim
+            side = self._resolved(region[0][1])
+            if side.by_value:
+                where = judge.place_words(region[0][1].mapping)
+                yield judge.kernel_side_by_value(where, side.by_value)
             beyond: dict[int, int] = {}
             for use, one in region:
                 pid = one.mapping.pid
                 beyond[pid] = beyond.get(pid, 0) + self._beyond.get(use, 0)
-            yield from judge.beyond_findings(claim.name, claim.pages, beyond)
+            yield from judge.beyond_findings(claim.name, claim.pages, beyond, side.ends)
         if not self.regions:
             yield self._nothing()
+
+    def _resolved(self, one: Claimed) -> Resolved:
+        """The kernel's side of a device's region, as it was given for all that is mapped of it."""
+        vma, kernel = one.mapping.vma, self._wanted.kernel
+        nothing = Resolved(())
+        if one.finder.kind != DEVICE or vma is None:
+            return nothing
+        pages = max(one.claim.pages, one.claim.first_page + vma.pages)
+        try:
+            return resolve_claim(self._target.prog, kernel, replace(one.claim, pages=pages))
+        except (PageproofError, ValueError, drgn.FaultError):
+            return nothing  # it has gone since
 
     def _wrong_frames(self, use: int, glance: Glance) -> Iterator[Finding]:
         """In which way the frames of a mapping are not the region's."""

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 import drgn
-from drgn.helpers.linux.mm import compound_order, page_to_virt
+from drgn.helpers.linux.mm import compound_order, page_to_virt, pfn_to_page
 
+from pageproof.find.layout import physmap
 from pageproof.find.page import PAGE_BYTES
 
 #: ``SG_CHAIN`` and ``SG_END`` of include/linux/scatterlist.h, bits of ``page_link``.
@@ -73,7 +74,7 @@ def _of_pointers(pointers: Iterable[drgn.Object]) -> Iterator[int | None]:
             yield None
             continue
         page = drgn.cast("struct page *", pointer)
-        address = page_to_virt(page).value_()
+        address = _direct_address(page)
         pages = 1 << int(compound_order(page)) if tag == "folio" else 1
         yield from range(address, address + pages * PAGE_BYTES, PAGE_BYTES)
 
@@ -85,13 +86,27 @@ def _of_scatterlist(entry: drgn.Object) -> Iterator[int | None]:
             entry = drgn.Object(entry.prog_, entry.type_, link & ~(_SG_CHAIN | _SG_END))
             continue
         page = drgn.Object(entry.prog_, "struct page *", link & ~(_SG_CHAIN | _SG_END))
-        start = page_to_virt(page).value_() + int(entry.offset)
+        start = _direct_address(page) + int(entry.offset)
         first = start & -PAGE_BYTES
         yield from range(first, start + int(entry.length), PAGE_BYTES)
         if link & _SG_END:
             return
         entry = entry + 1
     raise ValueError(f"gave up after {_MAX_ENTRIES} entries: the scatterlist does not end")
+
+
+def _direct_address(page: drgn.Object) -> int:
+    """Where the direct mapping has the frame of a ``struct page *``.
+
+    Raises:
+        ValueError: it points elsewhere: to the memory itself, or to another structure.
+    """
+    offset = page.value_() - pfn_to_page(page.prog_, 0).value_()
+    pfn, rest = divmod(offset, drgn.sizeof(page.type_.type))
+    # A module's data lies behind vmemmap, and so do others: only what physical memory can have.
+    if rest or not 0 <= pfn < len(physmap(page.prog_)) // PAGE_BYTES:
+        raise ValueError(f"{page.value_():#x} is no struct page")
+    return int(page_to_virt(page).value_())
 
 
 def _plain(type_: drgn.Type) -> drgn.Type:

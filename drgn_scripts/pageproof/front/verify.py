@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--device",
         metavar="PATH|MAJOR:MINOR",
-        help="only what processes map of this device, whatever its driver",
+        help="only what processes map of this device, by whatever node, whatever its driver",
     )
     what.add_argument(
         "--user", metavar="ADDRESS", help="this address of the process, whatever is mapped there"

@@ -146,6 +146,12 @@ static const struct shares_bugs_kind kinds[] = {
 	[SHARES_BUGS_OTHERS] = {
 		.make = make_others, .map = map_remapped,
 	},
+	[SHARES_BUGS_BEYOND_OBJECT] = {
+		.make = make_beyond_object, .map = map_remapped,
+	},
+	[SHARES_BUGS_BEYOND_AREA] = {
+		.make = make_beyond_area, .map = map_remapped,
+	},
 };
 
 static bool does_check(const struct shares_bugs_case *one, unsigned int check)

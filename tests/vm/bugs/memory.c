@@ -12,6 +12,7 @@
 
 #define BLOCK_ORDER	3	/* SHARES_BUGS_PAGES */
 #define SUB_PAGE_BYTES	256
+#define TRIES		64	/* to get memory that lies just so */
 
 static struct kmem_cache *cases, *doomed_cases;
 
@@ -299,4 +300,61 @@ int make_physmap_uncached(struct shares_bugs_case *one)
 	if (err)
 		return err;
 	return set_memory_uc((unsigned long)page_address(one->pages[0]), SHARES_BUGS_PAGES);
+}
+
+/*
+ * The bug: kmalloc() of a page, of which four are mapped. Those behind it are objects of others:
+ * a slab of them is as large as its alignment, and has four pages at least.
+ */
+int make_beyond_object(struct shares_bugs_case *one)
+{
+	size_t bytes = one->sound ? SHARES_BUGS_REGION * PAGE_SIZE : PAGE_SIZE;
+	int i;
+
+	for (i = 0; i < TRIES; i++) {
+		one->kernel = kzalloc(bytes, GFP_KERNEL);
+		if (!one->kernel)
+			return -ENOMEM;
+		if (IS_ALIGNED((unsigned long)one->kernel, SHARES_BUGS_REGION * PAGE_SIZE))
+			break;
+	}
+	if (i == TRIES)
+		return -EAGAIN;
+	for (i = 0; i < SHARES_BUGS_REGION; i++)
+		one->given[i] = virt_to_page(one->kernel) + i;
+	for (i = 0; i < bytes / PAGE_SIZE; i++) {
+		one->pages[i] = one->given[i];
+		fill(one->pages[i], "object", i);
+	}
+	return 0;
+}
+
+/*
+ * The bug: two pages of vmalloc(), of which as many are mapped as mmap() asks for. Behind them is
+ * a guard page, which has no frame, and then another area.
+ */
+int make_beyond_area(struct shares_bugs_case *one)
+{
+	int pages = one->sound ? SHARES_BUGS_REGION : 2;
+	char *behind = NULL;
+	int i;
+
+	for (i = 0; i < TRIES; i++) {
+		one->kernel = vzalloc(pages * PAGE_SIZE);
+		behind = vzalloc(PAGE_SIZE);
+		if (!one->kernel || !behind)
+			return -ENOMEM;
+		if (one->sound || behind == one->kernel + (pages + 1) * PAGE_SIZE)
+			break;
+	}
+	if (i == TRIES)
+		return -EAGAIN;
+	for (i = 0; i < pages; i++) {
+		one->pages[i] = vmalloc_to_page(one->kernel + i * PAGE_SIZE);
+		one->given[i] = one->pages[i];
+		fill(one->pages[i], "area", i);
+	}
+	if (!one->sound)
+		one->given[pages + 1] = vmalloc_to_page(behind);
+	return 0;
 }

@@ -69,6 +69,8 @@ int make_open_alias(struct shares_bugs_case *one);
 int make_uncached(struct shares_bugs_case *one);
 int make_combining(struct shares_bugs_case *one);
 int make_physmap_uncached(struct shares_bugs_case *one);
+int make_beyond_object(struct shares_bugs_case *one);
+int make_beyond_area(struct shares_bugs_case *one);
 
 /* owners.c: memory that is somebody else's */
 int make_listed(struct shares_bugs_case *one);
