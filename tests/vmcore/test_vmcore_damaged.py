@@ -15,7 +15,7 @@ from pathlib import Path
 import dumpdamage as damage
 import pytest
 from machine import each_kernel, environment, on_one_kernel, pageproof
-from plugins.crashed import Crashed
+from plugins.crashed import VERIFY, Crashed
 
 from pageproof_lab.proc import run
 
@@ -105,7 +105,7 @@ def test_a_variable_of_the_kernel(
         return name
 
     with damage.damaged(dump, tmp_path / "vmcore", change, 0) as what:
-        command = ("-c", str(tmp_path / "vmcore"), *crashed.machine.symbols, "verify")
+        command = ("-c", str(tmp_path / "vmcore"), *crashed.machine.symbols, *VERIFY)
         done = damage.ask(command, what, environment())
     assert done.wrong is None, done.out
     assert done.code in (2, 3), done.out
@@ -148,7 +148,7 @@ def test_damaged_debug_info(crashed: Crashed, tmp_path: Path) -> None:
             file.write(b"\xa5" * len(old))
         # Without the lab's directory of debug info, which has a whole one.
         env = {**environment(), "XDG_CACHE_HOME": str(tmp_path)}
-        done = damage.ask(("-c", str(dump), "-s", str(bad), "verify"), f"byte {at}", env)
+        done = damage.ask(("-c", str(dump), "-s", str(bad), *VERIFY), f"byte {at}", env)
         assert done.wrong is None, done
         assert done.code in (2, 3), done
         with bad.open("r+b") as file:
