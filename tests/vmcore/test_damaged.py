@@ -15,6 +15,7 @@ from damage import Damaged, Words
 from drgn.helpers.linux.list import list_for_each_entry
 from drgn.helpers.linux.mm import for_each_vma, for_each_vmap_area
 from drgn.helpers.linux.pid import find_task
+from drgn.helpers.linux.xarray import xa_for_each
 from machine import Json, Machine, Result, each_kernel, environment
 from sharing import Everything
 from standing import Standing
@@ -167,13 +168,20 @@ def own_child(tree: drgn.Object) -> Words:
     return [(side.address_, root.value_()) for side in (root.rb_left, root.rb_right)]
 
 
-def test_modules_in_circles(broken: Broken) -> None:
-    prog = broken.prog
-    modules = list(list_for_each_entry("struct module", prog["modules"].address_of_(), "list"))
-    tree = prog["mod_tree"].root
+def test_a_list_of_modules_in_circles(broken: Broken) -> None:
+    """drgn looks for modules in the list too, and gives up after some ten thousand."""
+    head = broken.prog["modules"].address_of_()
+    modules = list(list_for_each_entry("struct module", head, "list"))
+    last, first = modules[-1].list, modules[0].list
+    with broken.damaged.written((last.next.address_, first.address_)):
+        result = broken.ask("verify", "--kind", "umh_shm")
+        assert result.code in (0, 3), result.err
+
+
+def test_a_tree_of_modules_that_is_its_own_child(broken: Broken) -> None:
+    tree = broken.prog["mod_tree"].root
     now = int(tree.seq.seqcount.sequence) & 1
-    circle = [(modules[-1].list.next.address_, modules[0].list.address_)]
-    with broken.damaged.written(*circle, *own_child(tree.tree[now])):
+    with broken.damaged.written(*own_child(tree.tree[now])):
         # Below and above all modules: both sides of the tree lead back to its root.
         for address in (0xFFFF_FFFF_C000_0000, 0xFFFF_FFFF_FE00_0000):
             result = broken.ask("whatis", f"{address:x}", "--format", "json")
@@ -235,3 +243,22 @@ def test_a_file_whose_pages_are_in_circles(broken: Broken) -> None:
         assert result.code == 3, result.out
         said = reasons(result.report)
         assert "is in the tree twice" in said or "is no entry" in said, said
+
+
+def test_a_page_larger_than_memory(broken: Broken) -> None:
+    """The order of each huge page of a file is 255: it would have 2^255 pages."""
+    words = []
+    for task in broken.damaged.tasks:
+        for vma in for_each_vma(task.mm) if task.mm else ():
+            file = vma.vm_file
+            if file and broken.damaged.symbol(file.f_op) == "hugetlbfs_file_operations":
+                for _, entry in xa_for_each(file.f_inode.i_mapping.i_pages.address_of_()):
+                    second = drgn.cast("struct page *", entry)[1]
+                    # In the low byte of the second page's flags since 6.6: ebc1baf5c9b4
+                    order = getattr(second, "compound_order", second.flags)
+                    words.append((order.address_, b"\xff"))
+    assert words
+    with broken.damaged.written(*words):
+        result = broken.ask("verify", "--kind", "hugetlb", "--format", "json")
+        assert result.code == 3, result.out
+        assert "a compound page has the order 255" in reasons(result.report)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from pageproof import __version__
-from pageproof.commands.attempts import look_until
+from pageproof.commands.attempts import look_again, look_until
 from pageproof.commands.owners import Owners
 from pageproof.commands.sweep import Sweep
 from pageproof.commands.tables import paging_form, walker_of
@@ -107,7 +107,10 @@ def _frame(
     check_address(address, paging_form(target, paging), asked)
     process = None
     if asked.pid is not None:
-        process, _ = process_at(prog, paging, asked.pid, address)
+        pid = asked.pid
+        process, _ = look_again(
+            lambda: process_at(prog, paging, pid, address), live=target.facts.live
+        )
     _, root = tables_of(paging, process, asked.user_tables)
     walk = walker.walk(root, address)
     if walk.pfn is None:

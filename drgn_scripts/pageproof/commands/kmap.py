@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from pageproof import __version__
+from pageproof.commands.attempts import look_again
 from pageproof.commands.tables import walker_of
 from pageproof.find.layout import read_layout
 from pageproof.find.mappings import process_at
@@ -36,7 +38,8 @@ def kmap(target: Target, pid: int | None, progress: Callable[[str], None]) -> Ke
     layout = read_layout(target.prog, paging)
     mapping = None
     if pid is not None:
-        mapping, _ = process_at(target.prog, paging, pid, 0)
+        process = partial(process_at, target.prog, paging, pid, 0)
+        mapping, _ = look_again(process, live=target.facts.live)
     rows = memory_map(layout)
     ledger = Ledger(rows)
     walker = walker_of(target, paging, progress=progress)

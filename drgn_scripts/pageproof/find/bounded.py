@@ -15,6 +15,7 @@ from typing import Final, Protocol, TypeVar
 
 import drgn
 from drgn import NULL, container_of
+from drgn.helpers.linux.mm import compound_order
 
 #: More entries than any list of the kernel has that is looked at here.
 _MAX_ENTRIES: Final = 1 << 20
@@ -25,6 +26,8 @@ _MAX_DEPTH: Final = 128
 #: Messages of a walk that are kept; the rest is counted.
 _MAX_MESSAGES: Final = 3
 _POINTER_BYTES: Final = 8
+#: A page of hugetlbfs of 1 GiB is the largest (``MAX_FOLIO_ORDER`` of include/linux/mmzone.h).
+_MAX_ORDER: Final = 18
 #: include/linux/xarray.h: ``XA_ZERO_ENTRY``; above the second, an internal entry is a node.
 _ZERO_ENTRY, _LAST_NO_NODE = 257 << 2 | 2, 4096
 _LAST_SIBLING: Final = 256
@@ -281,3 +284,19 @@ def _is_node(entry: int) -> bool:
 def _is_sibling(entry: int) -> bool:
     """``xa_is_sibling()``: a slot that has what another slot of its node has."""
     return entry & 3 == 2 and entry < _LAST_SIBLING
+
+
+def compound_pages(head: drgn.Object) -> int:
+    """Number of pages of a compound page, from its head.
+
+    Args:
+        head: ``struct page *``.
+
+    Raises:
+        drgn.FaultError: it cannot be read.
+        DamagedError: there are more than there can be.
+    """
+    order = int(compound_order(head))
+    if order > _MAX_ORDER:
+        raise DamagedError(f"a compound page has the order {order}")
+    return 1 << order

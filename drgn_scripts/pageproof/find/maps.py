@@ -11,6 +11,7 @@ from drgn import cast, container_of
 
 from pageproof.errors import TornError
 from pageproof.find.bounded import Losses
+from pageproof.find.debuginfo import of_program
 from pageproof.find.mappings import BROKEN, address_space, mm_object
 from pageproof.find.paths import d_path, path_of
 from pageproof.find.words import VM_FLAGS, page_prot_words, vm_flags_words
@@ -18,8 +19,6 @@ from pageproof.model import MappingFacts, PagingFacts, VmaFacts, VmaLine
 
 _PAGE_SHIFT: Final = 12
 _READ, _WRITE, _EXEC, _MAYSHARE = 1, 2, 4, 0x80
-#: ``FMODE_BACKING`` of include/linux/fs.h
-_FMODE_BACKING: Final = 1 << 25
 _U64: Final = (1 << 64) - 1
 #: ``MINORBITS`` of include/linux/kdev_t.h.
 _MINOR_BITS: Final = 20
@@ -114,12 +113,19 @@ def _name(prog: drgn.Program, vma: drgn.Object) -> bytes:
 
 def _is_heap(prog: drgn.Program, start: int, end: int, first: int, last: int) -> bool:
     """Whether a VMA is shown as the heap; what only adjoins it was one before 6.6."""
-    try:
-        # 11250fd12eb8 ("mm: factor out VMA stack and heap checks"); before it without a name
-        prog.function("vma_is_initial_heap")
-    except LookupError:
+    if _heap_has_neighbours(prog):
         return start <= last and end >= first
     return start < last and end > first
+
+
+@of_program
+def _heap_has_neighbours(prog: drgn.Program) -> bool:
+    try:
+        # 11250fd12eb8 ("mm: factor out VMA stack and heap checks") gave the check a name.
+        prog.function("vma_is_initial_heap")
+    except LookupError:
+        return True
+    return False
 
 
 def _anonymous_name(vma: drgn.Object) -> bytes:
@@ -164,12 +170,26 @@ def _user_path(file: drgn.Object) -> drgn.Object | None:
     Since 6.8 the mapped file has the lower path: def3ae83da02 ("fs: store real path instead of fake
     path in backing file f_path").
     """
-    if not int(file.f_mode) & _FMODE_BACKING:
+    if not int(file.f_mode) >> _backing_bit(file.prog_) & 1:
         return None
     try:
         return container_of(file, file.prog_.type("struct backing_file"), "file").user_path
     except (LookupError, AttributeError):
         return None
+
+
+@of_program
+def _backing_bit(prog: drgn.Program) -> int:
+    """The bit of ``FMODE_BACKING``, which debug info does not have.
+
+    "fsnotify: opt-in for permission events at file open time" (6.14, and 6.12's stable kernels)
+    took bit 25 for itself.
+    """
+    try:
+        prog.function("file_set_fsnotify_mode")
+    except LookupError:
+        return 25
+    return 24
 
 
 def _gate(prog: drgn.Program, mm: drgn.Object) -> list[VmaLine]:

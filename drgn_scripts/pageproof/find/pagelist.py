@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 import drgn
-from drgn.helpers.linux.mm import compound_order, page_to_virt, pfn_to_page
+from drgn.helpers.linux.mm import page_to_virt, pfn_to_page
 
+from pageproof.find.bounded import compound_pages
 from pageproof.find.layout import physmap
 from pageproof.find.page import PAGE_BYTES
 
@@ -75,7 +76,7 @@ def _of_pointers(pointers: Iterable[drgn.Object]) -> Iterator[int | None]:
             continue
         page = drgn.cast("struct page *", pointer)
         address = _direct_address(page)
-        pages = 1 << int(compound_order(page)) if tag == "folio" else 1
+        pages = compound_pages(page) if tag == "folio" else 1
         yield from range(address, address + pages * PAGE_BYTES, PAGE_BYTES)
 
 

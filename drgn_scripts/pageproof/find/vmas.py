@@ -28,6 +28,8 @@ _READER_BIAS, _U32 = 1 << 31, (1 << 32) - 1
 #: 65530 unless somebody raises it.
 _MAX_NODES: Final = 1 << 17
 _MAX_VMAS: Final = 1 << 20
+#: After the first. One takes a millisecond or two by QEMU's monitor.
+_WALKS: Final = 8
 
 
 def for_each_vma(mm: drgn.Object) -> Iterator[drgn.Object]:
@@ -39,16 +41,41 @@ def for_each_vma(mm: drgn.Object) -> Iterator[drgn.Object]:
         drgn.FaultError: the root or the list cannot be read.
         DamagedError: some VMAs are missing, or the tree or list leads back into itself.
     """
-    losses = Losses()
-    before, found = _count(mm), 0
-    for vma in _in_tree_or_list(mm, losses):
-        found += 1
-        yield vma
+    before = _count(mm)
+    vmas, losses = _still(mm)
+    yield from vmas
     # What is mapped or unmapped meanwhile is not missing.
     expected = min(before, _count(mm))
-    if found < expected:
-        losses.add(f"only {found} of {expected} VMAs (mm->map_count) were found")
+    if len(vmas) < expected:
+        losses.add(f"only {len(vmas)} of {expected} VMAs (mm->map_count) were found")
     losses.check()
+
+
+def _still(mm: drgn.Object) -> tuple[list[drgn.Object], Losses]:
+    """The VMAs as two walks in a row found them, and what both left out.
+
+    Nodes of a tree are copied when it changes: one walk may miss a VMA that is there all the time.
+    """
+    vmas, losses = _walk(mm)
+    for _ in range(_WALKS):
+        before = [vma.value_() for vma in vmas]
+        vmas, losses = _walk(mm)
+        if [vma.value_() for vma in vmas] == before:
+            return vmas, losses
+    losses.add("the VMAs keep changing")
+    return vmas, losses
+
+
+def _walk(mm: drgn.Object) -> tuple[list[drgn.Object], Losses]:
+    losses = Losses()
+    vmas: list[drgn.Object] = []
+    found = _in_tree_or_list(mm, losses)
+    try:
+        while (vma := next(found, None)) is not None:
+            vmas.append(vma)
+    except (drgn.FaultError, DamagedError) as error:
+        losses.add(str(error))
+    return vmas, losses
 
 
 def _count(mm: drgn.Object) -> int:

@@ -8,10 +8,10 @@ from typing import Final
 
 import drgn
 from drgn import cast
-from drgn.helpers.linux.mm import compound_head, compound_order, page_to_virt
+from drgn.helpers.linux.mm import compound_head, page_to_virt
 from drgn.helpers.linux.xarray import xa_is_value
 
-from pageproof.find.bounded import xa_entries
+from pageproof.find.bounded import compound_pages, xa_entries
 from pageproof.find.mappings import symbol_name
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.paths import path_of
@@ -65,7 +65,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
             continue
         seen.add(head.value_())
         first, address = head_index(head), page_to_virt(head).value_()
-        for number in range(1 << int(compound_order(head))):
+        for number in range(compound_pages(head)):
             if first + number < claim.pages:
                 pages[first + number] = address + number * PAGE_BYTES
     return Sparse(claim.pages, pages)
