@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Final
 
+from pageproof.errors import PageproofError
 from pageproof.find.areaowners import (
     BROKEN,
     Stacks,
@@ -21,7 +22,7 @@ from pageproof.judge.kmap import memory_map
 from pageproof.model import AreaOwner, MappingFacts, OwnerKind, PagingFacts
 from pageproof.model.kmap import MapRow
 from pageproof.target import Target
-from pageproof.walk import FrameIndex, Walker
+from pageproof.walk import FrameIndex, TooMuchWork, Walker
 
 #: Where areas are.
 ROWS: Final = ("vmalloc", "modules")
@@ -51,6 +52,8 @@ class Owners:
             mapping: of a file, whose module is compared with the owner's.
         """
         found: AreaOwner | None = None
+        if self._index is None:
+            return None
         for _, address in islice(self._index.lookup(pfn), _MOST_MAPPINGS):
             if self._walker.walk(self._paging.kernel_root, address).pfn != pfn:
                 continue  # it has moved
@@ -90,9 +93,13 @@ class Owners:
         return task_stacks(self._target.prog)
 
     @cached_property
-    def _index(self) -> FrameIndex:
+    def _index(self) -> FrameIndex | None:
+        """None where the kernel does not say where its areas are: then no owner is known."""
         index = self._walker.frames()
-        for row in area_rows(self._target, self._paging):
-            index.add(0, self._paging.kernel_root, row.start, row.last)
+        try:
+            for row in area_rows(self._target, self._paging):
+                index.add(0, self._paging.kernel_root, row.start, row.last)
+        except (*BROKEN, PageproofError, TooMuchWork):
+            return None
         index.finish()
         return index
