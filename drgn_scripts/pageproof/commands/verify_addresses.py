@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import drgn
 
 from pageproof import judge
+from pageproof.commands.attempts import look_again
 from pageproof.commands.kernel_aliases import Spot, kernel_aliases
 from pageproof.commands.observe import Observer, Pair, without_vanished
 from pageproof.commands.prove import pages_of_region
 from pageproof.commands.tables import walker_of
 from pageproof.commands.verify_regions import Proved
-from pageproof.errors import Exit, PageproofError
+from pageproof.errors import Exit, PageproofError, TornError
 from pageproof.find.expression import find_address
 from pageproof.find.mappings import find_mappings, mapping_at, search
 from pageproof.find.page import PAGE_BYTES
@@ -114,7 +115,9 @@ def prove_addresses(
     """
     address = find_address(target.prog, place.user)
     pages = -(-(address % PAGE_BYTES + (place.kernel.length_bytes or 1)) // PAGE_BYTES)
-    user = _user(target, paging, place.pid, address, pages)
+    user = look_again(
+        lambda: _user(target, paging, place.pid, address, pages), live=target.facts.live
+    )
     against = _against(target, paging, place, user)
     walker = walker_of(target, paging, place.walker)
     if against is None:
@@ -162,7 +165,8 @@ def _user(target: Target, paging: PagingFacts, pid: int, address: int, pages: in
     """The mapping of each page: VMAs may adjoin, and between them may be nothing.
 
     Raises:
-        PageproofError: there is no such process, or its VMAs can't be read.
+        PageproofError: there is no such process.
+        TornError: its VMAs cannot be read.
     """
     prog, first = target.prog, address & -PAGE_BYTES
     at_first = mapping_at(prog, paging, pid, address)
@@ -177,7 +181,7 @@ def _user(target: Target, paging: PagingFacts, pid: int, address: int, pages: in
         pid,
     )
     if found.faults:
-        raise PageproofError(f"process {pid} can't be read: {found.faults[0].message}")
+        raise TornError(f"process {pid} can't be read: {found.faults[0].message}")
     mappings: list[MappingFacts] = []
     mapping_of: list[int] = []
     covering = iter(found.found)
