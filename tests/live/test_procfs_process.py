@@ -12,10 +12,14 @@ import pytest
 from attached import View, attached
 from machine import Json, Machine, each_kernel, number
 from procfs import PAGE_BYTES, frames, pagemaps, smaps
+from sharing import Everything
 
 from pageproof.commands.maps import maps
 from pageproof.find.expression import find_address
+from pageproof.model import VmaLine
 from pageproof.render.jsonform import to_json
+from pageproof.render.mapstext import procfs_line
+from pageproof.render.printable import printable
 
 PFNMAP = 1 << 10
 HUGE_BYTES = 2 << 20
@@ -48,6 +52,45 @@ def covering(vmas: list[Json], address: int) -> Json:
         if number(vma["line"]["vma"]["start"]) <= address < number(vma["line"]["vma"]["end"])
     )
     return vma
+
+
+@pytest.fixture
+def named(loaded: Machine) -> Iterator[Json]:
+    """What tests/vm/odd_names.py says; it sleeps."""
+    facts: Json = loaded.start("odd_names.py")
+    yield facts
+    loaded.end_group(facts["pid"])
+    loaded.guest.check("sh", "-c", "umount /run/overlay/all; rm -rf /run/overlay /run/names")
+
+
+@each_kernel
+def test_names_are_procfs_byte_for_byte(
+    loaded: Machine, named: Json, everything: Everything
+) -> None:
+    """Of files with odd names, and of all kinds of shared memory; but the newest of a terminal."""
+    wanted = {"files", "detached", "packet_ring", "memory", "at_the_heap"}
+    if loaded.guest.run("test", "-e", "/dev/udmabuf").code == 0:
+        wanted.add("dma_bufs")
+    assert wanted <= set(named["made"])
+    pids = {named["pid"], *(int(said["pid"]) for said in everything.said.values())}
+    with attached(loaded) as view:
+        reports = {pid: maps(view.target, pid, lambda message: None) for pid in pids}
+    for pid, report in reports.items():
+        assert report.lost == ""
+        said = loaded.guest.agent.read_file(f"/proc/{pid}/maps").split(b"\n")[:-1]
+        # The blank that ends a line without a name is left out.
+        assert [procfs_bytes(vma.line) for vma in report.vmas] == [
+            line if line[72:] else line.rstrip(b" ") for line in said
+        ]
+    shown = loaded.outside("maps", "--pid", str(named["pid"])).out
+    for vma in reports[named["pid"]].vmas:
+        # A name is escaped where a terminal would obey it, and else is as it is; but no line of
+        # text ends in a blank.
+        assert f"{printable(procfs_line(vma.line)).rstrip()}\n" in shown
+
+
+def procfs_bytes(line: VmaLine) -> bytes:
+    return procfs_line(line).encode("utf-8", "surrogateescape")
 
 
 @each_kernel

@@ -187,11 +187,16 @@ static inline void begin(const char *output)
 }
 
 /* The file gets its name when all is in it. */
-static inline void end(const char *output)
+static inline void finish(const char *output)
 {
 	fputs("]}\n", out);
 	if (fclose(out) || rename(unfinished, output))
 		die(output);
+}
+
+static inline void end(const char *output)
+{
+	finish(output);
 	stay();
 }
 
