@@ -65,7 +65,10 @@ static ssize_t last_reply_show(struct device *dev, struct device_attribute *attr
 }
 static DEVICE_ATTR_ADMIN_RO(last_reply);
 
-/* 1: stop the helper, for rmmod; 0: launch it again. Returns when it is gone. */
+/*
+ * 1: stop the helper, for rmmod; returns when it is gone. 0: launch it again.
+ * EBUSY: a helper that was stopped is still there.
+ */
 static ssize_t stop_store(struct device *dev, struct device_attribute *attr,
 			  const char *buf, size_t count)
 {

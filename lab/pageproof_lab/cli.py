@@ -67,6 +67,9 @@ def _add_boot_options(parser: argparse.ArgumentParser) -> None:
         help="(default: %(default)s)",
     )
     parser.add_argument("--cpus", type=int, default=defaults.cpus, help="(default: %(default)s)")
+    parser.add_argument(
+        "--nodes", type=int, default=defaults.nodes, help="NUMA nodes (default: %(default)s)"
+    )
     parser.add_argument("--gdb", action="store_true", help="a gdb stub on a socket")
     parser.add_argument(
         "--append", default="", metavar="WORDS", help="more for the kernel's command line"
@@ -92,6 +95,8 @@ def _options(args: argparse.Namespace) -> qemu.Options:
         raise LabError("--memory: a guest with its crash kernel needs 512 MiB")
     if args.cpus < 1:
         raise LabError("--cpus: at least 1")
+    if not 1 <= args.nodes <= 8:
+        raise LabError("--nodes: 1 to 8")
     if (
         args.paging
         and not args.your_kernel
@@ -104,6 +109,7 @@ def _options(args: argparse.Namespace) -> qemu.Options:
         pti=None if args.pti is None else args.pti == "on",
         memory_mib=args.memory,
         cpus=args.cpus,
+        nodes=args.nodes,
         gdb=args.gdb,
         append=args.append,
         deadline_seconds=args.deadline,

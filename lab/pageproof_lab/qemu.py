@@ -29,6 +29,7 @@ class Options:
     pti: bool | None = None  # None: as the kernel decides
     memory_mib: int = 1024
     cpus: int = 2
+    nodes: int = 1  # NUMA nodes, which share memory and CPUs
     gdb: bool = False
     append: str = ""
     deadline_seconds: float = 3600
@@ -215,8 +216,22 @@ def arguments(
             f"file={image},format=raw,if=none,id=disk{number},snapshot={'off' if keep else 'on'}",
         ]
         words += ["-device", f"virtio-blk-pci,drive=disk{number}"]
+    if options.nodes > 1:
+        words += _numa(options)
     if options.gdb:
         words += ["-gdb", f"unix:{sockets.gdb},server=on,wait=off"]
+    return words
+
+
+def _numa(options: Options) -> list[str]:
+    """Memory in equal parts, the rest in the first node, and CPUs in turn."""
+    words = []
+    size = options.memory_mib // options.nodes
+    for node in range(options.nodes):
+        mib = size + (options.memory_mib % options.nodes if node == 0 else 0)
+        cpus = "".join(f",cpus={cpu}" for cpu in range(node, options.cpus, options.nodes))
+        words += ["-object", f"memory-backend-ram,id=node{node},size={mib}M"]
+        words += ["-numa", f"node,nodeid={node},memdev=node{node}{cpus}"]
     return words
 
 

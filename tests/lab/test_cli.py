@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import ROOT, pageproof
+from machine import ROOT, environment, pageproof
 
 from pageproof_lab import kernels
 
@@ -49,6 +49,24 @@ def wait_no_qemu(runtime: dict[str, str], seconds: float = 120) -> bool:
     return True
 
 
+def stdin_of(runtime: dict[str, str], *words: str, given: str) -> str:
+    """What a command in the guest reads; without -i what is given comes from a pipe without end."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pageproof", "lab", "exec", "--name", NAME, *words, "--", "cat"],
+        env={**environment(), **runtime},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as ran:
+        assert ran.stdin
+        assert ran.stdout
+        ran.stdin.write(given)
+        ran.stdin.flush()
+        if words:
+            ran.stdin.close()
+        return ran.stdout.read()
+
+
 def test_up_exec_down(runtime: dict[str, str]) -> None:
     up = pageproof("lab", "up", "--name", NAME, "--kernel", "6.1", "--gdb", env=runtime)
     assert up.code == 0, up.err
@@ -68,6 +86,8 @@ def test_up_exec_down(runtime: dict[str, str]) -> None:
         pageproof("lab", "exec", "--name", NAME, "--", "sh", "-c", "exit 7", env=runtime).code == 7
     )
     assert NAME in pageproof("lab", "list", env=runtime).out
+    assert stdin_of(runtime, given="read by nobody\n") == ""
+    assert stdin_of(runtime, "-i", given="for the command\n") == "for the command\n"
     again = pageproof("lab", "up", "--name", NAME, "--kernel", "6.1", env=runtime)
     assert again.code == 2
     assert "is up already" in again.err
