@@ -22,7 +22,7 @@ static bool continues(const struct sweep *s, const struct pw_range *before,
 		uint64_t bytes = UINT64_C(1) << form->level[form->levels - range->level].shift;
 
 		/* In a huge leaf bits below its size are flags, in the address's place. */
-		moves &= ~(bytes - 1) & ~s->paging->encrypt_mask;
+		moves &= ~(bytes - 1) & ~pw_no_address(s->paging);
 		if ((before->entry ^ range->entry) & ~moves & ~s->ignore)
 			return false;
 		return s->options->merge == PW_MERGE_LIKE ||

@@ -75,6 +75,10 @@ struct pw_entry pw_decode(const struct pw_paging *paging, const struct pw_level 
 				    (form->swap.offset_inverted ? mask : 0);
 		entry.kind = swap_kind(paging->swap, type, entry.swap_offset);
 	}
+	if (entry.base != PW_NO_PADDR && entry.base & paging->reserved_mask) {
+		entry.kind = PW_RESERVED_BITS;
+		entry.base = PW_NO_PADDR;
+	}
 	return entry;
 }
 

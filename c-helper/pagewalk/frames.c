@@ -57,7 +57,8 @@ static int give_run(struct sweep *s, const struct table *table, const struct fra
 		    uint32_t end, uint32_t *ret)
 {
 	const uint64_t raw = pw_load(table->bytes, i);
-	const uint64_t base = pw_address_of(s->paging, raw ^ f->flip) & -f->step;
+	const uint64_t base = pw_address_of(s->paging, raw ^ f->flip) & -f->step &
+			      ~pw_no_address(s->paging);
 	struct pw_range range = f->like;
 
 	if (s->options->merge == PW_MERGE_FRAMES && frames_left(f, base) < end - i)
@@ -100,7 +101,7 @@ static int give_runs(struct sweep *s, const struct table *table, const struct fr
 	const struct pw_form *form = s->paging->form;
 	const void *bytes = table->bytes;
 	const uint64_t address_mask = form->address_mask, high_mask = form->high_mask;
-	const uint64_t keep = -f.step & ~s->paging->encrypt_mask;
+	const uint64_t keep = -f.step & ~pw_no_address(s->paging);
 	const uint64_t mask = s->options->merge == PW_MERGE_NOTHING ? 0 : ~s->ignore;
 	const uint64_t base = table->base;
 	const uint8_t shift = table->level->shift, high_shift = form->high_shift;
@@ -154,8 +155,8 @@ int pw_sweep_frames(struct sweep *s, const struct table *table, uint32_t i,
 	const struct pw_form *form = paging->form;
 	const uint64_t step = pw_level_bytes(table->level);
 	const uint64_t moves = (form->address_mask | form->high_mask) & -step &
-			       ~paging->encrypt_mask;
-	const uint64_t above = ~(form->address_mask & ~paging->encrypt_mask) & -step;
+			       ~pw_no_address(paging);
+	const uint64_t above = ~(form->address_mask & ~pw_no_address(paging)) & -step;
 	const uint64_t raw = pw_load(table->bytes, i);
 	struct frames f = {
 		.like = {

@@ -46,6 +46,12 @@ static inline uint64_t pw_address_of(const struct pw_paging *paging, uint64_t ra
 	       ~paging->encrypt_mask;
 }
 
+/* Bits in an address's place that are no address: they are the same in all entries of a run. */
+static inline uint64_t pw_no_address(const struct pw_paging *paging)
+{
+	return paging->encrypt_mask | paging->reserved_mask;
+}
+
 static inline uint64_t pw_level_bytes(const struct pw_level *level)
 {
 	return UINT64_C(1) << level->shift;

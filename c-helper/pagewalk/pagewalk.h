@@ -85,6 +85,11 @@ struct pw_swap_layout {
 struct pw_paging {
 	const struct pw_form *form;
 	uint64_t encrypt_mask;		/* SME's C-bit: in no physical address */
+	/*
+	 * Address bits that the processor lacks (from MAXPHYADDR on), less encrypt_mask; 0: not
+	 * known. An entry with one of them is PW_RESERVED_BITS.
+	 */
+	uint64_t reserved_mask;
 	uint8_t memory_types[8];	/* enum pw_memory_type by index, from the target's MSR */
 	const struct pw_swap_layout *swap;	/* NULL: not known */
 	bool zero_fills;		/* the target gives zeros for what it does not have */

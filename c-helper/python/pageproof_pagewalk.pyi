@@ -64,6 +64,7 @@ class Walker:
         zero_fills: bool = False,
         read: Callable[[int, int], _Buffer | int] | None = None,
         direct: Sequence[tuple[int, _Buffer | int]] = (),
+        reserved_mask: int = 0,
     ) -> Walker:
         """Make one.
 
@@ -77,6 +78,8 @@ class Walker:
                 "zero-filled", "unreadable"); what it raises ends the call.
             direct: (paddr, buffer) of physical memory that is there already, asked first; with
                 a length instead of a buffer it is known to be left out of the dump.
+            reserved_mask: address bits that the processor lacks: an entry with one of them is
+                "reserved-bits".
 
         Raises:
             ValueError: a number is out of its range; ranges of direct overlap.

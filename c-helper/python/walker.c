@@ -385,17 +385,17 @@ static bool parse_types(struct walker *walker, const unsigned char *types, Py_ss
 static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
 	static char *names[] = { "levels", "memory_types", "encrypt_mask", "swap", "zero_fills",
-				 "read", "direct", NULL };
+				 "read", "direct", "reserved_mask", NULL };
 	PyObject *swap = Py_None, *read = Py_None, *direct = NULL;
 	const char *types;
 	Py_ssize_t types_count;
 	int levels, zero_fills = 0;
-	uint64_t encrypt_mask = 0;
+	uint64_t encrypt_mask = 0, reserved_mask = 0;
 	struct walker *walker;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "iy#|$O&OpOO:Walker", names, &levels, &types,
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "iy#|$O&OpOOO&:Walker", names, &levels, &types,
 					 &types_count, to_u64, &encrypt_mask, &swap, &zero_fills,
-					 &read, &direct))
+					 &read, &direct, to_u64, &reserved_mask))
 		return NULL;
 	if (read != Py_None && !PyCallable_Check(read)) {
 		PyErr_SetString(PyExc_TypeError, "read is not callable");
@@ -409,6 +409,7 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *keywor
 		return NULL;
 	walker->paging.form = levels == 5 ? &pw_x86_64_5_levels : &pw_x86_64_4_levels;
 	walker->paging.encrypt_mask = encrypt_mask;
+	walker->paging.reserved_mask = reserved_mask;
 	walker->paging.zero_fills = zero_fills;
 	walker->read = read == Py_None ? NULL : Py_NewRef(read);
 	if (!parse_types(walker, (const unsigned char *)types, types_count) ||

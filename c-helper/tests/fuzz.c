@@ -82,6 +82,10 @@ static void take_paging(struct world *world, struct input *input)
 	world->paging.form = flags & 1 ? &pw_x86_64_5_levels : &pw_x86_64_4_levels;
 	world->paging.encrypt_mask = flags & 2 ? UINT64_C(1) << (12 + (flags >> 4) % 40) : 0;
 	world->paging.zero_fills = flags & 4;
+	world->paging.reserved_mask = types >> 30 & 1 ? UINT64_C(0x000ffffffffff000) &
+							       -(UINT64_C(1) << (24 + (types >> 24 & 31))) &
+							       ~world->paging.encrypt_mask
+						     : 0;
 	world->excluded = flags & 8 ? (uint32_t)take(input, 2) : 0;
 	for (unsigned int i = 0; i < 8; i++)
 		world->paging.memory_types[i] = (uint8_t)((types >> 3 * i & 7) % PW_MEMORY_TYPES);

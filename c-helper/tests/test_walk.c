@@ -54,6 +54,7 @@ static const struct walk_case {
 	uint8_t levels;
 	uint64_t root;
 	uint64_t encrypt_mask;
+	uint64_t reserved_mask;
 	bool zero_fills;
 	const struct pw_swap_layout *swap;
 	uint64_t missing;
@@ -111,6 +112,17 @@ static const struct walk_case {
 	  PW_PROT_NONE, 0xabcdeabc, 4096, PW_EXECUTE, PW_WB, 4, .encrypt_mask = BIT(47) },
 	{ "4: no C-bit", WAY(TABLE | BIT(47), TABLE, TABLE, 0x7000 | TABLE), USER,
 	  PW_UNREADABLE, NOTHING, 0, 0, 0, 1 },
+
+	/* Address bits that the processor lacks: no frame, and no table that is read. */
+	{ "beyond MAXPHYADDR", PTE_ONLY(BIT(40) | TABLE), USER, PW_RESERVED_BITS, NOTHING, 0, 0, 0, 4,
+	  .reserved_mask = ADDRESS_BITS & -BIT(40) },
+	{ "beyond MAXPHYADDR, PROT_NONE", PTE_ONLY(INVERTED(BIT(51)) | PROTNONE), USER,
+	  PW_RESERVED_BITS, NOTHING, 0, 0, 0, 4, .reserved_mask = ADDRESS_BITS & -BIT(40) },
+	{ "beyond MAXPHYADDR, a table", PUD_ONLY(BIT(40) | TABLE), USER,
+	  PW_RESERVED_BITS, NOTHING, 0, 0, 0, 2, .reserved_mask = ADDRESS_BITS & -BIT(40) },
+	{ "the last frame below MAXPHYADDR", PTE_ONLY((BIT(40) - 4096) | TABLE), USER,
+	  PW_LEAF, (BIT(40) - 4096) | 0xabc, 4096, ALL, PW_WB, 4,
+	  .reserved_mask = ADDRESS_BITS & -BIT(40) },
 
 	/* CR3 is more than an address. */
 	{ "5: CR3", PTE_ONLY(0x7000 | TABLE), USER, PW_LEAF, 0x7abc, 4096, ALL, PW_WB, 4,
@@ -197,6 +209,7 @@ static void walk_one(const struct walk_case *it, bool direct)
 	struct pw_walk walk;
 
 	paging.encrypt_mask = it->encrypt_mask;
+	paging.reserved_mask = it->reserved_mask;
 	paging.zero_fills = it->zero_fills;
 	paging.swap = it->swap ? it->swap : paging.swap;
 	test_name = it->what;

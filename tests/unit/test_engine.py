@@ -84,6 +84,7 @@ def random_paging(rng: random.Random) -> Paging:
         pat=types,
         swap=rng.choice([None, LAYOUT, LAYOUT_6_1]),
         zero_fills=rng.random() < 0.2,
+        physical_bits=rng.choice([52, 52, 52, 52, 46, 40]),
     )
 
 
@@ -131,7 +132,7 @@ def test_walks_are_the_same(seed: int) -> None:
 def test_all_outcomes_come_up_in_these_tests() -> None:
     rng = random.Random(1)
     seen = set()
-    for _ in range(200):
+    for _ in range(400):
         paging = random_paging(rng)
         walker = make_walker(random_tables(rng, paging).read, paging, WalkerChoice.C)
         for _ in range(300):

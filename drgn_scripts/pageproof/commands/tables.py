@@ -15,6 +15,7 @@ from pageproof.find.page import is_plain_ram
 from pageproof.model import PagingFacts, TargetKind
 from pageproof.target import Target
 from pageproof.walk import (
+    MOST_PHYSICAL_BITS,
     PAGE_BYTES,
     PAGE_SHIFT,
     Paging,
@@ -38,6 +39,7 @@ def paging_form(target: Target, paging: PagingFacts) -> Paging:
         sme_mask=paging.sme_mask,
         pat=paging.pat,
         swap=paging.swap,
+        physical_bits=paging.physical_bits or MOST_PHYSICAL_BITS,
         # Of the live kernel it is known which zeros are made up: see _believable().
         zero_fills=target.facts.zero_fills and target.facts.kind is not TargetKind.LIVE,
     )

@@ -15,6 +15,10 @@ START_KERNEL_MAP: Final = 0xFFFF_FFFF_8000_0000
 
 _U64: Final = (1 << 64) - 1
 
+#: What a processor with long mode may say of itself (CPUID 0x80000008).
+_LEAST_PHYSICAL_BITS: Final = 36
+_MOST_PHYSICAL_BITS: Final = 52
+
 _MEMORY_TYPES: Final = {
     "_PAGE_CACHE_MODE_WB": MemoryType.WB,
     "_PAGE_CACHE_MODE_WC": MemoryType.WC,
@@ -62,6 +66,7 @@ def _read_paging(prog: drgn.Program) -> PagingFacts:
         vmemmap_base=optional_number(prog, "vmemmap_base"),
         phys_base=phys_base,
         swap=_swap_layout(prog),
+        physical_bits=_physical_bits(prog),
     )
 
 
@@ -140,6 +145,15 @@ def _sme_mask(prog: drgn.Program, info: dict[str, str]) -> int:
     if mask is None:
         mask = optional_number(prog, "sme_me_mask") or 0
     return mask & _U64
+
+
+def _physical_bits(prog: drgn.Program) -> int | None:
+    """MAXPHYADDR, less what memory encryption takes of it (``early_detect_mem_encrypt()``)."""
+    try:
+        bits = int(prog["boot_cpu_data"].x86_phys_bits)
+    except (LookupError, AttributeError, drgn.FaultError):
+        return None
+    return bits if _LEAST_PHYSICAL_BITS <= bits <= _MOST_PHYSICAL_BITS else None
 
 
 def _pat(prog: drgn.Program) -> tuple[MemoryType, ...]:

@@ -71,6 +71,7 @@ class PagingFacts:
         sme_mask: the C-bit, 0 if there is none.
         pat: memory type per PAT index, as the kernel programmed the MSR.
         pti: true if user mode runs on its own half of the PGD.
+        physical_bits: MAXPHYADDR; None where the target does not say, and in older reports.
     """
 
     levels: int
@@ -84,6 +85,7 @@ class PagingFacts:
     vmemmap_base: Address | None
     phys_base: Paddr
     swap: SwapLayout | None
+    physical_bits: int | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True)

@@ -244,6 +244,7 @@ class EngineWalker:
             zero_fills=paging.zero_fills,
             read=self._read_or_gap,
             direct=direct,
+            reserved_mask=paging.reserved_mask,
         )
 
     def _read_or_gap(self, paddr: int, length: int) -> bytes | int:

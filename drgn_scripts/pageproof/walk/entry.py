@@ -65,6 +65,13 @@ def decode_entry(raw: int, level: Level, paging: Paging, *, upper: bool = False)
             swapped out: ``set_memory_np()`` leaves what looks like it, an entry
             without PRESENT with its address inverted.
     """
+    found = _decode(raw, level, paging, upper=upper)
+    if found.base is not None and found.base & paging.reserved_mask:
+        return Entry(EntryKind.RESERVED_BITS)
+    return found
+
+
+def _decode(raw: int, level: Level, paging: Paging, *, upper: bool) -> Entry:
     if raw & PRESENT:
         return _decode_present(raw, level, paging)
     if raw == 0:

@@ -35,6 +35,8 @@ NX: Final = 1 << 63
 
 #: Bits 51:12. NX, protection keys and the software bits are not address.
 ADDRESS_MASK: Final = 0x000F_FFFF_FFFF_F000
+#: As many bits as an entry's address has; what MAXPHYADDR is at most.
+MOST_PHYSICAL_BITS: Final = 52
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Paging:
         swap: layout of non-present entries, None if not known.
         zero_fills: the target gives zeros for memory that it does not have, so
             that a table of nothing but zeros proves nothing.
+        physical_bits: MAXPHYADDR, or as many as an entry has where it is not known.
     """
 
     levels: int
@@ -103,6 +106,7 @@ class Paging:
     pat: tuple[MemoryType, ...] = LINUX_PAT
     swap: SwapLayout | None = None
     zero_fills: bool = False
+    physical_bits: int = MOST_PHYSICAL_BITS
 
     def __post_init__(self) -> None:
         if self.levels not in LEVELS:
@@ -118,6 +122,11 @@ class Paging:
     def address_of(self, entry: int) -> int:
         """The physical address in a present entry or in CR3, without anything else."""
         return entry & ADDRESS_MASK & ~self.sme_mask
+
+    @property
+    def reserved_mask(self) -> int:
+        """Address bits that this processor lacks: an access through an entry with one faults."""
+        return ADDRESS_MASK & ~self.sme_mask & -(1 << self.physical_bits)
 
     @property
     def lower_half_last(self) -> int:
