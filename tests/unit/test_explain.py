@@ -31,7 +31,7 @@ def test_each_rule(rule: pageproof.model.rule.Rule, capsys: pytest.CaptureFixtur
 WARNINGS = """
     user-address-closed-to-user user-mapping-executable user-writes-kernel-read-only
     may-be-inherited may-become-executable pfnmap-flags mapping-incomplete rule-broken
-    region-unreadable task-unreadable
+    region-unreadable task-unreadable data-damaged
     uncounted
     efi-write-execute mapped-hole gave-up
 """

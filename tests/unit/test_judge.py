@@ -83,7 +83,7 @@ def test_equal_content_makes_nothing_same() -> None:
         (Outcome.UFFD_WP_MARKER, Reason.NOT_PRESENT),
         (Outcome.OTHER_MARKER, Reason.NOT_PRESENT),
         (Outcome.SPECIAL, Reason.NOT_PRESENT),
-        (Outcome.RESERVED_BITS, Reason.NOT_PRESENT),
+        (Outcome.RESERVED_BITS, Reason.DAMAGED),
         (Outcome.DEVICE_PRIVATE, Reason.NOT_PRESENT),
         (Outcome.SWAP, Reason.SWAPPED),
         (Outcome.MIGRATION, Reason.TORN),
@@ -99,6 +99,34 @@ def test_no_frame_is_unknown_with_its_reason(outcome: Outcome, reason: Reason) -
     got = proof(evidence(user=lost_walk(outcome)))
     assert (got.verdict, got.reason) == (Verdict.UNKNOWN, reason)
     assert "the user side has no frame: PTE entry 176" in got.sentence
+
+
+def test_a_frame_that_is_nowhere_is_no_difference() -> None:
+    """No memory and no device has it: a damaged entry, which proves nothing."""
+    one = evidence(user=user_walk(0, ELSEWHERE))
+    assert proof(one).verdict is Verdict.DIFFERENT
+    for what in ("kernel frame", "user frame"):
+        got = proof(replace(one, damaged=((what, "nothing is there"),)))
+        assert (got.verdict, got.reason) == (Verdict.UNKNOWN, Reason.DAMAGED)
+        assert got.sentence == f"the {what} cannot be: nothing is there"
+    page = replace(one, damaged=(("struct page", "it is none"),))
+    assert proof(page).verdict is Verdict.DIFFERENT
+    same = replace(evidence(), damaged=(("struct page", "it is none"),))
+    assert proof(same).verdict is Verdict.SAME
+    assert [(found.id, found.severity) for found in proof(same).findings] == [
+        ("data-damaged", Severity.WARNING)
+    ]
+
+
+def test_ends_are_compared_by_what_is_there() -> None:
+    user, kernel = (Outcome.MAPPED, 0x1000), (Outcome.MAPPED, 0x2000)
+    damaged = (Verdict.UNKNOWN, Reason.DAMAGED)
+    assert judge.compare(user, kernel) == (Verdict.DIFFERENT, None)
+    for nowhere in (0x1000, 0x2000):
+        assert judge.compare(user, kernel, nowhere.__eq__) == damaged
+        # Both have it: that is a device nobody has told the kernel of.
+        same = (Outcome.MAPPED, nowhere)
+        assert judge.compare(same, same, nowhere.__eq__) == (Verdict.SAME, None)
 
 
 def test_every_outcome_has_a_verdict() -> None:

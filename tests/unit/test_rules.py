@@ -172,6 +172,13 @@ PAGES: list[tuple[str, Severity, PageEvidence, PageEvidence, TargetFacts]] = [
         CORE,
     ),
     (
+        "data-damaged",
+        Severity.WARNING,
+        evidence(user=lost_walk(Outcome.RESERVED_BITS)),
+        evidence(user=lost_walk(Outcome.NONE)),
+        CORE,
+    ),
+    (
         "prot-none",
         Severity.NOTE,
         evidence(user=replace(user_walk(), outcome=Outcome.PROT_NONE)),

@@ -11,6 +11,7 @@ import drgn
 from pageproof import judge
 from pageproof.commands.attempts import look_until
 from pageproof.commands.owners import Owners
+from pageproof.commands.places import Places
 from pageproof.commands.tables import zero_pages
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.layout import physmap
@@ -25,6 +26,7 @@ from pageproof.find.page import (
     slot_type,
     struct_page_facts,
 )
+from pageproof.find.ram import has_its_zone
 from pageproof.model import (
     MappingFacts,
     MemoryGap,
@@ -124,6 +126,7 @@ class Observer:
         self._physmap = physmap(target.prog)
         self._zeros = zero_pages(target, paging, walker)
         self._owners = Owners(target, paging, walker)
+        self._places = Places(target)
 
     def observe(self, pair: Pair) -> PageEvidence:
         """The evidence of one page, looked at until it holds still."""
@@ -144,9 +147,9 @@ class Observer:
         user_second = second_opinion(prog, mapping.mm, pair.user_address, sme)
         content = tuple(self._content(pair, kernel, user))
         slot = self._slot(kernel, pair.page_index) if pair.slot else None
-        page = None if kernel.pfn is None else struct_page_facts(prog, kernel.pfn)
+        page = self._struct_page(kernel.pfn)
         other = user.pfn is not None and user.pfn != kernel.pfn
-        user_page = struct_page_facts(prog, user.pfn) if other and user.pfn is not None else None
+        user_page = self._struct_page(user.pfn) if other else None
         mapped = user_page if other else page
         stable = content_stable = True
         if self._target.facts.live:
@@ -177,11 +180,30 @@ class Observer:
             zero_page=user.pfn is not None and self.is_zeros(user.pfn),
             cached_file=self._cached_file(mapping, mapped),
             area=None if user.pfn is None else self._owners.of(user.pfn, mapping),
+            damaged=tuple(self._damaged(kernel, user)),
         )
 
     def walk_user(self, mapping: MappingFacts, address: int) -> Walk:
         """One look at a page of a process."""
         return self._walker.walk(mapping.root, address)
+
+    def _struct_page(self, pfn: int | None) -> StructPageFacts | None:
+        """What the kernel knows about a frame, less what cannot be true."""
+        if pfn is None or not has_its_zone(self._target.prog, pfn):
+            return None
+        return struct_page_facts(self._target.prog, pfn)
+
+    def _damaged(self, kernel: Walk, user: Walk) -> Iterator[tuple[str, str]]:
+        """What of a page cannot be, and why."""
+        for side, walk in (("kernel frame", kernel), ("user frame", user)):
+            # Both sides may well have a frame that nobody knows of.
+            if walk.paddr is None or (side == "user frame" and walk.pfn == kernel.pfn):
+                continue
+            if user.paddr != kernel.paddr and self._places.is_nowhere(walk.paddr):
+                yield side, "no memory and no device is there"
+            prog, pfn = self._target.prog, walk.paddr // PAGE_BYTES
+            if struct_page_facts(prog, pfn) is not None and not has_its_zone(prog, pfn):
+                yield "struct page", f"that of the {side} names a zone without it"
 
     def is_zeros(self, pfn: int) -> bool:
         """Whether a frame is the zero page, or in the huge one."""

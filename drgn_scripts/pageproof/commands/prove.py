@@ -9,6 +9,7 @@ from typing import Final
 
 from pageproof import judge
 from pageproof.commands.attempts import look_until
+from pageproof.commands.places import Places
 from pageproof.find.shared import Claim, Claimed, kernel_pages
 from pageproof.model import Outcome, PageRun, Reason, Verdict
 from pageproof.target import Target
@@ -52,6 +53,7 @@ class Prover:
 
     def __init__(self, target: Target, kernel_root: int, walker: Walker) -> None:
         self._target, self._kernel_root, self._walker = target, kernel_root, walker
+        self._places = Places(target)
 
     def judge(self, one: Claimed) -> Judged:
         """Look twice where things move, and at what differed again.
@@ -62,7 +64,7 @@ class Prover:
         """
         last = self.look(one)
         if not self._target.facts.live:
-            return Judged(dict(_judged(last, last)), last)
+            return Judged(dict(_judged(last, last, self._places)), last)
 
         def twice() -> tuple[Glance, Glance]:
             nonlocal last
@@ -70,7 +72,7 @@ class Prover:
             return before, last
 
         pair, _ = look_until(lambda seen: seen[0].sides == seen[1].sides, twice, live=True)
-        return Judged(dict(_judged(*pair)), last)
+        return Judged(dict(_judged(*pair, self._places)), last)
 
     def look(self, one: Claimed) -> Glance:
         """Look once.
@@ -177,10 +179,10 @@ def runs_of(pages: int, judged: Mapping[int, Judgement]) -> tuple[PageRun, ...]:
     return tuple(runs)
 
 
-def _judged(before: Glance, after: Glance) -> Iterator[tuple[int, Judgement]]:
+def _judged(before: Glance, after: Glance, places: Places) -> Iterator[tuple[int, Judgement]]:
     for page in before.sides.keys() | after.sides.keys():
         seen = after.sides.get(page)
         if seen is None or seen != before.sides.get(page):
             yield page, (Verdict.UNKNOWN, Reason.TORN)
         else:
-            yield page, judge.compare(*seen)
+            yield page, judge.compare(*seen, places.is_nowhere)

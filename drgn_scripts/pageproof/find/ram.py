@@ -38,18 +38,55 @@ def system_ram(prog: drgn.Program) -> tuple[Span, ...]:
     This is what ``/proc/iomem`` shows; memblock is thrown away after boot.
     """
     spans: list[Span] = []
-    resource = prog["iomem_resource"].child
-    for _ in range(_MOST_RESOURCES):
-        if not resource:
-            return tuple(sorted(spans, key=lambda span: span.start))
-        one = resource[0].read_()
+    for one in _resources(prog):
         if one.flags.value_() & _SYSTEM_RAM:
             start = -(-one.start.value_() // _PAGE_BYTES) * _PAGE_BYTES
             end = (one.end.value_() + 1) // _PAGE_BYTES * _PAGE_BYTES
             if start < end:
                 spans.append(Span(start, end))
+    return tuple(sorted(spans, key=lambda span: span.start))
+
+
+def physical_resources(prog: drgn.Program) -> tuple[Span, ...]:
+    """All that the kernel knows in physical memory: RAM, devices and their windows, reserved.
+
+    Raises:
+        FaultError, LookupError, ValueError: the list can't be read.
+    """
+    return tuple(Span(one.start.value_(), one.end.value_() + 1) for one in _resources(prog))
+
+
+def _resources(prog: drgn.Program) -> Iterator[drgn.Object]:
+    """``struct resource`` of ``iomem_resource``, the outermost ones."""
+    resource = prog["iomem_resource"].child
+    for _ in range(_MOST_RESOURCES):
+        if not resource:
+            return
+        one = resource[0].read_()
+        yield one
         resource = one.sibling
     raise ValueError("the list of resources has no end")
+
+
+def has_its_zone(prog: drgn.Program, pfn: int) -> bool:
+    """Whether a ``struct page`` is one: the zone that its flags name has the frame.
+
+    What ``page_outside_zone_boundaries()`` of mm/page_alloc.c looks at. Reserved pages in holes
+    have the nearest zone (``init_unavailable_range()``), so that they prove nothing.
+    """
+    try:
+        page = pfn_to_page(prog, pfn)
+        if page_flags(page).value_() >> prog.constant("PG_reserved").value_() & 1:
+            return True
+        zone = zone_of(prog, page)
+        if zone is None:
+            return False
+        start = zone.zone_start_pfn.value_()
+        return bool(start <= pfn < start + zone.spanned_pages.value_())
+    except (drgn.FaultError, drgn.OutOfBoundsError):
+        return False
+    except LookupError:
+        return True
 
 
 def memory_sections(prog: drgn.Program) -> Iterator[Section]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from pageproof.judge.opinion import disputes
@@ -11,6 +12,9 @@ from pageproof.model import Outcome, PageEvidence, Reason, Verdict, Walk
 #: Outcomes that name a frame for good. INVALIDATED names one too, but for a moment only.
 _FRAMES: Final = frozenset({Outcome.MAPPED, Outcome.PROT_NONE})
 
+#: In ``PageEvidence.damaged``: what keeps two frames from being told apart.
+DAMAGED_FRAMES: Final = ("kernel frame", "user frame")
+
 _REASONS: Final = {
     Outcome.NONE: Reason.NOT_PRESENT,
     Outcome.NON_CANONICAL: Reason.NOT_PRESENT,
@@ -18,7 +22,7 @@ _REASONS: Final = {
     Outcome.UFFD_WP_MARKER: Reason.NOT_PRESENT,
     Outcome.OTHER_MARKER: Reason.NOT_PRESENT,
     Outcome.SPECIAL: Reason.NOT_PRESENT,
-    Outcome.RESERVED_BITS: Reason.NOT_PRESENT,
+    Outcome.RESERVED_BITS: Reason.DAMAGED,
     Outcome.DEVICE_PRIVATE: Reason.NOT_PRESENT,
     Outcome.SWAP: Reason.SWAPPED,
     Outcome.MIGRATION: Reason.TORN,
@@ -53,14 +57,25 @@ def agree(before: Walk, after: Walk) -> bool:
 
 
 def compare(
-    user: tuple[Outcome, int | None], kernel: tuple[Outcome, int | None]
+    user: tuple[Outcome, int | None],
+    kernel: tuple[Outcome, int | None],
+    is_nowhere: Callable[[int], bool] = lambda paddr: False,
 ) -> tuple[Verdict, Reason | None]:
-    """The verdict from where two walks ended alone: outcome, and the frame's address."""
+    """The verdict from where two walks ended alone.
+
+    Args:
+        user, kernel: outcome, and the frame's address.
+        is_nowhere: of a frame's address: no memory and no device has it.
+    """
     missing = _missing(kernel[0], user[0])
     if missing is not None:
         _, reason = missing
         return Verdict.UNKNOWN, reason
-    return (Verdict.SAME if kernel[1] == user[1] else Verdict.DIFFERENT), None
+    if kernel[1] == user[1]:
+        return Verdict.SAME, None
+    if any(paddr is not None and is_nowhere(paddr) for _, paddr in (user, kernel)):
+        return Verdict.UNKNOWN, Reason.DAMAGED
+    return Verdict.DIFFERENT, None
 
 
 def _missing(kernel: Outcome, user: Outcome) -> tuple[str, Reason] | None:
@@ -99,4 +114,7 @@ def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
             )
     if kernel.paddr is not None and kernel.paddr == user.paddr:
         return Verdict.SAME, None, "both addresses lead to the same frame"
+    for what, why in evidence.damaged:
+        if what in DAMAGED_FRAMES:
+            return Verdict.UNKNOWN, Reason.DAMAGED, f"the {what} cannot be: {why}"
     return Verdict.DIFFERENT, None, "the two addresses lead to different frames"

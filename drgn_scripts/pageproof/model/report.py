@@ -46,6 +46,8 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     DISPUTED = "disputed"
     """The second opinion names another frame: one of the two walkers is wrong."""
+    DAMAGED = "damaged"
+    """What was read cannot be: reserved bits, or a frame that no memory and no device has."""
 
 
 class Severity(StrEnum):
@@ -89,6 +91,7 @@ class PageEvidence:
             where the kernel's side is that address.
         slab: the object at the beginning of the user's frame, if that is a slab's.
         zero_page: the user's frame is the zero page, or in the huge one.
+        damaged: what of it cannot be, and why: "kernel frame", "user frame" or "struct page".
         cached_file: a file with a name whose page cache the user's frame is in, where that is not
             the mapped file: its inode number and file system; "" for none.
         area: of vmalloc space that has the user's frame; None for none.
@@ -115,6 +118,7 @@ class PageEvidence:
     zero_page: bool = False
     cached_file: str = ""
     area: AreaOwner | None = field(default=None, metadata=ADDED)
+    damaged: tuple[tuple[str, str], ...] = field(default=(), metadata=ADDED)
 
 
 @dataclass(frozen=True)

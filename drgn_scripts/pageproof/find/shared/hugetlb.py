@@ -12,6 +12,7 @@ from drgn.helpers.linux.mm import page_to_virt
 from drgn.helpers.linux.xarray import xa_is_value
 
 from pageproof.find.bounded import compound_pages, xa_entries, xa_load
+from pageproof.find.folio import is_cached
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Claim, Finder, Sparse, owner_of
 from pageproof.find.shared.shmem import claim_of_file
@@ -31,6 +32,8 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
         if xa_is_value(entry):
             continue
         head = cast("struct page *", entry)
+        if not is_cached(head, xarray, index, entry):
+            continue
         number, address = compound_pages(head), page_to_virt(head).value_()
         # The index counts huge pages before 6.7 (a08c7193e4f1), where each is one entry.
         first = index if xa_load(xarray, index ^ 1) == entry else index * number

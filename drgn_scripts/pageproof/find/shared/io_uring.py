@@ -8,8 +8,9 @@ from typing import Final
 
 import drgn
 from drgn import cast
-from drgn.helpers.linux.mm import compound_head, compound_order, virt_to_page
+from drgn.helpers.linux.mm import compound_head, virt_to_page
 
+from pageproof.find.bounded import compound_pages
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import (
     Claim,
@@ -90,7 +91,7 @@ def _memory(ctx: drgn.Object, part: str) -> tuple[int, int]:
     except AttributeError:
         # What mmap() may map is all of the compound page (io_uring_validate_mmap_request()).
         head = compound_head(virt_to_page(ctx.prog_, address))
-        return address, 1 << int(compound_order(head))
+        return address, compound_pages(head)
 
 
 IO_URING: Final = Finder(

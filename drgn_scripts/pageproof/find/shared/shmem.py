@@ -12,6 +12,7 @@ from drgn.helpers.linux.mm import compound_head, page_to_virt
 from drgn.helpers.linux.xarray import xa_is_value
 
 from pageproof.find.bounded import compound_pages, xa_entries
+from pageproof.find.folio import is_cached
 from pageproof.find.mappings import symbol_name
 from pageproof.find.page import PAGE_BYTES
 from pageproof.find.paths import path_of
@@ -52,10 +53,10 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     """Where the direct mapping has them: the kernel maps them nowhere else."""
-    inode = owner_of(prog, claim)
+    xarray = owner_of(prog, claim).i_mapping.i_pages.address_of_()
     pages: dict[int, int] = {}
     seen: set[int] = set()
-    for _, entry in xa_entries(inode.i_mapping.i_pages.address_of_()):
+    for index, entry in xa_entries(xarray):
         if xa_is_value(entry):
             continue  # swapped out
         # A large folio stands there once, or (before multi-index entries) once a page; always
@@ -64,6 +65,8 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
         if head.value_() in seen:
             continue
         seen.add(head.value_())
+        if not is_cached(head, xarray, index, entry):
+            continue
         first, address = head_index(head), page_to_virt(head).value_()
         for number in range(compound_pages(head)):
             if first + number < claim.pages:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, TypeVar
 
 from pageproof.judge import conditions
-from pageproof.judge.rules import content, life, rights
+from pageproof.judge.rules import content, damage, life, rights
 from pageproof.judge.rules.frames import FRAME_RULES, frame_findings
 from pageproof.judge.rules.mapping import EXPECTING, MAPPING_RULES, REGION_IS_FREED
 from pageproof.judge.rules.views import Differing, FramesView, MappingView, PageView
@@ -35,6 +35,7 @@ _View = TypeVar("_View")
 PAGE_RULES: Final[tuple[tuple[Rule, Callable[[PageView], Shown | None]], ...]] = (
     (rights.SECOND_OPINION_KERNEL, rights.second_opinion_kernel),
     (rights.SECOND_OPINION_USER, rights.second_opinion_user),
+    (damage.DATA_DAMAGED, damage.data_damaged),
     (conditions.MEMORY_TYPE_CONFLICT, rights.memory_type_conflict),
     (rights.USER_WRITES_KERNEL_EXECUTES, rights.user_writes_kernel_executes),
     (conditions.OPEN_TO_USER, rights.kernel_open_to_user),

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The rule about what was read and cannot be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pageproof.judge.rules.views import PageView
+from pageproof.model import Outcome, Severity
+from pageproof.model.rule import Rule, Shown
+
+DATA_DAMAGED: Final = Rule(
+    "data-damaged",
+    Severity.WARNING,
+    "what was read cannot be: an entry with reserved bits, a frame that no memory and no device "
+    "has, or a struct page that is none",
+    "A dump with damaged tables; or an entry that a driver made of a wrong number, such as "
+    "virt_to_phys() of a vmalloc() address.",
+    "Take the dump again. If a live kernel has it, look at how the driver computes the frame.",
+    "arch/x86/include/asm/processor.h, boot_cpu_data.x86_phys_bits; kernel/resource.c, "
+    "iomem_resource",
+)
+
+
+def data_damaged(view: PageView) -> Shown | None:
+    evidence = view.evidence
+    sides = (("kernel", evidence.kernel_walk), ("user", evidence.user_walk))
+    entries = tuple(
+        (f"{side} entry", walk.detail)
+        for side, walk in sides
+        if walk.outcome is Outcome.RESERVED_BITS
+    )
+    return (*entries, *evidence.damaged) or None
