@@ -10,6 +10,7 @@ import drgn
 
 from pageproof import judge
 from pageproof.commands.attempts import look_until
+from pageproof.commands.content import ContentReader
 from pageproof.commands.owners import Owners
 from pageproof.commands.places import Places
 from pageproof.commands.tables import zero_pages
@@ -127,6 +128,7 @@ class Observer:
         self._zeros = zero_pages(target, paging, walker)
         self._owners = Owners(target, paging, walker)
         self._places = Places(target)
+        self._content_reader = ContentReader(target, paging, walker)
 
     def observe(self, pair: Pair) -> PageEvidence:
         """The evidence of one page, looked at until it holds still."""
@@ -215,7 +217,7 @@ class Observer:
         Raises:
             MemoryGap: it can't be had.
         """
-        read = self._target.reader.read_physical
+        read = self._content_reader.read_physical
         if not self._target.facts.live:
             return read(paddr, PAGE_BYTES)
         (first, second), _ = look_until(
@@ -250,7 +252,7 @@ class Observer:
         return named_file_of(self._target.prog, page, file)
 
     def _content(self, pair: Pair, kernel: Walk, user: Walk) -> Iterator[RouteContent]:
-        reader, prog = self._target.reader, self._target.prog
+        reader, prog = self._content_reader, self._target.prog
         mm = self._mappings[pair.mapping].mm
         devices = {walk.pfn for walk in (kernel, user) if self._is_device(walk)}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
 from pageproof.commands.attempts import look_until
+from pageproof.commands.content import ContentReader
 from pageproof.commands.owners import Owners
 from pageproof.commands.sweep import Sweep
 from pageproof.commands.tables import paging_form, walker_of
@@ -131,7 +132,7 @@ def _look(scene: _Scene) -> WhatisReport:
     walk = scene.walker.walk(root, address)
     place = Place(
         prog=prog,
-        read_virtual=target.reader.read_kernel_virtual,
+        read_virtual=ContentReader(target, paging, scene.walker).read_kernel_virtual,
         paging=paging,
         layout=scene.layout,
         region=scene.region.region,

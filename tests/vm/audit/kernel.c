@@ -115,6 +115,20 @@ static int physmap_missing(struct bug *bug, bool sound, unsigned long address)
 	return sound ? 0 : change(bug, entry, 0);
 }
 
+/*
+ * A page that the kernel reaches through vmalloc space only. No bug by itself (memfd_secret() and
+ * others take pages out of the direct map); for tests of who reads it through /proc/kcore.
+ */
+static int physmap_apart(struct bug *bug, bool sound, unsigned long address)
+{
+	int err = map_page(bug);
+
+	if (err)
+		return err;
+	strscpy(bug->memory, "pageproof apart", PAGE_SIZE);
+	return sound ? 0 : change(bug, physmap_entry(bug->page), 0);
+}
+
 static int physmap_frame(struct bug *bug, bool sound, unsigned long address)
 {
 	u64 *entry;
@@ -205,6 +219,7 @@ struct bug kernel_bugs[] = {
 	{ .name = "text-alias", .on = text_alias, .off = free_all },
 	{ .name = "rodata", .on = rodata, .off = free_all },
 	{ .name = "physmap-missing", .on = physmap_missing, .off = free_all },
+	{ .name = "physmap-apart", .on = physmap_apart, .off = free_all },
 	{ .name = "physmap-frame", .on = physmap_frame, .off = free_all },
 	{ .name = "physmap-type", .on = physmap_type, .off = physmap_type_off },
 	{ .name = "vmalloc-unowned", .on = unowned, .off = free_all },
