@@ -8,6 +8,7 @@ a system call table made writable; page tables that are shared, exposed or forge
 
 import re
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +81,29 @@ def make_bugs(machine: Machine, names: list[str], *, sound: bool = False) -> Mad
         pid = int(facts["pid"])
         places |= facts["places"]
     return Made(places, pid)
+
+
+def make_places(machine: Machine, frames: dict[str, int]) -> dict[str, int]:
+    """Odd entries of the kernel's that are no bugs of BUGS.
+
+    Args:
+        machine: whose guest.
+        frames: physical addresses that they lead to, by name; 0 for those that have their own.
+
+    Returns:
+        Where they are, by name.
+    """
+    if machine.guest.run("test", "-e", _DEVICE).code:
+        machine.load_test_module("audit_bugs")
+    for name, frame in frames.items():
+        machine.guest.check("sh", "-c", f"echo {name} 1 {frame:x} > {_DEVICE}")
+    return {name: at for name, at in _listed(machine).items() if name in frames}
+
+
+def end_places(machine: Machine, places: Iterable[str]) -> None:
+    """Put them right."""
+    for name in places:
+        machine.guest.check("sh", "-c", f"echo {name} 0 > {_DEVICE}")
 
 
 def _listed(machine: Machine) -> dict[str, int]:

@@ -54,6 +54,8 @@ def _parameters(setup: Setup) -> Iterator[str]:
     if setup in ONE_A_KERNEL:
         # CONFIG_IO_STRICT_DEVMEM lets nobody map what a driver holds by its physical address.
         yield "iomem=relaxed"
+        # memfd_secret() needs it before 6.5 (b758fe6df50d).
+        yield "secretmem.enable=1"
         if setup.kernel in BIG_DUMPS:
             yield "init_on_free=1"
 

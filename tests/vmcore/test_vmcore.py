@@ -2,6 +2,8 @@
 """The crash path: after a real panic, all commands say the same of the same pages."""
 
 import json
+import shutil
+import struct
 import tomllib
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from machine import (
     Json,
     drgn_script,
     each_kernel,
+    number,
     on_one_kernel,
     pageproof,
     pages,
@@ -26,15 +29,15 @@ from sharing import (
 from pageproof_lab.proc import run
 
 
-def elf_has(dump: Path, paddr: int) -> bool:
-    """Whether one of an ELF dump's segments has this physical address in the file, by readelf."""
+def elf_offset(dump: Path, paddr: int) -> int | None:
+    """Where an ELF dump has a physical address, if one of its segments does, by readelf."""
     listed = run(["readelf", "--program-headers", "--wide", dump])
     loads = [line.split()[1:6] for line in listed.splitlines() if line.split()[:1] == ["LOAD"]]
     assert loads, listed
-    return any(
-        int(start, 16) <= paddr < int(start, 16) + int(bytes_in_file, 16)
-        for _offset, _vaddr, start, bytes_in_file, _bytes in loads
-    )
+    for offset, _vaddr, start, bytes_in_file, _bytes in loads:
+        if int(start, 16) <= paddr < int(start, 16) + int(bytes_in_file, 16):
+            return int(offset, 16) + paddr - int(start, 16)
+    return None
 
 
 def essence(proof: Json) -> Json:
@@ -246,6 +249,43 @@ def test_whatis(crashed: Crashed) -> None:
         assert page.report["frame"]["use"] == "file", name
         # makedumpfile leaves the page cache out at all of our levels (the tables stay), but an
         # ELF dump has a hole only for 256 pages and more in a row (its PFN_EXCLUDED).
-        kept = name == "elf" and elf_has(crashed.dumps[name], int(page.report["walk"]["paddr"], 16))
+        paddr = int(page.report["walk"]["paddr"], 16)
+        kept = name == "elf" and elf_offset(crashed.dumps[name], paddr) is not None
         assert page.report["frame"]["content"] == ("mapped" if kept else "excluded"), name
         assert page.report["vma"]["name"] == code["line"]["name"]
+
+
+@each_kernel
+def test_a_damaged_table_of_vmemmap_makes_no_difference(crashed: Crashed, tmp_path: Path) -> None:
+    """Its entries change places, so that each struct page is another frame's."""
+    assert crashed.everything is not None
+    asked = ("verify", "--kind", "shmem", "--format", "json")
+    sound = crashed.ask("elf", *asked)
+    assert sound.report["summary"]["different"] == 0
+    page = next(
+        one["evidence"]["page"]["page"]
+        for one in sound.report["proofs"]
+        if one["verdict"] == "SAME" and one["evidence"]["page"]
+    )
+    walk = crashed.ask("elf", "walk", page, "--format", "json").report["walk"]
+    table = number(walk["steps"][-1]["table"])
+    damaged = tmp_path / "damaged.vmcore"
+    shutil.copyfile(crashed.dumps["elf"], damaged)
+    at = elf_offset(damaged, table)
+    assert at is not None
+    with damaged.open("r+b") as file:
+        file.seek(at)
+        data = struct.unpack("<512Q", file.read(512 * 8))
+        there = [(at + number * 8, entry) for number, entry in enumerate(data) if entry & 1]
+        assert len(there) > 1
+        for (offset, _), (_, entry) in zip(there, [*there[1:], there[0]], strict=True):
+            file.seek(offset)
+            file.write(struct.pack("<Q", entry))
+    said = pageproof("-c", damaged, *crashed.machine.symbols, *asked)
+    damaged.unlink()
+    report = said.report
+    assert report["summary"]["different"] == 0, said.out
+    assert said.code == 3, said.out + said.err
+    unread = [one for one in report["findings"] if one["id"] == "region-unreadable"]
+    assert unread
+    assert all("struct page" in str(one["evidence"]) for one in unread)

@@ -6,9 +6,12 @@ All questions share one drgn (tests/session.py); then verify is called as a user
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
+from itertools import pairwise
 
 import jsonschema
 import pytest
+from auditbugs import end_places, make_places
 from machine import (
     Json,
     Machine,
@@ -35,6 +38,65 @@ PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True)
+class Odd:
+    """Pages that are hard to read, and entries that lead nowhere.
+
+    Attributes:
+        places: addresses in vmalloc space, by the name of what is wrong there.
+        secret: a process and its page of memfd_secret(); None where the kernel has none.
+        pid: of the process group that has it.
+    """
+
+    places: dict[str, int]
+    secret: tuple[int, int] | None
+    pid: int
+
+    def questions(self, pid: str, user: str) -> dict[str, tuple[str, ...]]:
+        """Each compared with a page that is another."""
+        asked: dict[str, tuple[str, ...]] = {
+            name: ("verify", "--pid", pid, "--user", user, "--kernel", hex(place))
+            for name, place in self.places.items()
+        }
+        if self.secret is not None:
+            own, address = self.secret
+            side = ("--kernel", KERNEL_SIDE)
+            asked["secret"] = ("verify", "--pid", str(own), "--user", hex(address), *side)
+        return asked
+
+
+def make_odd(machine: Machine) -> Odd:
+    places = make_places(
+        machine,
+        {
+            "physmap-apart": 0,
+            "frame-nowhere": nowhere(machine),
+            "frame-reserved": 1 << 51,
+        },
+    )
+    said = machine.start("shares_secret")
+    pages = [(one["pid"], one["address"]) for one in said["regions"]]
+    return Odd(places, pages[0] if pages else None, said["pid"])
+
+
+def end_odd(machine: Machine, odd: Odd) -> None:
+    end_places(machine, odd.places)
+    machine.end_group(odd.pid)
+
+
+def nowhere(machine: Machine) -> int:
+    """A physical address that no memory and no device has, by /proc/iomem."""
+    lines = machine.guest.check("cat", "/proc/iomem").splitlines()
+    spans = sorted(
+        (int(start, 16), int(end, 16))
+        for start, end in (one.split()[0].split("-") for one in lines if one[0] != " ")
+    )
+    gaps = [(after[0] - one[1], one[1] + 1) for one, after in pairwise(spans)]
+    length, start = max(gaps)
+    assert length > 1 << 30
+    return start + length // 2 & -PAGE_BYTES
+
+
+@dataclass(frozen=True)
 class Seen:
     """What the commands said inside and outside, by their names in `questions`."""
 
@@ -43,6 +105,7 @@ class Seen:
     frames: list[int]
     helper_pid: int
     everything: Everything
+    odd: Odd
 
     def both(self, name: str, code: int = 0) -> tuple[Json, Json]:
         inside, outside = self.inside[name], self.outside[name]
@@ -60,7 +123,9 @@ def seen(machine: Machine, everything: Everything) -> Iterator[Seen]:
     spaces = machine.start("spaces.py")
     kernel = machine.outside("walk", KERNEL_SIDE, "--format", "json").report["walk"]["address"]
     user, pid = mapper["address"], str(mapper["pid"])
+    odd = make_odd(machine)
     questions = {
+        **odd.questions(pid, hex(user)),
         "verify": ("verify", "--kind", "umh_shm"),
         "replaced": (
             *("verify", "--pid", pid, "--user", hex(user + PAGE_BYTES)),
@@ -79,7 +144,8 @@ def seen(machine: Machine, everything: Everything) -> Iterator[Seen]:
     inside = ask_inside(machine, questions, ["shares_uio"])
     outside = ask_outside(machine, questions)
     helper_pid = int(machine.sysfs("helper_pid"))
-    yield Seen(inside, outside, machine.pfns(), helper_pid, everything)
+    yield Seen(inside, outside, machine.pfns(), helper_pid, everything, odd)
+    end_odd(machine, odd)
     machine.end_group(spaces)
     machine.unload()
 
@@ -135,6 +201,54 @@ def test_walk(seen: Seen, name: str) -> None:
 def test_walk_of_a_closed_page(seen: Seen) -> None:
     for report in seen.both("walk-closed"):
         closed_page_is_walked(report)
+
+
+@each_kernel
+def test_a_page_without_direct_map_is_not_read_through_kcore(seen: Seen) -> None:
+    """Its vmalloc address: a read of it through /proc/kcore never returns since 6.4."""
+    inside, outside = (proof_of(one)["evidence"] for one in seen.both("physmap-apart", code=1))
+    for route in ("kernel-virtual", "physical"):
+        assert "direct map" in content(inside)[route]["error"]
+        assert content(inside)[route]["sha256"] is None
+        assert content(outside)[route]["sha256"] == digest("pageproof apart")
+
+
+@each_kernel
+def test_secret_memory_is_not_made_up(seen: Seen) -> None:
+    """memfd_secret(): /proc/kcore has zeros in its place, the monitor the page itself."""
+    if seen.odd.secret is None:
+        assert "secret" not in seen.inside  # Linux 5.10
+        return
+    inside, outside = (proof_of(one)["evidence"] for one in seen.both("secret", code=1))
+    for route in ("user-virtual", "user-physical"):
+        assert "direct map" in content(inside)[route]["error"]
+        assert content(inside)[route]["sha256"] is None
+        assert content(outside)[route]["sha256"] == digest("pageproof secret 0")
+
+
+@each_kernel
+@pytest.mark.parametrize("name", ["frame-nowhere", "frame-reserved"])
+def test_an_entry_that_leads_nowhere_is_no_difference(seen: Seen, name: str) -> None:
+    for report in seen.both(name, code=3):
+        proof = proof_of(report)
+        assert (proof["verdict"], proof["reason"]) == ("UNKNOWN", "damaged")
+        assert "data-damaged" in {one["id"] for one in proof["findings"]}
+        assert {one["severity"] for one in proof["findings"]} <= {"warning", "note"}
+
+
+def proof_of(report: Json) -> Json:
+    (proof,) = report["proofs"]
+    found: Json = proof
+    return found
+
+
+def content(evidence: Json) -> dict[str, Json]:
+    return {one["route"]: one for one in evidence["content"]}
+
+
+def digest(text: str) -> str:
+    """Of a page that begins with a text."""
+    return sha256(text.encode().ljust(PAGE_BYTES, b"\0")).hexdigest()
 
 
 @each_kernel

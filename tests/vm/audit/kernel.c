@@ -129,6 +129,20 @@ static int physmap_apart(struct bug *bug, bool sound, unsigned long address)
 	return sound ? 0 : change(bug, physmap_entry(bug->page), 0);
 }
 
+/* An entry that leads to where the caller says: beyond all memory, or further than a CPU can. */
+static int foreign_frame(struct bug *bug, bool sound, unsigned long address)
+{
+	u64 *entry;
+	int err = map_page(bug);
+
+	if (err)
+		return err;
+	entry = entry_at(bug->place, 1);
+	if (!entry || sound)
+		return entry ? 0 : -EFAULT;
+	return change(bug, entry, (*entry & ~ENTRY_ADDRESS) | (address & ENTRY_ADDRESS));
+}
+
 static int physmap_frame(struct bug *bug, bool sound, unsigned long address)
 {
 	u64 *entry;
@@ -220,6 +234,8 @@ struct bug kernel_bugs[] = {
 	{ .name = "rodata", .on = rodata, .off = free_all },
 	{ .name = "physmap-missing", .on = physmap_missing, .off = free_all },
 	{ .name = "physmap-apart", .on = physmap_apart, .off = free_all },
+	{ .name = "frame-nowhere", .on = foreign_frame, .off = free_all },
+	{ .name = "frame-reserved", .on = foreign_frame, .off = free_all },
 	{ .name = "physmap-frame", .on = physmap_frame, .off = free_all },
 	{ .name = "physmap-type", .on = physmap_type, .off = physmap_type_off },
 	{ .name = "vmalloc-unowned", .on = unowned, .off = free_all },
