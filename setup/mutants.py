@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EXPLAINED = ROOT / "tests" / "mutants.txt"
 JUDGE = Path("src/pageproof/judge")
 #: Files tests/unit/test_WORD*.py.
-TESTS = """alias audit coverage device diff explain judge junit kmap owners prove render
-    residency rules settle slot whatis words"""
+TESTS = """alias audit conditions coverage device diff explain judge junit kmap owners
+    prove render residency rules settle slot whatis words"""
 
 CONFIG = """\
 [tool.mutmut]

@@ -22,7 +22,7 @@ from unit.test_kmap import made
 
 import pageproof
 from pageproof.api import Verification
-from pageproof.cli import guarded
+from pageproof.cli import guarded, main
 from pageproof.errors import PageproofError
 from pageproof.judge.diff.audits import diff_audits
 from pageproof.model import Finding, Severity
@@ -194,6 +194,28 @@ def test_messages(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monkey
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert is_safe(err)
+
+
+@pytest.mark.parametrize("one", [verified(), audited()])
+def test_diff_of_saved_reports(
+    one: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report may be written by hand; one with a lone surrogate is refused."""
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    refused = report_to_json(poisoned(one))
+    accepted = refused.replace("\\udc80", "")
+    old.write_text(accepted)
+    new.write_text(accepted.replace("it is bad", "it is worse").replace("kernel memory", "memory"))
+    for form in ("text", "json"):
+        code = main(["diff", str(old), str(new), "--format", form])
+        said = capsys.readouterr()
+        assert code in (0, 1, 3), said.err
+        assert said.out
+        assert is_safe(said.out)
+    for text in (refused, json.dumps({"schema": f"pageproof/{HOSTILE}"})):
+        old.write_text(text)
+        assert main(["diff", str(old), str(new)]) == 2
+        assert is_safe(capsys.readouterr().err)
 
 
 def test_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
