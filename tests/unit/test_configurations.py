@@ -8,6 +8,8 @@ tinyconfig with SMP, 5 levels and KASAN: without MEMCG, TIME_NS, NUMA, X86_PAT, 
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import drgn
 import pytest
@@ -15,7 +17,7 @@ from unit.layouts import FIVE
 from unit.program import Made
 
 from pageproof.find.frames import page_layout
-from pageproof.find.image import is_loaded
+from pageproof.find.image import end_symbol, is_loaded
 from pageproof.find.layout import kasan_shadow
 from pageproof.find.modules import module_at
 from pageproof.find.paging import has_cpu_flag, swap_layout
@@ -115,6 +117,31 @@ def test_swap_types_without_migration() -> None:
     assert swap_layout(30, True, True, migrates=False) == SwapLayout(
         hwpoison=(30, 1), migration=(31, 0), device=(31, 0), marker=(31, 1)
     )
+
+
+#: The main module of that kernel under KASLR, as drgn 0.3.0 has it, and of one whose last segment
+#: the linker rounded up, as in Debian's.
+EXACT = SimpleNamespace(
+    address_ranges=((0xFFFF_FFFF_AC80_0000, 0xFFFF_FFFF_AD42_0000),),
+    debug_file_bias=0x2B80_0000,
+    loaded_file_bias=None,
+)
+ROUNDED = SimpleNamespace(
+    address_ranges=((0xFFFF_FFFF_AC80_0000, 0xFFFF_FFFF_AD60_0000),),
+    debug_file_bias=0x2B80_0000,
+    loaded_file_bias=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("module", "symbol"), [(EXACT, 0xFFFF_FFFF_81C2_0000), (ROUNDED, 0xFFFF_FFFF_AD42_0000)]
+)
+def test_the_end_of_the_image_is_moved_with_it(module: Any, symbol: int) -> None:
+    """``_end`` was where it was linked, below ``_text``: all operations were in no loaded code."""
+    prog: Any = SimpleNamespace(
+        symbol=lambda name: SimpleNamespace(address=symbol), main_module=lambda: module
+    )
+    assert end_symbol(prog, "_end") == 0xFFFF_FFFF_AD42_0000
 
 
 def test_a_kernel_without_modules_has_none_at_any_address() -> None:

@@ -14,6 +14,7 @@ from typing import Final
 import drgn
 
 from pageproof.errors import PageproofError
+from pageproof.find.image import end_symbol
 from pageproof.find.paging import number_in, optional_number, page_offset, read_levels, vmcoreinfo
 from pageproof.model import PagingFacts
 from pageproof.model.kmap import LayoutFacts
@@ -98,7 +99,7 @@ def read_layout(prog: drgn.Program, paging: PagingFacts) -> LayoutFacts:
         efi_root=None if efi_pgd is None else efi_pgd - paging.page_offset_base,
         kernel_map=kernel_map,
         image_start=image_start,
-        image_end=int(prog.symbol("_end").address),
+        image_end=end_symbol(prog, "_end"),
         kaslr_offset=number_in(info, "KERNELOFFSET", 16) or 0,
         modules_start=modules,
         modules_end=marks.get("MODULES_END_NR", _MODULES_END),

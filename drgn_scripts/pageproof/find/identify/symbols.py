@@ -10,6 +10,7 @@ import drgn
 from drgn.helpers.linux.kallsyms import module_kallsyms
 
 from pageproof.find.identify.place import Place
+from pageproof.find.image import end_symbol
 from pageproof.find.modules import module_at
 from pageproof.model.whatis import ModuleFacts, SymbolFacts
 
@@ -67,7 +68,7 @@ def _section(prog: drgn.Program, address: int) -> str:
     """The part of the kernel's image, by the marks of its linker script; "" between them."""
     for name, first, last in _SECTIONS:
         try:
-            start, end = prog.symbol(first).address, prog.symbol(last).address
+            start, end = prog.symbol(first).address, end_symbol(prog, last)
         except LookupError:
             continue
         if start <= address < end:
