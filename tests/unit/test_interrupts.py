@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 
 import drgn
@@ -40,8 +41,11 @@ def load() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_handler() -> None:
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def _own_handler() -> Iterator[None]:
+    """Python's handler: it sets none in a shell's background job, which ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
