@@ -50,9 +50,9 @@ test-bugs: setup engine ## all of the bug lab: each bug, on all kernels and targ
 	$(Q)$(PYTEST) $(WORKERS) -m "long or not long" \
 		tests/live/bugs tests/live/test_audit.py tests/vmcore/test_bugs.py tests/vmcore/test_audit.py $(PYTEST_ARGS)
 
-test-load: setup engine ## verify and audit of sound, busy guests, for LOAD_SECONDS=600 each
+test-load: setup engine ## verify and audit of sound guests, busy or with NUMA, for LOAD_SECONDS=600 each
 	$(Q)PAGEPROOF_LOAD_SECONDS=$(LOAD_SECONDS) $(PYTEST) $(WORKERS) \
-		-m "long or not long" -rA tests/live/test_load.py $(PYTEST_ARGS)
+		-m "long or not long" -rA tests/live/test_load.py tests/live/test_soundness.py $(PYTEST_ARGS)
 
 test-damage: setup engine ## commands on damaged vmcores, DAMAGE_RUNS=2000 of them (tests/dumpdamage.py)
 	$(Q)PAGEPROOF_DAMAGE_RUNS=$(DAMAGE_RUNS) $(PYTEST) $(WORKERS) \

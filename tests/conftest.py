@@ -30,7 +30,12 @@ KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged"
 
 
 #: Words of node IDs whose tests share a guest.
-GUESTS = (*map(str, SETUPS), *BUG_GUESTS, "test_debian.py")
+GUESTS = (
+    *map(str, SETUPS),
+    *BUG_GUESTS,
+    *(f"numa-{setup.kernel}" for setup in ONE_A_KERNEL),
+    "test_debian.py",
+)
 
 
 class ByGuest(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
