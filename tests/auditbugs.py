@@ -65,10 +65,8 @@ class Made:
 
 
 def make_bugs(machine: Machine, names: list[str], *, sound: bool = False) -> Made:
-    """Make them; audit_bugs.ko is loaded once for all."""
-    if machine.guest.run("test", "-e", _DEVICE).code:
-        machine.load_test_module("audit_bugs")
-        machine.load_test_module("shares_other")
+    """Make them."""
+    _load_modules(machine)
     mode = 2 if sound else 1
     for name in names:
         if name in KERNEL_BUGS:
@@ -93,8 +91,7 @@ def make_places(machine: Machine, frames: dict[str, int]) -> dict[str, int]:
     Returns:
         Where they are, by name.
     """
-    if machine.guest.run("test", "-e", _DEVICE).code:
-        machine.load_test_module("audit_bugs")
+    _load_modules(machine)
     for name, frame in frames.items():
         machine.guest.check("sh", "-c", f"echo {name} 1 {frame:x} > {_DEVICE}")
     return {name: at for name, at in _listed(machine).items() if name in frames}
@@ -104,6 +101,13 @@ def end_places(machine: Machine, places: Iterable[str]) -> None:
     """Put them right."""
     for name in places:
         machine.guest.check("sh", "-c", f"echo {name} 0 > {_DEVICE}")
+
+
+def _load_modules(machine: Machine) -> None:
+    """Load audit_bugs.ko, and the module that owns the page of the bug `others`, once a guest."""
+    if machine.guest.run("test", "-e", _DEVICE).code:
+        machine.load_test_module("audit_bugs")
+        machine.load_test_module("shares_other")
 
 
 def _listed(machine: Machine) -> dict[str, int]:
