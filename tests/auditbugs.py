@@ -27,22 +27,23 @@ KERNEL_BUGS = {
     "vmalloc-beyond": "vmalloc-wrong-page",
     "vmalloc-page": "vmalloc-wrong-page",
 }
-#: Of a process: made by a driver's mmap(), or in its tables by hand.
+#: Of a process: made by a driver's mmap(), or in its tables by hand. In this order, as mmap() may
+#: fail once tables are shared or exposed.
 USER_BUGS = {
     "rights": "user-rights-beyond-vma",
     "table": "user-maps-table",
     "free": "frame-is-free",
     "slab": "shares-slab-page",
     "types": "memory-type-conflict",
+    "free-listed": "frame-is-free",
+    "stack": "user-maps-stack",
+    "others": "frame-is-others",
     "outside": "user-outside-vma",
     "slab-counted": "user-maps-slab",
     "uncounted": "mapcount-wrong",
     "table-twice": "table-used-twice",
     "table-unmarked": "table-unmarked",
     "top-level": "kernel-half-differs",
-    "free-listed": "frame-is-free",
-    "stack": "user-maps-stack",
-    "others": "frame-is-others",
 }
 BUGS = KERNEL_BUGS | USER_BUGS
 #: What is true of a bug as well, now and then: without PTI the memory of the kernel's __init code,
