@@ -18,6 +18,8 @@ from pageproof.model import MemoryGap, Outcome
 
 #: Reads take microseconds; an emulated machine on a busy host may stop for seconds.
 SECONDS: Final = 20.0
+#: How long a killed child may take to end before it is given up.
+_REAP_SECONDS: Final = 1.0
 
 _REQUEST: Final = struct.Struct("=QI?")
 _ANSWER: Final = struct.Struct("=?I")
@@ -100,13 +102,15 @@ class _Child:
 
 
 def _end(pid: int, *files: int) -> None:
-    """Let go of the child. One that the kernel holds may not end; nobody waits for it."""
+    """End the child. It leaves no zombie unless the kernel holds it: that one is not waited for."""
     for file in files:
         os.close(file)
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + _REAP_SECONDS
     with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+        while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+            time.sleep(0.001)
 
 
 def _serve(read: Read, requests: tuple[int, int], answers: tuple[int, int]) -> None:
