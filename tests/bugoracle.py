@@ -46,9 +46,22 @@ class Kernel:
         pages = (pfn_to_page(self.prog, pfn) for pfn in made.region)
         return [page._refcount.counter.value_() for page in pages]
 
-    def is_linked(self, made: Made) -> bool:
-        """Whether the region's first page is in a list, by the link of the one before it."""
-        link = pfn_to_page(self.prog, made.region[0]).lru.address_of_()
+    def is_listed(self, made: Made) -> bool:
+        """Whether the region's first page, or a free block that has it, is linked in a list.
+
+        A page lies on the list of a CPU until the kernel shortens that (decay_pcp_high() of
+        mm/page_alloc.c); it is then a part of a block, whose first page has the order.
+        """
+        pfn = made.region[0]
+        return any(
+            self._is_linked(head) and (not order or head.private.value_() in range(order, 11))
+            for order in range(11)
+            if not (head := pfn_to_page(self.prog, pfn & -(1 << order)))._refcount.counter
+        )
+
+    def _is_linked(self, page: drgn.Object) -> bool:
+        """By the links of its neighbours."""
+        link = page.lru.address_of_()
         try:
             return bool(link.next.prev == link == link.prev.next)
         except drgn.FaultError:
@@ -256,10 +269,9 @@ def _by_hand(kernel: Kernel, bug: Made, twin: Made) -> bool:
 
 
 def _listed(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    """Neither has a reference or a mark of the buddy allocator; only one is linked in a list."""
+    """Neither has a reference; only one is on a free list."""
     alike = (kernel.references(bug), kernel.references(twin)) == ([0], [0])
-    unmarked = bug.page_flag(BUDDY) == twin.page_flag(BUDDY) == [False]
-    return alike and unmarked and (kernel.is_linked(bug), kernel.is_linked(twin)) == (True, False)
+    return alike and (kernel.is_listed(bug), kernel.is_listed(twin)) == (True, False)
 
 
 def _to_stack(kernel: Kernel, bug: Made, twin: Made) -> bool:

@@ -24,6 +24,7 @@
 #define FRAME(entry) ((entry) >> 12 & 0xffffffffffULL)
 #define PRESENT 1ULL
 #define TRIES 100
+#define CACHED_STACKS 4
 #define TAKEN 64	/* pages, to get one that was freed just now */
 #define GONE "shares_bugs_gone"
 
@@ -65,6 +66,7 @@ static const char *const devices[] = {
 
 static int pagemap, page_flags, page_counts;
 static int asking;	/* the case's own file, for take() */
+static pid_t cached[CACHED_STACKS];
 
 /* The file is of the process that opened it. */
 static void open_pagemap(void)
@@ -123,6 +125,35 @@ static bool take_cache(uint64_t frame)
 	return taken;
 }
 
+static pid_t staying_child(void)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		die("fork");
+	if (!child)
+		stay();
+	return child;
+}
+
+static void end_children(const pid_t *children, int count)
+{
+	for (int i = 0; i < count; i++) {
+		kill(children[i], SIGKILL);
+		waitpid(children[i], NULL, 0);
+	}
+}
+
+/*
+ * Each CPU keeps two stacks of tasks that have ended (NR_CACHED_STACKS of kernel/fork.c). While
+ * there are some, a new task takes what was freed for its page tables and not for its stack.
+ */
+static void use_up_stacks(void)
+{
+	for (size_t i = 0; i < CACHED_STACKS; i++)
+		cached[i] = staying_child();
+}
+
 /* Children until one has the frame in its kernel stack; it stays. */
 static bool take_stack(uint64_t frame)
 {
@@ -132,20 +163,13 @@ static bool take_stack(uint64_t frame)
 	while (!found && count < TAKEN) {
 		struct shares_bugs_stack stack = { .frame = frame };
 
-		children[count] = fork();
-		if (children[count] < 0)
-			die("fork");
-		if (!children[count])
-			stay();
-		stack.pid = children[count++];
+		stack.pid = children[count++] = staying_child();
 		found = ioctl(asking, SHARES_BUGS_HAS_STACK, &stack);
 		if (found < 0)
 			die("SHARES_BUGS_HAS_STACK");
 	}
-	for (int i = 0; i < count - found; i++) {
-		kill(children[i], SIGKILL);
-		waitpid(children[i], NULL, 0);
-	}
+	end_children(children, count - found);
+	end_children(cached, CACHED_STACKS);
 	return found;
 }
 
@@ -293,6 +317,8 @@ static int attempt(const struct trial *trial, bool sound, struct result *ret)
 	map_case(fd, trial, ret);
 	flags_of(ret->region.address, ret->vm_flags, sizeof(ret->vm_flags));
 	tell(fd, ret);
+	if (trial->take == take_stack && !sound)
+		use_up_stacks();
 	if (ioctl(fd, SHARES_BUGS_SPOIL))
 		err = errno;
 	else if (trial->take && !sound && !trial->take(ret->facts.region_pfn[0]))
