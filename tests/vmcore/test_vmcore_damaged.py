@@ -205,7 +205,7 @@ print(json.dumps(said))
 @on_one_kernel
 @pytest.mark.parametrize("threads", ["2", "1"])
 def test_verify_in_a_fork(crashed: Crashed, threads: str) -> None:
-    """drgn's threads do not survive it: the child is told so, or there were none."""
+    """drgn's threads do not survive a fork: the child fails at once, or there were none."""
     words = [str(word) for word in crashed.machine.symbols if word != "-s"]
     command = [sys.executable, "-c", FORK, str(crashed.dumps["lzo"]), *words]
     out = run(command, env={**environment(), "OMP_NUM_THREADS": threads}, timeout_seconds=120)

@@ -15,6 +15,7 @@ from pageproof.commands.audit_owners import AuditOwners
 from pageproof.commands.audit_users import UserSweep, name_of
 from pageproof.commands.tables import paging_form
 from pageproof.errors import PageproofError
+from pageproof.find.areaowners import BROKEN
 from pageproof.find.frames import page_layout
 from pageproof.find.layout import read_layout
 from pageproof.find.mappings import Mappings, address_spaces
@@ -43,16 +44,7 @@ from pageproof.walk import PAGE_BYTES, PAGE_SHIFT, TooMuchWork, Walker
 _TOP: Final = (1 << 64) - 1
 _FACT = TypeVar("_FACT")
 #: What can go wrong with a target's data: it is a reason, and never the end.
-_BROKEN: Final = (
-    drgn.FaultError,
-    LookupError,
-    AttributeError,
-    ValueError,
-    NotImplementedError,
-    PageproofError,
-    MemoryGap,
-    TooMuchWork,
-)
+_BROKEN: Final = (*BROKEN, PageproofError, MemoryGap, TooMuchWork)
 #: mm_structs of the kernel's own beside init_mm, whose upper half is the same: the one that
 #: code is patched through, by its names (newest first).
 _KERNEL_MMS: Final = (("text_poke_mm", "poking_mm"),)

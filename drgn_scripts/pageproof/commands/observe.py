@@ -198,7 +198,7 @@ class Observer:
     def _damaged(self, kernel: Walk, user: Walk) -> Iterator[tuple[str, str]]:
         """What of a page cannot be, and why."""
         for side, walk in (("kernel frame", kernel), ("user frame", user)):
-            # Both sides may well have a frame that nobody knows of.
+            # Both sides may have a frame outside of known memory.
             if walk.paddr is None or (side == "user frame" and walk.pfn == kernel.pfn):
                 continue
             if user.paddr != kernel.paddr and self._places.is_nowhere(walk.paddr):

@@ -36,7 +36,7 @@ from pageproof.model import (
 )
 from pageproof.model.rule import Shown
 
-#: Of mappings that are alike, so many are listed.
+#: Limit of similar mappings that one finding lists.
 _SHOWN_PLACES: Final = 16
 #: Findings after which nobody knows that all was seen.
 _UNSEEN: Final = (REGION_UNREADABLE.id, RULE_BROKEN.id)

@@ -19,8 +19,8 @@ from pageproof.target.elfmap import Segment, pieces_of
 
 _FLAT_HEADER_BYTES: Final = 4096
 _FLAT_END: Final = -1
-#: Records that are taken. libkdumpfile searches them from the first on for each one that it adds,
-#: so many more would take minutes; makedumpfile writes one for some 32 KiB.
+#: Limit of records. libkdumpfile searches all records for each one that it adds, so a larger number
+#: takes minutes. makedumpfile writes about one for every 32 KiB.
 _MAX_RECORDS: Final = 1 << 18
 
 

@@ -116,8 +116,8 @@ static int physmap_missing(struct bug *bug, bool sound, unsigned long address)
 }
 
 /*
- * A page that the kernel reaches through vmalloc space only. No bug by itself (memfd_secret() and
- * others take pages out of the direct map); for tests of who reads it through /proc/kcore.
+ * A page that the kernel reaches through vmalloc space only. Not a bug by itself: memfd_secret()
+ * and others take pages out of the direct map. Tests read it through /proc/kcore.
  */
 static int physmap_apart(struct bug *bug, bool sound, unsigned long address)
 {

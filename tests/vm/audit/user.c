@@ -20,7 +20,7 @@ static struct page *block;		/* free, while somebody maps it */
 static struct page *pair;		/* two, not compound: the second has no reference */
 static struct task_struct *task;	/* sleeps */
 static void *area;			/* of vmalloc() */
-static struct platform_device *device;	/* who asks for DMA memory */
+static struct platform_device *device;	/* DMA memory is allocated for it */
 static void *coherent;
 static dma_addr_t handle;
 static unsigned long others;		/* a PFN of another driver */

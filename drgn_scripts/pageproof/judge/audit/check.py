@@ -95,7 +95,7 @@ class _Where:
         return _Where(self.head, first, last)
 
     def text(self) -> str:
-        """As it stands in a finding."""
+        """Format the range for a finding."""
         return f"{self.head}{self.first}-{'0x' if self.head.endswith('0x') else ''}{self.last}"
 
 
