@@ -143,6 +143,7 @@ NOT_MADE: dict[str, str] = {
     "content-all-zero": "a note: nobody has written",
     "content-unreadable": "a note: a dump left it out, or it is a device's",
     "prot-none": "a note: the process asked for it",
+    "data-damaged": "tests/live/shared/test_inside.py has it: an entry with a frame that is none",
     "user-maps-table": "tests/auditbugs.py has it, of a process that audit looks at",
 }
 
