@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 EXPLAINED = ROOT / "tests" / "mutants.txt"
 JUDGE = Path("src/pageproof/judge")
-#: Files tests/unit/test_WORD*.py.
+#: Files tests/unit/*/test_WORD*.py.
 TESTS = """alias audit conditions coverage device diff explain judge junit kmap owners
     prove render residency rules settle slot whatis words"""
 
@@ -54,7 +54,7 @@ def lay(place: Path) -> None:
     shutil.copy(ROOT / "tests" / "junit.py", unit.parent)
     for path in (place / JUDGE).rglob("*.py"):
         path.write_text(without_decorators(path.read_text()))
-    tests = [path for word in TESTS.split() for path in sorted(unit.glob(f"test_{word}*.py"))]
+    tests = [path for word in TESTS.split() for path in sorted(unit.glob(f"*/test_{word}*.py"))]
     names = [path.relative_to(place).as_posix() for path in tests]
     (place / "pyproject.toml").write_text(CONFIG.format(judge=JUDGE, tests=json.dumps(names)))
     # Which test calls which function, in the last run.

@@ -11,10 +11,10 @@ import drgn
 from drgn.helpers.linux.pid import for_each_task
 from machine import Machine
 
-from pageproof.commands.tables import paging_form, walker_of
-from pageproof.find.paging import read_paging
+from pageproof.attach import Target, given_target
+from pageproof.find.kernel.paging import read_paging
 from pageproof.model import PTI_USER_HALF, PagingFacts
-from pageproof.target import Target, given_target
+from pageproof.observe.walkers import paging_form, walker_of
 from pageproof.walk import Paging, Walker, WalkerChoice
 from pageproof_lab.channel import Monitor
 from pageproof_lab.guest import monitor

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pageproof.target.dumpfile import inspect_dump
+from pageproof.attach.dumpfile import inspect_dump
 
 MEMORY_BYTES = 6 << 30
 SECONDS = 180

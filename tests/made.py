@@ -9,7 +9,7 @@ from machine import Json
 from sharing import claimed_at
 
 from pageproof.find.shared import FINDERS, Claimed, find_shared, kernel_pages
-from pageproof.walk import PAGE_BYTES
+from pageproof.space.units import PAGE_BYTES
 
 #: Part, pages of the mapping, first page and pages of the region.
 Region = tuple[str, int, int, int]

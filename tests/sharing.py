@@ -8,7 +8,7 @@ from attached import View
 from machine import Json, Machine, number
 
 from pageproof.find.shared import FINDERS, Claimed, find_shared, kernel_pages
-from pageproof.walk import PAGE_BYTES
+from pageproof.space.units import PAGE_BYTES
 
 #: A process and where one of its VMAs starts.
 Place = tuple[int, int]

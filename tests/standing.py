@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pageproof import cli, commands, front, judge, render
-from pageproof.target import attach
+from pageproof.attach import attach
 
 ANSWER_SECONDS = 600
 

@@ -35,7 +35,7 @@ class Verification:
         return self.report.summary.exit_code == Exit.SOUND
 
     def __str__(self) -> str:
-        from pageproof.render.text import report_to_text
+        from pageproof.render.verifytext import report_to_text
 
         return report_to_text(self.report, verbose=False, color=False, width=120)
 
@@ -94,13 +94,13 @@ def verify(
     )
     if qemu is not None and core is not None:
         raise PageproofError("a target is a guest or a vmcore, and not both")
+    from pageproof.attach import Wanted, open_target
+    from pageproof.attach.faults import faults_as_errors
     from pageproof.commands.regions import check_kinds
     from pageproof.commands.verify import Asked
     from pageproof.commands.verify import verify as run
-    from pageproof.find.region import MODULE
     from pageproof.find.shared.device import KernelSide
-    from pageproof.target import Wanted, open_target
-    from pageproof.target.faults import faults_as_errors
+    from pageproof.find.umh_shm import MODULE
 
     check_kinds(kinds)
     wanted = Wanted(

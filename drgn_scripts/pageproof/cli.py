@@ -11,15 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from pageproof import __version__, output
+from pageproof import __version__
 from pageproof.errors import Exit, PageproofError
-from pageproof.front import COMMANDS, OFFLINE, Command, Offline
+from pageproof.front import COMMANDS, OFFLINE, Command, Offline, output
 from pageproof.front.command import with_bug_code
 from pageproof.front.verify import EPILOG
 from pageproof.render.printable import printable
 
 if TYPE_CHECKING:
-    from pageproof.target import Target
+    from pageproof.attach import Target
 
 #: What argparse's own output fails with; a report's failure has a message already.
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -116,7 +116,7 @@ def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: 
         if code is not None:
             return code
         target = open_it(progress.say)
-        from pageproof.target.faults import faults_as_errors
+        from pageproof.attach.faults import faults_as_errors
 
         with faults_as_errors(target.facts.where):
             return command.run(target, args, progress)
@@ -132,8 +132,8 @@ def _open(args: argparse.Namespace) -> _Open:
             raise PageproofError(
                 f"drgn can't be loaded: {error}", "", "install it: pip install 'drgn>=0.3'"
             ) from None
-        from pageproof.find.region import MODULE
-        from pageproof.target import Wanted, open_target
+        from pageproof.attach import Wanted, open_target
+        from pageproof.find.umh_shm import MODULE
 
         wanted = Wanted(qemu=args.qemu, core=args.core, symbols=tuple(args.symbols))
         return open_target(wanted, [MODULE], say)
@@ -248,7 +248,7 @@ def main_in_drgn(prog: object, name: str, argv: Sequence[str], called: str = "")
     def run() -> int:
         import drgn
 
-        from pageproof.target import given_target
+        from pageproof.attach import given_target
 
         assert isinstance(prog, drgn.Program)
         parser = _Parser(

@@ -51,3 +51,7 @@ class PageproofError(Exception):
 
 class TornError(PageproofError):
     """Data that could not be read to the end; on a live target another look may succeed."""
+
+
+class ReaderGoneError(BrokenPipeError):
+    """Of standard output, not of a socket to the target."""

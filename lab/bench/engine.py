@@ -25,12 +25,13 @@ import pageproof_pagewalk as engine
 from drgn.helpers.linux.mm import follow_phys
 from drgn.helpers.linux.pid import find_task
 
-from pageproof.commands.tables import paging_form
-from pageproof.find.mappings import address_space
-from pageproof.find.paging import read_paging
-from pageproof.target import Target, Wanted, open_target
-from pageproof.target.dumpfile import inspect_dump
-from pageproof.walk import PAGE_BYTES, Paging, WalkerChoice, make_walker
+from pageproof.attach import Target, Wanted, open_target
+from pageproof.attach.dumpfile import inspect_dump
+from pageproof.find.kernel.paging import read_paging
+from pageproof.find.process.mappings import address_space
+from pageproof.observe.walkers import paging_form
+from pageproof.space.units import PAGE_BYTES
+from pageproof.walk import Paging, WalkerChoice, make_walker
 
 PASSES = 9
 LEAF, NONE = engine.KINDS.index("leaf"), engine.KINDS.index("none")

@@ -12,10 +12,10 @@ import pytest
 from attached import attached, frozen
 from machine import COMMAND_SECONDS, Json, Machine, Region, each_kernel, number
 
-from pageproof.commands.sweep import Sweep
-from pageproof.find.mapcount import page_mapcount
-from pageproof.find.mappings import address_spaces
-from pageproof.find.page import struct_page_facts
+from pageproof.find.frame.mapcount import page_mapcount
+from pageproof.find.frame.page import struct_page_facts
+from pageproof.find.process.mappings import address_spaces
+from pageproof.observe.sweep import Sweep
 
 PAGE_BYTES = 4096
 KERNEL_SIDE = "umh_shm_region.kaddr"

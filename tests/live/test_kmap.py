@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 from machine import Json, Machine, drgn_script, each_kernel, number
 
-from pageproof.find import layout
-from pageproof.find.paging import read_paging
-from pageproof.target import Wanted, open_target
+from pageproof.attach import Wanted, open_target
+from pageproof.find.kernel import layout
+from pageproof.find.kernel.paging import read_paging
 
 #: First addresses of mm.rst's rows, with three that depend on the configuration put right:
 #: modules begin where KERNEL_IMAGE_SIZE (1 GiB with CONFIG_RANDOMIZE_BASE) ends, and

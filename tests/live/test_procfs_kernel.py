@@ -19,7 +19,7 @@ from machine import Machine, each_kernel
 
 from pageproof.commands.kmap import kmap
 from pageproof.model import Outcome, Permissions, Range, Walk
-from pageproof.walk import PAGE_BYTES
+from pageproof.space.units import PAGE_BYTES
 
 KPTR_RESTRICT = "/proc/sys/kernel/kptr_restrict"
 TEXT = Permissions(write=False, execute=True, user=False)

@@ -15,7 +15,7 @@ from procfs import PAGE_BYTES, frames, pagemaps, smaps
 from sharing import Everything
 
 from pageproof.commands.maps import maps
-from pageproof.find.expression import find_address
+from pageproof.find.kernel.expression import find_address
 from pageproof.model import VmaLine
 from pageproof.render.jsonform import to_json
 from pageproof.render.mapstext import procfs_line

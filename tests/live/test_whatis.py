@@ -22,11 +22,11 @@ from drgn.helpers.linux.percpu import per_cpu_ptr
 from drgn.helpers.linux.pid import find_task
 from machine import Json, Machine, each_kernel, number
 
+from pageproof.attach import Target, Wanted, open_target
 from pageproof.commands.whatis import Asked, whatis
 from pageproof.errors import PageproofError
-from pageproof.find.region import MODULE
+from pageproof.find.umh_shm import MODULE
 from pageproof.render.jsonform import report_to_json
-from pageproof.target import Target, Wanted, open_target
 from pageproof_lab.guest import monitor
 
 PAGE_BYTES = 4096

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from unit.facts import CORE, PAGE, PAGING, USER, drgns, kernel_walk, mapping, user_walk
 
-from pageproof.find.maps import permission_letters
+from pageproof.find.process.maps import permission_letters
 from pageproof.judge.alias import alias_findings
-from pageproof.judge.residency import spread, with_mapcounts
 from pageproof.model import (
     MAPS_SCHEMA,
     WALK_SCHEMA,
@@ -25,6 +24,7 @@ from pageproof.model import (
     WalkReport,
 )
 from pageproof.model.alias import ALIAS_SCHEMA, Alias, AliasReport
+from pageproof.observe.residency import spread, with_mapcounts
 
 RW_USER = Permissions(write=True, execute=False, user=True)
 SMALL, LARGE = 1 << 12, 1 << 21

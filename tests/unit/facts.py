@@ -38,6 +38,7 @@ from pageproof.model import (
     Walk,
 )
 from pageproof.walk import LINUX_PAT
+from pageproof.walk.opinion import weigh
 
 KERNEL = 0xFFFF_8880_0340_0000
 USER = 0x7F8B_5FEB_0000
@@ -206,7 +207,7 @@ def drgns(walk: Walk) -> SecondOpinion:
         said = SecondOpinion(walk.paddr, walk.pfn)
     else:
         said = SecondOpinion(None, None, f"address is not mapped: 0x{walk.address:x}")
-    return judge.weigh(walk, said)
+    return weigh(walk, said)
 
 
 def content(digest: str | None = DIGEST, *, zero: bool = False) -> tuple[RouteContent, ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pageproof.model import MemoryGap, Outcome
-from pageproof.walk import PAGE_BYTES
+from pageproof.space.units import PAGE_BYTES
 
 P, RW, US, PWT, PCD, A, D, PSE, G = (1 << n for n in range(9))
 NX = 1 << 63

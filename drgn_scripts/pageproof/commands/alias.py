@@ -8,23 +8,24 @@ from dataclasses import replace
 from typing import Final
 
 from pageproof import __version__
-from pageproof.commands.attempts import look_again, look_until
-from pageproof.commands.owners import Owners
-from pageproof.commands.sweep import Sweep
-from pageproof.commands.tables import paging_form, walker_of
+from pageproof.attach import Target
 from pageproof.commands.walk import Asked, check_address, tables_of
 from pageproof.errors import Exit, PageproofError
-from pageproof.find.expression import find_address, parse_hex
-from pageproof.find.mapcount import page_mapcount
-from pageproof.find.mappings import process_at
-from pageproof.find.page import struct_page_facts
-from pageproof.find.paging import read_paging
+from pageproof.find.frame.mapcount import page_mapcount
+from pageproof.find.frame.page import struct_page_facts
+from pageproof.find.kernel.expression import find_address, parse_hex
+from pageproof.find.kernel.paging import read_paging
+from pageproof.find.process.mappings import process_at
 from pageproof.judge.alias import alias_findings
 from pageproof.judge.conditions import exit_of
 from pageproof.model import PagingFacts, StructPageFacts, Walk
 from pageproof.model.alias import ALIAS_SCHEMA, AliasReport
-from pageproof.target import Target
-from pageproof.walk import PAGE_SHIFT, Walker
+from pageproof.observe.attempts import look_again, look_until
+from pageproof.observe.owners import Owners
+from pageproof.observe.sweep import Sweep
+from pageproof.observe.walkers import paging_form, walker_of
+from pageproof.space.units import PAGE_SHIFT
+from pageproof.walk import Walker
 
 #: More than any frame: MAXPHYADDR is at most 52.
 _PFN_END: Final = 1 << 52 - PAGE_SHIFT

@@ -7,10 +7,8 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pageproof import __version__
-from pageproof.commands.attempts import ATTEMPTS, PAUSE_SECONDS
-from pageproof.commands.audit_facts import Collector
-from pageproof.commands.tables import walker_of
-from pageproof.find.paging import read_paging
+from pageproof.attach import Target
+from pageproof.find.kernel.paging import read_paging
 from pageproof.judge.audit.check import Check
 from pageproof.judge.audit.engine import (
     Result,
@@ -23,7 +21,9 @@ from pageproof.judge.audit.engine import (
     worst_first,
 )
 from pageproof.model.audit import AUDIT_SCHEMA, AuditReport
-from pageproof.target import Target
+from pageproof.observe.attempts import ATTEMPTS, PAUSE_SECONDS
+from pageproof.observe.audit.facts import Collector
+from pageproof.observe.walkers import walker_of
 
 
 def audit(

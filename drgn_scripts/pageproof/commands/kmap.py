@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from pageproof import __version__
-from pageproof.commands.attempts import look_again
-from pageproof.commands.tables import walker_of
-from pageproof.find.layout import read_layout
-from pageproof.find.mappings import process_at
-from pageproof.find.paging import read_paging
+from pageproof.arch.x86_64.rows import memory_map
+from pageproof.attach import Target
+from pageproof.find.kernel.layout import read_layout
+from pageproof.find.kernel.paging import read_paging
+from pageproof.find.process.mappings import process_at
 from pageproof.judge.conditions import exit_of
-from pageproof.judge.kmap import GAVE_UP, UNDECIDED, Ledger, map_findings, memory_map
+from pageproof.judge.kmap import GAVE_UP, UNDECIDED, map_findings
 from pageproof.model import Finding, MappingFacts, PagingFacts
 from pageproof.model.kmap import KMAP_SCHEMA, KernelMap, LayoutFacts, MapRow
-from pageproof.target import Target
+from pageproof.observe.attempts import look_again
+from pageproof.observe.ledger import Ledger
+from pageproof.observe.walkers import walker_of
 from pageproof.walk import TooMuchWork
 
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 from itertools import chain
 
 from pageproof import __version__
-from pageproof.commands.attempts import look_until
-from pageproof.commands.tables import paging_form, walker_of
+from pageproof.attach import Target
 from pageproof.errors import Exit, PageproofError
-from pageproof.find.mapcount import read_mapcounts
-from pageproof.find.maps import ProcessMaps, process_maps
-from pageproof.find.page import PAGE_BYTES
-from pageproof.find.paging import read_paging
-from pageproof.judge.residency import Spread, counted_runs, has_gaps, spread, with_mapcounts
+from pageproof.find.frame.mapcount import read_mapcounts
+from pageproof.find.kernel.paging import read_paging
+from pageproof.find.process.maps import ProcessMaps, process_maps
 from pageproof.model import MAPS_SCHEMA, MapsReport, PagingFacts, VmaResidency
-from pageproof.target import Target
+from pageproof.observe.attempts import look_until
+from pageproof.observe.residency import Spread, counted_runs, has_gaps, spread, with_mapcounts
+from pageproof.observe.walkers import paging_form, walker_of
+from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import TooMuchWork, Walker
 
 

@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
-from pageproof.commands.attempts import look_again, look_until
-from pageproof.commands.search import search_shared
-from pageproof.commands.tables import walker_of
+from pageproof.attach import Target
 from pageproof.errors import Exit, PageproofError
-from pageproof.find.mappings import check_process
-from pageproof.find.paging import read_paging
+from pageproof.find.kernel.paging import read_paging
+from pageproof.find.process.mappings import check_process
 from pageproof.find.shared import Claimed, all_finders, by_region
 from pageproof.model import GAPS, MappingFacts, Outcome, PagingFacts, Severity
-from pageproof.model.shared import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
-from pageproof.target import Target
-from pageproof.walk import PAGE_BYTES, TooMuchWork, Walker
+from pageproof.model.regions import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
+from pageproof.observe.attempts import look_again, look_until
+from pageproof.observe.search import search_shared
+from pageproof.observe.walkers import walker_of
+from pageproof.space.units import PAGE_BYTES
+from pageproof.walk import TooMuchWork, Walker
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pageproof import __version__, judge
-from pageproof.commands.attempts import look_again
+from pageproof.attach import Target
 from pageproof.commands.verify_addresses import Place, prove_addresses
 from pageproof.commands.verify_regions import Proved, Wanted, prove_regions
 from pageproof.errors import PageproofError
-from pageproof.find.mappings import check_process
-from pageproof.find.paging import read_paging
-from pageproof.find.region import MODULE, find_region
+from pageproof.find.kernel.paging import read_paging
+from pageproof.find.process.mappings import check_process
 from pageproof.find.shared.device import UNSAID, KernelSide
+from pageproof.find.umh_shm import MODULE, find_region
 from pageproof.model import SCHEMA, Expectation, PagingFacts, RegionFacts, Report, Times
-from pageproof.target import Target
+from pageproof.observe.attempts import look_again
 from pageproof.walk import WalkerChoice
 
 

@@ -10,22 +10,22 @@ from dataclasses import dataclass
 import drgn
 
 from pageproof import judge
-from pageproof.commands.attempts import look_again
-from pageproof.commands.kernel_aliases import Spot, kernel_aliases
-from pageproof.commands.observe import Observer, Pair, without_vanished
-from pageproof.commands.prove import pages_of_region
-from pageproof.commands.tables import walker_of
+from pageproof.attach import Target
 from pageproof.commands.verify_regions import Proved
 from pageproof.errors import Exit, PageproofError, TornError
-from pageproof.find.expression import find_address
-from pageproof.find.mappings import find_mappings, mapping_at, search
-from pageproof.find.page import PAGE_BYTES
-from pageproof.find.region import MODULE, find_region
+from pageproof.find.kernel.expression import find_address
+from pageproof.find.process.mappings import find_mappings, mapping_at, search
 from pageproof.find.shared import Claimed, all_finders, find_shared
 from pageproof.find.shared.device import KernelSide, Resolved, resolve, user_side
 from pageproof.find.shared.finder import adjoining
+from pageproof.find.umh_shm import MODULE, find_region
 from pageproof.model import MappingFacts, PageEvidence, PagingFacts, RegionFacts
-from pageproof.target import Target
+from pageproof.observe.attempts import look_again
+from pageproof.observe.kernel_aliases import Spot, kernel_aliases
+from pageproof.observe.page import Observer, Pair, without_vanished
+from pageproof.observe.region import pages_of_region
+from pageproof.observe.walkers import walker_of
+from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import WalkerChoice
 
 
@@ -68,7 +68,7 @@ class _Against:
         pages: one for each of the user's pages; fewer if there are no more.
         region: the module's, where they are in it.
         ends: the kernel object after whose end no page counts; "" for none.
-        by_value: see :class:`pageproof.find.expression.KernelAddress`.
+        by_value: see :class:`pageproof.find.kernel.expression.KernelAddress`.
     """
 
     pages: Sequence[_Expected]

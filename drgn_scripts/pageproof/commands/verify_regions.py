@@ -11,18 +11,18 @@ from itertools import count
 import drgn
 
 from pageproof import judge
-from pageproof.commands.attempts import ATTEMPTS, PAUSE_SECONDS, look_until
-from pageproof.commands.kernel_aliases import Spot, kernel_aliases
-from pageproof.commands.observe import Observer, Pair, place_of, without_vanished
-from pageproof.commands.prove import NOTHING, Glance, Judged, Judgement, Prover, runs_of
-from pageproof.commands.search import search_shared
-from pageproof.commands.tables import walker_of
+from pageproof.attach import Target
 from pageproof.errors import PageproofError
-from pageproof.find.devices import device_of, is_at_path, number_of_node, number_words, parse_number
+from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.identify.memory import slab_at
-from pageproof.find.mappings import search
-from pageproof.find.page import struct_page_facts
-from pageproof.find.region import MODULE
+from pageproof.find.process.devices import (
+    device_of,
+    is_at_path,
+    number_of_node,
+    number_words,
+    parse_number,
+)
+from pageproof.find.process.mappings import search
 from pageproof.find.shared import Claimed, Finder, Found, all_finders, by_region, claim_again
 from pageproof.find.shared.device import (
     DEVICE,
@@ -33,6 +33,7 @@ from pageproof.find.shared.device import (
     misaligned,
     resolve_claim,
 )
+from pageproof.find.umh_shm import MODULE
 from pageproof.judge import Differing
 from pageproof.model import (
     Expectation,
@@ -50,8 +51,14 @@ from pageproof.model import (
     TaskFault,
     Verdict,
 )
-from pageproof.target import Target
-from pageproof.walk import PAGE_BYTES, TooMuchWork, WalkerChoice
+from pageproof.observe.attempts import ATTEMPTS, PAUSE_SECONDS, look_until
+from pageproof.observe.kernel_aliases import Spot, kernel_aliases
+from pageproof.observe.page import Observer, Pair, place_of, without_vanished
+from pageproof.observe.region import NOTHING, Glance, Judged, Judgement, Prover, runs_of
+from pageproof.observe.search import search_shared
+from pageproof.observe.walkers import walker_of
+from pageproof.space.units import PAGE_BYTES
+from pageproof.walk import TooMuchWork, WalkerChoice
 
 #: So many pages of a region get evidence of their own, and so many again that are not SAME.
 EVIDENCE_PAGES = 64

@@ -6,15 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pageproof import __version__, judge
-from pageproof.commands.attempts import look_until
-from pageproof.commands.tables import paging_form, walker_of
+from pageproof import __version__
+from pageproof.attach import Target
 from pageproof.errors import Exit, PageproofError
-from pageproof.find.expression import find_address
-from pageproof.find.mappings import process_at
-from pageproof.find.opinion import second_opinion
-from pageproof.find.page import struct_page_facts
-from pageproof.find.paging import read_paging
+from pageproof.find.frame.opinion import second_opinion
+from pageproof.find.frame.page import struct_page_facts
+from pageproof.find.kernel.expression import find_address
+from pageproof.find.kernel.paging import read_paging
+from pageproof.find.process.mappings import process_at
 from pageproof.model import (
     WALK_SCHEMA,
     MappingFacts,
@@ -22,8 +21,11 @@ from pageproof.model import (
     TableSet,
     WalkReport,
 )
-from pageproof.target import Target
+from pageproof.observe.attempts import look_until
+from pageproof.observe.walkers import paging_form, walker_of
 from pageproof.walk import Paging, Walker
+from pageproof.walk.compare import agree, names_frame
+from pageproof.walk.opinion import disputes, weigh
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,14 @@ def _look(
     second = None
     if tables is not TableSet.PROCESS_USER:
         mm = None if process is None else process.mm
-        second = judge.weigh(seen, second_opinion(prog, mm, address, paging.sme_mask))
+        second = weigh(seen, second_opinion(prog, mm, address, paging.sme_mask))
     page = None if seen.pfn is None else struct_page_facts(prog, seen.pfn)
     stable = True
     if target.facts.live:
-        stable = judge.agree(seen, walker.walk(root, address))
+        stable = agree(seen, walker.walk(root, address))
         stable = stable and not lost and is_there(target, paging, process, address)
-    disputed = second is not None and judge.disputes(seen, second)
-    sure = judge.names_frame(seen) and stable and not disputed
+    disputed = second is not None and disputes(seen, second)
+    sure = names_frame(seen) and stable and not disputed
     return WalkReport(
         schema=WALK_SCHEMA,
         version=__version__,

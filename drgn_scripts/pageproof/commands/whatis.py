@@ -6,31 +6,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pageproof import __version__, judge
-from pageproof.commands.attempts import look_until
-from pageproof.commands.content import ContentReader
-from pageproof.commands.owners import Owners
-from pageproof.commands.sweep import Sweep
-from pageproof.commands.tables import paging_form, walker_of
+from pageproof import __version__
+from pageproof.arch.x86_64.rows import memory_map
+from pageproof.attach import Target
 from pageproof.commands.walk import Asked as WalkAsked
 from pageproof.commands.walk import check_address, is_there
 from pageproof.find.bounded import DamagedError
+from pageproof.find.frame.owner import find_copy, owner_facts
+from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.identify import BROKEN, Place, identify, unanswered
-from pageproof.find.layout import read_layout
-from pageproof.find.mappings import process_at
-from pageproof.find.maps import vma_line
-from pageproof.find.owner import find_copy, owner_facts
-from pageproof.find.page import struct_page_facts
-from pageproof.find.paging import read_paging
-from pageproof.judge.kmap import memory_map
-from pageproof.judge.whatis import (
-    alias_addresses,
-    as_alias,
-    exit_code,
-    is_known,
-    page_use,
-    row_at,
-)
+from pageproof.find.kernel.layout import read_layout
+from pageproof.find.kernel.paging import read_paging
+from pageproof.find.process.mappings import process_at
+from pageproof.find.process.maps import vma_line
+from pageproof.judge.whatis import alias_addresses, as_alias, exit_code, is_known, page_use
 from pageproof.model import (
     MappingFacts,
     MemoryGap,
@@ -48,8 +37,14 @@ from pageproof.model.whatis import (
     Unknown,
     WhatisReport,
 )
-from pageproof.target import Target
+from pageproof.observe.attempts import look_until
+from pageproof.observe.content import ContentReader
+from pageproof.observe.owners import Owners
+from pageproof.observe.sweep import Sweep
+from pageproof.observe.walkers import paging_form, walker_of
+from pageproof.space.rows import row_at
 from pageproof.walk import Walker
+from pageproof.walk.compare import agree
 
 
 @dataclass(frozen=True)
@@ -241,6 +236,6 @@ def _content(scene: _Scene, paddr: int) -> Outcome:
 
 def _held_still(scene: _Scene, process: MappingFacts | None, walk: Walk, root: int) -> bool:
     """Whether the way is the same after all was looked at as it was before."""
-    if not judge.agree(walk, scene.walker.walk(root, scene.address)):
+    if not agree(walk, scene.walker.walk(root, scene.address)):
         return False
     return is_there(scene.target, scene.paging, process, scene.address)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from pageproof.front.command import Command, add_report_options, pid, write_answer
 
 if TYPE_CHECKING:
-    from pageproof.output import Forms, Progress
-    from pageproof.target import Target
+    from pageproof.attach import Target
+    from pageproof.front.output import Forms, Progress
 
 EPILOG: Final = """\
 exit codes:
@@ -42,7 +42,7 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.alias import alias
     from pageproof.commands.walk import Asked
     from pageproof.render.aliastext import alias_to_text
-    from pageproof.render.drgncode import alias_to_drgn
+    from pageproof.render.drgn.code import alias_to_drgn
     from pageproof.render.jsonform import report_to_json
 
     report = alias(target, Asked(args.frame, args.pid), progress.say)

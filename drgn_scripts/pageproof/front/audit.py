@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pageproof.errors import Exit, PageproofError
+from pageproof.files.inputs import read_text
 from pageproof.front.command import Command, add_report_options, check_rules, write_answer
-from pageproof.infiles import read_text
 
 if TYPE_CHECKING:
+    from pageproof.attach import Target
+    from pageproof.front.output import Forms, Progress
     from pageproof.judge.audit.check import Check
-    from pageproof.output import Forms, Progress
-    from pageproof.target import Target
 
 EPILOG: Final = """\
 A baseline is what --write-baseline makes, a report of audit in JSON, or lines "RULE PLACE".
@@ -69,7 +69,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def _accepted(path: Path | None) -> Mapping[str, frozenset[str]]:
-    from pageproof.judge.audit.baseline import parse_baseline
+    from pageproof.files.baseline import parse_baseline
 
     if path is None:
         return {}
@@ -95,8 +95,8 @@ def offline(args: argparse.Namespace, progress: Progress) -> int | None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.audit import audit
-    from pageproof.judge.audit.baseline import baseline_to_json
-    from pageproof.output import write_form
+    from pageproof.files.baseline import baseline_to_json
+    from pageproof.front.output import write_form
     from pageproof.render.auditjunit import audit_to_junit
     from pageproof.render.audittext import audit_to_text
     from pageproof.render.jsonform import report_to_json

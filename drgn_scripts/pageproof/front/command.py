@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from pageproof.errors import PageproofError
 
 if TYPE_CHECKING:
-    from pageproof.output import Forms, Progress
-    from pageproof.target import Target
+    from pageproof.attach import Target
+    from pageproof.front.output import Forms, Progress
 
 
 def _nothing_to_check(args: argparse.Namespace) -> None:
@@ -141,7 +141,7 @@ def write_answer(forms: Forms, args: argparse.Namespace, progress: Progress) -> 
     Raises:
         PageproofError: the file can't be written.
     """
-    from pageproof.output import write_form
+    from pageproof.front.output import write_form
 
     progress.clear()
     write_form(forms, args.format, args.output)

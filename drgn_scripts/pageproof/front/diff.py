@@ -13,7 +13,7 @@ from pageproof.errors import PageproofError
 from pageproof.front.command import Offline, add_report_options, write_answer
 
 if TYPE_CHECKING:
-    from pageproof.output import Forms, Progress
+    from pageproof.front.output import Forms, Progress
 
 EPILOG: Final = """\
 exit codes:
@@ -45,6 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof.files.saved import read_report
     from pageproof.judge.diff import diff
     from pageproof.judge.diff.audits import diff_audits
     from pageproof.model import Report
@@ -52,7 +53,6 @@ def run(args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.render.auditdifftext import audit_diff_to_text
     from pageproof.render.difftext import AnyDiff, diff_to_text
     from pageproof.render.jsonform import report_to_json
-    from pageproof.saved import read_report
 
     old, new = read_report(args.old), read_report(args.new)
     paths = str(args.old), str(args.new)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pageproof.front.command import Offline, add_report_options, check_rules, write_answer
 
 if TYPE_CHECKING:
-    from pageproof.output import Forms, Progress
+    from pageproof.front.output import Forms, Progress
 
 EPILOG: Final = """\
 exit codes:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
+from pageproof.arch.x86_64.rowtexts import REGIONS
 from pageproof.errors import PageproofError
 from pageproof.front.command import Command, add_report_options, pid, write_answer
-from pageproof.model.regions import REGIONS
 
 if TYPE_CHECKING:
-    from pageproof.output import Forms, Progress
-    from pageproof.target import Target
+    from pageproof.attach import Target
+    from pageproof.front.output import Forms, Progress
 
 _EPILOG: Final = f"""\
 regions for --explain:
@@ -47,9 +47,9 @@ def check(args: argparse.Namespace) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.kmap import kmap
+    from pageproof.render.drgn.kmap import kmap_to_drgn
     from pageproof.render.jsonform import report_to_json
-    from pageproof.render.kmap import explain_to_text, kmap_to_text
-    from pageproof.render.kmap_drgn import kmap_to_drgn
+    from pageproof.render.kmaptext import explain_to_text, kmap_to_text
 
     found = kmap(target, args.pid, progress.say)
     forms: Forms

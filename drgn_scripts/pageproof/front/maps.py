@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from pageproof.front.command import Command, add_report_options, pid, write_answer
 
 if TYPE_CHECKING:
-    from pageproof.output import Forms, Progress
-    from pageproof.target import Target
+    from pageproof.attach import Target
+    from pageproof.front.output import Forms, Progress
 
 EPILOG: Final = """\
 exit codes:
@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.maps import maps
-    from pageproof.render.drgncode import maps_to_drgn
+    from pageproof.render.drgn.code import maps_to_drgn
     from pageproof.render.jsonform import report_to_json
     from pageproof.render.mapstext import maps_to_text
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from pageproof.front.command import Command, add_report_options, pid, write_answer
 
 if TYPE_CHECKING:
-    from pageproof.output import Forms, Progress
-    from pageproof.target import Target
+    from pageproof.attach import Target
+    from pageproof.front.output import Forms, Progress
 
 EPILOG: Final = """\
 exit codes:

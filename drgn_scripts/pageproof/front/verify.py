@@ -11,9 +11,9 @@ from pageproof.errors import PageproofError
 from pageproof.front.command import Command, add_report_options, pid, write_answer
 
 if TYPE_CHECKING:
+    from pageproof.attach import Target
+    from pageproof.front.output import Forms, Progress
     from pageproof.model import Expectation
-    from pageproof.output import Forms, Progress
-    from pageproof.target import Target
 
 EPILOG: Final = """\
 exit codes:
@@ -139,8 +139,8 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.verify import Asked, verify
     from pageproof.find.shared.device import KernelSide
     from pageproof.render.jsonform import report_to_json
-    from pageproof.render.junit import report_to_junit
-    from pageproof.render.text import report_to_text
+    from pageproof.render.verifyjunit import report_to_junit
+    from pageproof.render.verifytext import report_to_text
     from pageproof.walk import WalkerChoice
 
     check_kinds(args.kind)

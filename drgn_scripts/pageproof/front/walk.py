@@ -10,8 +10,8 @@ from pageproof.errors import PageproofError
 from pageproof.front.command import Command, add_report_options, pid, write_answer
 
 if TYPE_CHECKING:
-    from pageproof.output import Forms, Progress
-    from pageproof.target import Target
+    from pageproof.attach import Target
+    from pageproof.front.output import Forms, Progress
 
 EPILOG: Final = """\
 exit codes:
@@ -52,7 +52,7 @@ def check(args: argparse.Namespace) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.walk import Asked, walk
-    from pageproof.render.drgncode import walk_to_drgn
+    from pageproof.render.drgn.code import walk_to_drgn
     from pageproof.render.jsonform import report_to_json
     from pageproof.render.walktext import walk_to_text
 

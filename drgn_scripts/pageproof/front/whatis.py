@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from pageproof.front.command import Command, add_report_options, pid, write_answer
 
 if TYPE_CHECKING:
-    from pageproof.output import Forms, Progress
-    from pageproof.target import Target
+    from pageproof.attach import Target
+    from pageproof.front.output import Forms, Progress
 
 EPILOG: Final = """\
 exit codes:
@@ -51,8 +51,8 @@ def _cpu(text: str) -> int:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.whatis import Asked, whatis
+    from pageproof.render.drgn.whatis import whatis_to_drgn
     from pageproof.render.jsonform import report_to_json
-    from pageproof.render.whatis_drgn import whatis_to_drgn
     from pageproof.render.whatistext import whatis_to_text
 
     asked = Asked(args.address, args.pid, args.cpu, args.aliases)

@@ -4,8 +4,20 @@
 from __future__ import annotations
 
 from pageproof.judge.device import kernel_side_by_value, kernel_side_unknown, mapping_kind
-from pageproof.judge.opinion import disputes, weigh
-from pageproof.judge.report import (
+from pageproof.judge.rules import (
+    PAGE_RULES,
+    RULES,
+    Differing,
+    FramesView,
+    MappingView,
+    frame_findings,
+    mapping_findings,
+    rule_ids,
+)
+from pageproof.judge.rules.coverage import NOTHING_TO_VERIFY
+from pageproof.judge.rules.views import is_anonymous
+from pageproof.judge.verdict import judge_page
+from pageproof.judge.verify import (
     beyond_findings,
     coverage_findings,
     mapped_pages,
@@ -19,19 +31,6 @@ from pageproof.judge.report import (
     unmapped_pages,
     unread,
 )
-from pageproof.judge.rules import (
-    PAGE_RULES,
-    RULES,
-    Differing,
-    FramesView,
-    MappingView,
-    frame_findings,
-    mapping_findings,
-    rule_ids,
-)
-from pageproof.judge.rules.coverage import NOTHING_TO_VERIFY
-from pageproof.judge.rules.views import is_anonymous
-from pageproof.judge.verdict import agree, compare, judge_page, names_frame
 from pageproof.judge.words import page_list
 
 __all__ = [
@@ -41,11 +40,8 @@ __all__ = [
     "Differing",
     "FramesView",
     "MappingView",
-    "agree",
     "beyond_findings",
-    "compare",
     "coverage_findings",
-    "disputes",
     "frame_findings",
     "is_anonymous",
     "judge_page",
@@ -54,7 +50,6 @@ __all__ = [
     "mapped_pages",
     "mapping_findings",
     "mapping_kind",
-    "names_frame",
     "page_at",
     "page_list",
     "place_words",
@@ -66,5 +61,4 @@ __all__ = [
     "unknown_parts",
     "unmapped_pages",
     "unread",
-    "weigh",
 ]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pageproof.judge.conditions import (
@@ -17,13 +17,9 @@ from pageproof.judge.conditions import (
     memory_types,
 )
 from pageproof.judge.owners import stack_shown
-from pageproof.model import AreaOwner, Finding, OwnerKind, Severity, StructPageFacts, Walk
+from pageproof.model import AreaOwner, Finding, OwnerKind, Severity, StructPageFacts
 from pageproof.model.alias import Alias
 from pageproof.model.rule import Rule
-
-#: ``_PAGE_SPECIAL``, software bit 1: what ``vm_normal_page()`` takes for no page of the kernel's.
-_SPECIAL: Final = 1 << 9
-
 
 SPECIAL: Final = Rule(
     "special",
@@ -81,21 +77,6 @@ ALIAS_RULES: Final = (
     MAPCOUNT_MORE,
     INCOMPLETE,
 )
-
-
-def is_special(walk: Walk) -> bool:
-    """Whether the entry that a walk ended at, with a frame, says that no struct page counts it."""
-    return bool(walk.steps[-1].entry & _SPECIAL)
-
-
-def is_counted(walk: Walk, zero_pages: Collection[int]) -> bool:
-    """Whether ``_mapcount`` counts a user mapping.
-
-    Args:
-        walk: to the frame, in a process's tables.
-        zero_pages: frames of the zero page and the huge one, which it never counts.
-    """
-    return walk.pfn not in zero_pages and not is_special(walk)
 
 
 def alias_findings(

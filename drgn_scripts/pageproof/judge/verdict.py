@@ -3,88 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from pageproof.judge.opinion import disputes
-from pageproof.model import Outcome, PageEvidence, Reason, Verdict, Walk
-
-#: Outcomes that name a frame for good. INVALIDATED names one too, but for a moment only.
-_FRAMES: Final = frozenset({Outcome.MAPPED, Outcome.PROT_NONE})
+from pageproof.model import PageEvidence, Reason, Verdict
+from pageproof.walk.compare import missing_side
+from pageproof.walk.opinion import disputes
 
 #: In ``PageEvidence.damaged``: what keeps two frames from being told apart.
 DAMAGED_FRAMES: Final = ("kernel frame", "user frame")
-
-_REASONS: Final = {
-    Outcome.NONE: Reason.NOT_PRESENT,
-    Outcome.NON_CANONICAL: Reason.NOT_PRESENT,
-    Outcome.GUARD_MARKER: Reason.NOT_PRESENT,
-    Outcome.UFFD_WP_MARKER: Reason.NOT_PRESENT,
-    Outcome.OTHER_MARKER: Reason.NOT_PRESENT,
-    Outcome.SPECIAL: Reason.NOT_PRESENT,
-    Outcome.RESERVED_BITS: Reason.DAMAGED,
-    Outcome.DEVICE_PRIVATE: Reason.NOT_PRESENT,
-    Outcome.SWAP: Reason.SWAPPED,
-    Outcome.MIGRATION: Reason.TORN,
-    Outcome.INVALIDATED: Reason.TORN,
-    Outcome.HWPOISON: Reason.UNREADABLE,
-    Outcome.POISON_MARKER: Reason.UNREADABLE,
-    Outcome.UNREADABLE: Reason.UNREADABLE,
-    Outcome.EXCLUDED: Reason.EXCLUDED,
-    Outcome.ZERO_FILLED: Reason.ZERO_FILLED,
-}
-
-
-def names_frame(walk: Walk) -> bool:
-    """True if the walk ended at a frame."""
-    return walk.outcome in _FRAMES
-
-
-def agree(before: Walk, after: Walk) -> bool:
-    """True if two walks of one address say the same.
-
-    Accessed and dirty bits come and go by themselves, and a table may be
-    replaced by another that says the same: outcome, frame, permissions and
-    memory type count.
-    """
-    return (
-        before.outcome is after.outcome
-        and before.paddr == after.paddr
-        and before.permissions == after.permissions
-        and before.memory_type == after.memory_type
-        and before.swap_offset == after.swap_offset
-    )
-
-
-def compare(
-    user: tuple[Outcome, int | None],
-    kernel: tuple[Outcome, int | None],
-    is_nowhere: Callable[[int], bool] = lambda paddr: False,
-) -> tuple[Verdict, Reason | None]:
-    """The verdict from where two walks ended alone.
-
-    Args:
-        user, kernel: outcome, and the frame's address.
-        is_nowhere: of a frame's address: no memory and no device has it.
-    """
-    missing = _missing(kernel[0], user[0])
-    if missing is not None:
-        _, reason = missing
-        return Verdict.UNKNOWN, reason
-    if kernel[1] == user[1]:
-        return Verdict.SAME, None
-    if any(paddr is not None and is_nowhere(paddr) for _, paddr in (user, kernel)):
-        return Verdict.UNKNOWN, Reason.DAMAGED
-    return Verdict.DIFFERENT, None
-
-
-def _missing(kernel: Outcome, user: Outcome) -> tuple[str, Reason] | None:
-    """Which side has no frame to compare, and why, if so; what is not known comes first."""
-    if kernel not in _FRAMES and _REASONS[kernel] is not Reason.NOT_PRESENT:
-        return "kernel", _REASONS[kernel]
-    if user not in _FRAMES:
-        return "user", _REASONS[user]
-    return None if kernel in _FRAMES else ("kernel", Reason.NO_KERNEL_SIDE)
 
 
 def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
@@ -97,7 +23,7 @@ def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
             "the mapping changed or went away while it was looked at "
             f"({evidence.attempts} {'attempt' if evidence.attempts == 1 else 'attempts'})",
         )
-    missing = _missing(kernel.outcome, user.outcome)
+    missing = missing_side(kernel.outcome, user.outcome)
     if missing is not None:
         side, reason = missing
         walk = kernel if side == "kernel" else user

@@ -3,21 +3,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from pageproof.errors import Exit
 from pageproof.model import GAPS, Outcome, PagingFacts, StructPageFacts, Walk
-from pageproof.model.kmap import LayoutFacts, MapRow
+from pageproof.model.kmap import LayoutFacts
 from pageproof.model.whatis import AliasFacts, Identity, OwnerFacts, PageUse, Unknown
-
-_U64: Final = (1 << 64) - 1
-
-
-def row_at(rows: Sequence[MapRow], address: int) -> MapRow:
-    """The row of a memory map that has an address; the rows leave none out."""
-    return rows[bisect_right([row.start for row in rows], address) - 1]
+from pageproof.space.units import ADDRESS_LAST
 
 
 def page_use(page: StructPageFacts, owner: OwnerFacts | None) -> PageUse:
@@ -62,8 +54,8 @@ def alias_addresses(
     """
     found = []
     if paddr < layout.memory_bytes:
-        found.append(("physmap", layout.page_offset_base + paddr & _U64))
-    text = layout.kernel_map + paddr - paging.phys_base & _U64
+        found.append(("physmap", layout.page_offset_base + paddr & ADDRESS_LAST))
+    text = layout.kernel_map + paddr - paging.phys_base & ADDRESS_LAST
     if layout.image_start <= text < layout.image_end:
         found.append(("text", text))
     return tuple((region, alias) for region, alias in found if alias != address)

@@ -83,6 +83,10 @@ class MemoryType(StrEnum):
     WP = "WP"
 
 
+#: How libkdumpfile says that makedumpfile left a page out.
+_EXCLUDED_WORDS: Final = ("excluded page", "page not present in dump", "missing page")
+
+
 class MemoryGap(Exception):
     """Memory that can't be had. Every way to read raises this and nothing else.
 
@@ -99,6 +103,13 @@ class MemoryGap(Exception):
     def left_out(cls, paddr: int) -> MemoryGap:
         """What whoever knows of it says of memory that an ELF dump names and does not hold."""
         return cls(Outcome.EXCLUDED, f"{paddr:#x} was left out of the dump")
+
+    @classmethod
+    def from_fault(cls, error: Exception) -> MemoryGap:
+        """Tell from drgn's words whether a dump left the memory out or it is not there at all."""
+        message = str(error)
+        excluded = any(words in message.lower() for words in _EXCLUDED_WORDS)
+        return cls(Outcome.EXCLUDED if excluded else Outcome.UNREADABLE, message)
 
 
 @dataclass(frozen=True)

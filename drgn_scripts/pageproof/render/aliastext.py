@@ -10,7 +10,7 @@ from rich.table import Table
 from pageproof.model.alias import Alias, AliasReport
 from pageproof.render import PLAIN_WIDTH, phrases, words
 from pageproof.render.findings import print_findings
-from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts, target_facts
+from pageproof.render.sheet import LABEL, Console, Sheet, Text, print_facts, target_facts
 
 
 def alias_to_text(report: AliasReport, *, color: bool = False, width: int = PLAIN_WIDTH) -> str:

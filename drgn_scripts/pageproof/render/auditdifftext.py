@@ -11,7 +11,7 @@ from pageproof.model.auditdiff import AuditDiffReport, AuditDiffSummary, AuditSu
 from pageproof.render import PLAIN_WIDTH, phrases
 from pageproof.render.audittext import ruling
 from pageproof.render.difftext import print_finding_changes, print_sides, print_sum
-from pageproof.render.layout import LABEL, Sheet, Text
+from pageproof.render.sheet import LABEL, Sheet, Text
 
 
 def audit_diff_to_text(

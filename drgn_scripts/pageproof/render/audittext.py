@@ -12,7 +12,7 @@ from pageproof.model import Severity
 from pageproof.model.audit import AuditReport, RuleOutcome, Ruling
 from pageproof.render import PLAIN_WIDTH, phrases, words
 from pageproof.render.findings import print_finding
-from pageproof.render.layout import LABEL, Sheet, Text, print_facts, target_facts
+from pageproof.render.sheet import LABEL, Sheet, Text, print_facts, target_facts
 
 if TYPE_CHECKING:
     from pageproof.judge.audit.check import Check

@@ -28,9 +28,9 @@ from pageproof.model.diff import (
 )
 from pageproof.render import PLAIN_WIDTH, phrases
 from pageproof.render.findings import finding_line
-from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts
+from pageproof.render.sheet import LABEL, Console, Sheet, Text, print_facts
+from pageproof.space.units import PAGE_BYTES
 
-_PAGE_BYTES: Final = 4096
 #: So many frames of one kind are told one by one.
 _FRAMES: Final = 8
 _STYLES: Final = {
@@ -119,7 +119,7 @@ def _title(region: RegionName | None, changes: Sequence[RegionChange]) -> Text:
         return Text("addresses that were named", style="bold")
     kind = f"{region.kind} {region.part}".rstrip()
     owner = f"{region.owner_type} {phrases.address(region.owner)}"
-    size = phrases.size(region.pages * _PAGE_BYTES)
+    size = phrases.size(region.pages * PAGE_BYTES)
     text = Text.assemble((kind, "bold"), f"  {region.name}, {size}", (f"  {owner}", LABEL))
     for one in changes:
         if _key(one.region) == _key(region) and one.change is not Change.CHANGED:
@@ -165,7 +165,7 @@ def _who(one: VerdictChange | MappingChange | FrameChange) -> str:
 
 def _mapping(one: MappingChange) -> Iterator[_Line]:
     what = Text(f"mapping {one.change.value}")
-    pages = sum(span.end - span.start for span in one.new or one.old) // _PAGE_BYTES
+    pages = sum(span.end - span.start for span in one.new or one.old) // PAGE_BYTES
     ways = " -> ".join(_spans(spans) for spans in _both(one))
     yield what, phrases.plural(pages, "page"), _who(one), ways
     if Aspect.VM_FLAGS in one.aspects:

@@ -11,7 +11,7 @@ from rich.table import Table
 from pageproof.model.rule import Rule
 from pageproof.render import words
 from pageproof.render.jsonform import json_text
-from pageproof.render.layout import Sheet, Text, print_facts
+from pageproof.render.sheet import Sheet, Text, print_facts
 
 
 def rules_to_text(rules: Mapping[Rule, Sequence[str]], *, color: bool, width: int) -> str:

@@ -10,9 +10,9 @@ from typing import Final
 
 from pageproof.model import Finding, Severity
 from pageproof.render import words
-from pageproof.render.layout import LABEL, Console, Text
+from pageproof.render.sheet import LABEL, Console, Text
+from pageproof.space.units import PAGE_BYTES
 
-_PAGE_BYTES: Final = 4096
 #: The place of a page, as verify names it.
 _PAGE: Final = re.compile(r"(?:page (\d+), )?pid (\d+) at 0x([0-9a-f]+)")
 
@@ -73,7 +73,7 @@ def _goes_on(first: Finding, one: Finding, pages: int) -> bool:
     before, here = _PAGE.fullmatch(first.where), _PAGE.fullmatch(one.where)
     if before is None or here is None or before[2] != here[2]:
         return False
-    if int(here[3], 16) != int(before[3], 16) + pages * _PAGE_BYTES:
+    if int(here[3], 16) != int(before[3], 16) + pages * PAGE_BYTES:
         return False
     if before[1] is None or here[1] is None:
         return before[1] is here[1]
@@ -87,5 +87,5 @@ def _span(first: Finding, pages: int) -> Finding:
     assert found is not None
     start = int(found[3], 16)
     numbers = "" if found[1] is None else f"pages {found[1]}-{int(found[1]) + pages - 1}, "
-    where = f"{numbers}pid {found[2]} at 0x{start:x}-0x{start + pages * _PAGE_BYTES - 1:x}"
+    where = f"{numbers}pid {found[2]} at 0x{start:x}-0x{start + pages * PAGE_BYTES - 1:x}"
     return replace(first, where=where)

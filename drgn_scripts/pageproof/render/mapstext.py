@@ -7,7 +7,7 @@ from typing import Final
 
 from pageproof.model import MapsReport, Run, VmaLine, VmaResidency
 from pageproof.render import PLAIN_WIDTH, phrases, words
-from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts, target_facts
+from pageproof.render.sheet import LABEL, Console, Sheet, Text, print_facts, target_facts
 
 #: Where procfs begins the name: ``seq_setwidth(m, 25 + sizeof(void *) * 6 - 1)``.
 _NAME_COLUMN: Final = 72

@@ -3,7 +3,7 @@
 
 Process, file, VMA and cache names come from programs that may be hostile, and a saved report may
 be written by hand. A name keeps its characters in the model and in JSON. Each form of output
-passes its strings through here once: text in :mod:`pageproof.render.layout`, JUnit in
+passes its strings through here once: text in :mod:`pageproof.render.sheet`, JUnit in
 :mod:`pageproof.render.junitxml`, drgn code in its comments, messages in ``cli``.
 """
 

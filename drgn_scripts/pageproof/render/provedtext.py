@@ -10,9 +10,9 @@ from rich.table import Table
 
 from pageproof.model import MappingFacts, PageRun, ProvedRegion, ProvedUse, Report, Verdict
 from pageproof.render import phrases
-from pageproof.render.layout import LABEL, Console, Text
+from pageproof.render.sheet import LABEL, Console, Text
+from pageproof.space.units import PAGE_BYTES
 
-_PAGE_BYTES = 4096
 _STYLES = {Verdict.DIFFERENT: "bold red", Verdict.UNKNOWN: "yellow"}
 
 
@@ -33,7 +33,7 @@ def regions_of(console: Console, report: Report) -> None:
 def _title(region: ProvedRegion) -> Text:
     kind = f"{region.kind} {region.part}".rstrip()
     owner = f"{region.owner_type} {phrases.address(region.owner)}"
-    size = phrases.size(region.pages * _PAGE_BYTES)
+    size = phrases.size(region.pages * PAGE_BYTES)
     return Text.assemble((kind, "bold"), f"  {region.name}, {size}", (f"  {owner}", LABEL))
 
 

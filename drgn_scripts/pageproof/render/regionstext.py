@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from pageproof.model.shared import RegionsReport, RegionUse, SharedRegion
+from pageproof.model.regions import RegionsReport, RegionUse, SharedRegion
 from pageproof.render import PLAIN_WIDTH, phrases
 from pageproof.render.findings import print_findings
-from pageproof.render.layout import LABEL, Sheet, Text, print_facts, target_facts
-
-_PAGE_BYTES = 4096
+from pageproof.render.sheet import LABEL, Sheet, Text, print_facts, target_facts
+from pageproof.space.units import PAGE_BYTES
 
 
 def regions_to_text(report: RegionsReport, *, color: bool = False, width: int = PLAIN_WIDTH) -> str:
@@ -33,7 +32,7 @@ def regions_to_text(report: RegionsReport, *, color: bool = False, width: int = 
 def _title(region: SharedRegion) -> Text:
     kind = f"{region.kind} {region.part}".rstrip()
     owner = f"{region.owner_type} {phrases.address(region.owner)}"
-    size = phrases.size(region.pages * _PAGE_BYTES)
+    size = phrases.size(region.pages * PAGE_BYTES)
     return Text.assemble((kind, "bold"), f"  {region.name}, {size}", (f"  {owner}", LABEL))
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from pageproof.model import MappingFacts, Outcome, TableSet, WalkReport
 from pageproof.render import PLAIN_WIDTH, phrases, words
-from pageproof.render.layout import LABEL, Console, Sheet, Text, print_facts, target_facts
+from pageproof.render.sheet import LABEL, Console, Sheet, Text, print_facts, target_facts
 
 
 def walk_to_text(

@@ -23,8 +23,8 @@ from pageproof.model.whatis import (
 )
 from pageproof.render import PLAIN_WIDTH, phrases, words
 from pageproof.render.aliastext import print_aliases
-from pageproof.render.layout import Sheet, Text, print_facts, target_facts
 from pageproof.render.mapstext import procfs_line
+from pageproof.render.sheet import Sheet, Text, print_facts, target_facts
 
 #: What each use of a frame means, for those whose name does not say it.
 _USES: Final = {

@@ -16,20 +16,11 @@ from pageproof.walk.engine import Walker, WalkerChoice, make_walker
 from pageproof.walk.frames import FrameIndex, Swept
 from pageproof.walk.ranges import TooMuchWork, walk_range
 from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
-from pageproof.walk.x86_64 import (
-    LINUX_PAT,
-    MOST_PHYSICAL_BITS,
-    PAGE_BYTES,
-    PAGE_SHIFT,
-    Paging,
-    table_from_cr3,
-)
+from pageproof.walk.x86_64 import LINUX_PAT, MOST_PHYSICAL_BITS, Paging, table_from_cr3
 
 __all__ = [
     "LINUX_PAT",
     "MOST_PHYSICAL_BITS",
-    "PAGE_BYTES",
-    "PAGE_SHIFT",
     "TYPE_BITS",
     "USE_NORMAL",
     "USE_SPECIAL",

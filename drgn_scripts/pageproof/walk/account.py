@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pageproof.model import EntryKind, MemoryGap, MemoryType
+from pageproof.space.units import ADDRESS_LAST, PAGE_SHIFT
 from pageproof.walk.entry import decode_entry, memory_type
 from pageproof.walk.walker import ReadPhysical, read_entry
-from pageproof.walk.x86_64 import ENTRIES, PAGE_SHIFT, VIRTUAL_LAST, Paging
+from pageproof.walk.x86_64 import ENTRIES, Paging
 
 #: ``_PAGE_SPECIAL`` (arch/x86/include/asm/pgtable_types.h): the kernel does not count this mapping.
 SPECIAL: Final = 1 << 9
@@ -135,7 +136,7 @@ def _visit(sweep: _Sweep, depth: int, table: int, base: int) -> None:
         start = base + (index << level.shift)
         sign = paging.tables[0].shift + 8
         if start >> sign:
-            start |= VIRTUAL_LAST >> sign << sign
+            start |= ADDRESS_LAST >> sign << sign
         last = start + level.bytes - 1
         if last < sweep.first or start > sweep.last:
             continue

@@ -23,6 +23,7 @@ from pageproof.model import (
     Step,
     Walk,
 )
+from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk.account import (
     SPECIAL,
     Accounted,
@@ -34,7 +35,7 @@ from pageproof.walk.account import (
 from pageproof.walk.frames import EngineFrames, FrameIndex, PythonFrames
 from pageproof.walk.ranges import TooMuchWork, check_range, walk_range
 from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
-from pageproof.walk.x86_64 import ENTRIES, PAGE_BYTES, PAGE_SHIFT, VIRTUAL_LAST, Level, Paging
+from pageproof.walk.x86_64 import ENTRIES, Level, Paging
 
 if TYPE_CHECKING:
     import pageproof_pagewalk
@@ -47,7 +48,7 @@ _Result = TypeVar("_Result")
 DirectMemory = Sequence[tuple[int, memoryview | int]]
 
 #: What the engine gives for "no frame".
-_NO_PADDR: Final = VIRTUAL_LAST
+_NO_PADDR: Final = ADDRESS_LAST
 #: Entries that one sweep may look at if its caller names no number: 256 GiB in small pages.
 _MAX_ENTRIES: Final = 1 << 26
 
@@ -300,7 +301,7 @@ class EngineWalker:
         return f"{level.name} table at {table:#x}: {reason}"
 
     def walk(self, root: int, address: int) -> Walk:
-        if not 0 <= address <= VIRTUAL_LAST:
+        if not 0 <= address <= ADDRESS_LAST:
             raise ValueError(f"{address:#x} is no 64-bit address")
         reasons: dict[int, str] = {}
         (
@@ -317,7 +318,7 @@ class EngineWalker:
             gap_paddr,
             gap_length,
             raw_steps,
-        ) = self._call(reasons, self._walker.walk, root & VIRTUAL_LAST, address)
+        ) = self._call(reasons, self._walker.walk, root & ADDRESS_LAST, address)
         outcome = self._outcome(kind)
         steps = tuple(self._step(step) for step in raw_steps)
         if outcome is Outcome.MAPPED:
@@ -387,7 +388,7 @@ class EngineWalker:
         most_places: int = 0,
     ) -> Accounted:
         data, (_, _, gaps, _), stopped_at = self._walker.account(
-            root & VIRTUAL_LAST,
+            root & ADDRESS_LAST,
             first,
             last,
             accounts.uses,
@@ -417,11 +418,11 @@ class EngineWalker:
         data, _, stopped_at = self._call(
             reasons,
             self._walker.sweep,
-            root & VIRTUAL_LAST,
+            root & ADDRESS_LAST,
             first,
             last,
             merge=merge,
-            ignore=VIRTUAL_LAST,
+            ignore=ADDRESS_LAST,
             skip=0 if nothing else 1 << self._kinds.index(EntryKind.NONE.value),
             max_entries=max_entries,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pageproof.model import EntryKind, MemoryType, SwapLayout
+from pageproof.space.units import ADDRESS_LAST
 from pageproof.walk.x86_64 import (
     ACCESSED,
     DIRTY,
@@ -21,7 +22,6 @@ from pageproof.walk.x86_64 import (
     PWT,
     RW,
     US,
-    VIRTUAL_LAST,
     Level,
     Paging,
 )
@@ -107,7 +107,7 @@ def _invert(raw: int) -> int:
     ``protnone_mask()`` of ``arch/x86/include/asm/pgtable-invert.h``: only the
     address bits matter, the caller masks.
     """
-    return raw ^ VIRTUAL_LAST
+    return raw ^ ADDRESS_LAST
 
 
 def _leaf_base(raw: int, level: Level, paging: Paging) -> int:

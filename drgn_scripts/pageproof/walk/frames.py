@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pageproof.model import GAPS, Range
+from pageproof.space.units import ADDRESS_LAST, PAGE_SHIFT
 from pageproof.walk.ranges import TooMuchWork
-from pageproof.walk.x86_64 import PAGE_SHIFT, VIRTUAL_LAST, Paging
+from pageproof.walk.x86_64 import Paging
 
 if TYPE_CHECKING:
     import pageproof_pagewalk
@@ -58,7 +59,7 @@ class EngineFrames:
 
     def add(self, space: int, root: int, first: int, last: int) -> Swept:
         (_, _, gaps, _), whole = self._index.add(
-            self._walker, space, root & VIRTUAL_LAST, first, last
+            self._walker, space, root & ADDRESS_LAST, first, last
         )
         return Swept(gaps > 0, whole)
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pageproof.model import EntryKind, MemoryGap, Outcome, Permissions, Range
+from pageproof.space.units import ADDRESS_LAST
 from pageproof.walk.entry import decode_entry, memory_type
 from pageproof.walk.walker import ReadPhysical, read_entry
-from pageproof.walk.x86_64 import ENTRIES, NX, RW, US, VIRTUAL_LAST, Paging
+from pageproof.walk.x86_64 import ENTRIES, NX, RW, US, Paging
 
 
 class TooMuchWork(Exception):
@@ -56,13 +57,13 @@ def walk_range(
 
 def check_range(first: int, last: int) -> None:
     """Raise ValueError if two addresses are no range."""
-    if not 0 <= first <= last <= VIRTUAL_LAST:
+    if not 0 <= first <= last <= ADDRESS_LAST:
         raise ValueError(f"{first:#x} to {last:#x} is no range of addresses")
 
 
 def _sign_extend(address: int, paging: Paging) -> int:
     sign = paging.tables[0].shift + 8
-    return address | VIRTUAL_LAST >> sign << sign if address >> sign else address
+    return address | ADDRESS_LAST >> sign << sign if address >> sign else address
 
 
 def _walk_table(
@@ -91,7 +92,7 @@ def _walk_table(
             missing_to = _sign_extend(base, paging) + (level.bytes << 9) - 1
             if not depth:
                 lower = index < ENTRIES // 2
-                missing_to = (level.bytes << 8) - 1 if lower else VIRTUAL_LAST
+                missing_to = (level.bytes << 8) - 1 if lower else ADDRESS_LAST
             yield Range(
                 start,
                 min(missing_to, state.last),

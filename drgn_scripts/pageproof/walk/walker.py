@@ -10,18 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pageproof.model import EntryKind, MemoryGap, Outcome, Permissions, Step, Walk
+from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk.entry import Entry, decode_entry, flag_names, memory_type
-from pageproof.walk.x86_64 import (
-    ENTRIES,
-    ENTRY_BYTES,
-    NX,
-    PAGE_BYTES,
-    PAGE_SHIFT,
-    RW,
-    US,
-    Level,
-    Paging,
-)
+from pageproof.walk.x86_64 import ENTRIES, ENTRY_BYTES, NX, RW, US, Level, Paging
 
 #: ``read_physical(paddr, length)`` gives exactly ``length`` bytes or raises MemoryGap.
 ReadPhysical = Callable[[int, int], bytes]

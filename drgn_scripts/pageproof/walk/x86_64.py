@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from pageproof.model import PTI_USER_HALF, MemoryType, SwapLayout
+from pageproof.space.units import ADDRESS_LAST
 
-PAGE_SHIFT: Final = 12
-PAGE_BYTES: Final = 1 << PAGE_SHIFT
 ENTRIES: Final = 512
 ENTRY_BYTES: Final = 8
-VIRTUAL_LAST: Final = (1 << 64) - 1
 
 PRESENT: Final = 1 << 0
 RW: Final = 1 << 1
@@ -136,7 +134,7 @@ class Paging:
     def is_canonical(self, address: int) -> bool:
         """True if bits 63 to 47 (4 levels) or 63 to 56 (5 levels) are all the same."""
         sign = self.tables[0].shift + 8
-        return address >> sign in (0, VIRTUAL_LAST >> sign)
+        return address >> sign in (0, ADDRESS_LAST >> sign)
 
 
 def table_from_cr3(cr3: int, *, user_half: bool = False) -> int:

@@ -18,7 +18,7 @@ from sharing import Everything, same_frames, verdicts_by_place
 
 from pageproof.find.shared import Found, find_shared
 from pageproof.find.shared.kvm import KVM
-from pageproof.walk import PAGE_BYTES
+from pageproof.space.units import PAGE_BYTES
 
 RUN, PIO, COALESCED, RING = 0, 1, 2, 64  # pages of the region
 NO_TYPES = "no debug info for kvm.ko: install the kernel's debug package (Debian: linux-image-"

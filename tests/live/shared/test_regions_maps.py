@@ -16,10 +16,10 @@ from machine import Json, Machine, each_kernel
 from made import Made
 from sharing import ODD, Everything, claimed_at, same_frames
 
-from pageproof.find.pagelist import page_addresses
+from pageproof.find.frame.pagelist import page_addresses
 from pageproof.find.shared import find_shared, kernel_pages, vdso
 from pageproof.find.shared.finder import owner_of
-from pageproof.walk import PAGE_BYTES
+from pageproof.space.units import PAGE_BYTES
 
 KINDS = ("shmem", "hugetlb", "udmabuf", "bpf", "vdso")
 #: drivers/dma-buf/udmabuf.c is in cloud kernels from this one on.

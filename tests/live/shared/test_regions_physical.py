@@ -15,11 +15,11 @@ from machine import Json, Machine, Result, each_kernel, pageproof
 from made import Made
 from sharing import Everything, same_frames, verdicts_by_place
 
-from pageproof.find.layout import physmap
+from pageproof.find.kernel.layout import physmap
 from pageproof.find.shared import find_shared
 from pageproof.find.shared.physical import kernel_sides
 from pageproof.find.shared.uio import UIO
-from pageproof.walk import PAGE_BYTES
+from pageproof.space.units import PAGE_BYTES
 
 KINDS = ("devmem", "pci", "uio")
 VERIFY = ("verify", "--format", "json", *(word for kind in KINDS for word in ("--kind", kind)))

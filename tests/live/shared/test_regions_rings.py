@@ -13,7 +13,7 @@ from machine import Json, Machine, each_kernel
 from sharing import Everything, claimed_at, same_frames
 
 from pageproof.find.shared import FINDERS, Claimed, Found, find_shared, kernel_pages
-from pageproof.walk import PAGE_BYTES
+from pageproof.space.units import PAGE_BYTES
 
 KINDS = ("perf", "io_uring", "packet", "aio")
 

@@ -14,7 +14,7 @@ from sharing import (
     verdicts_by_place,
 )
 
-from pageproof.walk import PAGE_BYTES
+from pageproof.space.units import PAGE_BYTES
 
 pytestmark = each_kernel
 

@@ -28,7 +28,6 @@ from pageproof.find.identify.shadow import find_shadow
 from pageproof.find.identify.symbols import find_module, find_symbol
 from pageproof.model import MemoryGap, Outcome
 from pageproof.model.whatis import Identity, Unknown
-from pageproof.target.reader import gap_from_fault
 
 #: Facts of one kind, or None: the address is no such thing.
 Finder = Callable[[Place], Any]
@@ -92,7 +91,7 @@ def unanswered(question: str, error: Exception) -> Unknown:
     if isinstance(error, MemoryGap):
         return Unknown(question, error.outcome, str(error))
     if isinstance(error, drgn.FaultError):
-        return Unknown(question, gap_from_fault(error).outcome, str(error))
+        return Unknown(question, MemoryGap.from_fault(error).outcome, str(error))
     text = str(error.args[0]) if isinstance(error, LookupError) and error.args else str(error)
     return Unknown(question, Outcome.UNREADABLE, text or type(error).__name__)
 

@@ -18,9 +18,8 @@ from pageproof.model.whatis import (
     LdtFacts,
     VsyscallFacts,
 )
+from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 
-_PAGE_SHIFT: Final = 12
-_PAGE_BYTES: Final = 1 << _PAGE_SHIFT
 #: ``FIXADDR_TOP``: the last page of the 2 MiB after vsyscall's.
 _FIXADDR_TOP: Final = 0xFFFF_FFFF_FF7F_F000
 #: ``ESPFIX_STACK_SIZE`` of arch/x86/include/asm/espfix.h.
@@ -40,8 +39,8 @@ def find_fixmap(place: Place) -> FixmapFacts | None:
         (each.value, each.name)
         for each in place.prog.type("enum fixed_addresses").enumerators or ()
     ]
-    offset = place.address & _PAGE_BYTES - 1
-    slot = _FIXADDR_TOP - (place.address - offset) >> _PAGE_SHIFT
+    offset = place.address & PAGE_BYTES - 1
+    slot = _FIXADDR_TOP - (place.address - offset) >> PAGE_SHIFT
     name, index = slot_name(names, slot)
     return FixmapFacts(slot, name, index, offset)
 
@@ -66,11 +65,11 @@ def find_cpu_entry(place: Place) -> CpuEntryFacts | None:
         return None
     prog, address = place.prog, place.address
     idt = place.layout.cpu_entry_area
-    if address < idt + _PAGE_BYTES:
+    if address < idt + PAGE_BYTES:
         return CpuEntryFacts(None, "IDT", idt, address - idt)
     kind = prog.type("struct cpu_entry_area")
     size = kind.size or 0
-    index, offset = divmod(address - idt - _PAGE_BYTES, size)
+    index, offset = divmod(address - idt - PAGE_BYTES, size)
     for cpu in for_each_possible_cpu(prog):
         if _entry_index(place, cpu) == index:
             member, start = member_path(kind, offset)
@@ -153,6 +152,6 @@ def find_vsyscall(place: Place) -> VsyscallFacts | None:
         return None
     mode = place.prog["vsyscall_mode"]
     names = {each.value: each.name for each in mode.type_.enumerators or ()}
-    number = (place.address & _PAGE_BYTES - 1) >> 10
+    number = (place.address & PAGE_BYTES - 1) >> 10
     call = _VSYSCALLS[number] if number < len(_VSYSCALLS) else ""
     return VsyscallFacts(call, str(names[mode.value_()]))

@@ -9,9 +9,9 @@ import drgn
 from drgn.helpers.common.memory import IdentifiedAddress, identify_address_all
 from drgn.helpers.linux.common import IdentifiedTaskStack, IdentifiedTaskStruct
 
-from pageproof.find.areas import area_at
 from pageproof.find.identify.place import Place
-from pageproof.find.tasks import check_tasks
+from pageproof.find.kernel.areas import area_at
+from pageproof.find.process.tasks import check_tasks
 from pageproof.model.whatis import TaskFacts, TaskPart
 
 

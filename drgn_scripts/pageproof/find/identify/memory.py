@@ -8,14 +8,13 @@ from typing import Final
 import drgn
 from drgn.helpers.linux.slab import slab_object_info
 
-from pageproof.find.areas import area_at
 from pageproof.find.identify.place import Missing, Place
 from pageproof.find.identify.symbols import code_words
-from pageproof.find.layout import physmap
+from pageproof.find.kernel.areas import area_at
+from pageproof.find.kernel.layout import physmap
 from pageproof.model import Outcome, SlabFacts, SlabState
 from pageproof.model.whatis import PageStructFacts, VmapFacts
-
-_PAGE_BYTES: Final = 4096
+from pageproof.space.units import PAGE_BYTES
 
 #: ``include/linux/vmalloc.h``, in the words and the order of ``/proc/vmallocinfo``; then those
 #: that procfs does not show. They are macros, which DWARF does not have; 5.10 to 7.2 agree.
@@ -103,7 +102,7 @@ def find_vmap(place: Place) -> VmapFacts | None:
         start=start,
         end=end,
         offset_bytes=place.address - start,
-        guard=guarded and place.address >= end - _PAGE_BYTES,
+        guard=guarded and place.address >= end - PAGE_BYTES,
         caller=code_words(place.prog, caller),
         caller_address=caller,
         flags=flags,

@@ -5,17 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final
 
 import drgn
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
 
 from pageproof.find.bounded import list_entries
 from pageproof.find.identify.place import Place
-from pageproof.find.modules import all_modules
+from pageproof.find.kernel.modules import all_modules
 from pageproof.model.whatis import PerCpuFacts, PerCpuPart
-
-_U64: Final = (1 << 64) - 1
+from pageproof.space.units import ADDRESS_LAST
 
 
 def static_range(prog: drgn.Program) -> tuple[int, int]:
@@ -45,7 +43,7 @@ def find_per_cpu(place: Place) -> PerCpuFacts | None:
             unit = base + offsets[cpu].value_()
             if unit <= address < unit + unit_bytes:
                 # __addr_to_pcpu_ptr(): all chunks count from the first one's base.
-                pointer = address - offsets[cpu].value_() - first + start & _U64
+                pointer = address - offsets[cpu].value_() - first + start & ADDRESS_LAST
                 return _name(prog, cpu, pointer)
     return None
 

@@ -8,9 +8,9 @@ from typing import Final
 from pageproof.find.identify.place import Place
 from pageproof.model import MemoryGap
 from pageproof.model.whatis import ShadowFacts
+from pageproof.space.units import ADDRESS_END
 
 _SHIFT: Final = 3
-_TOP: Final = 1 << 64
 _BYTES: Final = 8
 #: ``__VIRTUAL_MASK_SHIFT`` by levels: the size of the kernel's half.
 _HALF_BITS: Final = {4: 47, 5: 56}
@@ -40,7 +40,7 @@ def find_shadow(place: Place) -> ShadowFacts | None:
     if end is None or place.address >> 63 == 0:
         return None
     if place.region == "kasan":
-        if place.address < shadow_of(-1 << _HALF_BITS[place.layout.levels] & _TOP - 1, end):
+        if place.address < shadow_of(-1 << _HALF_BITS[place.layout.levels] & ADDRESS_END - 1, end):
             return None  # the rest of the PGD entry in which the shadow begins
         shadow = place.address
         memory = shadowed(shadow, end)
@@ -57,12 +57,12 @@ def find_shadow(place: Place) -> ShadowFacts | None:
 
 def shadow_of(address: int, end: int) -> int:
     """``kasan_mem_to_shadow()``; the shadow of the last byte ends where the region does."""
-    return (address >> _SHIFT) + end - (_TOP >> _SHIFT)
+    return (address >> _SHIFT) + end - (ADDRESS_END >> _SHIFT)
 
 
 def shadowed(shadow: int, end: int) -> int:
     """``kasan_shadow_to_mem()``."""
-    return (shadow - end + (_TOP >> _SHIFT)) << _SHIFT
+    return (shadow - end + (ADDRESS_END >> _SHIFT)) << _SHIFT
 
 
 def meaning(value: int) -> str:

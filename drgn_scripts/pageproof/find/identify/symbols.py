@@ -10,8 +10,8 @@ import drgn
 from drgn.helpers.linux.kallsyms import module_kallsyms
 
 from pageproof.find.identify.place import Place
-from pageproof.find.image import end_symbol
-from pageproof.find.modules import module_at
+from pageproof.find.kernel.image import end_symbol
+from pageproof.find.kernel.modules import module_at
 from pageproof.model.whatis import ModuleFacts, SymbolFacts
 
 #: ``enum mod_mem_type`` without its prefix, as words.

@@ -10,8 +10,8 @@ from typing import Final
 import drgn
 from drgn import cast, offsetof
 
-from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Claim, Finder, UnknownPart, adjoining, owner_of
+from pageproof.space.units import PAGE_BYTES
 
 #: ``BPF_F_MMAPABLE``, part of the kernel's ABI.
 _MMAPABLE: Final = 0x400

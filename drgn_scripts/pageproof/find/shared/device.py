@@ -11,12 +11,12 @@ from typing import Final
 import drgn
 
 from pageproof.errors import PageproofError
-from pageproof.find.expression import UserSide, check_syntax, evaluate, kernel_address
-from pageproof.find.extent import extent_of
+from pageproof.find.frame.extent import extent_of
+from pageproof.find.frame.pagelist import page_addresses
 from pageproof.find.identify.memory import slab_at
-from pageproof.find.page import PAGE_BYTES
-from pageproof.find.pagelist import page_addresses
+from pageproof.find.kernel.expression import UserSide, check_syntax, evaluate, kernel_address
 from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining
+from pageproof.space.units import PAGE_BYTES
 
 DEVICE: Final = "device"
 
@@ -60,7 +60,7 @@ class Resolved:
 
     Attributes:
         pages: the address of each; None for one that is not there.
-        by_value: see :class:`pageproof.find.expression.KernelAddress`.
+        by_value: see :class:`pageproof.find.kernel.expression.KernelAddress`.
         ends: the kernel object after whose end no page counts; "" if it is as large as was asked.
         offset_bytes: of the address in its page.
         is_object: a slab object begins at the address. A driver may map the page that it is in, by

@@ -8,9 +8,9 @@ from typing import Final
 
 import drgn
 
-from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Claim, Finder, not_private
 from pageproof.find.shared.physical import kernel_sides
+from pageproof.space.units import PAGE_BYTES
 
 
 def _claim(vma: drgn.Object) -> Claim | None:

@@ -9,7 +9,7 @@ from typing import Final, overload
 
 import drgn
 
-from pageproof.find.page import PAGE_BYTES
+from pageproof.space.units import PAGE_BYTES
 
 #: What ``/proc/PID/maps`` calls shared. VM_SHARED is not set where the file was opened for
 #: reading only (``do_mmap()``).

@@ -12,10 +12,10 @@ from drgn.helpers.linux.mm import page_to_virt
 from drgn.helpers.linux.xarray import xa_is_value
 
 from pageproof.find.bounded import compound_pages, xa_entries, xa_load
-from pageproof.find.folio import is_cached
-from pageproof.find.page import PAGE_BYTES
+from pageproof.find.frame.folio import is_cached
 from pageproof.find.shared.finder import Claim, Finder, Sparse, owner_of
 from pageproof.find.shared.shmem import claim_of_file
+from pageproof.space.units import PAGE_BYTES
 
 _SYSV: Final = "shm_file_operations_huge"
 

@@ -11,7 +11,6 @@ from drgn import cast
 from drgn.helpers.linux.mm import compound_head, virt_to_page
 
 from pageproof.find.bounded import compound_pages
-from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import (
     Claim,
     Finder,
@@ -21,6 +20,7 @@ from pageproof.find.shared.finder import (
     not_private,
     owner_of,
 )
+from pageproof.space.units import PAGE_BYTES
 
 _RINGS: Final = "rings"
 _SQES: Final = "sqes"

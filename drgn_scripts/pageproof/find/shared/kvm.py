@@ -9,8 +9,8 @@ from typing import Final
 import drgn
 from drgn import cast
 
-from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining, behind_the_end, owner_of
+from pageproof.space.units import PAGE_BYTES
 
 #: ``KVM_PIO_PAGE_OFFSET`` and so on of arch/x86/include/uapi/asm/kvm.h, part of the kernel's ABI;
 #: ``struct kvm_run`` comes before them.

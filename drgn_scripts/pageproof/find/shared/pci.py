@@ -11,11 +11,11 @@ from drgn import cast, container_of
 from drgn.helpers.linux.pci import pci_name
 
 from pageproof.find.bounded import list_entries
-from pageproof.find.mappings import symbol_name
-from pageproof.find.page import PAGE_BYTES
-from pageproof.find.paths import path_of
+from pageproof.find.process.mappings import symbol_name
+from pageproof.find.process.paths import path_of
 from pageproof.find.shared.finder import Claim, Finder, not_private, owner_of
 from pageproof.find.shared.physical import kernel_sides
+from pageproof.space.units import PAGE_BYTES
 
 _PCI: Final = "pci_phys_vm_ops"
 #: sysfs's own operations stand before a file's.

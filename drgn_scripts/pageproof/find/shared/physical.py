@@ -10,10 +10,10 @@ from typing import Final
 import drgn
 
 from pageproof.errors import PageproofError
-from pageproof.find.areas import all_areas
-from pageproof.find.layout import physmap
-from pageproof.find.page import PAGE_BYTES
+from pageproof.find.kernel.areas import all_areas
+from pageproof.find.kernel.layout import physmap
 from pageproof.find.shared.finder import Lazy
+from pageproof.space.units import PAGE_BYTES
 
 #: Flags of include/linux/vmalloc.h. They are macros, which DWARF does not have; 5.10 to 7.2 agree.
 _VM_IOREMAP: Final = 0x1

@@ -12,11 +12,11 @@ from drgn.helpers.linux.mm import compound_head, page_to_virt
 from drgn.helpers.linux.xarray import xa_is_value
 
 from pageproof.find.bounded import compound_pages, xa_entries
-from pageproof.find.folio import is_cached
-from pageproof.find.mappings import symbol_name
-from pageproof.find.page import PAGE_BYTES
-from pageproof.find.paths import path_of
+from pageproof.find.frame.folio import is_cached
+from pageproof.find.process.mappings import symbol_name
+from pageproof.find.process.paths import path_of
 from pageproof.find.shared.finder import Claim, Finder, Sparse, is_shared, owner_of
+from pageproof.space.units import PAGE_BYTES
 
 #: ``struct shm_file_data`` (ipc/shm.c) stands between the VMA and the file that has the pages.
 #: That of ``shm_file_operations_huge`` is hugetlbfs's.

@@ -10,9 +10,9 @@ import drgn
 from drgn import cast
 from drgn.helpers.linux.mm import page_to_virt
 
-from pageproof.find.mappings import symbol_name
-from pageproof.find.page import PAGE_BYTES
+from pageproof.find.process.mappings import symbol_name
 from pageproof.find.shared.finder import Claim, Finder, UnknownPart, owner_of
+from pageproof.space.units import PAGE_BYTES
 
 
 def _claim(vma: drgn.Object) -> Claim | None:

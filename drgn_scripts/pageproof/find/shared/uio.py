@@ -10,9 +10,9 @@ import drgn
 from drgn import cast
 from drgn.helpers.linux.device import dev_name
 
-from pageproof.find.page import PAGE_BYTES
 from pageproof.find.shared.finder import Claim, Finder, adjoining, not_private, owner_of
 from pageproof.find.shared.physical import kernel_sides
+from pageproof.space.units import PAGE_BYTES
 
 #: ``UIO_MEM_…`` of include/linux/uio_driver.h. They are macros, which DWARF does not have.
 _PHYS, _LOGICAL, _VIRTUAL, _IOVA = 1, 2, 3, 4

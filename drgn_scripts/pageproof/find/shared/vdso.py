@@ -11,10 +11,10 @@ import drgn
 from drgn import cast
 from drgn.helpers.linux.mm import page_to_virt
 
-from pageproof.find.debuginfo import of_program
-from pageproof.find.page import PAGE_BYTES
+from pageproof.find.kernel.debuginfo import of_program
+from pageproof.find.process.tasks import all_tasks
 from pageproof.find.shared.finder import Claim, Finder, UnknownPart, adjoining, owner_of
-from pageproof.find.tasks import all_tasks
+from pageproof.space.units import PAGE_BYTES
 
 _DATA: Final = "vvar"
 _CODE: Final = "vdso"

@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pageproof.model import Finding, Range
+from pageproof.model import Finding
 from pageproof.model.auditfacts import AuditFacts, Need, Span
 from pageproof.model.rule import Rule
+from pageproof.space.units import PAGE_BYTES
 
 #: So many findings of a rule are given; the others are counted.
 MOST_FINDINGS: Final = 50
-PAGE_BYTES: Final = 4096
-PAGE_SHIFT: Final = 12
-TOP: Final = 1 << 64
 
 
 @dataclass(frozen=True)
@@ -175,77 +172,6 @@ def _part(one: Finding, whole: _Where, part: _Where) -> Finding:
     kept = one.evidence if part.first == whole.first else ()
     evidence = ("pages", str(pages)), *(pair for pair in kept if pair[0] != "pages")
     return replace(one, where=part.text(), evidence=evidence)
-
-
-def is_mapped(one: Range) -> bool:
-    """Whether an access to it gets through to a frame."""
-    return one.frame is not None and one.permissions is not None and one.permissions.access
-
-
-def pages_of(one: Range) -> int:
-    """How many pages of 4 KiB it has."""
-    return (one.last + 1 - one.start) // PAGE_BYTES
-
-
-def within(ranges: Sequence[Range], start: int, end: int) -> Iterator[Range]:
-    """The parts of ranges, which are in order of address, from start to end, exclusive."""
-    at = max(bisect_right(ranges, start, key=lambda one: one.start) - 1, 0)
-    for one in ranges[at:]:
-        if one.start >= end:
-            return
-        if one.last >= start:
-            yield cut(one, max(one.start, start), min(one.last, end - 1))
-
-
-def cut(one: Range, start: int, last: int) -> Range:
-    """A part of a range."""
-    if (start, last) == (one.start, one.last):
-        return one
-    frame = None if one.frame is None else one.frame + start - one.start
-    return Range(
-        start,
-        last,
-        one.level,
-        one.outcome,
-        frame,
-        one.permissions,
-        one.shared_with,
-        one.detail,
-        one.memory_type,
-    )
-
-
-def joined(spans: Iterable[Span]) -> Iterator[Span]:
-    """Spans in order of address, those that adjoin as one."""
-    before: Span | None = None
-    for span in spans:
-        if before is not None and before.end == span.start:
-            before = Span(before.start, span.end)
-            continue
-        if before is not None:
-            yield before
-        before = span
-    if before is not None:
-        yield before
-
-
-def without(span: Span, others: Sequence[Span]) -> Iterator[Span]:
-    """What of a span no other covers; the others are in order and do not overlap."""
-    at = span.start
-    first = max(bisect_right(others, span.start, key=lambda one: one.start) - 1, 0)
-    for other in others[first:]:
-        if other.start >= span.end:
-            break
-        if other.start > at:
-            yield Span(at, other.start)
-        at = max(at, other.end)
-    if at < span.end:
-        yield Span(at, span.end)
-
-
-def span_of(one: Range) -> Span:
-    """Its addresses."""
-    return Span(one.start, one.last + 1)
 
 
 def place(span: Span) -> str:

@@ -25,8 +25,8 @@ from pageproof.judge.owners import area_words, is_strangers, stack_shown
 from pageproof.model import Finding, OwnerKind, SlabFacts, SlabState
 from pageproof.model.auditfacts import AuditFacts, FrameClass, FramePlaces, Need, UserFacts
 from pageproof.model.rule import Rule, Shown
+from pageproof.space.units import PAGE_BYTES
 
-_PAGE_BYTES: Final = 4096
 #: Classes that no process should map.
 WRONG: Final = FrameClass.FREE | FrameClass.SLAB | FrameClass.TABLE
 
@@ -48,7 +48,7 @@ class _Hit:
         pfn = f"0x{self.one.pfn:x}"
         if not self.one.places:
             return rule.finding(f"PFN {pfn}-{pfn}", self.shown)
-        where = f"{space}, {address:x}-{address + _PAGE_BYTES - 1:x}"
+        where = f"{space}, {address:x}-{address + PAGE_BYTES - 1:x}"
         mapped = [("mapped at", f"{who} {at:x}") for who, at in self.one.places[1:8]]
         return rule.finding(where, (("PFN", pfn), *self.shown, *mapped))
 
@@ -123,7 +123,7 @@ def free_object(facts: AuditFacts) -> Judged:
 
 
 def _fills_page(slab: SlabFacts | None) -> bool:
-    return slab is not None and slab.offset_bytes + _PAGE_BYTES <= slab.object_bytes
+    return slab is not None and slab.offset_bytes + PAGE_BYTES <= slab.object_bytes
 
 
 def _object(slab: SlabFacts | None) -> Shown:

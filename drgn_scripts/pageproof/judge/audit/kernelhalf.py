@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pageproof.judge.audit.check import Check, Judged, joined, judged, pages_of, place, span_of
-from pageproof.judge.kmap import memory_map
-from pageproof.judge.whatis import row_at
+from pageproof.arch.x86_64.rows import memory_map
+from pageproof.judge.audit.check import Check, Judged, judged, place
 from pageproof.model import Finding, PagingFacts, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need, TopTable
 from pageproof.model.kmap import LayoutFacts
 from pageproof.model.rule import Rule
+from pageproof.space.rows import row_at
+from pageproof.space.spans import joined, pages_of, span_of
 
 _ENTRIES: Final = 512
 _UPPER: Final = range(_ENTRIES // 2, _ENTRIES)

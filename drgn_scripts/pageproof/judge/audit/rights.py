@@ -6,23 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from pageproof.judge.audit.check import (
-    Check,
-    Judged,
-    bytes_shown,
-    is_mapped,
-    joined,
-    judged,
-    pages_of,
-    place,
-    span_of,
-    within,
-)
+from pageproof.arch.x86_64.rows import row_of
+from pageproof.judge.audit.check import Check, Judged, bytes_shown, judged, place
 from pageproof.judge.conditions import OPEN_TO_USER, WRITE_EXECUTE
-from pageproof.judge.kmap import row_of
 from pageproof.model import Finding, Permissions, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need
 from pageproof.model.rule import Rule
+from pageproof.space.spans import is_mapped, joined, pages_of, span_of, within
 
 READ_ONLY: Final = Rule(
     id="rodata-writable",

@@ -7,11 +7,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from pageproof.judge.audit.check import PAGE_SHIFT, Check, Judged, judged
+from pageproof.arch.x86_64.rows import memory_map
+from pageproof.judge.audit.check import Check, Judged, judged
 from pageproof.judge.audit.users import undecided_of
 from pageproof.judge.conditions import SHARED_TABLES_REGIONS, TABLE_USED_TWICE
-from pageproof.judge.kmap import memory_map
-from pageproof.judge.whatis import row_at
 from pageproof.model import Finding, Severity
 from pageproof.model.auditfacts import (
     AuditFacts,
@@ -22,6 +21,8 @@ from pageproof.model.auditfacts import (
     UserTable,
 )
 from pageproof.model.rule import Rule
+from pageproof.space.rows import row_at
+from pageproof.space.units import PAGE_SHIFT
 
 UNMARKED: Final = Rule(
     id="table-unmarked",

@@ -7,10 +7,11 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from pageproof.judge.audit.check import Check, Judged, cut, judged, pages_of
+from pageproof.judge.audit.check import Check, Judged, judged
 from pageproof.model import GAPS, Finding, Outcome, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need, UserFacts, UserSpace, VmaBounds
 from pageproof.model.rule import Rule
+from pageproof.space.spans import cut, pages_of
 
 OUTSIDE: Final = Rule(
     id="user-outside-vma",

@@ -6,25 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pageproof.judge.audit.check import (
-    PAGE_BYTES,
-    PAGE_SHIFT,
-    Check,
-    Judged,
-    bytes_shown,
-    is_mapped,
-    joined,
-    judged,
-    pages_of,
-    place,
-    span_of,
-    within,
-    without,
-)
-from pageproof.judge.kmap import memory_map
+from pageproof.arch.x86_64.rows import memory_map
+from pageproof.judge.audit.check import Check, Judged, bytes_shown, judged, place
 from pageproof.model import Finding, Range, Severity
 from pageproof.model.auditfacts import Area, AuditFacts, Need, Span
 from pageproof.model.rule import Rule
+from pageproof.space.spans import is_mapped, joined, pages_of, span_of, within, without
+from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 
 UNOWNED: Final = Rule(
     id="vmalloc-unowned",

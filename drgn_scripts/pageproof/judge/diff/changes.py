@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from pageproof.judge.diff.pages import PAGE_BYTES, Held, Pages, Place, RegionKey, Run
+from pageproof.judge.diff.pages import Held, Pages, Place, RegionKey, Run
 from pageproof.model import Verdict, VmaFacts
 from pageproof.model.diff import (
     Aspect,
@@ -20,6 +20,7 @@ from pageproof.model.diff import (
     Span,
     VerdictChange,
 )
+from pageproof.space.units import PAGE_BYTES
 
 
 def mapping_changes(

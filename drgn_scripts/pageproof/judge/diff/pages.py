@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from pageproof.model import MappingFacts, PageEvidence, ProvedRegion, Report, VmaFacts
 from pageproof.model.diff import Opinion, RegionName
+from pageproof.space.units import PAGE_BYTES
 
-PAGE_BYTES: Final = 4096
 #: Kind, part and owner; None where the user named the addresses.
 RegionKey = tuple[str, str, int] | None
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import Final
 
 from pageproof.judge.rules.views import PageView
-from pageproof.judge.verdict import names_frame
 from pageproof.model import PageEvidence, Severity, SlotFacts
 from pageproof.model.rule import Rule, Shown
+from pageproof.walk.compare import names_frame
 
 _U32: Final = 1 << 32
 #: UMH_SHM_PAYLOAD_MAX and UMH_SHM_REPLY_MAX of module/umh_shm_abi.h.
@@ -28,7 +28,7 @@ CONTENT_CHANGING: Final = Rule(
     "the content changed each time it was read, so that the routes could not be compared",
     "Somebody writes to it all the time.",
     "Nothing is wrong. A guest can be stopped for the look (QMP stop, cont).",
-    "commands/attempts.py",
+    "observe/attempts.py",
 )
 
 

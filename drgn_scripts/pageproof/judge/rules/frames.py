@@ -11,7 +11,6 @@ from pageproof.judge.words import page_list
 from pageproof.model import Finding, Severity
 from pageproof.model.rule import Rule
 
-_PAGE_BYTES: Final = 4096
 #: So many pages are shown with both frames.
 _SHOWN: Final = 4
 

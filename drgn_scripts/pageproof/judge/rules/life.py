@@ -9,8 +9,7 @@ from pageproof.judge.owners import area_words, is_strangers, stack_shown
 from pageproof.judge.rules.views import PageView, is_anonymous
 from pageproof.model import OwnerKind, Severity, SlabState
 from pageproof.model.rule import Rule, Shown
-
-_PAGE_BYTES: Final = 4096
+from pageproof.space.units import PAGE_BYTES
 
 
 def frame_is_free(view: PageView) -> Shown | None:
@@ -75,18 +74,18 @@ def user_maps_table(view: PageView) -> Shown | None:
 def shares_slab_page(view: PageView) -> Shown | None:
     """The object at the page's beginning is not all that the page holds."""
     slab = view.evidence.slab
-    if slab is None or slab.offset_bytes + _PAGE_BYTES <= slab.object_bytes:
+    if slab is None or slab.offset_bytes + PAGE_BYTES <= slab.object_bytes:
         return None
     return (
         ("cache", slab.cache),
-        ("objects in the page", str(-(-(slab.offset_bytes + _PAGE_BYTES) // slab.slot_bytes))),
+        ("objects in the page", str(-(-(slab.offset_bytes + PAGE_BYTES) // slab.slot_bytes))),
         ("first object", f"0x{slab.start:x}, {slab.object_bytes} bytes, {slab.state.value}"),
     )
 
 
 def object_is_free(view: PageView) -> Shown | None:
     slab = view.evidence.slab
-    if slab is None or slab.object_bytes < _PAGE_BYTES or slab.state is not SlabState.FREE:
+    if slab is None or slab.object_bytes < PAGE_BYTES or slab.state is not SlabState.FREE:
         return None
     return (("object", f"0x{slab.start:x} of {slab.cache}"),)
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Final
 
 from pageproof.judge.conditions import memory_types
-from pageproof.judge.opinion import disputes
 from pageproof.judge.rules.views import PageView, has_flag
 from pageproof.model import MemoryType, Outcome, Permissions, SecondOpinion, Severity, Walk
 from pageproof.model.rule import Rule, Shown
+from pageproof.walk.opinion import disputes
 
 SECOND_OPINION_KERNEL: Final = Rule(
     "second-opinion-kernel",

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pageproof.judge.alias import is_special
-from pageproof.judge.verdict import names_frame
 from pageproof.model import (
     Expectation,
     MappingFacts,
@@ -16,8 +14,10 @@ from pageproof.model import (
     TargetFacts,
     VmaFacts,
 )
+from pageproof.space.units import PAGE_BYTES
+from pageproof.walk.compare import names_frame
+from pageproof.walk.special import is_special
 
-_PAGE_BYTES = 4096
 #: The mapping bits of ``page->mapping`` (include/linux/page-flags.h); both are KSM's.
 _ANONYMOUS, _FLAGS = 0x1, 0x3
 
@@ -59,7 +59,7 @@ class PageView:
     def is_special(self) -> bool:
         """Whether the user's entry says that no ``struct page`` counts it."""
         walk = self.evidence.user_walk
-        return walk.leaf_bytes == _PAGE_BYTES and is_special(walk)
+        return walk.leaf_bytes == PAGE_BYTES and is_special(walk)
 
     @property
     def is_own(self) -> bool:
@@ -82,7 +82,7 @@ class PageView:
             and page.mapcount is not None
             and not page.compound
             and not page.reserved
-            and self.evidence.user_walk.leaf_bytes == _PAGE_BYTES
+            and self.evidence.user_walk.leaf_bytes == PAGE_BYTES
             and not self.is_special
         )
 

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The memory map of the kernel's half, from the kernel's own markers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pageproof.arch.x86_64.rowtexts import REGIONS
+from pageproof.model.kmap import LayoutFacts, MapRow, Placement
+from pageproof.space.units import ADDRESS_END, PAGE_BYTES
+
+_GIB: Final = 1 << 30
+
+_TIB: Final = 1 << 40
+
+
+@dataclass(frozen=True)
+class Form:
+    """What the number of levels alone decides, and what the documentation says of it.
+
+    Attributes:
+        user_end: first address past the user half; the kernel's begins at its negative.
+        pgd_bytes: bytes under one entry of the topmost table.
+        vmalloc_bytes: ``VMALLOC_SIZE_TB``.
+        physmap, vmemmap, kasan: start and end in mm.rst, without KASLR.
+        vmalloc: start in mm.rst.
+    """
+
+    user_end: int
+    pgd_bytes: int
+    vmalloc_bytes: int
+    physmap: tuple[int, int]
+    vmalloc: int
+    vmemmap: tuple[int, int]
+    kasan: tuple[int, int]
+
+
+FORMS: Final = {
+    4: Form(
+        user_end=1 << 47,
+        pgd_bytes=1 << 39,
+        vmalloc_bytes=32 * _TIB,
+        physmap=(0xFFFF_8880_0000_0000, 0xFFFF_C880_0000_0000),
+        vmalloc=0xFFFF_C900_0000_0000,
+        vmemmap=(0xFFFF_EA00_0000_0000, 0xFFFF_EB00_0000_0000),
+        kasan=(0xFFFF_EC00_0000_0000, 0xFFFF_FC00_0000_0000),
+    ),
+    5: Form(
+        user_end=1 << 56,
+        pgd_bytes=1 << 48,
+        vmalloc_bytes=12800 * _TIB,
+        physmap=(0xFF11_0000_0000_0000, 0xFF91_0000_0000_0000),
+        vmalloc=0xFFA0_0000_0000_0000,
+        vmemmap=(0xFFD4_0000_0000_0000, 0xFFD6_0000_0000_0000),
+        kasan=(0xFFDF_0000_0000_0000, 0xFFFF_FC00_0000_0000),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A row to be; ``end`` is exclusive and may be 2**64."""
+
+    region: str
+    start: int
+    end: int
+    placement: Placement = Placement.FIXED
+    configured: bool = True
+    purpose: str = ""
+
+
+#: Regions whose own bounds KASLR moves; in the other rows it moves what lies inside.
+_MOVABLE: Final = frozenset({"physmap", "vmalloc", "vmemmap"})
+
+
+def memory_map(layout: LayoutFacts) -> tuple[MapRow, ...]:
+    """Rows that cover the 64-bit address space, every byte once, in order."""
+    spans = sorted(_spans(layout), key=lambda span: span.start)
+    rows: list[_Span] = []
+    end = 0
+    for span in [*spans, _Span("end", ADDRESS_END, ADDRESS_END)]:
+        if span.start > end:
+            rows.append(_Span("hole", end, span.start, _beside(rows, span)))
+        start = max(span.start, end)
+        if span.end > start:
+            rows.append(replace(span, start=start))
+            end = span.end
+    return tuple(_row(span) for span in rows)
+
+
+def row_of(layout: LayoutFacts, region: str) -> MapRow:
+    """The row of a region that every kernel has once."""
+    return next(row for row in memory_map(layout) if row.region == region)
+
+
+def _beside(before: Sequence[_Span], after: _Span) -> Placement:
+    """A hole is where its neighbours let it be."""
+    movable = {span.placement for span in (*before[-1:], after) if span.region in _MOVABLE}
+    if Placement.MOVED in movable:
+        return Placement.MOVED
+    return Placement.UNMOVED if movable else Placement.FIXED
+
+
+def _row(span: _Span) -> MapRow:
+    purpose = span.purpose or REGIONS[span.region].purpose
+    if not span.configured:
+        purpose += " (not configured: unused)"
+    return MapRow(
+        region=span.region,
+        start=span.start,
+        last=span.end - 1,
+        offset_bytes=span.start if span.start < ADDRESS_END >> 1 else span.start - ADDRESS_END,
+        size_bytes=span.end - span.start,
+        purpose=purpose,
+        placement=span.placement,
+        configured=span.configured,
+    )
+
+
+def _spans(layout: LayoutFacts) -> Iterable[_Span]:
+    form = FORMS[layout.levels]
+    kernel = ADDRESS_END - form.user_end
+    inside = Placement.INSIDE if layout.kaslr else Placement.UNMOVED
+    areas = inside if layout.cpu_entry_area_moved else Placement.FIXED
+    yield _Span("user", 0, form.user_end)
+    yield _Span("non-canonical", form.user_end, kernel)
+    yield _Span("guard-hole", kernel, layout.ldt)
+    yield _Span("ldt", layout.ldt, layout.ldt + form.pgd_bytes, configured=layout.ldt_configured)
+    yield from _moving(layout, form)
+    yield _Span("cpu-entry-area", layout.cpu_entry_area, layout.cpu_entry_area + _TIB // 2, areas)
+    yield _Span(
+        "espfix", layout.espfix, layout.espfix + _TIB // 2, configured=layout.espfix_configured
+    )
+    yield _Span("efi", layout.efi_start, ADDRESS_END - 4 * _GIB, configured=layout.efi_configured)
+    yield _Span("text", layout.kernel_map, layout.modules_start, inside)
+    yield _Span("modules", layout.modules_start, layout.modules_end, inside)
+    yield _Span("boot-fixmap", layout.boot_fixmap_start, layout.fixmap_start)
+    if layout.vsyscall is None:
+        yield _Span("fixmap", layout.fixmap_start, 0xFFFF_FFFF_FF80_0000)
+    else:
+        yield _Span("fixmap", layout.fixmap_start, layout.vsyscall)
+        yield _Span("vsyscall", layout.vsyscall, layout.vsyscall + PAGE_BYTES)
+    yield _Span("top-hole", ADDRESS_END - (2 << 20), ADDRESS_END)
+
+
+def _moving(layout: LayoutFacts, form: Form) -> Iterable[_Span]:
+    """What KASLR moves, and what the documentation has beside it while nothing was moved."""
+
+    def placed(base: int, documented: int) -> Placement:
+        return Placement.UNMOVED if base == documented else Placement.MOVED
+
+    start = layout.page_offset_base
+    end = min(start + layout.physmap_bytes, layout.vmalloc_base)
+    place = placed(start, form.physmap[0])
+    yield _Span("physmap", start, end, place)
+    bits = (layout.physmap_bytes - 1).bit_length()
+    beyond = f"unused hole: room of REGION beyond {bits} physical bits"
+    if place is Placement.UNMOVED and end < form.physmap[1] <= layout.vmalloc_base:
+        purpose = beyond.replace("REGION", "physmap")
+        yield _Span("hole", end, form.physmap[1], place, purpose=purpose)
+    start = layout.vmalloc_base
+    place = placed(start, form.vmalloc)
+    yield _Span("vmalloc", start, min(start + form.vmalloc_bytes, layout.vmemmap_base), place)
+    start = layout.vmemmap_base
+    place = placed(start, form.vmemmap[0])
+    # One struct page for each frame that the direct map has room for.
+    end = start + layout.physmap_bytes // PAGE_BYTES * layout.struct_page_bytes
+    ceiling = layout.cpu_entry_area if layout.kasan_start is None else layout.kasan_start
+    end = min(end, ceiling)
+    yield _Span("vmemmap", start, end, place)
+    if place is Placement.UNMOVED and end < form.vmemmap[1]:
+        purpose = beyond.replace("REGION", "vmemmap")
+        yield _Span("hole", end, form.vmemmap[1], place, purpose=purpose)
+    if layout.kasan_start is not None and layout.kasan_end is not None:
+        yield _Span("kasan", layout.kasan_start, layout.kasan_end)
+    elif place is Placement.UNMOVED:
+        # Under KASLR the moved regions may use this room too.
+        yield _Span("kasan", *form.kasan, configured=False)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debug info: as drgn finds it or as the user names it; a wrong file is never passed over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import drgn
+
+from pageproof.errors import PageproofError
+from pageproof.files.inputs import NotAFileError, open_file
+from pageproof.find.kernel.debuginfo import load_module_debug_info
+
+
+def load_debug_info(
+    prog: drgn.Program, release: str, symbols: Sequence[Path], modules: Sequence[str]
+) -> tuple[str, ...]:
+    """Load debug info of the kernel and of the named modules, no more: that is what takes time.
+
+    Args:
+        prog: attached to a kernel.
+        release: for messages.
+        symbols: files that the user named.
+        modules: names of modules whose types are wanted, if they are loaded.
+
+    Returns:
+        Notes for the user.
+
+    Raises:
+        PageproofError: a file can't be used, belongs to another kernel, or
+            there is no debug info of the kernel.
+    """
+    build_ids = {path: _build_id(path) for path in symbols}
+    prog.debug_info_options.directories += (str(_lab_directory()),)
+    with suppress(drgn.MissingDebugInfoError):  # looked into below, file by file
+        prog.load_debug_info([str(path) for path in symbols], main=True)
+    main = _main_module(prog)
+    kernel_id = main.build_id.hex() if main is not None and main.build_id else ""
+    for path, found in build_ids.items():
+        if ".ko" not in path.suffixes and found != kernel_id:
+            raise PageproofError(
+                f"wrong vmlinux for Linux {release}: its build ID is {found or 'missing'}, "
+                f"the kernel's is {kernel_id or 'not known'}",
+                f"-s {path}",
+                "give the vmlinux of exactly this build",
+            )
+    if main is None or main.wants_debug_file():
+        raise PageproofError(
+            f"no debug info for Linux {release}",
+            f"build ID {kernel_id}" if kernel_id else "",
+            f"install the kernel's debug package (Debian: linux-image-{release}-dbg) "
+            "or give its vmlinux with -s",
+        )
+    load_module_debug_info(prog, modules)
+    return _notes_on_unused(prog, build_ids)
+
+
+def _lab_directory() -> Path:
+    """Where the lab leaves its kernels' debug info by build ID (lab/pageproof_lab/debuginfo.py)."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "pageproof" / "debug"
+
+
+def _main_module(prog: drgn.Program) -> drgn.Module | None:
+    try:
+        return prog.main_module()
+    except LookupError:
+        return None
+
+
+def _build_id(path: Path) -> str:
+    """The build ID of a file that may serve as debug info, as hex; "" if it has none."""
+    where = f"-s {path}"
+    try:
+        with open_file(path) as file:
+            magic = file.read(4)
+    except NotAFileError as error:
+        raise PageproofError(f"this is {error.kind}, not a file", where) from None
+    except OSError as error:
+        raise PageproofError(f"can't read the debug info: {error.strerror}", where) from None
+    if magic != b"\x7fELF":
+        raise PageproofError(
+            "this is no ELF file",
+            where,
+            "give a vmlinux (not a vmlinuz or bzImage) or an unpacked .ko with DWARF",
+        )
+    probe = drgn.Program()
+    module = probe.extra_module(str(path), create=True)
+    try:
+        module.try_file(str(path))
+    except Exception as error:
+        raise PageproofError(f"can't use the debug info: {error}", where) from None
+    if module.wants_debug_file():
+        raise PageproofError(
+            "this file has no debug info (DWARF)",
+            where,
+            "give one from the kernel's -dbg package, or build with CONFIG_DEBUG_INFO",
+        )
+    return module.build_id.hex() if module.build_id else ""
+
+
+def _notes_on_unused(prog: drgn.Program, build_ids: dict[Path, str]) -> tuple[str, ...]:
+    """drgn ignores files that belong to nothing; a user who named one wants to know.
+
+    Raises:
+        PageproofError: a module of that name is loaded, but of another build.
+    """
+    used = {
+        Path(name).resolve()
+        for module in prog.modules()
+        for name in (module.debug_file_path, module.loaded_file_path)
+        if name is not None
+    }
+    loaded = {module.name: module for module in prog.modules()}
+    notes = []
+    for path, found in build_ids.items():
+        if path.resolve() in used:
+            continue
+        module = loaded.get(path.name.split(".")[0].replace("-", "_"))
+        wanted = module.build_id.hex() if module is not None and module.build_id else ""
+        if wanted and wanted != found:
+            raise PageproofError(
+                f"wrong file for the loaded module {path.stem}: its build ID is "
+                f"{found or 'missing'}, the module's is {wanted}",
+                f"-s {path}",
+                "give the .ko that was loaded",
+            )
+        notes.append(f"-s {path} belongs to nothing that is loaded and is not used")
+    return tuple(notes)

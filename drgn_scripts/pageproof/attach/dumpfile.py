@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What kind of dump a file is, and whether it is whole and fits itself.
+
+drgn and libkdumpfile read dumps and believe what a dump says of itself. What is checked here is
+what would end them with a signal, fill the memory, or give other data than was dumped.
+
+Sources: ``elf.h``, drgn's ``linux_kernel.c``, libkdumpfile's ``elfdump.c``.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pageproof.attach.elfmap import ElfMap, Segment, map_file
+from pageproof.attach.filebytes import FileBytes, FlattenedBytes, PlainBytes, cut, damaged
+from pageproof.attach.kdump import check_kdump
+from pageproof.errors import PageproofError
+from pageproof.files.inputs import NotAFileError, open_file
+
+_ELF_MAGIC: Final = b"\x7fELF"
+_KDUMP_MAGIC: Final = b"KDUMP   "
+_FLAT_MAGIC: Final = b"makedumpfile\0\0\0\0"
+_ET_CORE: Final = 4
+_PT_LOAD: Final = 1
+_PHDR: Final = struct.Struct("<IIQQQQQQ")
+_SHDR_BYTES: Final = 64
+_PN_XNUM: Final = 0xFFFF
+#: makedumpfile makes a segment of each run of 256 pages and more that it leaves out. Each takes
+#: some hundred bytes here.
+_MAX_SEGMENTS: Final = 1 << 18
+
+_PACKERS: Final = (
+    (b"\x1f\x8b", "gzip", "gunzip"),
+    (b"\xfd7zXZ\0", "xz", "unxz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+    (b"BZh", "bzip2", "bunzip2"),
+)
+
+
+@dataclass(frozen=True)
+class DumpFile:
+    """A dump that is one and that is whole.
+
+    Attributes:
+        format: "elf", "kdump" or "flattened".
+        zero_fills: pages that were left out may read as zeros, and which they
+            are is not known here.
+        elf_map: for "elf".
+        split: one file of several, which has a part of the pages only.
+    """
+
+    format: str
+    zero_fills: bool = False
+    elf_map: ElfMap | None = None
+    split: bool = False
+
+
+def inspect_dump(path: Path) -> DumpFile:
+    """Recognise and check a dump.
+
+    Raises:
+        PageproofError: there is no such file, it may not be read, it is no
+            dump, or it is cut or damaged.
+    """
+    where = str(path)
+    try:
+        with open_file(path) as file:
+            return _inspect(file, where)
+    except FileNotFoundError:
+        raise PageproofError("there is no such dump", where) from None
+    except PermissionError:
+        raise PageproofError(
+            "no permission to read the dump", where, "become root or change the file's owner"
+        ) from None
+    except NotAFileError as error:
+        remedy = "name the vmcore file in it" if error.kind == "a directory" else "give a file"
+        raise PageproofError(f"this is {error.kind}, not a dump", where, remedy) from None
+    except OSError as error:
+        raise PageproofError(f"can't read the dump: {error.strerror}", where) from None
+
+
+def _inspect(file: BinaryIO, where: str) -> DumpFile:
+    plain = PlainBytes(file)
+    head = plain.read(0, 64)
+    if head.startswith(_FLAT_MAGIC):
+        flattened = FlattenedBytes(plain, where)
+        inner = flattened.read(0, 64)
+        if inner.startswith(_KDUMP_MAGIC):
+            return DumpFile("flattened", split=check_kdump(flattened, where))
+        if inner.startswith(_ELF_MAGIC):
+            _read_elf(flattened, where, flattened=True)
+            return DumpFile("flattened", zero_fills=True)
+        raise damaged(where, "what the flattened format holds is neither ELF nor kdump-compressed")
+    if head.startswith(_KDUMP_MAGIC):
+        return DumpFile("kdump", split=check_kdump(plain, where))
+    if head.startswith(_ELF_MAGIC):
+        return DumpFile("elf", elf_map=ElfMap(_read_elf(plain, where), map_file(file)))
+    for magic, name, tool in _PACKERS:
+        if head.startswith(magic):
+            raise PageproofError(f"this is not a dump but a {name} file", where, f"{tool} it first")
+    if not plain.size:
+        raise PageproofError("this is not a dump but an empty file", where, "dump again")
+    raise PageproofError(
+        "this is not a dump: neither ELF nor makedumpfile's formats",
+        where,
+        "give a vmcore as kexec, makedumpfile or QEMU's dump-guest-memory writes it",
+    )
+
+
+def _read_elf(source: FileBytes, where: str, *, flattened: bool = False) -> list[Segment]:
+    """Read and check the program headers.
+
+    Args:
+        source: has the ELF file.
+        where: for messages.
+        flattened: libkdumpfile will read it, and with it the section headers.
+    """
+    if source.size < 64:
+        raise cut(where, source.size, 64)
+    head = source.read(0, 64)
+    if head[4] != 2 or head[5] != 1:
+        raise PageproofError(
+            "this ELF file is not a 64-bit little-endian one", where, "only x86_64 is read"
+        )
+    e_type, machine = struct.unpack_from("<HH", head, 16)
+    if e_type != _ET_CORE:
+        raise PageproofError(
+            "this is not a dump but an ELF executable or object",
+            where,
+            "give a vmlinux or a module with -s, and the dump with -c",
+        )
+    if machine != 62:
+        raise PageproofError("the dump is not of an x86_64 machine", where, "only x86_64 is read")
+    phoff, shoff = struct.unpack_from("<QQ", head, 32)
+    phentsize, phnum, shentsize, shnum = struct.unpack_from("<HHHH", head, 54)
+    if phnum == _PN_XNUM or (flattened and shoff):
+        # More segments than 16 bits count: the number is in section 0's sh_info.
+        if shentsize < _SHDR_BYTES or not source.holds(shoff, shoff + _SHDR_BYTES):
+            raise cut(where, source.size, shoff + _SHDR_BYTES)
+        sections, _, info = struct.unpack("<QII", source.read(shoff + 32, 16))
+        phnum = info if phnum == _PN_XNUM else phnum
+        shnum = shnum or sections
+    if flattened and shnum > 1:
+        raise PageproofError(
+            f"the flattened dump has {shnum} sections",
+            where,
+            "make a plain one of it: makedumpfile -R VMCORE < FLATTENED",
+        )
+    if phentsize < _PHDR.size:
+        raise damaged(where, f"its program headers have {phentsize} bytes")
+    if phnum > _MAX_SEGMENTS:
+        raise damaged(where, f"it would have {phnum} program headers")
+    if not source.holds(phoff, phoff + phnum * phentsize):
+        raise cut(where, source.size, phoff + phnum * phentsize)
+    segments = []
+    for number in range(phnum):
+        p_type, _, offset, _, paddr, filesz, memsz, _ = _PHDR.unpack(
+            source.read(phoff + number * phentsize, _PHDR.size)
+        )
+        if filesz and not source.holds(offset, offset + filesz):
+            raise cut(where, source.size, offset + filesz)
+        if p_type == _PT_LOAD:
+            segments.append(Segment(paddr, memsz, filesz, number, offset))
+    return segments

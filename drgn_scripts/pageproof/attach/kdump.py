@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A kdump-compressed dump, checked before libkdumpfile sees it.
+
+    header | sub header, notes | bitmap 1 | bitmap 2 | descriptors | data
+
+Bitmap 2 has a bit for each page with a descriptor, in the same order; a descriptor says where the
+page's data is. libkdumpfile (0.5.6) maps the file and believes all of that: data that reaches
+beyond the end of the file is SIGBUS, and one bit too many or too few in the bitmap shifts every
+later page by one, silently.
+
+Sources: makedumpfile's ``IMPLEMENTATION`` and ``diskdump_mod.h``; libkdumpfile's ``diskdump.c``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from pageproof.attach.filebytes import FileBytes, cut, damaged
+from pageproof.errors import PageproofError
+
+_BLOCK: Final = 4096
+_HEADER_BYTES: Final = 464
+#: ``struct disk_dump_header``: six 65-byte utsname fields, padding and a 16-byte timestamp
+#: precede status, block_size, sub_hdr_size, bitmap_blocks and max_mapnr.
+_VERSION_AT: Final = 8
+_WORDS_AT: Final = 424
+#: Of a 32-bit header ``block_size`` is here. libkdumpfile tries that form first.
+_BLOCK_SIZE_32_AT: Final = 416
+_BLOCK_SIZES: Final = frozenset(1 << bit for bit in range(12, 19))
+#: Dumps of kernels from 2.6.24 on have a VMCOREINFO, and this or a later version.
+_FIRST_VERSION: Final = 3
+#: ``DUMP_DH_COMPRESSED_INCOMPLETE`` in the header's status word.
+_INCOMPLETE: Final = 0x8
+#: ``struct kdump_sub_header``: split, then pairs of offset and size of VMCOREINFO, notes and
+#: eraseinfo, then start_pfn_64, end_pfn_64 and max_mapnr_64 (version 6).
+_SUB_HEADER: Final = struct.Struct("<QiiQQQQQQQQQQQ")
+#: Notes of some thousands of CPUs have a few MiB.
+_MAX_NOTE_BYTES: Final = 64 << 20
+#: Frames of 64 TiB, what Linux maps directly with 4 levels; a bitmap then has 2 GiB.
+_MAX_PAGES: Final = 1 << 34
+
+#: What to do with one part of a split dump.
+REASSEMBLE: Final = "put the parts together with makedumpfile --reassemble PART1 PART2 … VMCORE"
+
+_DESCRIPTOR_BYTES: Final = 24
+#: Multiple of a block, and of a descriptor.
+_CHUNK_BYTES: Final = 3 << 18
+
+
+def check_kdump(source: FileBytes, where: str) -> bool:
+    """Check a kdump-compressed dump.
+
+    Returns:
+        Whether it is one part of a split dump (``makedumpfile --split``).
+
+    Raises:
+        PageproofError: it is cut, incomplete or damaged.
+    """
+    if source.size < _HEADER_BYTES:
+        raise cut(where, source.size, _HEADER_BYTES)
+    header = source.read(0, _HEADER_BYTES)
+    (version,) = struct.unpack_from("<i", header, _VERSION_AT)
+    status, block, sub_blocks, bitmap_blocks, max_page = struct.unpack_from(
+        "<IiiII", header, _WORDS_AT
+    )
+    if status & _INCOMPLETE:
+        raise PageproofError(
+            "the dump is cut: makedumpfile marked it as incomplete",
+            where,
+            "dump again with room on the disk",
+        )
+    if version < _FIRST_VERSION or block != _BLOCK or sub_blocks < 1:
+        raise damaged(
+            where, f"its header has version {version}, block size {block}, sub header {sub_blocks}"
+        )
+    if not _BLOCK_SIZES.isdisjoint(
+        struct.unpack_from(order + "I", header, _BLOCK_SIZE_32_AT)[0] for order in "<>"
+    ):
+        raise damaged(where, "its header could be one of a 32-bit machine too")
+    first, end_page, max_page, split = _check_sub_header(source, where, version, max_page)
+    bitmap_at = (1 + sub_blocks) * _BLOCK
+    half = bitmap_blocks // 2 * _BLOCK
+    if max_page > min(half * 8, _MAX_PAGES) or half > _MAX_PAGES // 8:
+        raise damaged(where, f"a bitmap of {half} bytes does not belong to {max_page} pages")
+    descriptors_at = bitmap_at + bitmap_blocks * _BLOCK
+    # A flattened dump lacks the zeros behind each bitmap's last bit.
+    starts = (bitmap_at, bitmap_at + half)
+    if source.size < descriptors_at or not all(source.holds(one, one + 1) for one in starts):
+        raise cut(where, source.size, descriptors_at)
+    if bits_set(source, bitmap_at + half, half, max_page, half * 8):
+        raise damaged(where, f"its bitmap has pages beyond the last one, {max_page}")
+    pages = bits_set(source, bitmap_at + half, half, first, min(end_page, half * 8))
+    if split and not pages:
+        raise PageproofError("this part of a split dump has no pages", where, REASSEMBLE)
+    _check_descriptors(source, where, descriptors_at, pages)
+    return split
+
+
+def _check_sub_header(
+    source: FileBytes, where: str, version: int, max_page: int
+) -> tuple[int, int, int, bool]:
+    """Check what the sub header names.
+
+    Returns:
+        First page of this file and the page after its last; number of pages; whether it is a part.
+    """
+    words = _SUB_HEADER.unpack(source.read(_BLOCK, _SUB_HEADER.size))
+    _, _, split, start, end, info, info_bytes, notes, notes_bytes = words[:9]
+    erased, erased_bytes, start_64, end_64, max_64 = words[9:]
+    for name, offset, length in (
+        ("VMCOREINFO", info, info_bytes),
+        ("notes", notes, notes_bytes),
+        ("erase info", erased, erased_bytes),
+    ):
+        if length and (length > _MAX_NOTE_BYTES or not source.holds(offset, offset + length)):
+            raise damaged(where, f"its {name} would be {length} bytes at byte {offset}")
+    if version >= 6:
+        start, end, max_page = start_64, end_64, max_64
+    if not split:
+        return 0, max_page, max_page, False
+    if start > end:
+        raise damaged(where, f"it would be the part from page {start} to page {end}")
+    return start, end, max_page, True
+
+
+def bits_set(source: FileBytes, at: int, length: int, first: int, end: int) -> int:
+    """Count bits of a bitmap.
+
+    Args:
+        source: has the bitmap.
+        at: its offset.
+        length: its bytes.
+        first: number of the first bit to count.
+        end: number of the bit after the last one.
+    """
+    if first >= end:
+        return 0
+    count = 0
+    for offset in range(first // 8, min(-(-end // 8), length), _CHUNK_BYTES):
+        chunk = source.read(at + offset, min(_CHUNK_BYTES, length - offset))
+        bits = int.from_bytes(chunk, "little")
+        low = max(first - offset * 8, 0)
+        bits = bits >> low << low
+        if end - offset * 8 < len(chunk) * 8:
+            bits &= (1 << end - offset * 8) - 1
+        count += bits.bit_count()
+    return count
+
+
+def _check_descriptors(source: FileBytes, where: str, at: int, pages: int) -> None:
+    """Check that there are as many descriptors as bits, and that each page's data is there.
+
+    makedumpfile and QEMU write the data of all pages in their order and without gaps. First comes
+    one copy for all pages of zeros, a whole page, unless zeros are dumped as any other data.
+    """
+    if not pages:
+        raise damaged(where, "its bitmap has no page")
+    data_at = at + pages * _DESCRIPTOR_BYTES
+    if not source.holds(at, data_at):
+        raise cut(where, source.size, data_at)
+    wrong = damaged(
+        where, f"its bitmap, which has {pages} pages, and its page descriptors do not match"
+    )
+    zeros = {_BLOCK}
+    end = 0
+    for chunk in _chunks(source, at, pages * _DESCRIPTOR_BYTES):
+        # struct page_desc: 8 bytes offset, 4 bytes size, 4 bytes flags, 8 bytes page flags.
+        offsets, sizes = memoryview(chunk).cast("Q")[::3], memoryview(chunk).cast("I")[2::6]
+        named = list(zip(offsets, sizes, strict=True))
+        first = {size for offset, size in named if offset == data_at}
+        others = [(offset, size) for offset, size in named if offset != data_at]
+        if first:
+            if end and zeros != first:
+                raise wrong
+            zeros = first
+        starts = [offset for offset, _ in others]
+        ends = [offset + size for offset, size in others]
+        if starts != [end or data_at + min(zeros), *ends[:-1]][: len(starts)] or len(zeros) > 1:
+            raise wrong
+        end = max(ends, default=end)
+    end = end or data_at + min(zeros)
+    if end > source.size:
+        raise cut(where, source.size, end)
+    if not source.holds(data_at, end):
+        raise damaged(where, "data of pages is missing between other data")
+
+
+def _chunks(source: FileBytes, at: int, length: int) -> Iterator[bytes]:
+    for offset in range(at, at + length, _CHUNK_BYTES):
+        yield source.read(offset, min(_CHUNK_BYTES, at + length - offset))

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one thing that the other rooms get to read memory with. It has no way to write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import drgn
+
+from pageproof.attach.elfmap import ElfMap
+from pageproof.model import MemoryGap, Outcome
+
+
+class Reader:
+    """Reads memory of a target and does nothing else."""
+
+    def __init__(self, prog: drgn.Program, elf_map: ElfMap | None = None) -> None:
+        self._prog = prog
+        self._elf_map = elf_map
+
+    def read_physical(self, paddr: int, length: int) -> bytes:
+        """Read physical memory.
+
+        Raises:
+            MemoryGap: it is not to be had; an ELF dump's excluded pages are
+                EXCLUDED and never zeros.
+        """
+        if self._elf_map is not None and self._elf_map.is_excluded(paddr, length):
+            raise MemoryGap.left_out(paddr)
+        return self._read(paddr, length, physical=True)
+
+    def direct_memory(self) -> Sequence[tuple[int, memoryview | int]]:
+        """Physical memory that is there without :meth:`read_physical`, which says the same.
+
+        Returns:
+            (paddr, bytes), or (paddr, length) of what was left out of the
+            dump; sorted, without overlaps. Empty on targets that have none.
+        """
+        return self._elf_map.direct() if self._elf_map is not None else ()
+
+    def read_kernel_virtual(self, address: int, length: int) -> bytes:
+        """Read through a kernel virtual address, translated by the target or by drgn.
+
+        Raises:
+            MemoryGap: it is not to be had.
+        """
+        return self._read(address, length, physical=False)
+
+    def _read(self, address: int, length: int, *, physical: bool) -> bytes:
+        try:
+            data: bytes = self._prog.read(address, length, physical)
+        except drgn.FaultError as error:
+            raise MemoryGap.from_fault(error) from None
+        except OSError as error:
+            message = f"{address:#x}: {error.strerror or error}"
+            raise MemoryGap(Outcome.UNREADABLE, message) from None
+        return data

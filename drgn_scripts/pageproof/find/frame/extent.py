@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the kernel object at an address ends: what follows belongs to somebody else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import drgn
+from drgn.helpers.linux.mm import (
+    PageCompound,
+    PageReserved,
+    PageSlab,
+    compound_head,
+    compound_order,
+    page_to_virt,
+    virt_to_page,
+)
+
+from pageproof.errors import PageproofError
+from pageproof.find.frame.ram import system_ram
+from pageproof.find.identify.memory import slab_at
+from pageproof.find.kernel.areas import area_at
+from pageproof.find.kernel.layout import physmap
+from pageproof.find.kernel.paging import START_KERNEL_MAP
+from pageproof.space.units import PAGE_BYTES
+
+#: ``VM_NO_GUARD`` of include/linux/vmalloc.h, a macro; 5.10 to 7.2 agree.
+_VM_NO_GUARD: Final = 0x40
+_BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, ValueError, PageproofError)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """An object of the kernel.
+
+    Attributes:
+        end: address of the first page that has nothing of it.
+        words: what it is.
+    """
+
+    end: int
+    words: str
+
+
+def extent_of(prog: drgn.Program, address: int) -> Extent | None:
+    """The object that an address is in; None if the kernel does not record its size.
+
+    Slab objects of a page or more, compound pages (large kmalloc()), vmalloc areas, variables.
+    Of smaller slab objects, rules about pages report what else is in the page. A block of
+    alloc_pages() without __GFP_COMP has no recorded size.
+    """
+    for find in (_slab, _compound, _variable, _area):
+        try:
+            found = find(prog, address)
+        except _BROKEN:
+            continue  # the dump lacks it, or it changed while it was read
+        if found is not None and found.end > address:
+            return found
+    return None
+
+
+def _pages_end(end: int) -> int:
+    return -(-end // PAGE_BYTES) * PAGE_BYTES
+
+
+def _slab(prog: drgn.Program, address: int) -> Extent | None:
+    slab = slab_at(prog, address)
+    if slab is None or slab.object_bytes < PAGE_BYTES:
+        return None
+    words = f"object of {slab.object_bytes} bytes at {slab.start:#x}, slab cache {slab.cache}"
+    return Extent(_pages_end(slab.start + slab.object_bytes), words)
+
+
+def _compound(prog: drgn.Program, address: int) -> Extent | None:
+    """Only of RAM: device memory consists of as many compound pages as there are huge pages."""
+    if address not in physmap(prog):
+        return None
+    page = virt_to_page(prog, address)
+    if not PageCompound(page) or PageSlab(compound_head(page)) or PageReserved(page):
+        return None
+    physical = address - physmap(prog).start
+    if not any(span.start <= physical < span.end for span in system_ram(prog)):
+        return None
+    head = compound_head(page)
+    start, size = page_to_virt(head).value_(), PAGE_BYTES << int(compound_order(head))
+    return Extent(start + size, f"compound page of {size // PAGE_BYTES} pages at {start:#x}")
+
+
+def _variable(prog: drgn.Program, address: int) -> Extent | None:
+    if address < START_KERNEL_MAP:
+        return None
+    symbol = prog.symbol(address)
+    if symbol.kind is not drgn.SymbolKind.OBJECT or not symbol.size:
+        return None
+    words = f"variable {symbol.name} of {symbol.size} bytes at {symbol.address:#x}"
+    return Extent(_pages_end(symbol.address + symbol.size), words)
+
+
+def _area(prog: drgn.Program, address: int) -> Extent | None:
+    if address in physmap(prog):
+        return None
+    area = area_at(prog, address)
+    if not area:
+        return None
+    start, end = area.va_start.value_(), area.va_end.value_()
+    vm = area.vm.read_()
+    if vm and not int(vm.flags) & _VM_NO_GUARD:
+        end -= PAGE_BYTES
+    return Extent(end, f"vmalloc area of {(end - start) // PAGE_BYTES} pages at {start:#x}")

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Addresses as a user writes them: hex, symbols, and members of variables."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import drgn
+
+from pageproof.errors import PageproofError
+from pageproof.find.kernel.named import find_symbol, find_variable
+from pageproof.find.kernel.paging import read_levels, vmcoreinfo
+
+_HEX: Final = re.compile(r"(0[xX])?[0-9a-fA-F]+(_[0-9a-fA-F]+)*")
+_PATH: Final = re.compile(
+    r"(?P<amp>&?)(?P<name>[A-Za-z_]\w*)(?P<rest>((\.|->)[A-Za-z_]\w*|\[\d+\])*)"
+)
+_POINTER_BYTES: Final = 8
+#: The name of the function that stands for ``prog["name"]``.
+_FIND: Final = "__pageproof_variable"
+_STEP: Final = re.compile(r"(?:\.|->)(?P<member>\w+)|\[(?P<index>\d+)\]")
+
+
+def parse_hex(text: str) -> int | None:
+    """A 64-bit number in hex, with or without 0x; None if it is none."""
+    if not _HEX.fullmatch(text):
+        return None
+    value = int(text, 16)
+    return value if value < 1 << 64 else None
+
+
+def _as_it_is(variable: drgn.Object) -> drgn.Object:
+    return variable
+
+
+def find_address(
+    prog: drgn.Program,
+    text: str,
+    choose: Callable[[drgn.Object], drgn.Object] = _as_it_is,
+) -> int:
+    """The address that a text names.
+
+    Hex goes first: ``add`` is 0xadd. Else it is a variable with members
+    (``umh_shm_region.kaddr``) or a symbol. A pointer stands for what it points
+    at; anything else, and everything after ``&``, for where it is.
+
+    Args:
+        prog: the target.
+        text: as the user wrote it.
+        choose: makes of a variable the one that is meant, before its members are looked at: a
+            CPU's copy of it.
+
+    Raises:
+        PageproofError: it names nothing.
+    """
+    value = parse_hex(text)
+    if value is not None:
+        return value
+    match = _PATH.fullmatch(text)
+    if match is None:
+        raise PageproofError(
+            "this is no address", repr(text), "give hex, a symbol, or a variable and its members"
+        )
+    try:
+        found = choose(prog[match["name"]])
+        for step in _STEP.finditer(match["rest"]):
+            found = found.member_(step["member"]) if step["member"] else found[int(step["index"])]
+        if not match["amp"] and found.type_.kind is drgn.TypeKind.POINTER:
+            return int(found.value_())
+        if found.address_ is None:
+            raise PageproofError("this is a value and no address", repr(text))
+        return int(found.address_)
+    except (AttributeError, TypeError) as error:
+        raise PageproofError(f"this is no address: {error}", repr(text)) from None
+    except drgn.FaultError as error:
+        raise PageproofError(f"the address can't be read: {error}", repr(text)) from None
+    except drgn.ObjectAbsentError:
+        raise PageproofError(
+            "the compiler optimized this variable out", repr(text), "give an address"
+        ) from None
+    except drgn.OutOfBoundsError as error:
+        raise PageproofError(f"there is no such element: {error}", repr(text)) from None
+    except LookupError:
+        if match["rest"]:
+            raise _not_found(text) from None
+    try:
+        return int(prog.symbol(match["name"]).address)
+    except LookupError:
+        raise _not_found(text) from None
+
+
+@dataclass(frozen=True)
+class UserSide:
+    """What an expression of the user's may name: addresses, 0 for what there is not.
+
+    Attributes:
+        vma: ``struct vm_area_struct *``.
+        file: its ``struct file *``.
+        operations: the file's ``struct file_operations *``: names of the module behind it count
+            before others of the same name.
+    """
+
+    vma: int = 0
+    file: int = 0
+    operations: int = 0
+
+
+@dataclass(frozen=True)
+class KernelAddress:
+    """A kernel address as the user gave it.
+
+    Attributes:
+        by_value: if it is what an integer variable holds: which variable, and where that is.
+    """
+
+    address: int
+    by_value: str = ""
+
+
+def kernel_address(prog: drgn.Program, text: str, user: UserSide) -> KernelAddress:
+    """The kernel address that a user compares with, which may hang on the user's side.
+
+    Hex; a variable and its members; or an expression, see :func:`evaluate`. A pointer stands for
+    what it points at, and so does an integer of a pointer's size; any other object for where it is.
+
+    Raises:
+        PageproofError: it gives no address of the kernel, or the name is ambiguous.
+    """
+    found: object
+    path = _PATH.fullmatch(text)
+    try:
+        if (value := parse_hex(text)) is not None:
+            found = value
+        elif path and path["name"] not in ("vma", "file"):
+            found = _at_path(prog, path, user)
+        else:
+            found = evaluate(prog, text, user)
+        taken = _address_of(found, text)
+    except (drgn.FaultError, drgn.ObjectAbsentError) as error:
+        raise PageproofError(f"the address can't be read: {error}", repr(text)) from None
+    if taken is None:
+        raise PageproofError(f"this is a {type(found).__name__} and no address", repr(text))
+    if taken.address not in _kernel_half(prog):
+        what = f"this gives {taken.address:#x}, which is no kernel address"
+        if taken.by_value:
+            raise PageproofError(f"{what}: {taken.by_value}", "", _own_address(text))
+        raise PageproofError(what, repr(text))
+    return taken
+
+
+def _own_address(text: str) -> str:
+    return f"give &{text} for the variable's own address" if _PATH.fullmatch(text) else ""
+
+
+def _kernel_half(prog: drgn.Program) -> range:
+    levels, _ = read_levels(prog, vmcoreinfo(prog))
+    return range((1 << 64) - (1 << 9 * levels + 11), 1 << 64)
+
+
+def _at_path(prog: drgn.Program, path: re.Match[str], user: UserSide) -> object:
+    """A variable with its members; the address of what has no type here.
+
+    Raises:
+        PageproofError: it names nothing, or several.
+    """
+    text, name = path[0], path["name"]
+    found = find_variable(prog, name, user.operations)
+    if found is None:
+        symbol = None if path["rest"] else find_symbol(prog, name, user.operations)
+        if symbol is None:
+            raise _not_found(text)
+        return symbol
+    try:
+        for step in _STEP.finditer(path["rest"]):
+            found = found.member_(step["member"]) if step["member"] else found[int(step["index"])]
+        return found.address_of_() if path["amp"] else found
+    except LookupError:
+        raise _not_found(text) from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise PageproofError(f"this is no address: {error}", repr(text)) from None
+
+
+class _Names(ast.NodeTransformer):
+    """Has ``prog["name"]`` resolved as a name that stands alone is."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if (
+            isinstance(node.value, ast.Name)
+            and node.value.id == "prog"
+            and isinstance(node.slice, ast.Constant)
+            and isinstance(node.slice.value, str)
+        ):
+            call = ast.Call(ast.Name(_FIND, ast.Load()), [node.slice], [])
+            return ast.copy_location(ast.fix_missing_locations(call), node)
+        return node
+
+
+def check_syntax(text: str) -> None:
+    """Refuse what can't be an expression, before anything is looked for.
+
+    Raises:
+        PageproofError: it has no valid syntax.
+    """
+    if parse_hex(text) is None and not _PATH.fullmatch(text):
+        _parse(text)
+
+
+def _parse(text: str) -> ast.Expression:
+    try:
+        return ast.parse(text, mode="eval")
+    # ValueError: a NUL in it. RecursionError, MemoryError: nested too deeply.
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise _not_evaluated(text, error) from None
+
+
+def evaluate(prog: drgn.Program, text: str, user: UserSide) -> object:
+    """The value of an expression as in drgn's shell, with all that is known there.
+
+    ``vma`` and ``file`` are the user's: ``cast("struct my_ctx *", file.private_data).ring``.
+    ``prog["name"]`` prefers the module behind the file, and is refused if it is ambiguous.
+
+    Raises:
+        PageproofError: it can't be evaluated.
+    """
+    from drgn.cli import default_globals  # which is all of drgn's shell
+
+    def find(name: str) -> drgn.Object:
+        found = find_variable(prog, name, user.operations)
+        return prog[name] if found is None else found
+
+    names = default_globals(prog)
+    names["vma"] = drgn.Object(prog, "struct vm_area_struct *", user.vma)
+    names["file"] = drgn.Object(prog, "struct file *", user.file)
+    names[_FIND] = find
+    tree = ast.fix_missing_locations(_Names().visit(_parse(text)))
+    try:
+        # The user's own words, in the user's own process, as drgn's shell takes them.
+        return eval(compile(tree, "<expression>", "eval"), names)
+    except PageproofError:
+        raise
+    except Exception as error:  # whatever an expression can raise
+        raise _not_evaluated(text, error) from None
+
+
+def _not_evaluated(text: str, error: BaseException) -> PageproofError:
+    return PageproofError(
+        f"this can't be evaluated: {type(error).__name__}: {error}",
+        repr(text),
+        "give hex, a symbol, a variable and its members, or an expression of drgn's over "
+        "prog, vma and file",
+    )
+
+
+def _address_of(found: object, text: str) -> KernelAddress | None:
+    """What an object stands for; None for what is no address."""
+    if not isinstance(found, drgn.Object):
+        is_address = isinstance(found, int) and 0 <= found < 1 << 64
+        return KernelAddress(int(found)) if is_address else None  # type: ignore[call-overload]
+    kind = found.type_
+    while kind.kind is drgn.TypeKind.TYPEDEF:
+        kind = kind.type
+    if kind.kind is drgn.TypeKind.POINTER:
+        return KernelAddress(int(found.value_()))
+    if kind.kind is drgn.TypeKind.INT and kind.size == _POINTER_BYTES:
+        value = int(found.value_()) & (1 << 64) - 1
+        if found.address_ is None:
+            return KernelAddress(value)
+        what = f"{text} is an integer ({found.type_.type_name()}) at {found.address_:#x}"
+        return KernelAddress(value, f"{what}, and holds {value:#x}")
+    return None if found.address_ is None else KernelAddress(int(found.address_))
+
+
+def _not_found(text: str) -> PageproofError:
+    return PageproofError(
+        "the target knows no such symbol or variable",
+        repr(text),
+        "give hex, or debug info that has it with -s",
+    )

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The loaded modules, and debug info of one of them, loaded once a type of it is missed.
+
+It takes seconds, and whoever asks about one thing may have that module loaded for another; and
+vmlinux has many a module's types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import drgn
+
+from pageproof.find.bounded import list_entries, rb_find
+from pageproof.find.kernel.debuginfo import load_module_debug_info
+
+#: The module area has room for fewer: a page each, in 2 GiB.
+_MAX_MODULES: Final = 1 << 19
+
+
+def all_modules(prog: drgn.Program) -> Iterator[drgn.Object]:
+    """``struct module *`` of every loaded module.
+
+    Raises:
+        drgn.FaultError: a link of the list cannot be read.
+        DamagedError: the list does not end.
+    """
+    try:
+        head = prog["modules"].address_of_()
+    except LookupError:
+        return  # a kernel without CONFIG_MODULES
+    yield from list_entries("struct module", head, "list", _MAX_MODULES)
+
+
+def is_named(prog: drgn.Program, name: str) -> bool:
+    """Whether a module of that name is loaded.
+
+    Raises:
+        as :func:`all_modules`, if it is not found before that.
+    """
+    return any(module.name.string_() == name.encode() for module in all_modules(prog))
+
+
+def module_at(prog: drgn.Program, address: int) -> drgn.Object | None:
+    """``struct module *`` of the module that has an address; None if none has.
+
+    From the tree of modules (``mod_find()`` of kernel/module/tree_lookup.c). Without
+    CONFIG_MODULES_TREE_LOOKUP, from their list.
+
+    Raises:
+        drgn.FaultError: some of it cannot be read.
+        DamagedError: the tree or list does not end.
+    """
+    try:
+        root = prog["mod_tree"].root
+    except (AttributeError, LookupError):  # mod_tree may be there, without its root
+        return _in_list(prog, address)
+    # Of the two copies the one that is not being changed (include/linux/rbtree_latch.h).
+    copy = int(root.seq.seqcount.sequence) & 1
+    found = rb_find(
+        _part_type(prog), root.tree[copy].address_of_(), f"mtn.node.node[{copy}]", address, _order
+    )
+    return found.mtn.mod.read_() if found else None
+
+
+def _part_type(prog: drgn.Program) -> drgn.Type:
+    """What the tree consists of."""
+    try:
+        # Since 6.4: ac3b43283923 ("module: replace module_layout with module_memory")
+        return prog.type("struct module_memory")
+    except LookupError:
+        return prog.type("struct module_layout")
+
+
+def _order(address: int, part: drgn.Object) -> int:
+    start = int(part.base.value_())
+    if address < start:
+        return -1
+    return int(address >= start + int(part.size.value_()))
+
+
+def _in_list(prog: drgn.Program, address: int) -> drgn.Object | None:
+    for module in all_modules(prog):
+        try:
+            parts = list(module.mem)
+        except AttributeError:
+            parts = [module.core_layout, module.init_layout]
+        if any(not _order(address, part) for part in parts):
+            return module
+    return None
+
+
+def load_when_missed(prog: drgn.Program, module: str) -> bool:
+    """Load a module's debug info, as far as drgn finds it; once. False if that was tried before."""
+    tried: set[str] = prog.cache.setdefault("pageproof modules", set())
+    if module in tried:
+        return False
+    tried.add(module)
+    load_module_debug_info(prog, [module])
+    return True
+
+
+def no_debug_info(prog: drgn.Program, module: str) -> str:
+    """What to say of a module that lacks its debug info; "" of one that has it, or of none."""
+    if not any(one.name == module and one.wants_debug_file() for one in prog.modules()):
+        return ""
+    release = prog["UTS_RELEASE"].string_().decode()
+    return (
+        f"no debug info for {module}.ko: install the kernel's debug package (Debian: "
+        f"linux-image-{release}-dbg) or give {module}.ko, unstripped, with -s"
+    )

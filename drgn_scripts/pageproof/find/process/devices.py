@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The number of a character device, by the path of one of its nodes."""
+
+from __future__ import annotations
+
+import re
+import stat
+from typing import Final
+
+import drgn
+from drgn import container_of
+
+from pageproof.find.bounded import hlist_entries, list_entries
+from pageproof.find.process.paths import d_path, name_of, path_of
+from pageproof.find.process.tasks import find_task
+
+_NUMBERS: Final = re.compile(r"(\d+):(\d+)")
+#: ``MINORBITS`` of include/linux/kdev_t.h.
+_MINOR_BITS: Final = 20
+#: ``MAXSYMLINKS`` of include/linux/namei.h.
+_MAX_LINKS: Final = 40
+#: Mounts one upon the other.
+_MAX_MOUNTS: Final = 1 << 10
+#: ``PATH_MAX``.
+_PATH_BYTES: Final = 4096
+_BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, ValueError)
+
+
+def parse_number(text: str) -> int | None:
+    """``dev_t`` of MAJOR:MINOR; None if the text is something else."""
+    match = _NUMBERS.fullmatch(text)
+    return None if match is None else int(match[1]) << _MINOR_BITS | int(match[2])
+
+
+def number_words(number: int) -> str:
+    """MAJOR:MINOR."""
+    return f"{number >> _MINOR_BITS}:{number & (1 << _MINOR_BITS) - 1}"
+
+
+def device_of(vma: drgn.Object) -> int | None:
+    """``dev_t`` of the character device that a ``struct vm_area_struct *`` maps; else None."""
+    file = vma.vm_file
+    if not file or not stat.S_ISCHR(int(file.f_inode.i_mode)):
+        return None
+    return int(file.f_inode.i_rdev)
+
+
+def is_at_path(vma: drgn.Object, path: str) -> bool:
+    """Whether the file of a VMA has or had a path, seen from the root of its mount namespace."""
+    found = d_path(path_of(vma.vm_file)).removesuffix(b" (deleted)")
+    return found == path.encode("utf-8", "surrogateescape")
+
+
+def number_of_node(prog: drgn.Program, path: str) -> int | None:
+    """``dev_t`` of a character device's node, as PID 1 would find it.
+
+    None if the kernel has no such path in its cache of names (dcache), or the node is no character
+    device. devtmpfs keeps all of its names there.
+    """
+    try:
+        inode = _lookup(prog, path)
+        if inode is not None and stat.S_ISCHR(int(inode.i_mode)):
+            return int(inode.i_rdev)
+    except _BROKEN:
+        pass
+    return None
+
+
+def _lookup(prog: drgn.Program, path: str) -> drgn.Object | None:
+    """``struct inode *`` of an absolute path."""
+    root = find_task(prog, 1).fs.root.read_()
+    root_mount = container_of(root.mnt, "struct mount", "mnt")
+    # drgn's path_lookup() starts at init_task's root, on which switch_root mounts another one,
+    # and follows no symbolic links.
+    todo = _components(path)
+    place = [(root_mount, root.dentry)]
+    links = 0
+    while todo:
+        name = todo.pop(0)
+        if name == b"..":
+            place = place[:-1] or place
+            continue
+        mount, dentry = place[-1]
+        child = _child(dentry, name)
+        if child is None or not child.d_inode:
+            return None
+        inode = child.d_inode
+        if stat.S_ISLNK(int(inode.i_mode)):
+            links += 1
+            if links > _MAX_LINKS or not inode.i_link:
+                return None
+            target = prog.read_c_string(inode.i_link.value_(), max_size=_PATH_BYTES)
+            if target.startswith(b"/"):
+                place = place[:1]
+            todo = [*_components(target.decode("utf-8", "surrogateescape")), *todo]
+            continue
+        place.append(_top(mount, child))
+    _, dentry = place[-1]
+    return dentry.d_inode
+
+
+def _components(path: str) -> list[bytes]:
+    parts = path.encode("utf-8", "surrogateescape").split(b"/")
+    return [part for part in parts if part not in (b"", b".")]
+
+
+def _child(dentry: drgn.Object, name: bytes) -> drgn.Object | None:
+    try:
+        # Since 6.8: da549bdd15c2 ("dentry: switch the lists of children to hlist")
+        head = dentry.d_children.address_of_()
+    except AttributeError:
+        children = list_entries("struct dentry", dentry.d_subdirs.address_of_(), "d_child")
+    else:
+        children = hlist_entries("struct dentry", head, "d_sib")
+    return next((child for child in children if name_of(child) == name), None)
+
+
+def _top(mount: drgn.Object, dentry: drgn.Object) -> tuple[drgn.Object, drgn.Object]:
+    """What is mounted on a directory, on that and so on."""
+    for _ in range(_MAX_MOUNTS):
+        children = list_entries("struct mount", mount.mnt_mounts.address_of_(), "mnt_child")
+        over = next((child for child in children if child.mnt_mountpoint == dentry), None)
+        if over is None:
+            break
+        mount, dentry = over, over.mnt.mnt_root
+    return mount, dentry

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What ``/proc/PID/maps`` says (``show_map_vma()`` of fs/proc/task_mmu.c), from the same data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import drgn
+from drgn import cast, container_of
+
+from pageproof.errors import TornError
+from pageproof.find.bounded import Losses
+from pageproof.find.kernel.debuginfo import of_program
+from pageproof.find.process.mappings import BROKEN, address_space, mm_object
+from pageproof.find.process.paths import d_path, path_of
+from pageproof.find.words import VM_FLAGS, page_prot_words, vm_flags_words
+from pageproof.model import MappingFacts, PagingFacts, VmaFacts, VmaLine
+from pageproof.space.units import ADDRESS_LAST, PAGE_SHIFT
+
+_READ, _WRITE, _EXEC, _MAYSHARE = 1, 2, 4, 0x80
+#: ``MINORBITS`` of include/linux/kdev_t.h.
+_MINOR_BITS: Final = 20
+#: ``MM_CONTEXT_HAS_VSYSCALL`` of arch/x86/include/asm/mmu.h: bit 1, as BIT(1) before 6.4.
+_HAS_VSYSCALL: Final = 1 << 1
+
+
+@dataclass(frozen=True)
+class ProcessMaps:
+    """An address space and its VMAs in order of address.
+
+    Attributes:
+        lost: why some of its VMAs are missing; "" if none is.
+    """
+
+    process: MappingFacts
+    lines: tuple[VmaLine, ...]
+    pgtables_bytes: int
+    lost: str
+
+
+def process_maps(prog: drgn.Program, paging: PagingFacts, pid: int) -> ProcessMaps:
+    """Read the VMAs of a process as procfs shows them, the vsyscall page with them.
+
+    Raises:
+        PageproofError: there is no such process, or it has no address space.
+        TornError: it cannot be read.
+    """
+    process, mappings, lost = address_space(prog, paging, pid)
+    losses = Losses(lost)
+    lines = []
+    for vma in (one.vma for one in mappings if one.vma is not None):
+        try:
+            lines.append(vma_line(prog, vma))
+        except BROKEN as error:
+            losses.add(f"VMA {vma.vma:#x}: {error}")
+    try:
+        mm = mm_object(prog, process.mm)
+        lines += _gate(prog, mm)
+        pgtables = int(mm.pgtables_bytes.counter.value_())
+    except BROKEN as error:
+        raise TornError(f"process {pid} can't be read: {error}") from None
+    return ProcessMaps(process, tuple(lines), pgtables, str(losses))
+
+
+def vma_line(prog: drgn.Program, facts: VmaFacts) -> VmaLine:
+    """What procfs says of a VMA.
+
+    Raises:
+        FaultError: it can't be read.
+    """
+    vma = cast("struct vm_area_struct *", drgn.Object(prog, "unsigned long", facts.vma))
+    device = inode = offset = 0
+    if vma.vm_file:
+        node = _user_inode(vma.vm_file)
+        device, inode = int(node.i_sb.s_dev.value_()), int(node.i_ino.value_())
+        # Shifted as a loff_t, printed as an unsigned long long.
+        offset = facts.pgoff_pages << PAGE_SHIFT & ADDRESS_LAST
+    return VmaLine(
+        vma=facts,
+        permissions=permission_letters(facts.vm_flags),
+        offset_bytes=offset,
+        device_major=device >> _MINOR_BITS,
+        device_minor=device & (1 << _MINOR_BITS) - 1,
+        inode_number=inode,
+        name=_name(prog, vma).decode("utf-8", "surrogateescape"),
+    )
+
+
+def permission_letters(vm_flags: int) -> str:
+    """``vm_flags`` as "rw-p"."""
+    letters = zip("rwx", (_READ, _WRITE, _EXEC), strict=True)
+    access = "".join(letter if vm_flags & bit else "-" for letter, bit in letters)
+    return access + ("s" if vm_flags & _MAYSHARE else "p")
+
+
+def _name(prog: drgn.Program, vma: drgn.Object) -> bytes:
+    anonymous = _anonymous_name(vma)
+    if vma.vm_file:
+        return b"[anon_shmem:%b]" % anonymous if anonymous else _path(vma.vm_file)
+    special = _special_name(prog, vma)
+    if special:
+        return special
+    mm = vma.vm_mm
+    start, end = vma.vm_start.value_(), vma.vm_end.value_()
+    if _is_heap(prog, start, end, mm.start_brk.value_(), mm.brk.value_()):
+        return b"[heap]"
+    if start <= mm.start_stack.value_() <= end:
+        return b"[stack]"
+    return b"[anon:%b]" % anonymous if anonymous else b""
+
+
+def _is_heap(prog: drgn.Program, start: int, end: int, first: int, last: int) -> bool:
+    """Whether a VMA is shown as the heap; what only adjoins it was one before 6.6."""
+    if _heap_has_neighbours(prog):
+        return start <= last and end >= first
+    return start < last and end > first
+
+
+@of_program
+def _heap_has_neighbours(prog: drgn.Program) -> bool:
+    try:
+        # 11250fd12eb8 ("mm: factor out VMA stack and heap checks") gave the check a name.
+        prog.function("vma_is_initial_heap")
+    except LookupError:
+        return True
+    return False
+
+
+def _anonymous_name(vma: drgn.Object) -> bytes:
+    """What PR_SET_VMA_ANON_NAME gave it; b"" for none."""
+    try:
+        name = vma.anon_name  # since 5.17: 9a10064f5625, if configured
+    except AttributeError:
+        return b""
+    if vma.vm_file and name.address_ == vma.shared.address_:
+        # A union with ``shared``, of which files use the other part, until d09e8ca6cb93 (6.2).
+        return b""
+    return bytes(name.name.string_()) if name else b""
+
+
+def _special_name(prog: drgn.Program, vma: drgn.Object) -> bytes:
+    """[vdso], [vvar] and their like; b"" for others."""
+    try:
+        ops = prog["special_mapping_vmops"].address_
+    except LookupError:
+        return b""
+    if vma.vm_ops.value_() != ops:
+        return b""
+    mapping = cast("struct vm_special_mapping *", vma.vm_private_data)
+    return bytes(mapping.name.string_())
+
+
+def _path(file: drgn.Object) -> bytes:
+    """The path of a file as procfs prints it: of all characters it escapes a newline only."""
+    user = _user_path(file)
+    return d_path(path_of(file) if user is None else user).replace(b"\n", b"\\012")
+
+
+def _user_inode(file: drgn.Object) -> drgn.Object:
+    """``file_user_inode()`` of include/linux/fs.h"""
+    user = _user_path(file)
+    return file.f_inode if user is None else user.dentry.d_inode
+
+
+def _user_path(file: drgn.Object) -> drgn.Object | None:
+    """``struct path`` of what a process opened, if it is a file of overlayfs; None for others.
+
+    Since 6.8 the mapped file has the lower path: def3ae83da02 ("fs: store real path instead of fake
+    path in backing file f_path").
+    """
+    if not int(file.f_mode) >> _backing_bit(file.prog_) & 1:
+        return None
+    try:
+        return container_of(file, file.prog_.type("struct backing_file"), "file").user_path
+    except (LookupError, AttributeError):
+        return None
+
+
+@of_program
+def _backing_bit(prog: drgn.Program) -> int:
+    """The bit of ``FMODE_BACKING``, which debug info does not have.
+
+    "fsnotify: opt-in for permission events at file open time" (6.14, and 6.12's stable kernels)
+    took bit 25 for itself.
+    """
+    try:
+        prog.function("file_set_fsnotify_mode")
+    except LookupError:
+        return 25
+    return 24
+
+
+def _gate(prog: drgn.Program, mm: drgn.Object) -> list[VmaLine]:
+    """The vsyscall page, which has a VMA but in no process (``get_gate_vma()``)."""
+    try:
+        gate, mode = prog["gate_vma"], prog["vsyscall_mode"]
+        names = {e.value: e.name for e in mode.type_.enumerators or ()}
+        if names[mode.value_()] == "NONE":
+            return []
+        flags = mm.context.flags
+    except (LookupError, AttributeError):
+        return []
+    if not flags.value_() & _HAS_VSYSCALL:
+        return []
+    vm_flags, prot = int(gate.vm_flags.value_()), gate.vm_page_prot.pgprot.value_()
+    ops = gate.vm_ops.value_()
+    facts = VmaFacts(
+        vma=gate.address_ or 0,
+        start=gate.vm_start.value_(),
+        end=gate.vm_end.value_(),
+        pgoff_pages=0,
+        vm_flags=vm_flags,
+        vm_flags_words=vm_flags_words(vm_flags, VM_FLAGS),
+        vm_page_prot=prot,
+        vm_page_prot_words=page_prot_words(prot),
+        vm_ops_symbol=str(prog.symbol(ops).name) if ops else "",
+        file=None,
+    )
+    return [VmaLine(facts, permission_letters(vm_flags), 0, 0, 0, 0, "[vsyscall]")]

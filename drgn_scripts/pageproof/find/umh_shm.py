@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The module's region, from the kernel's data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import drgn
+
+from pageproof.errors import Exit, PageproofError
+from pageproof.find.bounded import DamagedError
+from pageproof.find.kernel.modules import is_named
+from pageproof.model import RegionFacts
+from pageproof.space.units import PAGE_BYTES
+
+#: The module whose region is looked for.
+MODULE: Final = "umh_shm"
+
+
+@dataclass(frozen=True)
+class FoundRegion:
+    """A region, and the address of the file operations by which its mappings are known."""
+
+    facts: RegionFacts
+    fops: int
+
+
+def find_region(prog: drgn.Program) -> FoundRegion:
+    """Find the region that ``umh_shm.ko`` shares.
+
+    Raises:
+        PageproofError: the module is not loaded, its types are not known, or
+            it has no memory.
+    """
+    try:
+        loaded = is_named(prog, MODULE)
+    except (drgn.FaultError, DamagedError) as error:
+        raise PageproofError(
+            f"cannot find {MODULE}: the list of modules: {error}", exit_code=Exit.UNDECIDED
+        ) from None
+    if not loaded:
+        raise PageproofError(
+            f"nothing to verify: the module {MODULE} is not loaded",
+            "",
+            f"load it (modprobe {MODULE}), or name addresses: verify --pid PID --user ADDRESS "
+            "--kernel ADDRESS",
+            Exit.UNDECIDED,
+        )
+    try:
+        region = prog["umh_shm_region"]
+        fops = prog["umh_shm_fops"].address_
+        kernel_address = region.kaddr.value_()
+        length = region.length.value_()
+        backing = _enumerator(region.backing, "UMH_SHM_BACKING_")
+        mapped = _enumerator(region.map, "UMH_SHM_MAP_")
+    except (LookupError, AttributeError) as error:
+        raise PageproofError(
+            f"no debug info for {MODULE}.ko: {str(error.args[0]) if error.args else error}",
+            "",
+            f"give the .ko that was loaded, unstripped, with -s (-s …/{MODULE}.ko)",
+        ) from None
+    assert fops is not None  # a variable of a loaded module has an address
+    if not kernel_address or not length:
+        raise PageproofError(
+            f"nothing to verify: {MODULE} has no memory now",
+            "",
+            "is it being loaded or unloaded? Try again",
+            Exit.UNDECIDED,
+        )
+    facts = RegionFacts(
+        name="umh_shm_region",
+        kernel_address=kernel_address,
+        length_bytes=length,
+        pages=-(-length // PAGE_BYTES),
+        backing=backing,
+        map=mapped,
+    )
+    return FoundRegion(facts, fops)
+
+
+def _enumerator(value: drgn.Object, prefix: str) -> str:
+    """The name of an enumerator without its prefix, in small letters; the number if it has none."""
+    number = value.value_()
+    for enumerator in value.type_.enumerators or ():
+        if enumerator.value == number:
+            return str(enumerator.name).removeprefix(prefix).lower()
+    return str(number)

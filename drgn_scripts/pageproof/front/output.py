@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where reports and progress go: standard output, or a file that is whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pageproof.errors import PageproofError, ReaderGoneError
+from pageproof.files.whole import write_whole
+from pageproof.render import PLAIN_WIDTH
+from pageproof.render.printable import printable
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What text is written for: how wide it may be, and whether colours are seen."""
+
+    width: int
+    color: bool
+
+
+#: How an answer is written down, by the name of the format.
+Forms = Mapping[str, Callable[[Screen], str]]
+
+
+def write_form(forms: Forms, form: str, path: Path | None) -> None:
+    """Render an answer in one of its forms and put it where the user wants it.
+
+    Raises:
+        PageproofError: the file can't be written.
+    """
+    terminal = path is None and sys.stdout is not None and sys.stdout.isatty()
+    width = max(shutil.get_terminal_size().columns, 60) if terminal else PLAIN_WIDTH
+    color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    text = forms[form](Screen(width, color))
+    if path is not None:
+        write_whole(path, text)
+        return
+    if sys.stdout is None:  # so Python starts if descriptor 1 is closed
+        raise PageproofError("can't write the report: standard output is closed", "", "use -o FILE")
+    print_out(text)
+
+
+def print_out(text: str = "") -> None:
+    """Write text to standard output, and what is still buffered there.
+
+    Raises:
+        ReaderGoneError: nobody reads it any more (``| head``).
+        PageproofError: it can't be written; the disk may be full.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ReaderGoneError(error.errno, error.strerror) from None
+    except OSError as error:
+        abandon()
+        raise PageproofError(f"can't write: {error.strerror or error}", "standard output") from None
+
+
+def abandon() -> None:
+    """Drop what standard output still buffers; else Python fails on it once more at exit."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Progress:
+    """One line on standard error that is written over; nothing if that is no terminal."""
+
+    def __init__(self) -> None:
+        self._on = sys.stderr is not None and sys.stderr.isatty()
+        self._shown = False
+
+    def say(self, message: str) -> None:
+        if self._on:
+            sys.stderr.write(f"\r\033[K{printable(message)} …")
+            sys.stderr.flush()
+            self._shown = True
+
+    def clear(self) -> None:
+        if self._shown:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+            self._shown = False

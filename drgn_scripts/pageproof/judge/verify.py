@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The judgement of a whole run: proofs, findings about coverage, the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from pageproof.errors import Exit
+from pageproof.judge.conditions import TASK_UNREADABLE
+from pageproof.judge.rules import RULE_BROKEN, PageView, page_findings
+from pageproof.judge.rules.coverage import (
+    MAPPING_BEYOND_REGION,
+    MAPPING_PARTIAL,
+    REGION_PAGES_UNMAPPED,
+    REGION_PART_UNKNOWN,
+    REGION_UNREADABLE,
+)
+from pageproof.judge.verdict import judge_page
+from pageproof.judge.words import page_list
+from pageproof.model import (
+    Finding,
+    MappingFacts,
+    PageEvidence,
+    PageProof,
+    ProvedRegion,
+    Reason,
+    RegionFacts,
+    Severity,
+    Summary,
+    TargetFacts,
+    TaskFault,
+    Verdict,
+)
+from pageproof.model.rule import Shown
+from pageproof.walk.opinion import weigh
+
+#: Limit of similar mappings that one finding lists.
+_SHOWN_PLACES: Final = 16
+#: Findings after which nobody knows that all was seen.
+_UNSEEN: Final = (REGION_UNREADABLE.id, RULE_BROKEN.id)
+
+
+def prove(
+    evidence: PageEvidence,
+    target: TargetFacts,
+    mappings: Sequence[MappingFacts],
+    kind: str = "",
+) -> PageProof:
+    """Judge one page, of a region of some kind."""
+    evidence = replace(
+        evidence,
+        kernel_second=weigh(evidence.kernel_walk, evidence.kernel_second),
+        user_second=weigh(evidence.user_walk, evidence.user_second),
+    )
+    mapping = mappings[evidence.mapping]
+    page = "" if evidence.page_index is None else f"page {evidence.page_index}, "
+    where = f"{page}pid {mapping.pid} at 0x{evidence.user_address:x}"
+    verdict, reason, sentence = judge_page(evidence)
+    return PageProof(
+        evidence=evidence,
+        verdict=verdict,
+        reason=reason,
+        sentence=sentence,
+        findings=page_findings(PageView(evidence, target, mapping, kind), where),
+    )
+
+
+def prove_again(
+    evidence: PageEvidence,
+    before: Verdict,
+    target: TargetFacts,
+    mappings: Sequence[MappingFacts],
+    kind: str,
+) -> PageProof:
+    """Judge one page that has a verdict of an earlier look, by the kernel's address of that look.
+
+    Memory that was compacted since has other frames, and in the physmap other addresses: a page
+    that is different only now is torn.
+    """
+    verdict, *_ = judge_page(evidence)
+    if verdict is Verdict.DIFFERENT and before is not Verdict.DIFFERENT:
+        evidence = replace(evidence, stable=False)
+    return prove(evidence, target, mappings, kind)
+
+
+def mapped_pages(region: RegionFacts, mapping: MappingFacts) -> range:
+    """The region's pages that a mapping covers, by its offset and length; none without a VMA."""
+    vma = mapping.vma
+    if vma is None:
+        return range(0)
+    end = vma.pgoff_pages + vma.pages
+    return range(vma.pgoff_pages, min(end, region.pages))
+
+
+def _pages_beyond(region: RegionFacts, mapping: MappingFacts) -> int:
+    """How many pages of a mapping are behind the region's end."""
+    vma = mapping.vma
+    if vma is None:
+        return 0
+    pages = vma.pages
+    return pages - len(mapped_pages(region, mapping))
+
+
+def page_at(region: RegionFacts, mappings: Iterable[MappingFacts], user: int) -> int | None:
+    """The region's page that belongs at a user address, by the mappings around it.
+
+    The address itself need not be mapped: where a process has put something
+    else over a part of its mapping, the rest of the mapping tells.
+    """
+    for mapping in mappings:
+        if mapping.vma is not None:
+            base = mapping.vma.start - mapping.vma.pgoff_pages * 4096
+            if base <= user < base + region.pages * 4096:
+                return (user - base) // 4096
+    return None
+
+
+def unmapped_pages(region: RegionFacts, mappings: Iterable[MappingFacts]) -> tuple[int, ...]:
+    """Pages of the region that no mapping covers."""
+    covered = {page for mapping in mappings for page in mapped_pages(region, mapping)}
+    return tuple(page for page in range(region.pages) if page not in covered)
+
+
+def unread(kind: str, vma: int, reason: str) -> Finding:
+    """A VMA that is some finder's, and whose kernel side could not be read."""
+    return REGION_UNREADABLE.finding(f"VMA at 0x{vma:x}", (("reason", reason),), kind=kind)
+
+
+def unknown_parts(parts: Iterable[tuple[str, str, MappingFacts]]) -> tuple[Finding, ...]:
+    """Mappings of known files whose part no finder knows: one finding for all that are alike.
+
+    Args:
+        parts: kind, what the finder says of the part, the mapping.
+    """
+    alike: dict[tuple[str, str], list[MappingFacts]] = {}
+    for kind, what, mapping in parts:
+        alike.setdefault((kind, what), []).append(mapping)
+    return tuple(
+        REGION_PART_UNKNOWN.finding(
+            place_words(some[0]),
+            tuple(("mapping", place_words(one)) for one in some[1:_SHOWN_PLACES]),
+            count="this is a mapping" if len(some) == 1 else f"these are {len(some)} mappings",
+            kind=kind,
+            what=what,
+        )
+        for (kind, what), some in alike.items()
+    )
+
+
+def place_words(mapping: MappingFacts) -> str:
+    """The process, and where its mapping starts."""
+    start = "" if mapping.vma is None else f" at 0x{mapping.vma.start:x}"
+    return f"pid {mapping.pid}{start}"
+
+
+def beyond_findings(
+    name: str, pages: int, beyond: Mapping[int, int], ends: str = ""
+) -> tuple[Finding, ...]:
+    """Frames that a process maps behind a region's end.
+
+    Args:
+        name: the region's.
+        pages: its size.
+        beyond: how many there are, by pid.
+        ends: the kernel object with which the region ends, if that is known.
+    """
+    return tuple(
+        MAPPING_BEYOND_REGION.finding(
+            f"pid {pid}",
+            (("the region ends with", ends),) if ends else (),
+            pages=frames,
+            what="have a frame and lie",
+            name=name,
+            size=pages,
+        )
+        for pid, frames in beyond.items()
+        if frames
+    )
+
+
+def coverage_findings(region: RegionFacts, mappings: Sequence[MappingFacts]) -> tuple[Finding, ...]:
+    """What of the module's region has no user side, and what of a user side has no region."""
+    found = []
+    missing = unmapped_pages(region, mappings)
+    if missing and mappings:
+        found.append(
+            REGION_PAGES_UNMAPPED.finding(region.name, pages=page_list(missing), size=region.pages)
+        )
+    by_pid: dict[int, set[int]] = {}
+    for mapping in mappings:
+        by_pid.setdefault(mapping.pid, set()).update(mapped_pages(region, mapping))
+        beyond = _pages_beyond(region, mapping)
+        if beyond:
+            found.append(
+                MAPPING_BEYOND_REGION.finding(
+                    f"pid {mapping.pid}",
+                    pages=beyond,
+                    what="are",
+                    name="the region",
+                    size=region.pages,
+                )
+            )
+    for pid, pages in by_pid.items():
+        lacking = [page for page in range(region.pages) if page not in pages]
+        if lacking and tuple(lacking) != missing:
+            found.append(
+                MAPPING_PARTIAL.finding(
+                    f"pid {pid}",
+                    _hole(pid, mappings, lacking),
+                    pages=page_list(sorted(pages)),
+                    lacking=page_list(lacking),
+                )
+            )
+    return tuple(found)
+
+
+def _hole(
+    pid: int, mappings: Sequence[MappingFacts], lacking: Sequence[int]
+) -> tuple[tuple[str, str], ...]:
+    """Where a page would be that lies between two mapped ones: something else may be there."""
+    vmas = [m.vma for m in mappings if m.pid == pid and m.vma is not None]
+    for below in vmas:
+        base = below.start - below.pgoff_pages * 4096
+        above = {vma.start - vma.pgoff_pages * 4096 for vma in vmas if vma.start > below.start}
+        for page in lacking:
+            if base in above and base + page * 4096 == below.end:
+                return (("to see what is there", f"verify --pid {pid} --user 0x{below.end:x}"),)
+    return ()
+
+
+#: makedumpfile 1.7.2 does not know PAGE_SLAB_MAPCOUNT_VALUE, 1.7.8 page.compound_info.
+NO_SLAB: Final = (
+    "the dump lacks slab pages; at a level with bit 8, such as -d 31, makedumpfile 1.7.2 drops "
+    "those of Linux 6.10 and newer, and up to 1.7.8 those of 7.1 and newer: dump with -d 23"
+)
+
+
+def task_findings(faults: Iterable[TaskFault]) -> tuple[Finding, ...]:
+    """Tasks that could not be searched: they may map the region, nobody knows."""
+    return tuple(
+        TASK_UNREADABLE.finding(
+            f"pid {fault.pid} {fault.comm}", (("reason", fault.message), *_likely_cause(fault))
+        )
+        for fault in faults
+    )
+
+
+def _likely_cause(fault: TaskFault) -> Shown:
+    # The text of libkdumpfile's KDUMP_ERR_NODATA for a page that the dump's bitmap leaves out.
+    # struct task_struct is a slab object, so no sound dump leaves it out.
+    return (("likely cause", NO_SLAB),) if "Excluded page" in fault.message else ()
+
+
+def summarize(
+    proofs: Sequence[PageProof],
+    findings: Sequence[Finding],
+    faults: Sequence[TaskFault],
+    regions: Sequence[ProvedRegion] = (),
+    *,
+    strict: bool = True,
+) -> Summary:
+    """Counts and the exit code. An empty result is never 0.
+
+    Args:
+        proofs: pages with evidence; they are counted where there are no regions.
+        findings: those that are no page's.
+        faults: tasks that could not be searched.
+        regions: what was looked at.
+        strict: a page that has no user side is undecided; else nobody asked for it, as long as
+            there are others.
+    """
+    runs = [run for region in regions for use in region.uses for run in use.runs]
+    every = [*findings, *(finding for proof in proofs for finding in proof.findings)]
+
+    def verdicts(wanted: Verdict) -> int:
+        if runs:
+            return sum(run.pages for run in runs if run.verdict is wanted)
+        return sum(proof.verdict is wanted for proof in proofs)
+
+    def severities(wanted: Severity) -> int:
+        return sum(finding.severity is wanted for finding in every)
+
+    different, unknown = verdicts(Verdict.DIFFERENT), verdicts(Verdict.UNKNOWN)
+    absent = sum(run.pages for run in runs if run.reason is Reason.NOT_PRESENT)
+    undecided = unknown if strict else unknown - absent
+    unseen = bool(faults) or any(one.id in _UNSEEN for one in every)
+    errors = severities(Severity.ERROR)
+    if different or errors:
+        code = Exit.WRONG
+    elif undecided or unseen or not verdicts(Verdict.SAME):
+        code = Exit.UNDECIDED
+    else:
+        code = Exit.SOUND
+    return Summary(
+        pages=sum(run.pages for run in runs) if runs else len(proofs),
+        same=verdicts(Verdict.SAME),
+        different=different,
+        unknown=unknown,
+        errors=errors,
+        warnings=severities(Severity.WARNING),
+        notes=severities(Severity.NOTE),
+        exit_code=int(code),
+    )

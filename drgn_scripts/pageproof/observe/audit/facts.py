@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``audit``: the facts that rules need, and why some of them can't be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from functools import cached_property
+from typing import Final, TypeVar
+
+import drgn
+
+from pageproof.arch.x86_64.rows import row_of
+from pageproof.attach import Target
+from pageproof.errors import PageproofError
+from pageproof.find.frame.ram import memory_sections, recorded_types, system_ram, why_unmapped
+from pageproof.find.frame.records import page_layout
+from pageproof.find.frame.vmap import vmap_areas
+from pageproof.find.kernel.areaowners import BROKEN
+from pageproof.find.kernel.layout import read_layout
+from pageproof.find.kernel.sealed import image_facts
+from pageproof.find.process.mappings import Mappings, address_spaces
+from pageproof.judge.audit.physmap import odd_types, unmapped_ram
+from pageproof.judge.audit.vmalloc import odd_spans
+from pageproof.model import GAPS, PTI_USER_HALF, MemoryGap, PagingFacts, Range
+from pageproof.model.auditfacts import (
+    Area,
+    AuditFacts,
+    Need,
+    Section,
+    Span,
+    TopTable,
+    TopTables,
+    UserFacts,
+)
+from pageproof.model.kmap import LayoutFacts
+from pageproof.observe.audit.frames import Frames, read_frames
+from pageproof.observe.audit.owners import AuditOwners
+from pageproof.observe.audit.users import UserSweep, name_of
+from pageproof.observe.walkers import paging_form
+from pageproof.space.spans import is_mapped, pages_of, within, without
+from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
+from pageproof.walk import TooMuchWork, Walker
+
+_FACT = TypeVar("_FACT")
+#: What can go wrong with a target's data: it is a reason, and never the end.
+_BROKEN: Final = (*BROKEN, PageproofError, MemoryGap, TooMuchWork)
+#: mm_structs of the kernel's own beside init_mm, whose upper half is the same: the one that
+#: code is patched through, by its names (newest first).
+_KERNEL_MMS: Final = (("text_poke_mm", "poking_mm"),)
+#: So often parts of vmalloc space that look odd are looked at again.
+_VMALLOC_LOOKS: Final = 8
+#: So many odd pages of the direct map are looked up.
+_MOST_ODD: Final = 1 << 16
+
+
+class Missing(Exception):
+    """A part of the facts can't be had; the message says why."""
+
+
+class Collector:
+    """One look at a target. Each part is collected when a rule asks for it, once."""
+
+    def __init__(
+        self,
+        target: Target,
+        paging: PagingFacts,
+        walker: Walker,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._target, self._paging, self._walker = target, paging, walker
+        self._progress = progress
+        self._missing: dict[Need, str] = {}
+
+    def collect(self, needs: Collection[Need]) -> AuditFacts:
+        """All parts that are asked for, or why not."""
+        facts = AuditFacts(self._target.facts, self._paging)
+        try:
+            facts = replace(facts, layout=self._layout)
+        except _BROKEN as error:
+            why = f"the kernel does not say where its regions are: {error}"
+            return replace(facts, missing=dict.fromkeys(Need, why))
+
+        def part(need: Need, get: Callable[[], _FACT]) -> _FACT | None:
+            if need not in needs:
+                return None
+            self._progress(f"reading {need}")
+            try:
+                return get()
+            except Exception as error:  # what one rule needs must not lose the others
+                expected = isinstance(error, (*_BROKEN, Missing))
+                name = "" if expected else f"{type(error).__name__}: "
+                self._missing[need] = f"{name}{error}"
+                return None
+
+        facts = replace(
+            facts,
+            tops=part(Need.TOPS, self._tops),
+            kernel=part(Need.KERNEL, lambda: self._kernel),
+            user_half=part(Need.USER_HALF, self._user_half),
+            image=part(Need.IMAGE, lambda: image_facts(self._target.prog)),
+            ram=part(Need.RAM, lambda: self._ram),
+            areas=part(Need.AREAS, self._areas),
+            sections=part(Need.SECTIONS, lambda: self._sections),
+            users=part(Need.USERS, self._users),
+            classes=part(Need.FRAMES, lambda: bytes(self._frames.classes)),
+        )
+        if facts.kernel is not None and facts.ram is not None:
+            facts = self._with_reasons(facts)
+        if self._target.facts.live and facts.kernel is not None and facts.areas is not None:
+            moving = part(Need.AREAS, lambda: self._moving(facts))
+            facts = replace(facts, moving=moving or ())
+        return replace(facts, missing=self._missing)
+
+    @cached_property
+    def _layout(self) -> LayoutFacts:
+        return read_layout(self._target.prog, self._paging)
+
+    @cached_property
+    def _half(self) -> int:
+        return ADDRESS_LAST - paging_form(self._target, self._paging).lower_half_last
+
+    @cached_property
+    def _spaces(self) -> Mappings:
+        return address_spaces(self._target.prog, self._paging)
+
+    def _swept(self, root: int) -> tuple[Range, ...]:
+        """The upper half.
+
+        Raises:
+            Missing: a table is not there, so that nothing can be said of the whole.
+        """
+        ranges = tuple(self._walker.ranges(root, self._half, ADDRESS_LAST, merged=True))
+        gaps = [one for one in ranges if one.outcome in GAPS]
+        if gaps:
+            more = f", and {len(gaps) - 1} more" if len(gaps) > 1 else ""
+            raise Missing(f"{gaps[0].detail}{more}")
+        return ranges
+
+    @cached_property
+    def _kernel(self) -> tuple[Range, ...]:
+        return self._swept(self._paging.kernel_root)
+
+    def _user_half(self) -> tuple[Range, ...]:
+        if not self._paging.pti:
+            return ()
+        return self._swept(self._paging.kernel_root | PTI_USER_HALF)
+
+    @cached_property
+    def _ram(self) -> tuple[Span, ...]:
+        return system_ram(self._target.prog)
+
+    @cached_property
+    def _sections(self) -> tuple[Section, ...]:
+        return tuple(memory_sections(self._target.prog))
+
+    @cached_property
+    def _frames(self) -> Frames:
+        layout = page_layout(self._target.prog)
+        vmemmap = self._layout.vmemmap_base
+        frames = self._layout.memory_bytes >> PAGE_SHIFT
+        return read_frames(self._target, layout, vmemmap, self._kernel, frames, self._sections)
+
+    def _areas(self) -> tuple[Area, ...]:
+        layout = self._layout
+        return tuple(vmap_areas(self._target.prog, layout.vmemmap_base, layout.struct_page_bytes))
+
+    def _moving(self, facts: AuditFacts) -> tuple[Span, ...]:
+        """Where vmalloc space does not fit its tables only now and then.
+
+        Where an area comes and goes all the time, as stacks of tasks do, the tables may have been
+        read while it was there and the list of areas while it was not, by chance several times.
+        """
+        moving: list[Span] = []
+        standing = odd_spans(facts)
+        for _ in range(_VMALLOC_LOOKS):
+            if not standing:
+                break
+            kernel = (
+                one
+                for span in standing
+                for one in self._walker.ranges(
+                    self._paging.kernel_root, span.start, span.end - 1, merged=True
+                )
+            )
+            still = odd_spans(replace(facts, kernel=tuple(kernel), areas=self._areas()))
+            moving += [part for span in standing for part in without(span, still)]
+            standing = still
+        return tuple(sorted(moving, key=lambda one: one.start))
+
+    def _top(self, name: str, root: int) -> TopTable:
+        try:
+            data = self._target.reader.read_physical(root, PAGE_BYTES)
+        except MemoryGap as gap:
+            return TopTable(name, root, (), str(gap))
+        if self._target.facts.zero_fills and not any(data):
+            return TopTable(name, root, (), "it reads as zeros, which this target makes up")
+        return TopTable(name, root, tuple(memoryview(data).cast("Q")))
+
+    def _tops(self) -> TopTables:
+        paging, prog = self._paging, self._target.prog
+        named = [(name_of(one), one.kernel_half_root) for one in self._spaces.found]
+        for names in _KERNEL_MMS:
+            for name in names:
+                try:
+                    pgd = prog[name].pgd.value_()
+                except (LookupError, drgn.FaultError):
+                    continue
+                named.append((name, pgd - paging.page_offset_base))
+        halves = named if paging.pti else []
+        return TopTables(
+            kernel=self._top("init_mm", paging.kernel_root),
+            kernel_user=self._top("init_mm, user half", paging.kernel_root | PTI_USER_HALF)
+            if paging.pti
+            else None,
+            spaces=tuple(self._top(name, root) for name, root in named),
+            user_halves=tuple(
+                self._top(f"{name}, user half", root | PTI_USER_HALF) for name, root in halves
+            ),
+            faults=tuple(f"pid {one.pid}: {one.message}" for one in self._spaces.faults),
+        )
+
+    def _users(self) -> UserFacts:
+        frames = None
+        try:
+            frames = self._frames
+        except (*_BROKEN, Missing) as error:
+            self._missing[Need.FRAMES] = str(error)
+        count = self._layout.memory_bytes >> PAGE_SHIFT
+        try:
+            ram = self._ram
+        except _BROKEN:
+            ram = ()
+        sweep = UserSweep(self._target, self._paging, self._walker, self._spaces, count)
+        # Frames are read by way of the kernel's tables: without them there is nobody to suspect.
+        owners = None
+        if frames is not None:
+            owners = AuditOwners(self._target, self._paging, self._walker, self._kernel)
+        return sweep.facts(frames, ram, owners)
+
+    def _with_reasons(self, facts: AuditFacts) -> AuditFacts:
+        """Why some RAM is not in the direct map, or not write-back there."""
+        prog = self._target.prog
+        holes = [
+            pfn
+            for hole in unmapped_ram(facts)
+            for pfn in range(hole.start >> PAGE_SHIFT, hole.end >> PAGE_SHIFT)
+        ][:_MOST_ODD]
+        odd = list(odd_types(facts))[:_MOST_ODD]
+        return replace(
+            facts,
+            unmapped=dict(why_unmapped(prog, holes, self._executed())),
+            memtypes=dict(recorded_types(prog, odd)),
+        )
+
+    def _executed(self) -> frozenset[int]:
+        """Frames that are executed in the modules' space."""
+        row = row_of(self._layout, "modules")
+        return frozenset(
+            (one.frame >> PAGE_SHIFT) + page
+            for one in within(self._kernel, row.start, row.last + 1)
+            if one.frame is not None and is_mapped(one)
+            if one.permissions is not None and one.permissions.execute
+            for page in range(pages_of(one))
+        )

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``audit``: what every frame is, and which frames look as if they should not be mapped so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pageproof.attach import Target
+from pageproof.find.frame.records import PageLayout, classes_of, mapcounts_of
+from pageproof.judge.audit.frames import WRONG
+from pageproof.model import MemoryGap, Range
+from pageproof.model.auditfacts import FrameClass, Section, Span
+from pageproof.space.spans import is_mapped, within
+from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
+from pageproof.walk import TYPE_BITS, Accounts
+from pageproof.walk.classify import Test, classify
+
+_NO_PAGE: Final = bytes([FrameClass.NO_PAGE])
+_SOMETHING: Final = re.compile(rb"[^\0]", re.DOTALL)
+_TYPES: Final = 0x3F
+_UC: Final = 1 << TYPE_BITS[next(kind for kind in TYPE_BITS if kind.value == "UC")]
+_UC_MINUS: Final = 1 << TYPE_BITS[next(kind for kind in TYPE_BITS if kind.value == "UC-")]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Of each frame: its classes, and its own mapcount, 0 for what has none."""
+
+    classes: bytearray
+    mapcounts: list[int]
+
+
+def read_frames(
+    target: Target,
+    layout: PageLayout,
+    vmemmap: int,
+    kernel: Sequence[Range],
+    frames: int,
+    sections: Iterable[Section],
+) -> Frames:
+    """Read struct page of all frames, physically, in as few pieces as there are leaves.
+
+    Args:
+        target: where memory is read.
+        layout: of struct page.
+        vmemmap: struct page of frame 0.
+        kernel: ranges of the kernel's tables.
+        frames: how many there are.
+        sections: that have struct pages.
+    """
+    classes = bytearray(_NO_PAGE) * frames
+    mapcounts = [0] * frames
+    tests = tuple(Test(*test) for test in layout.tests)
+    for section in sections:
+        start = vmemmap + section.first_pfn * layout.page_bytes
+        end = start + section.pages * layout.page_bytes
+        for part in within(kernel, start, end):
+            if not is_mapped(part) or part.frame is None:
+                continue
+            for at, data in _pieces(target, part.start, part.frame, part.last + 1 - part.start):
+                first = (at - vmemmap) // layout.page_bytes
+                raw = bytearray(classify(data, layout.page_bytes, tests, int(FrameClass.TAIL)))
+                _go_on(classes, first, raw)
+                count = min(len(raw), frames - first)
+                classes[first : first + count] = classes_of(bytes(raw), data, layout)[:count]
+                mapcounts[first : first + count] = mapcounts_of(data, layout)[:count]
+    return Frames(classes, mapcounts)
+
+
+def _pieces(target: Target, start: int, paddr: int, length: int) -> Iterator[tuple[int, bytes]]:
+    """(virtual address, bytes): all at once, or page by page where some are missing."""
+    try:
+        yield start, target.reader.read_physical(paddr, length)
+    except MemoryGap:
+        if length > PAGE_BYTES:
+            for offset in range(0, length, PAGE_BYTES):
+                yield from _pieces(target, start + offset, paddr + offset, PAGE_BYTES)
+
+
+def _go_on(classes: bytearray, first: int, raw: bytearray) -> None:
+    """Tail pages at the beginning of a piece are of the classes of the one before it."""
+    before = classes[first - 1] if first else 0
+    index = 0
+    while index < len(raw) and raw[index] & FrameClass.TAIL:
+        raw[index] |= before & (FrameClass.SLAB | FrameClass.TABLE | FrameClass.HEAD)
+        index += 1
+
+
+def _and(*arrays: bytes | bytearray) -> bytes:
+    value = int.from_bytes(arrays[0], "little")
+    for array in arrays[1:]:
+        value &= int.from_bytes(array, "little")
+    return value.to_bytes(len(arrays[0]), "little")
+
+
+def _or(one: bytes | bytearray, other: bytes | bytearray) -> bytes:
+    both = int.from_bytes(one, "little") | int.from_bytes(other, "little")
+    return both.to_bytes(len(one), "little")
+
+
+_IS_MAPPED: Final = bytes([0]) + bytes([0xFF]) * 255
+_ONLY_UNREFERENCED: Final = bytes(bits & FrameClass.UNREFERENCED for bits in range(256))
+_ONLY_WRONG: Final = bytes(bits & WRONG for bits in range(256))
+
+
+def _conflicts(bits: int) -> int:
+    """1 if there is more than one type; UC- counts as UC."""
+    if bits & _UC_MINUS:
+        bits = bits & ~_UC_MINUS | _UC
+    return int((bits & _TYPES).bit_count() > 1)
+
+
+_IS_CONFLICT: Final = bytes(_conflicts(bits) for bits in range(256))
+
+
+def wrong_class(users: Accounts, classes: bytes | bytearray) -> Iterator[int]:
+    """Frames that processes map and that are free, slab or a table."""
+    both = _and(users.uses.translate(_IS_MAPPED), classes.translate(_ONLY_WRONG))
+    return (found.start() for found in _SOMETHING.finditer(both))
+
+
+def unreferenced(users: Accounts, classes: bytes | bytearray) -> Iterator[int]:
+    """Frames that processes map and that have neither a reference nor a type."""
+    both = _and(users.uses.translate(_IS_MAPPED), classes.translate(_ONLY_UNREFERENCED))
+    return (found.start() for found in _SOMETHING.finditer(both))
+
+
+def conflicting(users: Accounts, kernel: Accounts, ram: Iterable[Span]) -> Iterator[int]:
+    """RAM frames with several memory types."""
+    is_ram = bytearray(len(users.uses))
+    for span in ram:
+        first, end = span.start >> PAGE_SHIFT, min(span.end >> PAGE_SHIFT, len(is_ram))
+        is_ram[first:end] = b"\xff" * max(end - first, 0)
+    types = _and(_or(users.uses, kernel.uses), is_ram).translate(_IS_CONFLICT)
+    return (found.start() for found in _SOMETHING.finditer(types))
+
+
+def uncounted(users: Accounts, frames: Frames) -> Iterator[int]:
+    """Frames with more entries than their own mapcount; those of a huge leaf are not counted."""
+    pairs = zip(users.counts, frames.mapcounts, strict=True)
+    return (
+        pfn
+        for pfn, (found, counted) in enumerate(pairs)
+        if found > counted and not frames.classes[pfn] & (WRONG | FrameClass.NO_PAGE)
+    )

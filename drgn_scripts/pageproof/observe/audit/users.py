@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``audit``: all user halves, and a closer look at frames that should not be mapped so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from typing import Final
+
+import drgn
+
+from pageproof.attach import Target
+from pageproof.find.frame.free import FreeLists
+from pageproof.find.frame.mapcount import page_mapcount
+from pageproof.find.frame.page import struct_page_facts
+from pageproof.find.identify.memory import slab_at
+from pageproof.find.kernel.layout import physmap
+from pageproof.find.process.mappings import Mappings, mm_object
+from pageproof.find.process.vmas import is_locked, vma_bounds
+from pageproof.judge.audit.frames import is_odd
+from pageproof.model import MappingFacts, MemoryType, PagingFacts, SlabFacts, StructPageFacts
+from pageproof.model.auditfacts import (
+    FrameClass,
+    FramePlaces,
+    Span,
+    UserFacts,
+    UserSpace,
+    UserTable,
+    VmaBounds,
+)
+from pageproof.observe.attempts import ATTEMPTS
+from pageproof.observe.audit.frames import (
+    Frames,
+    conflicting,
+    uncounted,
+    unreferenced,
+    wrong_class,
+)
+from pageproof.observe.audit.owners import AuditOwners
+from pageproof.observe.walkers import paging_form
+from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
+from pageproof.walk import Accounted, Accounts, FramePlace, TooMuchWork, Walker
+
+#: So many frames that look odd are looked at closer, until so many still do; and so many places of
+#: theirs. On a busy system most have only moved since their struct page was read.
+_MOST_LOOKS: Final = 4096
+_MOST_SUSPECTS: Final = 256
+_MOST_PLACES: Final = 1 << 14
+
+
+def name_of(mapping: MappingFacts) -> str:
+    """An address space, as reports and baselines name it."""
+    return f"pid {mapping.pid} ({mapping.comm})"
+
+
+@dataclass(frozen=True)
+class _At:
+    """A mapping of a suspect: whose tables, and where."""
+
+    name: str
+    root: int
+    address: int
+    level: int
+    special: bool
+    mapping: MappingFacts | None = None
+
+
+class UserSweep:
+    """One look at all user halves."""
+
+    def __init__(
+        self, target: Target, paging: PagingFacts, walker: Walker, found: Mappings, frames: int
+    ) -> None:
+        self._target, self._paging, self._walker = target, paging, walker
+        self._found = found
+        self._last = paging_form(target, paging).lower_half_last
+        self._users, self._kernel = Accounts.empty(frames), Accounts.empty(frames)
+        self._free = FreeLists(target.prog)
+        self._owners: AuditOwners | None = None
+        self._faults = [f"pid {one.pid} ({one.comm}): {one.message}" for one in found.faults]
+
+    def facts(
+        self, frames: Frames | None, ram: Sequence[Span], owners: AuditOwners | None = None
+    ) -> UserFacts:
+        """Sweep, then look closer.
+
+        Args:
+            frames: struct page of all; None if it can't be had: then nobody is suspect.
+            ram: where memory types must agree.
+            owners: of the kernel's memory; None if its tables can't be had.
+        """
+        self._owners = owners
+        spaces = tuple(self._space(mapping) for mapping in self._found.found)
+        half = ADDRESS_LAST - self._last
+        kernel = self._walker.account(self._paging.kernel_root, half, ADDRESS_LAST, self._kernel)
+        kernel_tables = _tables(kernel)
+        suspects: tuple[FramePlaces, ...] = ()
+        more = 0
+        if self._target.facts.live:
+            spaces = tuple(
+                replace(space, tables=tuple(self._standing(mapping, space, frames)))
+                for mapping, space in zip(self._found.found, spaces, strict=True)
+            )
+        if frames is not None:
+            all_tables = chain(kernel_tables, *(space.tables for space in spaces))
+            wanted = self._suspects(frames, ram, all_tables)
+            suspects, more = self._look_closer(wanted, frames)
+        return UserFacts(
+            spaces=spaces,
+            frames=len(self._users.uses) - self._users.uses.count(0),
+            suspects=suspects,
+            more_suspects=more,
+            kernel_tables=kernel_tables,
+            faults=tuple(self._faults),
+            free_doubt=self._free.doubt,
+        )
+
+    def _standing(
+        self, mapping: MappingFacts, space: UserSpace, frames: Frames | None
+    ) -> Iterator[UserTable]:
+        """Tables that are there still, where that matters: those that struct page did not call so.
+
+        Tables come and go, those of the process that looks too: the frame may
+        have become one after its struct page was read, and be none again.
+        """
+        for one in space.tables:
+            pfn = one.table >> PAGE_SHIFT
+            odd = frames is not None and pfn < len(frames.classes)
+            if frames is None or not odd or frames.classes[pfn] & FrameClass.TABLE:
+                yield one
+                continue
+            before = self._is_marked(pfn)
+            steps = self._walker.walk(mapping.root, one.address).steps
+            if not any(step.table == one.table for step in steps):
+                continue
+            if before or self._is_marked(pfn):
+                frames.classes[pfn] |= FrameClass.TABLE
+            yield one
+
+    def _is_marked(self, pfn: int) -> bool:
+        """Whether struct page calls it a table now; before 6.12 its type has no name here."""
+        page = struct_page_facts(self._target.prog, pfn)
+        return page is not None and page.type_words in ("table", "typed")
+
+    def _space(self, mapping: MappingFacts) -> UserSpace:
+        """A process's user half, with VMAs that were the same before and after."""
+        space = self._look(mapping)
+        for _ in range(ATTEMPTS):
+            if not self._target.facts.live or space.gap:
+                return space
+            if self._vmas(mapping) == space.vmas:
+                return space
+            space = self._look(mapping)
+        return replace(space, runs=(), gap="its VMAs keep changing")
+
+    def _vmas(self, mapping: MappingFacts) -> tuple[VmaBounds, ...] | None:
+        try:
+            return tuple(vma_bounds(mm_object(self._target.prog, mapping.mm)))
+        except (drgn.FaultError, ValueError, NotImplementedError):
+            return None
+
+    def _look(self, mapping: MappingFacts) -> UserSpace:
+        vmas: tuple[VmaBounds, ...] = ()
+        gap = ""
+        try:
+            mm = mm_object(self._target.prog, mapping.mm)
+            vmas = tuple(vma_bounds(mm))
+            # Between the two: a munmap() that has taken its VMA away already has the lock now.
+            locked = is_locked(mm)
+            runs = tuple(self._walker.alike(mapping.root, 0, self._last))
+            swept = self._walker.account(mapping.root, 0, self._last, self._users)
+        except (drgn.FaultError, ValueError, NotImplementedError) as error:
+            return UserSpace(name_of(mapping), (), (), (), f"its VMAs can't be read: {error}")
+        except TooMuchWork as error:
+            return UserSpace(name_of(mapping), vmas, (), (), str(error))
+        if swept.gaps:
+            gap = "some of its tables can't be had"
+        elif not swept.whole:
+            gap = "more entries than are looked at"
+        return UserSpace(name_of(mapping), vmas, runs, _tables(swept), gap, locked)
+
+    def _suspects(
+        self, frames: Frames, ram: Sequence[Span], tables: Iterable[UserTable]
+    ) -> list[int]:
+        classes = bytearray(frames.classes)
+        for one in tables:
+            pfn = one.table >> PAGE_SHIFT
+            if pfn < len(classes):
+                classes[pfn] |= FrameClass.TABLE
+        if any(unreferenced(self._users, classes)):
+            for block in self._free.per_cpu().values():
+                for pfn in range(block.first_pfn, min(block.end_pfn, len(classes))):
+                    classes[pfn] |= FrameClass.FREE
+        self._classes = classes
+        found = chain(
+            wrong_class(self._users, classes),
+            conflicting(self._users, self._kernel, ram),
+            uncounted(self._users, frames),
+            () if self._owners is None else self._owners.suspects(self._users),
+        )
+        return list(dict.fromkeys(found))
+
+    def _look_closer(
+        self, wanted: Sequence[int], frames: Frames
+    ) -> tuple[tuple[FramePlaces, ...], int]:
+        if not wanted:
+            return (), 0
+        marked = bytearray(len(frames.classes))
+        chosen = wanted[:_MOST_LOOKS]
+        for pfn in chosen:
+            marked[pfn] = 1
+        users: dict[int, list[_At]] = {pfn: [] for pfn in chosen}
+        kernel: dict[int, list[_At]] = {pfn: [] for pfn in chosen}
+        for mapping in self._found.found:
+            swept = self._places(mapping.root, 0, self._last, marked)
+            for pfn, at in _spread(swept.places, name_of(mapping), mapping.root, mapping):
+                users[pfn].append(at)
+        root = self._paging.kernel_root
+        swept = self._places(root, ADDRESS_LAST - self._last, ADDRESS_LAST, marked)
+        for pfn, at in _spread(swept.places, "kernel", root):
+            kernel[pfn].append(at)
+        suspects: list[FramePlaces] = []
+        looks = 0
+        while looks < len(chosen) and len(suspects) < _MOST_SUSPECTS:
+            pfn = chosen[looks]
+            looks += 1
+            one = self._seen(pfn, users[pfn], kernel[pfn])
+            if one is not None and is_odd(one):
+                suspects.append(one)
+        return tuple(suspects), len(wanted) - looks
+
+    def _places(self, root: int, first: int, last: int, marked: bytearray) -> Accounted:
+        scratch = Accounts.empty(len(marked))
+        return self._walker.account(root, first, last, scratch, marked, _MOST_PLACES)
+
+    def _seen(self, pfn: int, users: Sequence[_At], kernel: Sequence[_At]) -> FramePlaces | None:
+        """A suspect, looked at again; None if it moved meanwhile."""
+        prog = self._target.prog
+        page = struct_page_facts(prog, pfn, self._free)
+        before = page_mapcount(prog, pfn, page)
+        still = [(at, kind) for at in users for kind in self._type_at(at, pfn)]
+        types = [(f"{at.name} {at.address:x}", kind) for at, kind in still]
+        types += [
+            (f"kernel {at.address:016x}", kind) for at in kernel for kind in self._type_at(at, pfn)
+        ]
+        again = struct_page_facts(prog, pfn, self._free)
+        after = page_mapcount(prog, pfn, again)
+        if self._target.facts.live and (before != after or len(still) != len(users)):
+            return None
+        mapped = [(at.mapping, at.address, at.special) for at, _ in still if at.mapping]
+        area = None if self._owners is None else self._owners.area(pfn, mapped)
+        stranger = "" if self._owners is None else self._owners.stranger(pfn, again, mapped)
+        return FramePlaces(
+            pfn=pfn,
+            classes=self._classes_now(pfn, page, again),
+            places=tuple((at.name, at.address) for at, _ in still),
+            counted=sum(at.level == 1 and not at.special for at, _ in still),
+            mapcount=after,
+            types=tuple(types),
+            slab=self._slab(pfn),
+            area=area,
+            stranger=stranger,
+        )
+
+    def _slab(self, pfn: int) -> SlabFacts | None:
+        if not self._classes[pfn] & FrameClass.SLAB:
+            return None
+        return slab_at(self._target.prog, physmap(self._target.prog)[pfn << PAGE_SHIFT])
+
+    def _classes_now(
+        self, pfn: int, page: StructPageFacts | None, again: StructPageFacts | None
+    ) -> FrameClass:
+        """Its classes, less what is no longer so."""
+        classes = FrameClass(self._classes[pfn])
+        if not self._target.facts.live:
+            return classes
+        for one in (page, again):
+            if one is None or not one.buddy:
+                classes &= ~FrameClass.FREE
+            if one is not None and one.type_words != "slab":
+                classes &= ~FrameClass.SLAB
+        return classes
+
+    def _type_at(self, at: _At, pfn: int) -> Iterator[MemoryType]:
+        walk = self._walker.walk(at.root, at.address)
+        if walk.pfn == pfn and walk.memory_type is not None:
+            yield walk.memory_type
+
+
+def _tables(swept: Accounted) -> tuple[UserTable, ...]:
+    return tuple(UserTable(one.table, one.level, one.address) for one in swept.tables)
+
+
+def _spread(
+    places: Iterable[FramePlace], name: str, root: int, mapping: MappingFacts | None = None
+) -> Iterator[tuple[int, _At]]:
+    """Each page of runs of frames."""
+    for place in places:
+        pages = (place.last + 1 - place.start) // PAGE_BYTES
+        for page in islice(range(pages), _MOST_PLACES):
+            address = place.start + page * PAGE_BYTES
+            pfn = (place.frame >> PAGE_SHIFT) + page
+            yield pfn, _At(name, root, address, place.level, place.special, mapping)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the kernel has of user frames, where nobody says which of its addresses is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pageproof import judge
+from pageproof.attach import Target
+from pageproof.find.identify.drgns import identified
+from pageproof.model import Finding, MappingFacts, PagingFacts
+from pageproof.model.alias import Alias
+from pageproof.observe.sweep import Sweep
+from pageproof.space.units import PAGE_BYTES
+from pageproof.walk import TooMuchWork, Walker
+
+#: So many pages of a place are looked up.
+LOOKED_UP_PAGES: Final = 64
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Adjoining pages of a process."""
+
+    mapping: MappingFacts
+    address: int
+    pages: int
+
+
+@dataclass
+class _Run:
+    """Pages whose frames and kernel mappings adjoin too."""
+
+    address: int
+    pages: int
+    pfn: int
+    aliases: list[Alias]
+
+
+def kernel_aliases(
+    target: Target, paging: PagingFacts, walker: Walker, spots: Sequence[Spot]
+) -> Iterator[Finding]:
+    """The kernel's mappings of what processes map, and whose they are."""
+    if not spots:
+        return
+    sweep = Sweep(target, paging, walker)
+    yield from sweep.doubts
+    for spot in spots:
+        for run in _runs(sweep, _frames(walker, spot)):
+            named = [(one, _owner(target, one.address)) for one in run.aliases]
+            yield judge.kernel_side_unknown(
+                spot.mapping.pid, run.address, run.pages, run.pfn, named
+            )
+
+
+def _frames(walker: Walker, spot: Spot) -> Iterator[tuple[int, int]]:
+    """Addresses and PFNs of the first pages, those that have one."""
+    pages = min(spot.pages, LOOKED_UP_PAGES)
+    for address in range(spot.address, spot.address + pages * PAGE_BYTES, PAGE_BYTES):
+        try:
+            pfn = walker.walk(spot.mapping.root, address).pfn
+        except TooMuchWork:
+            return
+        if pfn is not None:
+            yield address, pfn
+
+
+def _runs(sweep: Sweep, frames: Iterable[tuple[int, int]]) -> Iterator[_Run]:
+    run: _Run | None = None
+    for address, pfn in frames:
+        aliases = [one for one in sweep.aliases(pfn)[0] if one.region is not None]
+        if run is not None:
+            step = run.pages * PAGE_BYTES
+            expected = [(one.tables, one.address + step) for one in run.aliases]
+            adjoins = (address, pfn) == (run.address + step, run.pfn + run.pages)
+            if adjoins and [(one.tables, one.address) for one in aliases] == expected:
+                run.pages += 1
+                continue
+            yield run
+        run = _Run(address, 1, pfn, aliases)
+    if run is not None:
+        yield run
+
+
+def _owner(target: Target, address: int) -> str:
+    """What drgn knows of a kernel address."""
+    try:
+        return ", ".join(str(one) for one in identified(target.prog, address))
+    except Exception as error:  # drgn's helpers raise whatever broken lists make of them
+        return f"not known: {error}"

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Collecting the evidence of one page: walk, read, walk again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import drgn
+
+from pageproof.attach import Target
+from pageproof.find.frame.opinion import second_opinion
+from pageproof.find.frame.owner import named_file_of
+from pageproof.find.frame.page import (
+    content_by,
+    is_plain_ram,
+    read_user_virtual,
+    slot_facts,
+    slot_type,
+    struct_page_facts,
+)
+from pageproof.find.frame.ram import has_its_zone
+from pageproof.find.identify.memory import slab_at
+from pageproof.find.kernel.layout import physmap
+from pageproof.model import (
+    MappingFacts,
+    MemoryGap,
+    MemoryType,
+    Outcome,
+    PageEvidence,
+    PagingFacts,
+    Route,
+    RouteContent,
+    SlabFacts,
+    SlotFacts,
+    StructPageFacts,
+    Walk,
+)
+from pageproof.observe.attempts import look_until
+from pageproof.observe.content import ContentReader
+from pageproof.observe.owners import Owners
+from pageproof.observe.places import Places
+from pageproof.observe.walkers import zero_pages
+from pageproof.space.units import PAGE_BYTES
+from pageproof.walk import Walker
+from pageproof.walk.compare import agree
+from pageproof.walk.opinion import disputes
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two addresses to compare, and the page of the region that they should be.
+
+    Attributes:
+        region: index into ``Report.regions``.
+        slot: the page is one of the module's, with a request in it.
+    """
+
+    mapping: int
+    page_index: int | None
+    kernel_address: int
+    user_address: int
+    region: int | None = None
+    slot: bool = True
+
+
+def settle(look: Callable[[], PageEvidence], live: bool) -> PageEvidence:
+    """Look until two walks agree, a bounded number of times; once if nothing can move.
+
+    A page table that changed makes a look worthless, and so does a second
+    opinion that differs, which may have been asked a moment later. Content
+    that changed does not, because the other side may write at any time; it is
+    looked at again all the same, to catch a quiet moment.
+    """
+
+    def settled(seen: PageEvidence) -> bool:
+        disputed = disputes(seen.kernel_walk, seen.kernel_second) or disputes(
+            seen.user_walk, seen.user_second
+        )
+        return seen.stable and seen.content_stable and not disputed
+
+    evidence, attempts = look_until(settled, look, live=live)
+    return replace(evidence, attempts=attempts)
+
+
+def without_vanished(
+    evidences: Sequence[PageEvidence],
+    before: Sequence[MappingFacts],
+    after: Sequence[MappingFacts],
+) -> list[PageEvidence]:
+    """Mark the pages whose mapping went away or moved while it was looked at as torn.
+
+    The tables of a process that has ended are somebody else's memory now:
+    what a walk found in them says nothing.
+    """
+
+    there = {place_of(mapping) for mapping in after}
+    return [
+        one if place_of(before[one.mapping]) in there else replace(one, stable=False)
+        for one in evidences
+    ]
+
+
+def place_of(mapping: MappingFacts) -> tuple[int, ...]:
+    """What tells a mapping from all others."""
+    # The pid too: a new process may get the mm_struct and the tables of an old one.
+    vma = mapping.vma
+    place = (vma.start, vma.end, vma.pgoff_pages) if vma else ()
+    return mapping.pid, mapping.mm, mapping.root, *place
+
+
+class Observer:
+    """Collects the evidence of one page: walk, read, walk again."""
+
+    def __init__(
+        self,
+        target: Target,
+        paging: PagingFacts,
+        mappings: tuple[MappingFacts, ...],
+        walker: Walker,
+    ) -> None:
+        self._target = target
+        self._facts = paging
+        self._mappings = mappings
+        self._slot_type = slot_type(target.prog)
+        self._walker = walker
+        self._physmap = physmap(target.prog)
+        self._zeros = zero_pages(target, paging, walker)
+        self._owners = Owners(target, paging, walker)
+        self._places = Places(target)
+        self._content_reader = ContentReader(target, paging, walker)
+
+    def observe(self, pair: Pair) -> PageEvidence:
+        """The evidence of one page, looked at until it holds still."""
+        return settle(lambda: self._look(pair), self._target.facts.live)
+
+    def _walks(self, pair: Pair) -> tuple[Walk, Walk]:
+        root = self._mappings[pair.mapping].root
+        return (
+            self._walker.walk(self._facts.kernel_root, pair.kernel_address),
+            self._walker.walk(root, pair.user_address),
+        )
+
+    def _look(self, pair: Pair) -> PageEvidence:
+        prog, mapping = self._target.prog, self._mappings[pair.mapping]
+        kernel, user = self._walks(pair)
+        sme = self._facts.sme_mask
+        kernel_second = second_opinion(prog, None, pair.kernel_address, sme)
+        user_second = second_opinion(prog, mapping.mm, pair.user_address, sme)
+        content = tuple(self._content(pair, kernel, user))
+        slot = self._slot(kernel, pair.page_index) if pair.slot else None
+        page = self._struct_page(kernel.pfn)
+        other = user.pfn is not None and user.pfn != kernel.pfn
+        user_page = self._struct_page(user.pfn) if other else None
+        mapped = user_page if other else page
+        stable = content_stable = True
+        if self._target.facts.live:
+            again = self._walks(pair)
+            stable = agree(kernel, again[0]) and agree(user, again[1])
+            same = kernel.pfn == user.pfn
+            digests = {c.sha256 for c in content if c.sha256 is not None}
+            content_stable = not same or len(digests) < 2
+        return PageEvidence(
+            mapping=pair.mapping,
+            region=pair.region,
+            page_index=pair.page_index,
+            kernel_address=pair.kernel_address,
+            user_address=pair.user_address,
+            kernel_walk=kernel,
+            user_walk=user,
+            kernel_second=kernel_second,
+            user_second=user_second,
+            page=page,
+            user_page=user_page,
+            content=content,
+            slot=slot,
+            attempts=1,
+            stable=stable,
+            content_stable=content_stable,
+            physmap_walk=self._physmap_walk(kernel, user),
+            slab=self._slab(user, mapped),
+            zero_page=user.pfn is not None and self.is_zeros(user.pfn),
+            cached_file=self._cached_file(mapping, mapped),
+            area=None if user.pfn is None else self._owners.of(user.pfn, mapping),
+            damaged=tuple(self._damaged(kernel, user)),
+        )
+
+    def walk_user(self, mapping: MappingFacts, address: int) -> Walk:
+        """One look at a page of a process."""
+        return self._walker.walk(mapping.root, address)
+
+    def _struct_page(self, pfn: int | None) -> StructPageFacts | None:
+        """What the kernel knows about a frame, less what cannot be true."""
+        if pfn is None or not has_its_zone(self._target.prog, pfn):
+            return None
+        return struct_page_facts(self._target.prog, pfn)
+
+    def _damaged(self, kernel: Walk, user: Walk) -> Iterator[tuple[str, str]]:
+        """What of a page cannot be, and why."""
+        for side, walk in (("kernel frame", kernel), ("user frame", user)):
+            # Both sides may have a frame outside of known memory.
+            if walk.paddr is None or (side == "user frame" and walk.pfn == kernel.pfn):
+                continue
+            if user.paddr != kernel.paddr and self._places.is_nowhere(walk.paddr):
+                yield side, "no memory and no device is there"
+            prog, pfn = self._target.prog, walk.paddr // PAGE_BYTES
+            if struct_page_facts(prog, pfn) is not None and not has_its_zone(prog, pfn):
+                yield "struct page", f"that of the {side} names a zone without it"
+
+    def is_zeros(self, pfn: int) -> bool:
+        """Whether a frame is the zero page, or in the huge one."""
+        return pfn in self._zeros
+
+    def _at_rest(self, paddr: int) -> bytes | None:
+        """A page of one moment: the same when it is read again; None if it never is.
+
+        Raises:
+            MemoryGap: it can't be had.
+        """
+        read = self._content_reader.read_physical
+        if not self._target.facts.live:
+            return read(paddr, PAGE_BYTES)
+        (first, second), _ = look_until(
+            lambda seen: seen[0] == seen[1],
+            lambda: (read(paddr, PAGE_BYTES), read(paddr, PAGE_BYTES)),
+            live=True,
+        )
+        return second if first == second else None
+
+    def _physmap_walk(self, kernel: Walk, user: Walk) -> Walk | None:
+        """Of the direct map's address of the user's frame, unless that is the region's."""
+        address = self._physmap_address(user)
+        if address is None or kernel.address & -PAGE_BYTES == address:
+            return None
+        return self._walker.walk(self._facts.kernel_root, address)
+
+    def _physmap_address(self, walk: Walk) -> int | None:
+        if walk.paddr is None or walk.paddr >= len(self._physmap):
+            return None
+        return self._physmap[walk.paddr & -PAGE_BYTES]
+
+    def _slab(self, user: Walk, page: StructPageFacts | None) -> SlabFacts | None:
+        address = self._physmap_address(user)
+        if address is None or page is None or page.type_words != "slab":
+            return None
+        return slab_at(self._target.prog, address)
+
+    def _cached_file(self, mapping: MappingFacts, page: StructPageFacts | None) -> str:
+        file = mapping.vma.file if mapping.vma else None
+        if page is None or file is None:
+            return ""
+        return named_file_of(self._target.prog, page, file)
+
+    def _content(self, pair: Pair, kernel: Walk, user: Walk) -> Iterator[RouteContent]:
+        reader, prog = self._content_reader, self._target.prog
+        mm = self._mappings[pair.mapping].mm
+        devices = {walk.pfn for walk in (kernel, user) if self._is_device(walk)}
+
+        def physical(walk: Walk) -> bytes:
+            assert walk.paddr is not None
+            if walk.pfn in devices:
+                raise MemoryGap(Outcome.UNREADABLE, "a device's memory, which a read may change")
+            return reader.read_physical(walk.paddr, PAGE_BYTES)
+
+        def guarded(walk: Walk, read: Callable[[], bytes]) -> Callable[[], bytes]:
+            # A virtual route ends in the same frame; where a dump left that
+            # out, drgn would give zeros, so that the frame is asked for first.
+            def checked() -> bytes:
+                physical(walk)
+                return read()
+
+            return checked
+
+        # Through an entry without PRESENT no access goes, drgn's included.
+        if kernel.outcome is Outcome.MAPPED:
+            by_kernel = guarded(
+                kernel, lambda: reader.read_kernel_virtual(pair.kernel_address, PAGE_BYTES)
+            )
+            yield content_by(Route.KERNEL_VIRTUAL, by_kernel)
+        if user.outcome is Outcome.MAPPED:
+            by_user = guarded(
+                user, lambda: read_user_virtual(prog, mm, pair.user_address, MemoryGap.from_fault)
+            )
+            yield content_by(Route.USER_VIRTUAL, by_user)
+        if kernel.paddr is not None:
+            yield content_by(Route.PHYSICAL, lambda: physical(kernel))
+        if user.paddr is not None and user.paddr != kernel.paddr:
+            yield content_by(Route.USER_PHYSICAL, lambda: physical(user))
+
+    def _is_device(self, walk: Walk) -> bool:
+        """Whether reading a frame may do something: QEMU asks the device itself.
+
+        What has no struct page, or is no ordinary RAM and mapped as devices are.
+        """
+        if walk.pfn is None or not self._target.facts.live:
+            return False
+        if is_plain_ram(self._target.prog, self._facts, walk.pfn):
+            return False
+        page = struct_page_facts(self._target.prog, walk.pfn)
+        return page is None or walk.memory_type is not MemoryType.WB
+
+    def _slot(self, kernel: Walk, page: int | None) -> SlotFacts | None:
+        if self._slot_type is None or kernel.paddr is None or page is None:
+            return None
+        try:
+            data = self._at_rest(kernel.paddr)
+        except MemoryGap:
+            return None
+        if data is None:
+            return None
+        try:
+            return slot_facts(self._target.prog, self._slot_type, data)
+        except (AttributeError, drgn.OutOfBoundsError):
+            return None

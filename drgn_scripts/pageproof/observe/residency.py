@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Ranges and VMAs brought together: what the tables hold within each VMA, and outside all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from pageproof.model import GAPS, Amount, MemoryType, Outcome, Range, Run, VmaLine, VmaResidency
+from pageproof.space.units import PAGE_BYTES
+
+#: Bytes of virtual memory under one entry, by level.
+_LEVEL_BYTES: Final = {1: 1 << 12, 2: 1 << 21, 3: 1 << 30, 4: 1 << 39, 5: 1 << 48}
+#: ``VM_PFNMAP``: pages that the kernel does not count as mapped.
+_PFNMAP: Final = 1 << 10
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Ranges by VMA, and those of no VMA."""
+
+    vmas: tuple[VmaResidency, ...]
+    outside: tuple[Run, ...]
+
+
+def merge(ranges: Iterable[Range]) -> Iterator[Run]:
+    """Make runs of ranges that go on in virtual and in physical memory; empty entries are left out.
+
+    Args:
+        ranges: in order of address.
+    """
+    last: Run | None = None
+    for one in ranges:
+        if one.outcome is Outcome.NONE:
+            continue
+        run = Run(
+            start=one.start,
+            last=one.last,
+            leaf_bytes=_LEVEL_BYTES[one.level],
+            outcome=one.outcome,
+            frame=one.frame,
+            permissions=one.permissions,
+            memory_type=one.memory_type,
+        )
+        if last is not None and _goes_on(last, run):
+            last = replace(last, last=run.last)
+            continue
+        if last is not None:
+            yield last
+        last = run
+    if last is not None:
+        yield last
+
+
+def _goes_on(last: Run, run: Run) -> bool:
+    if last.last + 1 != run.start:
+        return False
+    expected = None if last.frame is None else last.frame + run.start - last.start
+    return replace(last, start=run.start, last=run.last, frame=expected) == run
+
+
+def spread(lines: Sequence[VmaLine], ranges: Iterable[Range]) -> Spread:
+    """Say what each VMA has in memory.
+
+    Args:
+        lines: in order of address, not overlapping.
+        ranges: in order of address; those over a VMA's end are cut there.
+    """
+    inside: list[list[Range]] = [[] for _ in lines]
+    outside: list[Range] = []
+    number = 0
+    for one in ranges:
+        at: int | None = one.start
+        while at is not None:
+            while number < len(lines) and lines[number].vma.end <= at:
+                number += 1
+            vma = lines[number].vma if number < len(lines) else None
+            if vma is not None and vma.start <= at:
+                stop = min(one.last, vma.end - 1)
+                inside[number].append(_cut(one, at, stop))
+            else:
+                stop = one.last if vma is None else min(one.last, vma.start - 1)
+                outside.append(_cut(one, at, stop))
+            at = stop + 1 if stop < one.last else None
+    return Spread(
+        tuple(_residency(line, held) for line, held in zip(lines, inside, strict=True)),
+        tuple(merge(outside)),
+    )
+
+
+def _cut(one: Range, start: int, last: int) -> Range:
+    frame = None if one.frame is None else one.frame + start - one.start
+    return replace(one, start=start, last=last, frame=frame)
+
+
+def _residency(line: VmaLine, ranges: Sequence[Range]) -> VmaResidency:
+    resident: Counter[int] = Counter()
+    other: Counter[Outcome] = Counter()
+    types: dict[MemoryType, None] = {}
+    for one in ranges:
+        length = one.last - one.start + 1
+        if one.frame is not None:
+            resident[one.level] += length
+            if one.memory_type is not None:
+                types[one.memory_type] = None
+        elif one.outcome is not Outcome.NONE:
+            other[one.outcome] += length
+    return VmaResidency(
+        line=line,
+        resident_4k_bytes=resident[1],
+        resident_2m_bytes=resident[2],
+        resident_1g_bytes=resident[3],
+        private_bytes=0,
+        shared_bytes=0,
+        other=tuple(Amount(outcome, length) for outcome, length in other.items()),
+        memory_types=tuple(types),
+        runs=tuple(merge(ranges)),
+    )
+
+
+def counted_runs(vma: VmaResidency) -> Iterator[Run]:
+    """The runs whose pages have a mapcount that tells shared from private."""
+    if vma.line.vma.vm_flags & _PFNMAP:
+        return
+    for run in vma.runs:
+        if run.frame is not None and run.leaf_bytes == PAGE_BYTES:
+            yield run
+
+
+def with_mapcounts(vma: VmaResidency, mapcounts: Iterable[int]) -> VmaResidency:
+    """Say what is shared, from the mapcounts of the pages of :func:`counted_runs`."""
+    counts = Counter("private" if count == 1 else "shared" for count in mapcounts if count > 0)
+    return replace(
+        vma,
+        private_bytes=counts["private"] * PAGE_BYTES,
+        shared_bytes=counts["shared"] * PAGE_BYTES,
+    )
+
+
+def has_gaps(found: Spread) -> bool:
+    """True if a table could not be had, so that something may be mapped that is not shown."""
+    runs = (*found.outside, *(run for vma in found.vmas for run in vma.runs))
+    return any(run.outcome in GAPS for run in runs)

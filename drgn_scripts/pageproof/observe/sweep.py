@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All address spaces of a target in one index: where any frame is mapped."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pageproof.arch.x86_64.rows import memory_map
+from pageproof.attach import Target
+from pageproof.errors import PageproofError, TornError
+from pageproof.find.kernel.layout import read_layout
+from pageproof.find.process.mappings import address_space, address_spaces
+from pageproof.judge.alias import INCOMPLETE
+from pageproof.judge.conditions import TASK_UNREADABLE
+from pageproof.model import PTI_USER_HALF, Finding, MappingFacts, PagingFacts, TaskFault
+from pageproof.model.alias import Alias
+from pageproof.observe.walkers import paging_form, zero_pages
+from pageproof.space.units import ADDRESS_LAST
+from pageproof.walk import Swept, Walker
+from pageproof.walk.special import is_counted
+
+
+@dataclass(frozen=True)
+class _Space:
+    """What is swept of an address space: (root, first, last), last being inclusive."""
+
+    tables: str
+    parts: tuple[tuple[int, int, int], ...]
+    process: MappingFacts | None = None
+
+    def root_of(self, address: int) -> int:
+        """The root that an address was found under."""
+        return next(root for root, first, last in self.parts if first <= address <= last)
+
+
+class Sweep:
+    """One look at all address spaces.
+
+    Attributes:
+        spaces: how many there are.
+        doubts: why mappings may be missing; nothing if they are all there.
+    """
+
+    def __init__(self, target: Target, paging: PagingFacts, walker: Walker) -> None:
+        self._target, self._paging, self._walker = target, paging, walker
+        self._layout = read_layout(target.prog, paging)
+        self._rows = memory_map(self._layout)
+        self._starts = [row.start for row in self._rows]
+        self._zeros = zero_pages(target, paging, walker)
+        self._vmas: dict[int, tuple[tuple[MappingFacts, ...], str]] = {}
+        found = address_spaces(target.prog, paging)
+        self._spaces = tuple(self._all_spaces(found.found))
+        doubts = [_fault(fault) for fault in found.faults]
+        self._index = walker.frames()
+        for number, space in enumerate(self._spaces):
+            for root, first, last in space.parts:
+                doubts += _gaps(space, self._index.add(number, root, first, last))
+        self._index.finish()
+        self.spaces = len(self._spaces)
+        self.doubts = tuple(doubts)
+
+    def aliases(self, pfn: int) -> tuple[tuple[Alias, ...], bool]:
+        """Every mapping of a frame, walked once more, and whether none has gone meanwhile."""
+        seen = [
+            self._alias(self._spaces[number], address, pfn)
+            for number, address in self._index.lookup(pfn)
+        ]
+        return tuple(one for one in seen if one is not None), None not in seen
+
+    def _all_spaces(self, mappings: Sequence[MappingFacts]) -> Iterator[_Space]:
+        layout, kernel = self._layout, self._paging.kernel_root
+        user_last = paging_form(self._target, self._paging).lower_half_last
+        half = ADDRESS_LAST - user_last, ADDRESS_LAST
+        yield _Space("init_mm", ((kernel, *half),))
+        if self._paging.pti:
+            # Its user half holds what every process's has of the kernel (pti_init()).
+            yield _Space("init_mm, user half", ((kernel | PTI_USER_HALF, *half),))
+        if layout.efi_root is not None:
+            rows = [row for row in self._rows if row.region == "efi"]
+            parts = tuple((layout.efi_root, row.start, row.last) for row in rows)
+            yield _Space("efi_mm", parts)
+        ldts = [row for row in self._rows if row.region == "ldt" and row.configured]
+        for mapping in mappings:
+            parts = tuple((mapping.kernel_half_root, row.start, row.last) for row in ldts)
+            user = (mapping.root, 0, user_last)
+            yield _Space(f"pid {mapping.pid}", (user, *parts), mapping)
+
+    def _alias(self, space: _Space, address: int, pfn: int) -> Alias | None:
+        """A mapping, looked at again; None if it has gone."""
+        root = space.root_of(address)
+        walk = self._walker.walk(root, address)
+        if walk.pfn != pfn:
+            return None
+        kernel = address >> 63 != 0
+        process = space.process
+        if process is not None and not kernel:
+            try:
+                process = self._with_vma(process, address)
+            except PageproofError:
+                return None  # the process has ended meanwhile
+        return Alias(
+            tables=space.tables,
+            root=root,
+            address=address,
+            leaf_bytes=walk.leaf_bytes,
+            permissions=walk.permissions,
+            memory_type=walk.memory_type,
+            region=self._region(address) if kernel else None,
+            process=process,
+            counted=not kernel and is_counted(walk, self._zeros),
+        )
+
+    def _with_vma(self, process: MappingFacts, address: int) -> MappingFacts:
+        if process.pid not in self._vmas:
+            found = address_space(self._target.prog, self._paging, process.pid)
+            self._vmas[process.pid] = found[1:]
+        vmas, lost = self._vmas[process.pid]
+        for one in vmas:
+            if one.vma is not None and one.vma.start <= address < one.vma.end:
+                return one
+        if lost:
+            raise TornError(f"process {process.pid} can't be read: {lost}")
+        return process
+
+    def _region(self, address: int) -> str:
+        return self._rows[bisect_right(self._starts, address) - 1].region
+
+
+def _fault(fault: TaskFault) -> Finding:
+    return TASK_UNREADABLE.finding(f"pid {fault.pid} {fault.comm}", (("reason", fault.message),))
+
+
+def _gaps(space: _Space, swept: Swept) -> Iterator[Finding]:
+    if swept.gaps or not swept.whole:
+        why = "tables that can't be had" if swept.gaps else "more entries than are looked at"
+        yield INCOMPLETE.finding(space.tables, why=why)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The walker of a target: what every command walks page tables with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from pageproof.attach import Target
+from pageproof.errors import PageproofError
+from pageproof.find.frame.mapcount import huge_zero_pfn
+from pageproof.find.frame.page import is_plain_ram
+from pageproof.find.kernel.expression import find_address
+from pageproof.model import PagingFacts, TargetKind
+from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
+from pageproof.walk import (
+    MOST_PHYSICAL_BITS,
+    Paging,
+    ReadPhysical,
+    Walker,
+    WalkerChoice,
+    make_walker,
+    zeros_made_up,
+)
+
+#: Progress is told after the first second, and then this often.
+_PROGRESS_SECONDS: Final = 0.2
+#: Frames of the huge page of zeros.
+_HUGE_PAGES: Final = 512
+
+
+def paging_form(target: Target, paging: PagingFacts) -> Paging:
+    """What a walk has to know of a target."""
+    return Paging(
+        levels=paging.levels,
+        sme_mask=paging.sme_mask,
+        pat=paging.pat,
+        swap=paging.swap,
+        physical_bits=paging.physical_bits or MOST_PHYSICAL_BITS,
+        # Of the live kernel it is known which zeros are made up: see _believable().
+        zero_fills=target.facts.zero_fills and target.facts.kind is not TargetKind.LIVE,
+    )
+
+
+def walker_of(
+    target: Target,
+    paging: PagingFacts,
+    choice: WalkerChoice = WalkerChoice.AUTO,
+    progress: Callable[[str], None] | None = None,
+) -> Walker:
+    """The walker for a target's page tables.
+
+    Args:
+        target: an attached target.
+        paging: from :func:`pageproof.find.kernel.paging.read_paging`.
+        choice: what the user asked for.
+        progress: told how far it is when sweeps take longer than a second.
+
+    Raises:
+        PageproofError: the engine in C was asked for and can't be loaded.
+    """
+    read: ReadPhysical = target.reader.read_physical
+    if target.facts.kind is TargetKind.LIVE:
+        read = _believable(read, lambda pfn: is_plain_ram(target.prog, paging, pfn))
+    if progress is not None:
+        read = _told(read, progress)
+    return make_walker(read, paging_form(target, paging), choice, target.reader.direct_memory())
+
+
+def zero_pages(target: Target, paging: PagingFacts, walker: Walker) -> frozenset[int]:
+    """Frames of the zero page and of the huge one, which everybody maps."""
+    prog, zeros = target.prog, set()
+    with suppress(PageproofError):
+        address = find_address(prog, "empty_zero_page")
+        pfn = walker.walk(paging.kernel_root, address).pfn
+        zeros |= set() if pfn is None else {pfn}
+    huge = huge_zero_pfn(prog)
+    return frozenset(zeros if huge is None else zeros | set(range(huge, huge + _HUGE_PAGES)))
+
+
+def _believable(read_physical: ReadPhysical, is_real: Callable[[int], bool]) -> ReadPhysical:
+    """Read tables; a table of nothing but zeros only where its frame is known to be read itself."""
+
+    def read(paddr: int, length: int) -> bytes:
+        data = read_physical(paddr, length)
+        table = paddr & -PAGE_BYTES
+        if any(data) or any(read_physical(table, PAGE_BYTES)) or is_real(table >> PAGE_SHIFT):
+            return data
+        raise zeros_made_up()
+
+    return read
+
+
+def _told(read_physical: ReadPhysical, progress: Callable[[str], None]) -> ReadPhysical:
+    """Read, and say how much was read."""
+    start = following = time.monotonic() + 1
+    total = 0
+
+    def read(paddr: int, length: int) -> bytes:
+        nonlocal following, total
+        total += length
+        now = time.monotonic()
+        if now >= following:
+            seconds = now - start + 1
+            progress(f"walking page tables: {total >> 10} KiB read in {seconds:.0f} s")
+            following = now + _PROGRESS_SECONDS
+        return read_physical(paddr, length)
+
+    return read

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How two walks compare: of one address at two times, or of two addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pageproof.model import Outcome, Reason, Verdict, Walk
+
+#: Outcomes that name a frame for good. INVALIDATED names one too, but for a moment only.
+_FRAMES: Final = frozenset({Outcome.MAPPED, Outcome.PROT_NONE})
+
+_REASONS: Final = {
+    Outcome.NONE: Reason.NOT_PRESENT,
+    Outcome.NON_CANONICAL: Reason.NOT_PRESENT,
+    Outcome.GUARD_MARKER: Reason.NOT_PRESENT,
+    Outcome.UFFD_WP_MARKER: Reason.NOT_PRESENT,
+    Outcome.OTHER_MARKER: Reason.NOT_PRESENT,
+    Outcome.SPECIAL: Reason.NOT_PRESENT,
+    Outcome.RESERVED_BITS: Reason.DAMAGED,
+    Outcome.DEVICE_PRIVATE: Reason.NOT_PRESENT,
+    Outcome.SWAP: Reason.SWAPPED,
+    Outcome.MIGRATION: Reason.TORN,
+    Outcome.INVALIDATED: Reason.TORN,
+    Outcome.HWPOISON: Reason.UNREADABLE,
+    Outcome.POISON_MARKER: Reason.UNREADABLE,
+    Outcome.UNREADABLE: Reason.UNREADABLE,
+    Outcome.EXCLUDED: Reason.EXCLUDED,
+    Outcome.ZERO_FILLED: Reason.ZERO_FILLED,
+}
+
+
+def names_frame(walk: Walk) -> bool:
+    """True if the walk ended at a frame."""
+    return walk.outcome in _FRAMES
+
+
+def agree(before: Walk, after: Walk) -> bool:
+    """True if two walks of one address say the same.
+
+    Accessed and dirty bits come and go by themselves, and a table may be
+    replaced by another that says the same: outcome, frame, permissions and
+    memory type count.
+    """
+    return (
+        before.outcome is after.outcome
+        and before.paddr == after.paddr
+        and before.permissions == after.permissions
+        and before.memory_type == after.memory_type
+        and before.swap_offset == after.swap_offset
+    )
+
+
+def compare(
+    user: tuple[Outcome, int | None],
+    kernel: tuple[Outcome, int | None],
+    is_nowhere: Callable[[int], bool] = lambda paddr: False,
+) -> tuple[Verdict, Reason | None]:
+    """The verdict from where two walks ended alone.
+
+    Args:
+        user, kernel: outcome, and the frame's address.
+        is_nowhere: of a frame's address: no memory and no device has it.
+    """
+    missing = missing_side(kernel[0], user[0])
+    if missing is not None:
+        _, reason = missing
+        return Verdict.UNKNOWN, reason
+    if kernel[1] == user[1]:
+        return Verdict.SAME, None
+    if any(paddr is not None and is_nowhere(paddr) for _, paddr in (user, kernel)):
+        return Verdict.UNKNOWN, Reason.DAMAGED
+    return Verdict.DIFFERENT, None
+
+
+def missing_side(kernel: Outcome, user: Outcome) -> tuple[str, Reason] | None:
+    """Which side has no frame to compare, and why, if so; what is not known comes first."""
+    if kernel not in _FRAMES and _REASONS[kernel] is not Reason.NOT_PRESENT:
+        return "kernel", _REASONS[kernel]
+    if user not in _FRAMES:
+        return "user", _REASONS[user]
+    return None if kernel in _FRAMES else ("kernel", Reason.NO_KERNEL_SIDE)

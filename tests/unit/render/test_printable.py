@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whatever the target or a saved report has for names, no form of output lets it act."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from junit import parse
+from unit.commandfacts import alias_report, kernel_report, maps_report, user_report
+from unit.diffs import busy, compare, rebooted
+from unit.facts import SLOT, evidence, report
+from unit.judge.test_kmap import made
+from unit.layouts import FOUR
+from unit.render import test_render_audit, test_render_regions, test_render_whatis
+
+import pageproof
+from pageproof.api import Verification
+from pageproof.cli import guarded, main
+from pageproof.errors import PageproofError
+from pageproof.front.output import Progress
+from pageproof.judge.diff.audits import diff_audits
+from pageproof.model import Finding, Severity
+from pageproof.render.aliastext import alias_to_text
+from pageproof.render.auditdifftext import audit_diff_to_text
+from pageproof.render.auditjunit import audit_to_junit
+from pageproof.render.audittext import audit_to_text
+from pageproof.render.difftext import diff_to_text
+from pageproof.render.drgn.code import alias_to_drgn, maps_to_drgn, walk_to_drgn
+from pageproof.render.drgn.kmap import kmap_to_drgn
+from pageproof.render.drgn.whatis import whatis_to_drgn
+from pageproof.render.explaintext import rules_to_text
+from pageproof.render.jsonform import report_to_json
+from pageproof.render.kmaptext import explain_to_text, kmap_to_text
+from pageproof.render.mapstext import maps_to_text
+from pageproof.render.printable import printable, printable_json
+from pageproof.render.regionstext import regions_to_text
+from pageproof.render.sheet import Sheet, Text
+from pageproof.render.verifyjunit import report_to_junit
+from pageproof.render.verifytext import report_to_text
+from pageproof.render.walktext import walk_to_text
+from pageproof.render.whatistext import whatis_to_text
+
+#: Each kind of what a terminal, a log viewer or a compiler may obey, and a line of its own.
+HOSTILE = (
+    "\x1b[31mred\x1b]0;title\x07\x00\t\x7f\x85\x9b2J\u200f\u202a\u202e\u2066\u2069\u2028\u2029"
+    "\udc80\U000e0001\r\nFORGED\nFORGED"
+)
+#: Names of the model's own, by which texts are looked up.
+_OURS = ("region", "schema")
+
+
+def poisoned(value: Any) -> Any:
+    """The same with a hostile name in each string that a target may have chosen, and in others."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        changes = {
+            field.name: poisoned(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if field.name not in _OURS or not isinstance(getattr(value, field.name), str)
+        }
+        return dataclasses.replace(value, **changes)
+    if isinstance(value, tuple):
+        return tuple(poisoned(one) for one in value)
+    return value + HOSTILE if type(value) is str else value
+
+
+def verified() -> Any:
+    finding = Finding("some-rule", Severity.ERROR, "pid 133", "it is bad", (("comm", "x"),))
+    one = report(dataclasses.replace(evidence(), slot=SLOT))
+    (proof,) = one.proofs
+    proof = dataclasses.replace(proof, findings=(finding,))
+    return dataclasses.replace(one, proofs=(proof,), findings=(finding,))
+
+
+def audited() -> Any:
+    return test_render_audit.report(test_render_audit.broken())
+
+
+OTHER_BOOT = compare(busy()[0], rebooted(busy()[1]))
+AUDITS = diff_audits(test_render_audit.known(), audited(), "old.json", "new.json")
+WHATIS = (
+    test_render_whatis.slab,
+    test_render_whatis.module,
+    test_render_whatis.stack,
+    test_render_whatis.user,
+    test_render_whatis.with_mappings,
+    test_render_whatis.doubtful,
+)
+Write = Callable[..., str]
+TEXTS: list[tuple[Any, Write]] = [
+    (verified(), report_to_text),
+    (verified(), lambda one, **how: report_to_text(one, verbose=True, **how)),
+    (busy()[0], report_to_text),
+    (busy()[0], lambda one, **how: report_to_text(one, verbose=True, **how)),
+    (kernel_report(), walk_to_text),
+    (user_report(), lambda one, **how: walk_to_text(one, verbose=True, **how)),
+    (maps_report(), lambda one, **how: maps_to_text(one, pages=True, **how)),
+    (alias_report(), alias_to_text),
+    (audited(), audit_to_text),
+    (test_render_audit.known(), audit_to_text),
+    (test_render_regions.report(), regions_to_text),
+    (test_render_regions.doubtful(), regions_to_text),
+    (made(FOUR), kmap_to_text),
+    (made(FOUR), lambda one, **how: explain_to_text(one, "physmap", **how)),
+    (compare(*busy()), diff_to_text),
+    (OTHER_BOOT, diff_to_text),
+    (AUDITS, audit_diff_to_text),
+    *((one(), whatis_to_text) for one in WHATIS),
+]
+REPORTS = [one for one, _ in TEXTS]
+CODE: list[tuple[Any, Write]] = [
+    (kernel_report(), walk_to_drgn),
+    (user_report(), walk_to_drgn),
+    (maps_report(), maps_to_drgn),
+    (alias_report(), alias_to_drgn),
+    (made(FOUR), kmap_to_drgn),
+    *((one(), whatis_to_drgn) for one in WHATIS),
+]
+#: What rich itself writes: colours, and nothing else.
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def is_safe(text: str) -> bool:
+    """Whether it has nothing but printable characters and lines of the program's own."""
+    lines = text.split("\n")
+    return all(one.isprintable() and not one.lstrip().startswith("FORGED") for one in lines)
+
+
+@pytest.mark.parametrize("color", [False, True])
+@pytest.mark.parametrize(("one", "write"), TEXTS)
+def test_text(one: Any, write: Write, color: bool) -> None:
+    assert is_safe(write(one, width=80))
+    text = write(poisoned(one), color=color, width=10_000)
+    assert "\\x1b[31mred\\x1b]0;title\\x07\\x00\\x09\\x7f\\x85\\x9b2J\\u200f\\u202a" in text
+    assert is_safe(_COLOURS.sub("", text) if color else text)
+
+
+@pytest.mark.parametrize("one", REPORTS)
+def test_json_decodes_to_the_same_and_is_printable(one: Any) -> None:
+    text = report_to_json(poisoned(one))
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert any(said.endswith(HOSTILE) for said in _strings(json.loads(text)))
+    assert text.isascii() or text.encode().decode() == text
+
+
+def _strings(value: Any) -> Any:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _strings(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _strings(one)
+
+
+@pytest.mark.parametrize(
+    ("one", "write"),
+    [
+        (verified(), lambda one: report_to_junit(one, lambda kind: ("some-rule",))),
+        (busy()[0], lambda one: report_to_junit(one, lambda kind: ("some-rule",))),
+        (audited(), audit_to_junit),
+        (test_render_audit.known(), audit_to_junit),
+    ],
+)
+def test_junit(one: Any, write: Write) -> None:
+    text = write(poisoned(one))
+    root = parse(text)
+    for element in root.iter():
+        assert all(value.isprintable() for value in element.attrib.values())
+        assert is_safe((element.text or "").strip())
+    assert "\\x0d\\x0aFORGED" in text
+
+
+@pytest.mark.parametrize(("one", "write"), CODE)
+def test_code_for_drgn_is_the_same_code(one: Any, write: Write) -> None:
+    """What the target says is in comments only, and stays there."""
+    sound, text = write(one), write(poisoned(one))
+    assert is_safe(text)
+    assert ast.dump(ast.parse(text)) == ast.dump(ast.parse(sound))
+
+
+def test_messages(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> int:
+        raise PageproofError(f"process {HOSTILE} has gone", HOSTILE, HOSTILE)
+
+    assert guarded(fails) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert is_safe(err)
+
+
+@pytest.mark.parametrize("one", [verified(), audited()])
+def test_diff_of_saved_reports(
+    one: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report may be written by hand; one with a lone surrogate is refused."""
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    refused = report_to_json(poisoned(one))
+    accepted = refused.replace("\\udc80", "")
+    old.write_text(accepted)
+    new.write_text(accepted.replace("it is bad", "it is worse").replace("kernel memory", "memory"))
+    for form in ("text", "json"):
+        code = main(["diff", str(old), str(new), "--format", form])
+        said = capsys.readouterr()
+        assert code in (0, 1, 3), said.err
+        assert said.out
+        assert is_safe(said.out)
+    for text in (refused, json.dumps({"schema": f"pageproof/{HOSTILE}"})):
+        old.write_text(text)
+        assert main(["diff", str(old), str(new)]) == 2
+        assert is_safe(capsys.readouterr().err)
+
+
+def test_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails() -> int:
+        raise ValueError(HOSTILE)
+
+    assert guarded(fails, verbose=True) == 70
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert all(line.isprintable() for line in err.split("\n"))
+
+
+def test_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    Progress().say(f"looking at {HOSTILE}")
+    assert is_safe(capsys.readouterr().err.removeprefix("\r\x1b[K"))
+
+
+def test_for_programs() -> None:
+    one = Verification(poisoned(verified()))
+    assert is_safe(str(one))
+    assert is_safe(repr(one))
+    assert "\n" not in repr(one)
+
+
+def test_a_folded_name_is_indented() -> None:
+    """Else its rest would look like a line of the report."""
+    (proof,) = report(evidence()).proofs
+    name = "word " * 30 + "FORGED"
+    for width in range(60, 150):
+        sheet = Sheet(color=False, width=width)
+        sheet.console.print(Text(f"{proof.verdict.value}  {name}", style="bold"))
+        first, *more = sheet.text().splitlines()
+        assert first.startswith("SAME  word")
+        assert more
+        assert all(line.startswith("      ") and len(line) <= width for line in more)
+        assert " ".join(sheet.text().split()) == f"SAME {name}"
+
+
+def test_rules_of_ours_have_nothing_to_escape() -> None:
+    from pageproof.judge.catalogue import RULES_BY_ID
+
+    text = rules_to_text(dict.fromkeys(RULES_BY_ID.values(), ("audit",)), color=False, width=90)
+    assert "\\" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("umh_shm_helper", "umh_shm_helper"),
+        ("größe 大小 \N{SNOWMAN}", "größe 大小 \N{SNOWMAN}"),
+        ("C:\\x1b", "C:\\x1b"),
+        ("\x1b\n\x9b", "\\x1b\\x0a\\x9b"),
+        ("\u202e\u2066\u2028", "\\u202e\\u2066\\u2028"),
+        ("\udc80\U000e0001", "\\udc80\\U000e0001"),
+    ],
+)
+def test_what_is_escaped(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert printable(shown) == shown
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "größe", "\U000e0001\udc80", "\ud800", "a\x7fb\x9b"])
+def test_json_text(text: str) -> None:
+    plain = json.dumps([text], ensure_ascii=False, indent=2)
+    assert json.loads(printable_json(plain)) == [text]
+
+
+def test_no_text_passes_by() -> None:
+    """rich's own Text and Console do not escape."""
+    room = Path(pageproof.__file__).parent
+    others = re.compile(r"import rich|from rich import|from rich\.(?!table )")
+    found = {path.name for path in room.rglob("*.py") if others.search(path.read_text())}
+    assert found == {"sheet.py"}

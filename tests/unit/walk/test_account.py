@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Accounts of frames by the engine in C against the slow walker's, on random tables."""
+
+from __future__ import annotations
+
+import random
+
+import pageproof_pagewalk as engine
+import pytest
+from unit.tables import US, P, Tables
+from unit.walk.test_engine import PAGES, random_paging, random_tables
+
+from pageproof.model import MemoryType
+from pageproof.space.units import PAGE_BYTES
+from pageproof.walk import (
+    TYPE_BITS,
+    USE_NORMAL,
+    USE_SPECIAL,
+    Accounted,
+    Accounts,
+    Paging,
+    WalkerChoice,
+    make_walker,
+)
+
+FRAMES = 1 << 12
+GIB = 1 << 30
+SPECIAL = 1 << 9
+
+
+def pages_of(found: Accounted) -> list[tuple[int, int, int, bool]]:
+    """Every page of the places: how a walker cuts them into runs does not matter."""
+    return sorted(
+        (address, place.frame + address - place.start, place.level, place.special)
+        for place in found.places
+        for address in range(place.start, place.last, PAGE_BYTES)
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_accounts_are_the_same(seed: int) -> None:
+    rng = random.Random(7000 + seed)
+    paging = random_paging(rng)
+    tables = random_tables(rng, paging)
+    slow = make_walker(tables.read, paging, WalkerChoice.PYTHON)
+    quick = make_walker(tables.read, paging, WalkerChoice.C)
+    marked = bytes(rng.random() < 0.3 for _ in range(FRAMES))
+    for _ in range(4):
+        root = rng.randrange(PAGES) * PAGE_BYTES
+        first = rng.choice([0, rng.randrange(1 << 20) * PAGE_BYTES, (1 << 64) - (1 << 39)])
+        last = min(first + rng.choice([GIB, 1 << 39]) - 1, (1 << 64) - 1)
+        mine, other = Accounts.empty(FRAMES), Accounts.empty(FRAMES)
+        expected = slow.account(root, first, last, mine, marked, 1 << 20)
+        got = quick.account(root, first, last, other, marked, 1 << 20)
+        assert other == mine
+        assert got.tables == expected.tables
+        assert pages_of(got) == pages_of(expected)
+        assert (got.gaps, got.whole) == (expected.gaps, expected.whole)
+
+
+def test_memory_types_have_the_engines_numbers() -> None:
+    assert tuple(engine.MEMORY_TYPES) == tuple(TYPE_BITS)
+    assert (engine.USE_SPECIAL, engine.USE_NORMAL) == (USE_SPECIAL, USE_NORMAL)
+
+
+@pytest.mark.parametrize("choice", [WalkerChoice.C, WalkerChoice.PYTHON])
+def test_what_is_counted_and_told(choice: WalkerChoice) -> None:
+    entries = {
+        0x1000: 0x2000 | P | US,
+        0x2000: 0x3000 | P | US,
+        0x3000: 0x4000 | P | US,
+        0x4000: 0x5000 | P,
+        0x4008: 0x6000 | P,
+        0x4010: 0x5000 | P | SPECIAL | 1 << 4 | 1 << 3,
+    }
+    walker = make_walker(Tables(entries).read, Paging(levels=4), choice)
+    accounts = Accounts.empty(16)
+    marked = bytearray(16)
+    marked[5] = marked[6] = 1
+    found = walker.account(0x1000, 0, GIB - 1, accounts, marked, 10)
+    both = 1 << TYPE_BITS[MemoryType.WB] | 1 << TYPE_BITS[MemoryType.UC]
+    assert accounts.uses[5] == both | USE_NORMAL | USE_SPECIAL
+    assert (accounts.counts[5], accounts.counts[6]) == (1, 1)
+    assert [(one.table, one.level) for one in found.tables] == [
+        (0x2000, 3),
+        (0x3000, 2),
+        (0x4000, 1),
+    ]
+    assert pages_of(found) == [
+        (0, 0x5000, 1, False),
+        (0x1000, 0x6000, 1, False),
+        (0x2000, 0x5000, 1, True),
+    ]
+    assert len(walker.account(0x1000, 0, GIB - 1, accounts, marked, 1).places) == 1
+    assert walker.account(0x1000, 0, GIB - 1, accounts).places == []
+
+
+def test_ranges_alike_wherever_the_frames_are() -> None:
+    entries = {0x1000: 0x2000 | P, 0x2000: 0x3000 | P, 0x3000: 0x4000 | P}
+    entries |= {0x4000 + 8 * i: (0x90000 - i * 0x7000) | P for i in range(8)}
+    entries[0x4000 + 8 * 8] = 0x5000 | P | 1 << 4
+    walker = make_walker(Tables(entries).read, Paging(levels=4), WalkerChoice.C)
+    assert [(one.start, one.last) for one in walker.alike(0x1000, 0, GIB - 1)] == [
+        (0, 0x7FFF),
+        (0x8000, 0x8FFF),
+    ]
+
+
+def test_arrays_must_fit() -> None:
+    quick = engine.Walker(4, bytes(8))
+    with pytest.raises(ValueError, match="one length"):
+        quick.account(0, 0, 0xFFF, bytearray(4), counts=bytearray(5))
+    with pytest.raises(ValueError, match=r"."):
+        quick.account(0, 0, 0x7FF, bytearray(4))
+    with pytest.raises(ValueError, match=r"."):
+        engine.classify(bytes(16), 8, ((4, 0, 0, 1),), 0)
+    assert engine.classify(bytes(16), 8, ((0, 0, 0, 1),), 0) == b"\1\1"
