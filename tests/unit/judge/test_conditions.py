@@ -7,7 +7,7 @@ another severity, fails here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -41,23 +41,23 @@ from pageproof.model.kmap import Contents
 ALIAS = alias_report().users[0]
 
 
-def verify(one: PageEvidence) -> Iterable[Finding]:
-    return page_findings(PageView(one, CORE, mapping()), "")
+def verify(one: PageEvidence) -> Sequence[Finding]:
+    return tuple(page_findings(PageView(one, CORE, mapping()), ""))
 
 
-def audit(facts: AuditFacts) -> Iterable[Finding]:
+def audit(facts: AuditFacts) -> Sequence[Finding]:
     return [one for check in CHECKS for one in run_check(check, facts).judged.findings]
 
 
-def kmap(region: str, **sums: int) -> Iterable[Finding]:
+def kmap(region: str, **sums: int) -> Sequence[Finding]:
     (row,) = (row for row in memory_map(FOUR) if row.region == region)
     return map_findings([replace(row, contents=Contents("init_mm", **sums))])
 
 
-def alias(page: StructPageFacts, mapcount: int | None, *types: MemoryType) -> Iterable[Finding]:
+def alias(page: StructPageFacts, mapcount: int | None, *types: MemoryType) -> Sequence[Finding]:
     kinds = types or (MemoryType.WB,)
     aliases = [replace(ALIAS, counted=True, memory_type=kind) for kind in kinds]
-    return alias_findings(7, page, mapcount, aliases)
+    return tuple(alias_findings(7, page, mapcount, aliases))
 
 
 def typed(words: str, *, buddy: bool = False) -> StructPageFacts:
@@ -74,7 +74,7 @@ PLAIN = replace(user_walk().steps[-1], entry=user_walk().steps[-1].entry & ~(1 <
 COUNTED = replace(user_walk(), steps=(*user_walk().steps[:-1], PLAIN))
 
 #: Each with what several commands say where it is so.
-CONDITIONS: dict[str, tuple[Iterable[Finding], ...]] = {
+CONDITIONS: dict[str, tuple[Sequence[Finding], ...]] = {
     "kernel-write-execute": (
         kmap("modules", mapped_4k_bytes=4096, write_execute_bytes=4096),
         audit(kernel_with(leaf(AREA, 0x5000, 1, RWX))),
@@ -116,7 +116,7 @@ CONDITIONS: dict[str, tuple[Iterable[Finding], ...]] = {
     "user-maps-stack": (
         verify(replace(evidence(), area=STACK)),
         audit(suspect(area=STACK)),
-        alias_findings(7, ONE, 1, [replace(ALIAS, counted=True)], STACK),
+        tuple(alias_findings(7, ONE, 1, [replace(ALIAS, counted=True)], STACK)),
     ),
     "user-maps-slab": (
         audit(suspect(classes=FrameClass.SLAB)),
