@@ -16,8 +16,8 @@ from pageproof.find.kernel.paging import read_paging
 from pageproof.model import PTI_USER_HALF, PagingFacts
 from pageproof.observe.walkers import paging_form, walker_of
 from pageproof.walk import Paging, Walker, WalkerChoice
-from pageproof_lab.channel import Monitor
-from pageproof_lab.guest import monitor
+from pageproof_lab.guest.channel import Monitor
+from pageproof_lab.guest.guest import monitor
 
 VIRTUAL_LAST = (1 << 64) - 1
 

@@ -17,7 +17,8 @@ from machine import ONE_A_KERNEL, SETUPS, Json, Machine, Setup
 from sharing import Everything, share_everything
 from xdist.scheduler import LoadScopeScheduling
 
-from pageproof_lab import boot, build, kernels, qemu
+from pageproof_lab.guest import boot, qemu
+from pageproof_lab.images import build, kernels
 
 pytest_plugins = ["plugins.skips", "plugins.bugs", "plugins.crashed"]
 

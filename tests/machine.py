@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from standing import Standing
 
-from pageproof_lab.build import Built
-from pageproof_lab.guest import FORMATS, Guest
-from pageproof_lab.kernels import Kernel
+from pageproof_lab.guest.guest import FORMATS, Guest
+from pageproof_lab.images.build import Built
+from pageproof_lab.images.kernels import Kernel
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONPATH = f"{ROOT}/drgn_scripts:{ROOT}/lab:{ROOT}/build/lib"

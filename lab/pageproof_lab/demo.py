@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from . import LabError, boot, build, kernels, qemu
-from .paths import cache_dir, source_dir
+from pageproof_lab import LabError
+from pageproof_lab.guest import boot, qemu
+from pageproof_lab.images import build, kernels
+from pageproof_lab.paths import cache_dir, source_dir
 
 KERNEL = "6.12"
 VERIFY = ("verify", "--kind", "umh_shm")

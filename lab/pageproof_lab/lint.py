@@ -6,11 +6,12 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import LabError, build, kernels
-from .apt import Apt
-from .paths import cache_dir, cache_lock
-from .proc import say
-from .roots import build_root
+from pageproof_lab import LabError
+from pageproof_lab.images import build, kernels
+from pageproof_lab.images.apt import Apt
+from pageproof_lab.images.roots import build_root
+from pageproof_lab.paths import cache_dir, cache_lock
+from pageproof_lab.proc import say
 
 # Debian's headers come without checkpatch.pl; the archive has it in the whole source only.
 SOURCE = "linux-source-6.12"

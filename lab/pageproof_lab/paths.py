@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import LabError
+from pageproof_lab import LabError
 
 # A lab's name is that of its directory: no "/", not "..", and short, as sockets are in there.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
@@ -65,7 +65,7 @@ def source_dir() -> Path:
     named = os.environ.get("PAGEPROOF_SOURCE")
     candidates = [Path(named)] if named else [Path(__file__).resolve().parents[2], Path.cwd()]
     for path in candidates:
-        if (path / "lab/guest/init").is_file():
+        if (path / "lab/guest_files/init").is_file():
             return path
     raise LabError(
         f"no pageproof checkout at {' or '.join(map(str, candidates))}: run the lab from a clone, "

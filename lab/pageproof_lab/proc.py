@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from . import LabError
+from pageproof_lab import LabError
 
 VERBOSE = os.environ.get("V") == "1"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from machine import ROOT, environment, pageproof
 
-from pageproof_lab import kernels
+from pageproof_lab.images import kernels
 
 NAME = "test-cli"
 

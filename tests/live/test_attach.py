@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from machine import ROOT, START_SECONDS, Machine, Result, each_kernel, on_one_kernel, pageproof
 
-from pageproof_lab import keeper, kernels, qemu
+from pageproof_lab.guest import keeper, qemu
+from pageproof_lab.images import kernels
 
 
 def refused(result: Result, *said: str) -> None:

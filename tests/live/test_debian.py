@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import pytest
 from machine import Json, Result, pageproof
 
-from pageproof_lab import boot, kernels, qemu
-from pageproof_lab.guest import Guest
+from pageproof_lab.guest import boot, qemu
+from pageproof_lab.guest.guest import Guest
+from pageproof_lab.images import kernels
 
 #: That of the root's own Debian, for which its perf is.
 KERNEL = "6.12"

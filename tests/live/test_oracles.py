@@ -21,7 +21,7 @@ from drgn.helpers.linux.pid import find_task
 from machine import START_SECONDS, Machine, each_kernel
 
 from pageproof.model import PTI_USER_HALF, Outcome, Range
-from pageproof_lab.channel import Monitor
+from pageproof_lab.guest.channel import Monitor
 
 #: Addresses that are compared on each kernel, at least.
 ADDRESSES = 10_000

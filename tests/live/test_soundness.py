@@ -16,7 +16,8 @@ from auditbugs import alarms
 from machine import ONE_A_KERNEL, START_SECONDS, Json, Machine, Result, Setup
 from sharing import verdicts_by_place
 
-from pageproof_lab import boot, build, kernels, qemu
+from pageproof_lab.guest import boot, qemu
+from pageproof_lab.images import build, kernels
 
 LOOKS = 5
 #: Processes of tests/vm/restless.c beside the first.

@@ -27,7 +27,7 @@ from pageproof.commands.whatis import Asked, whatis
 from pageproof.errors import PageproofError
 from pageproof.find.umh_shm import MODULE
 from pageproof.render.jsonform import report_to_json
-from pageproof_lab.guest import monitor
+from pageproof_lab.guest.guest import monitor
 
 PAGE_BYTES = 4096
 KERNEL_SIDE = "umh_shm_region.kaddr"

@@ -15,7 +15,8 @@ from bugoracle import CHECKS, Kernel
 from machine import ONE_A_KERNEL, Json, Machine, Region, Result, Setup, pageproof
 from session import ask_inside
 
-from pageproof_lab import boot, build, kernels, qemu
+from pageproof_lab.guest import boot, qemu
+from pageproof_lab.images import build, kernels
 
 #: The kernel that is looked at each time.
 ALWAYS = "6.12"

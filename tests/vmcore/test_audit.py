@@ -8,7 +8,8 @@ from auditbugs import BUGS, is_expected, make_bugs
 from machine import ONE_A_KERNEL, Machine, Result, Setup, pageproof
 
 from pageproof.judge.audit import CHECKS
-from pageproof_lab import boot, build, kernels, qemu
+from pageproof_lab.guest import boot, qemu
+from pageproof_lab.images import build, kernels
 
 AUDIT = ("audit", "--format", "json")
 

@@ -20,7 +20,7 @@ from machine import Json, Machine, Result, each_kernel, environment
 from sharing import Everything
 from standing import Standing
 
-from pageproof_lab.guest import monitor
+from pageproof_lab.guest.guest import monitor
 
 pytestmark = each_kernel
 #: Of addresses: debug info alone takes more than one of them.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from machine import Machine, each_kernel, on_one_kernel, pageproof, pages, verdicts
 
-from pageproof_lab.guest import monitor
+from pageproof_lab.guest.guest import monitor
 
 
 @each_kernel

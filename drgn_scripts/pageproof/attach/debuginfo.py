@@ -59,7 +59,7 @@ def load_debug_info(
 
 
 def _lab_directory() -> Path:
-    """Where the lab leaves its kernels' debug info by build ID (lab/pageproof_lab/debuginfo.py)."""
+    """Directory of the lab's debug info by build ID (lab/pageproof_lab/images/debuginfo.py)."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "pageproof" / "debug"
 

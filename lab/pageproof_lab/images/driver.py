@@ -5,11 +5,11 @@ import os
 import shutil
 from pathlib import Path
 
-from . import LabError
-from .kernels import Kernel
-from .paths import cache_lock
-from .proc import Failed, run_in_root, say
-from .roots import build_root
+from pageproof_lab import LabError
+from pageproof_lab.images.kernels import Kernel
+from pageproof_lab.images.roots import build_root
+from pageproof_lab.paths import cache_lock
+from pageproof_lab.proc import Failed, run_in_root, say
 
 _ELF = b"\x7fELF"
 #: What git and the lab itself leave in a driver's directory.

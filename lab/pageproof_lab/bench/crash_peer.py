@@ -6,9 +6,9 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import LabError
-from .measure import measured
-from .roots import crash_root
+from pageproof_lab import LabError
+from pageproof_lab.bench.measure import measured
+from pageproof_lab.images.roots import crash_root
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from . import LabError
-from .paths import source_dir
+from pageproof_lab import LabError
+from pageproof_lab.paths import source_dir
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import LabError, boot, build, kernels, qemu
-from .crash_peer import measure_crash
-from .guest import Guest, monitor
-from .measure import Measured, measured
-from .paths import cache_dir, source_dir
-from .proc import run, say
+from pageproof_lab import LabError
+from pageproof_lab.bench.crash_peer import measure_crash
+from pageproof_lab.bench.measure import Measured, measured
+from pageproof_lab.guest import boot, qemu
+from pageproof_lab.guest.guest import Guest, monitor
+from pageproof_lab.images import build, kernels
+from pageproof_lab.paths import cache_dir, source_dir
+from pageproof_lab.proc import run, say
 
 #: 50 processes, each with a memfd of 256 MiB mapped 5 times: 16,384,000 PTEs and few frames.
 ORDERED, MAPPINGS, PAGES = 50, 5, 1 << 16
@@ -92,14 +94,14 @@ def _dump(here: Guest, into: Path) -> dict[str, Path]:
 
 
 class Ways:
-    """Runs lab/bench/engine.py, one process a way."""
+    """Runs lab/bench_programs/engine.py, one process a way."""
 
     def __init__(self, symbols: Path, programs: Path) -> None:
         self._symbols, self._programs = symbols, programs
 
     def run(self, name: str, way: str, target: list[str], pids: list[int], threads: int = 1) -> Row:
         words = [
-            *(sys.executable, str(source_dir() / "lab/bench/engine.py"), way, *target),
+            *(sys.executable, str(source_dir() / "lab/bench_programs/engine.py"), way, *target),
             *("--symbols", str(self._symbols), "--threads", str(threads)),
             *("--limit", str(self._programs / "limit")),
             *("--pids", ",".join(map(str, pids))),
@@ -155,7 +157,7 @@ def _command(what: str, target: list[str], symbols: list[str], *words: str) -> s
 
 def bench_engine(series: str) -> None:
     """Boot, fill, dump, end the guest, measure; print the tables."""
-    run(["make", "--no-print-directory", "-C", source_dir() / "lab/bench"], show=True)
+    run(["make", "--no-print-directory", "-C", source_dir() / "lab/bench_programs"], show=True)
     programs = source_dir() / "build/lab-bench"
     kernel = kernels.fetch(series)
     built = build.build(kernel)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pageproof_lab import build
+from pageproof_lab.images import build
 
 
 def test_one_make_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

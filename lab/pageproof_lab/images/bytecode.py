@@ -6,10 +6,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .paths import cache_dir, cache_lock, drop_unused
-from .proc import run_in_root
-from .roots import PYTHON, guest_root
-from .sources import copy_sources, digest_of, source_files
+from pageproof_lab.images.roots import PYTHON, guest_root
+from pageproof_lab.images.sources import copy_sources, digest_of, source_files
+from pageproof_lab.paths import cache_dir, cache_lock, drop_unused
+from pageproof_lab.proc import run_in_root
 
 PACKAGES = "drgn_scripts"
 

@@ -4,14 +4,14 @@
 import shutil
 from pathlib import Path
 
-from .build import Built
-from .bytecode import PACKAGES, compiled_packages
-from .debuginfo import by_build_id
-from .initramfs import DISK_MODULES, GUEST_MODULES, copy_program, pack
-from .kernels import Kernel
-from .paths import cache_lock, source_dir
-from .proc import run
-from .roots import guest_root, make_ext4, size_mib
+from pageproof_lab.images.build import Built
+from pageproof_lab.images.bytecode import PACKAGES, compiled_packages
+from pageproof_lab.images.debuginfo import by_build_id
+from pageproof_lab.images.initramfs import DISK_MODULES, GUEST_MODULES, copy_program, pack
+from pageproof_lab.images.kernels import Kernel
+from pageproof_lab.images.roots import guest_root, make_ext4, size_mib
+from pageproof_lab.paths import cache_lock, source_dir
+from pageproof_lab.proc import run
 
 
 def kernel_disk(kernel: Kernel) -> Path:
@@ -73,10 +73,10 @@ def boot_image(kernel: Kernel, built: Built | None, into: Path) -> Path:
     source, root = source_dir(), guest_root()
     files = {
         "bin/busybox": root / "usr/bin/busybox",
-        "init": source / "lab/guest/init",
-        "pageproof/guest/rc": source / "lab/guest/rc",
-        "pageproof/guest/inittab": source / "lab/guest/inittab",
-        "pageproof/guest/pageproof": source / "lab/guest/pageproof",
+        "init": source / "lab/guest_files/init",
+        "pageproof/guest/rc": source / "lab/guest_files/rc",
+        "pageproof/guest/inittab": source / "lab/guest_files/inittab",
+        "pageproof/guest/pageproof": source / "lab/guest_files/pageproof",
         "pageproof/capture.img": capture_image(kernel, into),
         **{f"pageproof/kdump/{p.name}": p for p in (source / "kdump").iterdir() if p.is_file()},
     }
@@ -96,7 +96,7 @@ def plain_boot_image(kernel: Kernel, into: Path) -> Path:
     """The initramfs that mounts the disks and goes on in the root's own init."""
     files = {
         "bin/busybox": guest_root() / "usr/bin/busybox",
-        "init": source_dir() / "lab/guest/init",
+        "init": source_dir() / "lab/guest_files/init",
     }
     image = into / "boot.img"
     pack(image, files, kernel=kernel, modules=GUEST_MODULES)

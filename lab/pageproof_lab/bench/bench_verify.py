@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof lab bench`: the engine and verify beside their peers, on the same targets."""
+"""`verify` beside drgn scripts that only translate the same addresses."""
 
 import json
 import statistics
@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import boot, build, kernels
-from .bench_engine import bench_engine
-from .measure import measured
-from .paths import source_dir
-from .proc import say
+from pageproof_lab.bench.measure import measured
+from pageproof_lab.guest import boot
+from pageproof_lab.images import build, kernels
+from pageproof_lab.paths import source_dir
+from pageproof_lab.proc import say
 
-PARTS = ("engine", "verify")
 RUNS = 5
 PAGES = (1, 256, 4096)
 PROCESSES = 200
@@ -33,15 +32,6 @@ def measure(words: Sequence[str]) -> Figure:
     """Run a command `RUNS` times after one run that is not counted."""
     runs = [measured(words) for _ in range(RUNS + 1)][1:]
     return Figure(statistics.median(run.seconds for run in runs), max(run.peak_mib for run in runs))
-
-
-def bench(series: str, parts: Sequence[str] = PARTS) -> int:
-    """Print the tables of the parts that are asked for."""
-    if "engine" in parts:
-        bench_engine(series)
-    if "verify" in parts:
-        bench_verify(series)
-    return 0
 
 
 def bench_verify(series: str) -> None:
@@ -64,7 +54,7 @@ def bench_verify(series: str) -> None:
     ) -> None:
         verify = [sys.executable, "-m", "pageproof", *target, *symbols, "verify", *words]
         ours = [*verify, "--format", "json"]
-        peer = source_dir() / "lab/bench" / script
+        peer = source_dir() / "lab/bench_programs" / script
         drgn = [sys.executable, "-m", "drgn", "-q", *target, *symbols, str(peer)]
         a, b = measure(ours), measure(drgn)
         print(

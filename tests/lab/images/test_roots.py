@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The Debian trees in which modules are built."""
 
+from pageproof_lab.images.roots import build_root
 from pageproof_lab.proc import run_in_root
-from pageproof_lab.roots import build_root
 
 
 def test_dev_null_keeps_nothing() -> None:

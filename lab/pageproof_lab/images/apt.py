@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import LabError
-from .paths import cache_dir
-from .proc import run, say
+from pageproof_lab import LabError
+from pageproof_lab.paths import cache_dir
+from pageproof_lab.proc import run, say
 
 
 class NotInArchive(LabError):

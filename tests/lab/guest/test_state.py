@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from machine import environment, pageproof
 
-from pageproof_lab import LabError, boot, guest, paths
+from pageproof_lab import LabError, paths
+from pageproof_lab.guest import boot, guest
 
 #: state.json as the first version wrote it.
 OLD = {

@@ -10,11 +10,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import LabError, keeper
-from .initramfs import pack
-from .paths import cache_dir, cache_lock
-from .proc import say
-from .roots import guest_root
+from pageproof_lab import LabError
+from pageproof_lab.guest import keeper
+from pageproof_lab.images.initramfs import pack
+from pageproof_lab.images.roots import guest_root
+from pageproof_lab.paths import cache_dir, cache_lock
+from pageproof_lab.proc import say
 
 QEMU = "qemu-system-x86_64"
 KVM = Path("/dev/kvm")

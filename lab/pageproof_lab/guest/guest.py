@@ -10,9 +10,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 
-from . import LabError, disks, qemu
-from .channel import Agent, Monitor, Ran
-from .paths import lab_dir, run_dir
+from pageproof_lab import LabError
+from pageproof_lab.guest import qemu
+from pageproof_lab.guest.channel import Agent, Monitor, Ran
+from pageproof_lab.images import disks
+from pageproof_lab.paths import lab_dir, run_dir
 
 DISKS = "disks"
 STATE = "state.json"

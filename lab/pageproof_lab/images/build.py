@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import debuginfo
-from .kernels import Kernel
-from .paths import cache_dir, cache_lock, drop_unused
-from .proc import VERBOSE, run_in_root, say
-from .roots import build_root
-from .sources import copy_sources, digest_of, source_files
+from pageproof_lab.images import debuginfo
+from pageproof_lab.images.kernels import Kernel
+from pageproof_lab.images.roots import build_root
+from pageproof_lab.images.sources import copy_sources, digest_of, source_files
+from pageproof_lab.paths import cache_dir, cache_lock, drop_unused
+from pageproof_lab.proc import VERBOSE, run_in_root, say
 
 SOURCES = ("module", "c-helper", "tests/vm")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pageproof_lab import qemu
+from pageproof_lab.guest import qemu
 
 
 def test_the_probe_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,12 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import LabError, debuginfo
-from .apt import Apt, NotInArchive
-from .paths import cache_dir, cache_lock
-from .proc import run, say
-from .roots import build_root
+from pageproof_lab import LabError
+from pageproof_lab.images import debuginfo
+from pageproof_lab.images.apt import Apt, NotInArchive
+from pageproof_lab.images.roots import build_root
+from pageproof_lab.paths import cache_dir, cache_lock
+from pageproof_lab.proc import run, say
 
 
 @dataclass(frozen=True)

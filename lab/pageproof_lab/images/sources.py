@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from .paths import source_dir
+from pageproof_lab.paths import source_dir
 
 _MADE = {".o", ".ko", ".mod", ".cmd", ".d", ".pyc"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pageproof_lab import keeper
+from pageproof_lab.guest import keeper
 
 OWNER = """
 import signal, subprocess, sys, time

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pageproof_lab import LabError, kernels
-from pageproof_lab.apt import Apt, NotInArchive
+from pageproof_lab import LabError
+from pageproof_lab.images import kernels
+from pageproof_lab.images.apt import Apt, NotInArchive
 
 RELEASES = ("5.10.0-9", "5.10.0-46", "5.10.0-45", "5.10.0-43")
 

@@ -8,9 +8,9 @@ Separate Files").
 import re
 from pathlib import Path
 
-from . import LabError
-from .paths import cache_dir
-from .proc import run
+from pageproof_lab import LabError
+from pageproof_lab.paths import cache_dir
+from pageproof_lab.proc import run
 
 
 def by_build_id(file: Path) -> Path:

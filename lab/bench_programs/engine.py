@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One way to walk the tables of some processes, timed in a process of its own.
+"""Walk the page tables of some processes in one way, and time it.
 
-The benchmark (pageproof_lab.bench_engine) runs it once a way, so that the peak of memory is that
-of this way. Prints one JSON object: seconds of each pass, the first apart, and what was found.
+`pageproof_lab.bench.bench_engine` starts one process per way, so that its peak memory belongs to
+this way alone. Prints one JSON object: seconds of each pass, the first apart, and what was found.
 """
 
 import argparse

@@ -9,13 +9,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from . import LabError, disks, qemu
-from .build import Built
-from .guest import DISKS, STATE, Facts, Guest, attach, remove, start_time
-from .kernels import Kernel
-from .paths import UNUSED_SECONDS, cache_dir, cache_lock, lab_dir, run_dir
-from .proc import say
-from .roots import debian_root, guest_root, image_of
+from pageproof_lab import LabError
+from pageproof_lab.guest import qemu
+from pageproof_lab.guest.guest import DISKS, STATE, Facts, Guest, attach, remove, start_time
+from pageproof_lab.images import disks
+from pageproof_lab.images.build import Built
+from pageproof_lab.images.kernels import Kernel
+from pageproof_lab.images.roots import debian_root, guest_root, image_of
+from pageproof_lab.paths import UNUSED_SECONDS, cache_dir, cache_lock, lab_dir, run_dir
+from pageproof_lab.proc import say
 
 SWEEP_SECONDS = 3600
 BOOTING = "booting"  # PID and start time of the process that boots this lab

@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from . import LabError
-from .kernels import Kernel
+from pageproof_lab import LabError
+from pageproof_lab.images.kernels import Kernel
 
 # In the order of their dependencies; what a kernel has built in is simply not there.
 DISK_MODULES = (

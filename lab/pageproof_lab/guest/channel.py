@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import LabError
+from pageproof_lab import LabError
 
 Reply = Any  # JSON
 #: An emulated guest on a busy host may stand still for so long: CPUs that interrupt each other

@@ -11,9 +11,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from .apt import KEYRING, mirrors
-from .paths import cache_dir, cache_lock, source_dir
-from .proc import run, run_in_root, say
+from pageproof_lab.images.apt import KEYRING, mirrors
+from pageproof_lab.paths import cache_dir, cache_lock, source_dir
+from pageproof_lab.proc import run, run_in_root, say
 
 SUITE = "trixie"
 PYTHON = "3.13"  # of SUITE
