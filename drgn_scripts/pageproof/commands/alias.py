@@ -16,7 +16,7 @@ from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.kernel.expression import find_address, parse_hex
 from pageproof.find.kernel.paging import read_paging
 from pageproof.find.process.mappings import process_at
-from pageproof.judge.alias import alias_findings
+from pageproof.judge.alias import alias_findings, doubt_findings
 from pageproof.judge.conditions import exit_of
 from pageproof.model import PagingFacts, StructPageFacts, Walk
 from pageproof.model.alias import ALIAS_SCHEMA, AliasReport
@@ -74,7 +74,7 @@ def _look(
     # What came and went meanwhile is no fault of the kernel's.
     area = Owners(target, paging, walker).of(pfn)
     judged = alias_findings(pfn, page, mapcount, aliases, area) if settled else ()
-    findings = *sweep.doubts, *judged
+    findings = *doubt_findings(sweep.doubts), *judged
     return AliasReport(
         schema=ALIAS_SCHEMA,
         version=__version__,

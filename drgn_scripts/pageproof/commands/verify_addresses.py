@@ -121,7 +121,8 @@ def prove_addresses(
     against = _against(target, paging, place, user)
     walker = walker_of(target, paging, place.walker)
     if against is None:
-        aliases = tuple(kernel_aliases(target, paging, walker, _spots(user)))
+        sides = kernel_aliases(target, paging, walker, _spots(user))
+        aliases = tuple(judge.kernel_side_unknown(sides))
         return None, Proved((), user.mappings, (), (), aliases)
     observer = Observer(target, paging, user.mappings, walker)
     beyond = _beyond(user, against, observer)

@@ -351,7 +351,8 @@ class _Run:
             vma = one.mapping.vma
             if vma is not None and one.finder.kind == DEVICE:
                 spots.append(Spot(one.mapping, vma.start, vma.pages))
-        return kernel_aliases(self._target, self._paging, self._walker, spots)
+        seen = kernel_aliases(self._target, self._paging, self._walker, spots)
+        return judge.kernel_side_unknown(seen)
 
     def _runs(self, use: int) -> tuple[PageRun, ...]:
         vma = self.mappings[use].vma
@@ -428,7 +429,7 @@ class _Run:
         def look() -> Differing | None:
             nonlocal pfn
             facts = struct_page_facts(self._target.prog, pfn) if closer else None
-            anonymous = facts is not None and judge.is_anonymous(facts)
+            anonymous = facts is not None and facts.is_anonymous
             zeros = self._observer.is_zeros(pfn)
             now = self._walker.walk(one.mapping.root, vma.start + page * PAGE_BYTES).pfn
             if not live or now == pfn:

@@ -19,6 +19,7 @@ from pageproof.find.kernel.layout import read_layout
 from pageproof.find.kernel.paging import read_paging
 from pageproof.find.process.mappings import process_at
 from pageproof.find.process.maps import vma_line
+from pageproof.judge.alias import doubt_findings
 from pageproof.judge.whatis import alias_addresses, as_alias, exit_code, is_known, page_use
 from pageproof.model import (
     MappingFacts,
@@ -110,7 +111,7 @@ def _with_mappings(
     mappings, stable = sweep.aliases(report.walk.pfn)
     unknown = report.unknown + tuple(
         Unknown("mappings", Outcome.UNREADABLE, f"{doubt.where}: {doubt.sentence}")
-        for doubt in sweep.doubts
+        for doubt in doubt_findings(sweep.doubts)
     )
     stable = stable and report.stable
     code = exit_code(report.walk, unknown, known=report.known, stable=stable)

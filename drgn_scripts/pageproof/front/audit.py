@@ -85,9 +85,9 @@ def offline(args: argparse.Namespace, progress: Progress) -> int | None:
 
     if args.format != "text":
         raise PageproofError("--list is text", "", "leave --format out; explain has JSON")
-    checks = _chosen(args)
+    rules = [(one.rule, one.looks_for, one.needs) for one in _chosen(args)]
     forms: Forms = {
-        "text": lambda screen: rules_to_text(checks, color=screen.color, width=screen.width)
+        "text": lambda screen: rules_to_text(rules, color=screen.color, width=screen.width)
     }
     write_answer(forms, args, progress)
     return Exit.SOUND

@@ -15,7 +15,6 @@ from pageproof.judge.rules import (
     rule_ids,
 )
 from pageproof.judge.rules.coverage import NOTHING_TO_VERIFY
-from pageproof.judge.rules.views import is_anonymous
 from pageproof.judge.verdict import judge_page
 from pageproof.judge.verify import (
     beyond_findings,
@@ -43,7 +42,6 @@ __all__ = [
     "beyond_findings",
     "coverage_findings",
     "frame_findings",
-    "is_anonymous",
     "judge_page",
     "kernel_side_by_value",
     "kernel_side_unknown",

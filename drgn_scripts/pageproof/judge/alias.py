@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from pageproof.judge.conditions import (
@@ -14,12 +14,12 @@ from pageproof.judge.conditions import (
     USER_MAPS_SLAB,
     USER_MAPS_STACK,
     USER_MAPS_TABLE,
-    memory_types,
 )
 from pageproof.judge.owners import stack_shown
-from pageproof.model import AreaOwner, Finding, OwnerKind, Severity, StructPageFacts
-from pageproof.model.alias import Alias
+from pageproof.model import AreaOwner, Finding, OwnerKind, Severity, StructPageFacts, TaskFault
+from pageproof.model.alias import Alias, SweepGap
 from pageproof.model.rule import Rule
+from pageproof.model.walk import memory_types
 
 SPECIAL: Final = Rule(
     "special",
@@ -77,6 +77,19 @@ ALIAS_RULES: Final = (
     MAPCOUNT_MORE,
     INCOMPLETE,
 )
+
+
+def doubt_findings(doubts: Iterable[TaskFault | SweepGap]) -> Iterator[Finding]:
+    """Report why mappings may be missing."""
+    for doubt in doubts:
+        if isinstance(doubt, TaskFault):
+            where = f"pid {doubt.pid} {doubt.comm}"
+            yield TASK_UNREADABLE.finding(where, (("reason", doubt.message),))
+            continue
+        why = "more entries than are looked at"
+        if doubt.unreadable:
+            why = "tables that can't be had"
+        yield INCOMPLETE.finding(doubt.tables, why=why)
 
 
 def alias_findings(

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pageproof.errors import Exit
-from pageproof.model import Finding, MemoryType, Severity
+from pageproof.model import Finding, Severity
 from pageproof.model.rule import Rule
 
 # The kernel's half (kmap, audit, verify)
@@ -163,13 +163,3 @@ def exit_of(findings: Iterable[Finding], *, undecided: bool) -> Exit:
     if any(one.severity is Severity.ERROR for one in findings):
         return Exit.WRONG
     return Exit.UNDECIDED if undecided else Exit.SOUND
-
-
-def memory_types(types: Iterable[MemoryType | None]) -> frozenset[MemoryType]:
-    """The types that differ in effect; more than one conflict.
-
-    UC- is UC but where an MTRR says write-combining, which Linux has none of for RAM.
-    """
-    return frozenset(
-        MemoryType.UC if one is MemoryType.UC_MINUS else one for one in types if one is not None
-    )

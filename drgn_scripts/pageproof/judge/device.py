@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from pageproof.judge.rules.views import has_flag
-from pageproof.model import Finding, MappingFacts, Severity
-from pageproof.model.alias import Alias
+from pageproof.judge.alias import doubt_findings
+from pageproof.model import Finding, MappingFacts, Severity, TaskFault
+from pageproof.model.alias import KernelSides, SweepGap
 from pageproof.model.rule import Rule
 
 #: By the word of the flag: what a VMA's kind means for the proof.
@@ -63,7 +63,7 @@ def mapping_kind(mapping: MappingFacts) -> Finding:
     """VM_PFNMAP, VM_MIXEDMAP or ordinary."""
     vma = mapping.vma
     assert vma is not None
-    words = (text for word, text in _KINDS.items() if has_flag(vma, word))
+    words = (text for word, text in _KINDS.items() if vma.has_flag(word))
     return MAPPING_KIND.finding(
         f"pid {mapping.pid} at 0x{vma.start:x}",
         (("vm_flags", vma.vm_flags_words),),
@@ -71,25 +71,24 @@ def mapping_kind(mapping: MappingFacts) -> Finding:
     )
 
 
-def kernel_side_unknown(
-    pid: int, address: int, pages: int, pfn: int, aliases: Sequence[tuple[Alias, str]]
-) -> Finding:
-    """Which mappings the kernel has of adjoining user pages, when nobody said which is meant.
+def kernel_side_unknown(found: Iterable[KernelSides | TaskFault | SweepGap]) -> Iterator[Finding]:
+    """Report where the kernel maps user pages when the user did not say which mapping is meant."""
+    for one in found:
+        if isinstance(one, KernelSides):
+            yield _kernel_sides(one)
+        else:
+            yield from doubt_findings([one])
 
-    Args:
-        pid: the process.
-        address: of its first page.
-        pages: how many there are, each with a frame and aliases that adjoin the last one's.
-        pfn: the first one's frame.
-        aliases: the kernel's mappings of it, with what is there.
-    """
-    frames = f"frame 0x{pfn:x}" if pages == 1 else f"frames 0x{pfn:x}-0x{pfn + pages - 1:x}"
-    what = "maps it at" if pages == 1 else "maps them from"
-    if not aliases:
-        what = what.split()[0] + " nowhere"
+
+def _kernel_sides(one: KernelSides) -> Finding:
+    last = one.pfn + one.pages - 1
+    frames = f"frame 0x{one.pfn:x}" if one.pages == 1 else f"frames 0x{one.pfn:x}-0x{last:x}"
+    what = "maps it at" if one.pages == 1 else "maps them from"
+    if not one.aliases:
+        what = "maps nowhere"
     return KERNEL_SIDE_UNKNOWN.finding(
-        f"pid {pid} at 0x{address:x}",
-        tuple((f"{one.region} 0x{one.address:x}", owner or "?") for one, owner in aliases),
+        f"pid {one.pid} at 0x{one.address:x}",
+        tuple((f"{at.region} 0x{at.address:x}", owner or "?") for at, owner in one.aliases),
         frames=frames,
         what=what,
     )

@@ -41,6 +41,38 @@ class Alias:
 
 
 @dataclass(frozen=True)
+class SweepGap:
+    """Page tables of which a part could not be swept.
+
+    Attributes:
+        tables: whose they are, as in :class:`Alias`.
+        unreadable: tables could not be read; otherwise there were more entries than are read.
+    """
+
+    tables: str
+    unreadable: bool
+
+
+@dataclass(frozen=True)
+class KernelSides:
+    """Adjoining pages of a process, and where the kernel maps their frames.
+
+    Attributes:
+        pid: the process.
+        address: of its first page.
+        pages: how many there are, each with a frame and aliases that adjoin the last one's.
+        pfn: the first one's frame.
+        aliases: the kernel's mappings of it, with what is there.
+    """
+
+    pid: int
+    address: Address
+    pages: int
+    pfn: Pfn
+    aliases: tuple[tuple[Alias, str], ...]
+
+
+@dataclass(frozen=True)
 class AliasReport:
     """Every mapping of a frame, and what struct page says of their number.
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
+from typing import Final
 
-from pageproof.model.facts import AreaOwner, PagingFacts, SlabFacts, TargetFacts
+from pageproof.model.facts import AreaOwner, OwnerKind, PagingFacts, SlabFacts, TargetFacts
 from pageproof.model.kmap import LayoutFacts
-from pageproof.model.walk import MemoryType, Range
+from pageproof.model.walk import MemoryType, Range, memory_types
 
 
 class Need(StrEnum):
@@ -42,6 +43,10 @@ class FrameClass(IntFlag):
     UNREFERENCED = 64
     """Without a reference and a type. It may be free, or of a block whose first page has both."""
     HEAD = 128
+
+
+#: Classes of frames that no process should map.
+UNMAPPABLE: Final = FrameClass.FREE | FrameClass.SLAB | FrameClass.TABLE
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,32 @@ class FramePlaces:
     slab: SlabFacts | None = None
     area: AreaOwner | None = None
     stranger: str = ""
+
+    def is_mapped_as(self, classes: FrameClass) -> bool:
+        """Return whether a process maps it and it is of one of these classes."""
+        return bool(self.classes & classes) and bool(self.places)
+
+    @property
+    def is_mapped_stack(self) -> bool:
+        """Whether a process maps it and it is a page of a task's kernel stack."""
+        return self.area is not None and self.area.kind is OwnerKind.STACK and bool(self.places)
+
+    @property
+    def is_others(self) -> bool:
+        """Whether a process maps it and it belongs to somebody else."""
+        strangers = self.area is not None and self.area.is_strangers
+        return bool(self.places) and (strangers or bool(self.stranger))
+
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether more entries map it than ``_mapcount`` counts, where that is kept."""
+        counts = not self.classes & UNMAPPABLE and self.mapcount is not None
+        return counts and self.counted > (self.mapcount or 0)
+
+    @property
+    def has_conflict(self) -> bool:
+        """Whether its mappings have memory types that differ in effect."""
+        return len(memory_types(kind for _, kind in self.types)) > 1
 
 
 @dataclass(frozen=True)

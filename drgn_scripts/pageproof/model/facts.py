@@ -142,6 +142,10 @@ class VmaFacts:
         """How many pages of 4 KiB it covers."""
         return (self.end - self.start) >> 12
 
+    def has_flag(self, word: str) -> bool:
+        """Return whether it has a flag, given by name without VM_."""
+        return word in self.vm_flags_words.split("|")
+
 
 @dataclass(frozen=True)
 class MappingFacts:
@@ -176,6 +180,10 @@ class TaskFault:
     message: str
 
 
+#: In ``page->mapping`` (include/linux/page-flags.h): anonymous memory, KSM's included.
+PAGE_MAPPING_ANON: Final = 1
+
+
 @dataclass(frozen=True)
 class StructPageFacts:
     """``struct page`` of a frame.
@@ -204,6 +212,11 @@ class StructPageFacts:
     buddy: bool
     compound: bool
     mapping: Bits
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Whether it is anonymous memory of a process, or KSM's."""
+        return bool(self.mapping & PAGE_MAPPING_ANON)
 
 
 class SlabState(StrEnum):
@@ -268,6 +281,11 @@ class AreaOwner:
     pid: int = 0
     comm: str = ""
     related: bool | None = None
+
+    @property
+    def is_strangers(self) -> bool:
+        """Whether it belongs to a module that is not related to the one that maps it."""
+        return self.kind is OwnerKind.VMALLOC and self.owns and self.related is False
 
 
 @dataclass(frozen=True)

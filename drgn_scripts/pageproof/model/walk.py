@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -81,6 +82,16 @@ class MemoryType(StrEnum):
     UC = "UC"
     WT = "WT"
     WP = "WP"
+
+
+def memory_types(types: Iterable[MemoryType | None]) -> frozenset[MemoryType]:
+    """The types that differ in effect; more than one conflict.
+
+    UC- is UC but where an MTRR says write-combining, which Linux has none of for RAM.
+    """
+    return frozenset(
+        MemoryType.UC if one is MemoryType.UC_MINUS else one for one in types if one is not None
+    )
 
 
 #: How libkdumpfile says that makedumpfile left a page out.

@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pageproof import judge
 from pageproof.attach import Target
 from pageproof.find.identify.drgns import identified
-from pageproof.model import Finding, MappingFacts, PagingFacts
-from pageproof.model.alias import Alias
+from pageproof.model import MappingFacts, PagingFacts, TaskFault
+from pageproof.model.alias import Alias, KernelSides, SweepGap
 from pageproof.observe.sweep import Sweep
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import TooMuchWork, Walker
@@ -41,18 +40,16 @@ class _Run:
 
 def kernel_aliases(
     target: Target, paging: PagingFacts, walker: Walker, spots: Sequence[Spot]
-) -> Iterator[Finding]:
-    """The kernel's mappings of what processes map, and whose they are."""
+) -> Iterator[KernelSides | TaskFault | SweepGap]:
+    """Yield the kernel's mappings of what processes map, and why some may be missing."""
     if not spots:
         return
     sweep = Sweep(target, paging, walker)
     yield from sweep.doubts
     for spot in spots:
         for run in _runs(sweep, _frames(walker, spot)):
-            named = [(one, _owner(target, one.address)) for one in run.aliases]
-            yield judge.kernel_side_unknown(
-                spot.mapping.pid, run.address, run.pages, run.pfn, named
-            )
+            named = tuple((one, _owner(target, one.address)) for one in run.aliases)
+            yield KernelSides(spot.mapping.pid, run.address, run.pages, run.pfn, named)
 
 
 def _frames(walker: Walker, spot: Spot) -> Iterator[tuple[int, int]]:

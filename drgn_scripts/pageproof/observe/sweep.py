@@ -12,10 +12,8 @@ from pageproof.attach import Target
 from pageproof.errors import PageproofError, TornError
 from pageproof.find.kernel.layout import read_layout
 from pageproof.find.process.mappings import address_space, address_spaces
-from pageproof.judge.alias import INCOMPLETE
-from pageproof.judge.conditions import TASK_UNREADABLE
-from pageproof.model import PTI_USER_HALF, Finding, MappingFacts, PagingFacts, TaskFault
-from pageproof.model.alias import Alias
+from pageproof.model import PTI_USER_HALF, MappingFacts, PagingFacts, TaskFault
+from pageproof.model.alias import Alias, SweepGap
 from pageproof.observe.walkers import paging_form, zero_pages
 from pageproof.space.units import ADDRESS_LAST
 from pageproof.walk import Swept, Walker
@@ -52,7 +50,7 @@ class Sweep:
         self._vmas: dict[int, tuple[tuple[MappingFacts, ...], str]] = {}
         found = address_spaces(target.prog, paging)
         self._spaces = tuple(self._all_spaces(found.found))
-        doubts = [_fault(fault) for fault in found.faults]
+        doubts: list[TaskFault | SweepGap] = [*found.faults]
         self._index = walker.frames()
         for number, space in enumerate(self._spaces):
             for root, first, last in space.parts:
@@ -128,11 +126,6 @@ class Sweep:
         return self._rows[bisect_right(self._starts, address) - 1].region
 
 
-def _fault(fault: TaskFault) -> Finding:
-    return TASK_UNREADABLE.finding(f"pid {fault.pid} {fault.comm}", (("reason", fault.message),))
-
-
-def _gaps(space: _Space, swept: Swept) -> Iterator[Finding]:
+def _gaps(space: _Space, swept: Swept) -> Iterator[SweepGap]:
     if swept.gaps or not swept.whole:
-        why = "tables that can't be had" if swept.gaps else "more entries than are looked at"
-        yield INCOMPLETE.finding(space.tables, why=why)
+        yield SweepGap(space.tables, unreadable=bool(swept.gaps))

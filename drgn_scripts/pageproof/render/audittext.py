@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from rich.table import Table
 
 from pageproof.model import Severity
 from pageproof.model.audit import AuditReport, RuleOutcome, Ruling
+from pageproof.model.rule import Rule
 from pageproof.render import PLAIN_WIDTH, phrases, words
 from pageproof.render.findings import print_finding
 from pageproof.render.sheet import LABEL, Sheet, Text, print_facts, target_facts
-
-if TYPE_CHECKING:
-    from pageproof.judge.audit.check import Check
 
 _STYLES: Final = {Ruling.SOUND: "green", Ruling.FINDINGS: "bold red", Ruling.UNKNOWN: "bold yellow"}
 
@@ -96,21 +94,19 @@ def _sum(report: AuditReport) -> str:
     return ": ".join((parts[0], ", ".join(parts[1:])))
 
 
-def rules_to_text(checks: Sequence[Check], *, color: bool = False, width: int = PLAIN_WIDTH) -> str:
+#: Of each rule: the rule, what it looks for, and the facts that it needs.
+Listed = tuple[Rule, str, Sequence[str]]
+
+
+def rules_to_text(rules: Iterable[Listed], *, color: bool = False, width: int = PLAIN_WIDTH) -> str:
     """The list of rules, with what each needs."""
     sheet = Sheet(color=color, width=width)
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for severity, rule, text in _rows(checks):
-        style = words.SEVERITIES[Severity(severity)]
-        table.add_row(rule, Text(severity, style=style), text)
+    for rule, looks_for, needs in rules:
+        severity = Text(rule.severity.value, style=words.SEVERITIES[rule.severity])
+        table.add_row(rule.id, severity, f"{looks_for}; needs {', '.join(needs)}")
     sheet.console.print(table)
     return sheet.text()
-
-
-def _rows(checks: Sequence[Check]) -> Iterator[tuple[str, str, str]]:
-    for check in checks:
-        needs = ", ".join(check.needs)
-        yield check.rule.severity.value, check.rule.id, f"{check.looks_for}; needs {needs}"

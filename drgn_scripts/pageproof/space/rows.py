@@ -1,14 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The row of a memory map that has an address."""
+"""Rows of a memory map: the one that has an address, and what is mapped in some."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from pageproof.model import Range
 from pageproof.model.kmap import MapRow
+from pageproof.space.spans import is_mapped, within
 
 
 def row_at(rows: Sequence[MapRow], address: int) -> MapRow:
-    """The row of a memory map that has an address; the rows leave none out."""
-    return rows[bisect_right([row.start for row in rows], address) - 1]
+    """Return the row of a memory map that has an address; the rows cover all addresses."""
+    return rows[bisect_right(rows, address, key=lambda row: row.start) - 1]
+
+
+def mapped_in(
+    rows: Sequence[MapRow], regions: Collection[str], ranges: Sequence[Range]
+) -> list[Range]:
+    """Return what is mapped in the rows of some regions.
+
+    Args:
+        rows: of a memory map.
+        regions: names of rows.
+        ranges: in order of address.
+    """
+    return [
+        one
+        for row in rows
+        if row.region in regions
+        for one in within(ranges, row.start, row.last + 1)
+        if is_mapped(one)
+    ]

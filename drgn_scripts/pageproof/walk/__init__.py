@@ -12,8 +12,8 @@ from pageproof.walk.account import (
     FramePlace,
     TableUse,
 )
-from pageproof.walk.engine import Walker, WalkerChoice, make_walker
-from pageproof.walk.frames import FrameIndex, Swept
+from pageproof.walk.make import WalkerChoice, make_walker
+from pageproof.walk.protocol import FrameIndex, Swept, Walker
 from pageproof.walk.ranges import TooMuchWork, walk_range
 from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
 from pageproof.walk.x86_64 import LINUX_PAT, MOST_PHYSICAL_BITS, Paging, table_from_cr3

@@ -1,18 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which walker walks: the engine in C where it is to be had, or the slow and obvious one.
-
-Both give the same: the tests compare them on random tables.
-"""
+"""The engine in C, through its binding."""
 
 from __future__ import annotations
 
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from pageproof.errors import PageproofError
 from pageproof.model import (
     EntryKind,
     MemoryGap,
@@ -23,18 +18,17 @@ from pageproof.model import (
     Step,
     Walk,
 )
-from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
+from pageproof.space.units import ADDRESS_LAST, PAGE_SHIFT
 from pageproof.walk.account import (
     SPECIAL,
     Accounted,
     Accounts,
     FramePlace,
     TableUse,
-    account_range,
 )
-from pageproof.walk.frames import EngineFrames, FrameIndex, PythonFrames
-from pageproof.walk.ranges import TooMuchWork, check_range, walk_range
-from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
+from pageproof.walk.protocol import MAX_ENTRIES, FrameIndex, Swept
+from pageproof.walk.ranges import TooMuchWork, check_range
+from pageproof.walk.walker import ReadPhysical, zeros_made_up
 from pageproof.walk.x86_64 import ENTRIES, Level, Paging
 
 if TYPE_CHECKING:
@@ -49,156 +43,25 @@ DirectMemory = Sequence[tuple[int, memoryview | int]]
 
 #: What the engine gives for "no frame".
 _NO_PADDR: Final = ADDRESS_LAST
-#: Entries that one sweep may look at if its caller names no number: 256 GiB in small pages.
-_MAX_ENTRIES: Final = 1 << 26
 
 
-class WalkerChoice(StrEnum):
-    """What a user may ask for."""
+class EngineFrames:
+    """The engine's index, in C."""
 
-    AUTO = "auto"
-    """The engine in C if it was built, else Python."""
-    C = "c"
-    PYTHON = "python"
+    def __init__(self, index: pageproof_pagewalk.Index, walker: pageproof_pagewalk.Walker) -> None:
+        self._index, self._walker = index, walker
 
+    def add(self, space: int, root: int, first: int, last: int) -> Swept:
+        (_, _, gaps, _), whole = self._index.add(
+            self._walker, space, root & ADDRESS_LAST, first, last
+        )
+        return Swept(gaps > 0, whole)
 
-class Walker(Protocol):
-    """Walks the tables of one target."""
+    def finish(self) -> None:
+        self._index.finish()
 
-    name: str
-
-    def walk(self, root: int, address: int) -> Walk:
-        """As :func:`pageproof.walk.walk_address`."""
-
-    def ranges(
-        self, root: int, first: int, last: int, *, merged: bool = False, max_entries: int = ...
-    ) -> Iterator[Range]:
-        """As :func:`pageproof.walk.walk_range`.
-
-        Args:
-            root: physical address of the topmost table, or a CR3 value.
-            first: of the range.
-            last: of the range, inclusive.
-            merged: empty entries are left out, and what adjoins and is alike
-                may come as one range.
-            max_entries: the bound on work.
-        """
-
-    def alike(self, root: int, first: int, last: int) -> Iterator[Range]:
-        """As :meth:`ranges`, merged wherever the frames are: by rights and memory type.
-
-        A range's frame is that of its first page only, and entries that are
-        empty are left out.
-
-        Raises:
-            TooMuchWork: at the bound on work.
-        """
-
-    def account(
-        self,
-        root: int,
-        first: int,
-        last: int,
-        accounts: Accounts,
-        marked: bytes | bytearray | None = None,
-        most_places: int = 0,
-    ) -> Accounted:
-        """As :func:`pageproof.walk.account.account_range`."""
-
-    def frames(self) -> FrameIndex:
-        """An empty index of frames, filled with these tables."""
-
-
-def make_walker(
-    read_physical: ReadPhysical,
-    paging: Paging,
-    choice: WalkerChoice = WalkerChoice.AUTO,
-    direct: DirectMemory = (),
-) -> Walker:
-    """Make a walker: the only place that knows of more than one.
-
-    Args:
-        read_physical: gives all physical memory that there is.
-        paging: the form of the tables.
-        choice: what the user asked for.
-        direct: memory that the engine in C need not ask for.
-
-    Raises:
-        PageproofError: the engine in C was asked for and can't be loaded.
-    """
-    if choice is not WalkerChoice.PYTHON:
-        try:
-            return EngineWalker(read_physical, paging, direct)
-        except ImportError as error:
-            if choice is WalkerChoice.C:
-                raise PageproofError(
-                    f"the page-table engine in C can't be loaded: {error}",
-                    "",
-                    "build it (make engine), or leave --walker out",
-                ) from None
-    return PythonWalker(read_physical, paging)
-
-
-class PythonWalker:
-    """The slow and obvious walker."""
-
-    name = "python"
-
-    def __init__(self, read_physical: ReadPhysical, paging: Paging) -> None:
-        self._read, self._paging = read_physical, paging
-
-    def walk(self, root: int, address: int) -> Walk:
-        return walk_address(self._read, root, address, self._paging)
-
-    def ranges(
-        self,
-        root: int,
-        first: int,
-        last: int,
-        *,
-        merged: bool = False,
-        max_entries: int = _MAX_ENTRIES,
-    ) -> Iterator[Range]:
-        read, paging = _by_page(self._read), self._paging
-        for one in walk_range(read, root, first, last, paging, max_entries=max_entries):
-            if not merged or one.outcome is not Outcome.NONE:
-                yield one
-
-    def alike(self, root: int, first: int, last: int) -> Iterator[Range]:
-        return self.ranges(root, first, last, merged=True)
-
-    def account(
-        self,
-        root: int,
-        first: int,
-        last: int,
-        accounts: Accounts,
-        marked: bytes | bytearray | None = None,
-        most_places: int = 0,
-    ) -> Accounted:
-        read = _by_page(self._read)
-        return account_range(read, root, first, last, self._paging, accounts, marked, most_places)
-
-    def frames(self) -> FrameIndex:
-        return PythonFrames(self, self._paging)
-
-
-def _by_page(read_physical: ReadPhysical) -> ReadPhysical:
-    """Read whole pages and keep the last few: a walk goes back to the tables above it."""
-    kept: dict[int, bytes] = {}
-
-    def read(paddr: int, length: int) -> bytes:
-        page = paddr & -PAGE_BYTES
-        if page not in kept:
-            data = read_physical(page, PAGE_BYTES)
-            while len(kept) >= 8:
-                del kept[next(iter(kept))]
-            kept[page] = data
-        else:
-            kept[page] = kept.pop(page)
-        return kept[page][paddr - page : paddr - page + length]
-
-    return read
+    def lookup(self, pfn: int) -> list[tuple[int, int]]:
+        return [found[:2] for found in self._index.lookup(pfn)]
 
 
 class _Reading(threading.local):
@@ -369,14 +232,14 @@ class EngineWalker:
         last: int,
         *,
         merged: bool = False,
-        max_entries: int = _MAX_ENTRIES,
+        max_entries: int = MAX_ENTRIES,
     ) -> Iterator[Range]:
         engine = self._engine
         merge = engine.MERGE_FRAMES if merged else engine.MERGE_NOTHING
         yield from self._sweep(root, first, last, merge, max_entries)
 
     def alike(self, root: int, first: int, last: int) -> Iterator[Range]:
-        yield from self._sweep(root, first, last, self._engine.MERGE_LIKE, _MAX_ENTRIES)
+        yield from self._sweep(root, first, last, self._engine.MERGE_LIKE, MAX_ENTRIES)
 
     def account(
         self,

@@ -14,7 +14,7 @@ from pageproof.errors import PageproofError
 from pageproof.find.process.devices import number_words, parse_number
 from pageproof.find.shared.device import KernelSide
 from pageproof.model import Severity
-from pageproof.model.alias import Alias
+from pageproof.model.alias import Alias, KernelSides
 
 PHYSMAP, *_ = alias_report().kernel
 WHERE = f"pid 133 at {USER:#x}"
@@ -109,7 +109,7 @@ def test_the_number_of_a_device() -> None:
 def test_frames_whose_kernel_side_nobody_named(
     pages: int, aliases: tuple[tuple[Alias, str], ...], frames: str, what: str
 ) -> None:
-    found = judge.kernel_side_unknown(133, USER, pages, 0x3400, aliases)
+    (found,) = judge.kernel_side_unknown([KernelSides(133, USER, pages, 0x3400, aliases)])
     assert (found.id, found.severity) == ("kernel-side-unknown", Severity.NOTE)
     assert found.where == WHERE
     assert found.sentence.startswith(frames)

@@ -38,8 +38,7 @@ from unit.judge.test_audit_rules import (
 )
 from unit.layouts import FOUR
 
-from pageproof.judge.audit.physmap import odd_types, unmapped_ram
-from pageproof.judge.audit.vmalloc import odd_spans
+from pageproof.arch.x86_64.rows import memory_map
 from pageproof.model import Outcome, Permissions, Range
 from pageproof.model.auditfacts import (
     Area,
@@ -47,7 +46,10 @@ from pageproof.model.auditfacts import (
     Section,
     Span,
 )
+from pageproof.space.physmap import not_write_back, unmapped
+from pageproof.space.rows import mapped_in
 from pageproof.space.spans import cut, joined, pages_of, within, without
+from pageproof.space.vmalloc import VMALLOC_REGIONS, odd_spans
 
 CLOSED = Permissions(write=True, execute=True, user=True, access=False)
 PHYSMAP_END = PHYSMAP + (64 << 40)
@@ -321,11 +323,20 @@ def test_ram_is_counted_in_pages() -> None:
     assert [ask(rule, facts).checked for rule in ("physmap-missing", "physmap-type")] == [3, 3]
 
 
+def odd(facts: AuditFacts) -> list[Span]:
+    mapped = mapped_in(memory_map(FOUR), VMALLOC_REGIONS, facts.kernel or ())
+    return odd_spans(mapped, facts.areas or (), facts.moving)
+
+
 def test_what_is_asked_of_the_direct_map() -> None:
     """The collector asks for the reasons of just these frames."""
     facts = kernel_with(leaf(PHYSMAP, 0, 2, RW, UC), physmap(0x2000, IMAGE_PADDR))
-    assert list(odd_types(facts)) == [0, 1]
-    assert list(unmapped_ram(holes(0x18_0000, 0x18_2000))) == [Span(0x18_0000, 0x18_2000)]
+    assert facts.kernel and facts.ram
+    assert list(not_write_back(facts.kernel, PHYSMAP, facts.ram)) == [(0, UC), (1, UC)]
+    facts = holes(0x18_0000, 0x18_2000)
+    assert facts.kernel and facts.ram
+    there = mapped_in(memory_map(FOUR), ("physmap",), facts.kernel)
+    assert list(unmapped(there, PHYSMAP, facts.ram)) == [Span(0x18_0000, 0x18_2000)]
 
 
 @pytest.mark.parametrize(
@@ -429,21 +440,21 @@ def test_what_moves_in_vmalloc_space_is_not_judged() -> None:
         wrong,
         beyond,
     )
-    assert odd_spans(facts) == [
+    assert odd(facts) == [
         Span(AREA, AREA + PAGE),
         Span(AREA + 2 * PAGE, AREA + 4 * PAGE),
     ]
     some = replace(facts, moving=(Span(AREA + 2 * PAGE, AREA + 3 * PAGE),))
     assert places("vmalloc-wrong-page", some) == wrong
     assert places("vmalloc-unowned", some) == [at(AREA + 3 * PAGE)]
-    assert odd_spans(some) == [Span(AREA, AREA + PAGE), Span(AREA + 3 * PAGE, AREA + 4 * PAGE)]
+    assert odd(some) == [Span(AREA, AREA + PAGE), Span(AREA + 3 * PAGE, AREA + 4 * PAGE)]
     more = replace(facts, moving=(Span(AREA, AREA + PAGE),))
     assert (places("vmalloc-wrong-page", more), places("vmalloc-unowned", more)) == ([], beyond)
-    assert odd_spans(replace(facts, moving=(Span(AREA, AREA + 4 * PAGE),))) == []
+    assert odd(replace(facts, moving=(Span(AREA, AREA + 4 * PAGE),))) == []
 
 
 def test_areas_in_two_lists_are_odd_once() -> None:
     """As a list that changes while it is read may have them."""
     area = Area(AREA, AREA + PAGE, True, 2, (5,), "x")
     facts = replace(area_and_leaf(area, leaf(AREA, 0x8000)), areas=(area, area))
-    assert odd_spans(facts) == [Span(AREA, AREA + PAGE)]
+    assert odd(facts) == [Span(AREA, AREA + PAGE)]

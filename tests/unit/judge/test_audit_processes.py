@@ -23,9 +23,9 @@ from unit.judge.test_audit_edges import CLOSED, places
 from unit.judge.test_audit_rules import HUGETLB, OBJECT, UC, WB, WC, ask, tables
 from unit.layouts import FOUR
 
-from pageproof.judge.audit.frames import is_odd
 from pageproof.model import MemoryType, Outcome, Permissions, Range, SlabState
 from pageproof.model.auditfacts import AuditFacts, FrameClass, UserTable, VmaBounds
+from pageproof.observe.audit.frames import is_odd
 
 # Processes
 

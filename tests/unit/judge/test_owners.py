@@ -15,10 +15,10 @@ from pageproof.find.kernel import areaowners
 from pageproof.judge.alias import alias_findings
 from pageproof.judge.audit import CHECKS
 from pageproof.judge.audit.engine import run_check
-from pageproof.judge.audit.frames import is_odd
 from pageproof.judge.owners import area_words, stack_shown
 from pageproof.model import AreaOwner, OwnerKind
 from pageproof.model.auditfacts import AuditFacts, FramePlaces
+from pageproof.observe.audit.frames import is_odd
 from pageproof.render import phrases
 
 ALIAS = alias_report().users[0]

@@ -71,7 +71,7 @@ FILES: dict[str, Callable[[], str]] = {
     "broken.json": lambda: report_to_json(report(broken())),
     "broken.xml": lambda: audit_to_junit(report(broken())),
     "known.txt": lambda: audit_to_text(known()),
-    "rules.txt": lambda: rules_to_text(CHECKS),
+    "rules.txt": lambda: rules_to_text([(one.rule, one.looks_for, one.needs) for one in CHECKS]),
 }
 
 

@@ -19,16 +19,12 @@ from pageproof.judge.conditions import (
     USER_MAPS_SLAB,
     USER_MAPS_STACK,
     USER_MAPS_TABLE,
-    memory_types,
 )
-from pageproof.judge.owners import area_words, is_strangers, stack_shown
-from pageproof.model import Finding, OwnerKind, SlabFacts, SlabState
+from pageproof.judge.owners import area_words, stack_shown
+from pageproof.model import Finding, SlabFacts, SlabState
 from pageproof.model.auditfacts import AuditFacts, FrameClass, FramePlaces, Need, UserFacts
 from pageproof.model.rule import Rule, Shown
 from pageproof.space.units import PAGE_BYTES
-
-#: Classes that no process should map.
-WRONG: Final = FrameClass.FREE | FrameClass.SLAB | FrameClass.TABLE
 
 
 @dataclass(frozen=True)
@@ -81,20 +77,16 @@ def free(facts: AuditFacts) -> Judged:
     """In a block of the buddy allocator, or on a CPU's list of free pages."""
 
     def found(one: FramePlaces) -> Shown | None:
-        return () if _is(one, FrameClass.FREE) else None
+        return () if one.is_mapped_as(FrameClass.FREE) else None
 
     return _judge(facts, FRAME_IS_FREE, found, facts.users.free_doubt if facts.users else "")
-
-
-def _is(one: FramePlaces, wanted: FrameClass) -> bool:
-    return bool(one.classes & wanted) and bool(one.places)
 
 
 def slab(facts: AuditFacts) -> Judged:
     """As a page that the kernel counts."""
 
     def found(one: FramePlaces) -> Shown | None:
-        return () if _is(one, FrameClass.SLAB) and one.counted else None
+        return () if one.is_mapped_as(FrameClass.SLAB) and one.counted else None
 
     return _judge(facts, USER_MAPS_SLAB, found)
 
@@ -103,7 +95,7 @@ def slab_page(facts: AuditFacts) -> Judged:
     """By PFN only; an object that fills the page is its owner's to share."""
 
     def found(one: FramePlaces) -> Shown | None:
-        if not _is(one, FrameClass.SLAB) or one.counted or _fills_page(one.slab):
+        if not one.is_mapped_as(FrameClass.SLAB) or one.counted or _fills_page(one.slab):
             return None
         return _object(one.slab)
 
@@ -114,7 +106,7 @@ def free_object(facts: AuditFacts) -> Judged:
     """By PFN only: an object that fills the page, and was freed."""
 
     def found(one: FramePlaces) -> Shown | None:
-        if not _is(one, FrameClass.SLAB) or one.counted or not _fills_page(one.slab):
+        if not one.is_mapped_as(FrameClass.SLAB) or one.counted or not _fills_page(one.slab):
             return None
         is_free = one.slab is not None and one.slab.state is SlabState.FREE
         return _object(one.slab) if is_free else None
@@ -135,46 +127,34 @@ def _object(slab: SlabFacts | None) -> Shown:
 
 def table(facts: AuditFacts) -> Judged:
     """A page that a walk comes through, or that is marked as a table."""
-    return _judge(facts, USER_MAPS_TABLE, lambda one: () if _is(one, FrameClass.TABLE) else None)
-
-
-def _is_uncounted(one: FramePlaces) -> bool:
-    return not one.classes & WRONG and one.mapcount is not None and one.counted > one.mapcount
+    return _judge(
+        facts, USER_MAPS_TABLE, lambda one: () if one.is_mapped_as(FrameClass.TABLE) else None
+    )
 
 
 def uncounted(facts: AuditFacts) -> Judged:
     """More entries than ``_mapcount``, of frames for which it is kept."""
 
     def found(one: FramePlaces) -> Shown | None:
-        if not _is_uncounted(one):
+        if not one.is_uncounted:
             return None
         return ("mappings", str(one.counted)), ("counted", str(one.mapcount))
 
     return _judge(facts, MAPCOUNT_WRONG, found)
 
 
-def _is_conflict(one: FramePlaces) -> bool:
-    return len(memory_types(kind for _, kind in one.types)) > 1
-
-
-def _is_stack(one: FramePlaces) -> bool:
-    return one.area is not None and one.area.kind is OwnerKind.STACK and bool(one.places)
-
-
 def stack(facts: AuditFacts) -> Judged:
     """A page of a task's kernel stack."""
 
     def found(one: FramePlaces) -> Shown | None:
-        return stack_shown(one.area) if one.area is not None and _is_stack(one) else None
+        return stack_shown(one.area) if one.area is not None and one.is_mapped_stack else None
 
     return _judge(facts, USER_MAPS_STACK, found)
 
 
 def _owner(one: FramePlaces) -> str:
-    """Whose it is, if not of those who map it."""
-    if not one.places:
-        return ""
-    if one.area is not None and is_strangers(one.area):
+    """Return whose it is, if not of those who map it."""
+    if one.area is not None and one.area.is_strangers:
         return area_words(one.area)
     return one.stranger
 
@@ -183,28 +163,16 @@ def others(facts: AuditFacts) -> Judged:
     """By a driver that has nothing to do with its owner."""
 
     def found(one: FramePlaces) -> Shown | None:
-        owner = _owner(one)
-        return (("owner", owner),) if owner else None
+        return (("owner", _owner(one)),) if one.is_others else None
 
     return _judge(facts, FRAME_IS_OTHERS, found)
-
-
-def is_odd(one: FramePlaces) -> bool:
-    """Whether a rule of this file may have something to say of it."""
-    return (
-        _is(one, WRONG)
-        or _is_stack(one)
-        or bool(_owner(one))
-        or _is_uncounted(one)
-        or _is_conflict(one)
-    )
 
 
 def types(facts: AuditFacts) -> Judged:
     """All mappings of a frame, the kernel's and those of processes."""
 
     def found(one: FramePlaces) -> Shown | None:
-        if not _is_conflict(one):
+        if not one.has_conflict:
             return None
         named = ", ".join(sorted({kind.value for _, kind in one.types}))
         return ("types", named), *((who, kind.value) for who, kind in one.types[:8])

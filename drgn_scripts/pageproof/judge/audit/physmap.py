@@ -11,6 +11,7 @@ from pageproof.judge.audit.check import Check, Judged, bytes_shown, judged, plac
 from pageproof.model import Finding, MemoryType, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need, Span
 from pageproof.model.rule import Rule
+from pageproof.space.physmap import not_write_back, unmapped
 from pageproof.space.spans import is_mapped, joined, pages_of, span_of, within, without
 from pageproof.space.units import PAGE_SHIFT
 
@@ -67,25 +68,16 @@ def _physmap(facts: AuditFacts) -> tuple[list[Range], int]:
     return ranges, facts.layout.page_offset_base
 
 
-def unmapped_ram(facts: AuditFacts) -> Iterator[Span]:
-    """Physical memory of System RAM that the direct map does not have."""
-    ranges, base = _physmap(facts)
-    there = list(joined(span_of(one) for one in ranges if is_mapped(one)))
-    for ram in facts.ram or ():
-        for hole in without(Span(base + ram.start, base + ram.end), there):
-            yield Span(hole.start - base, hole.end - base)
-
-
 def _ram_pages(facts: AuditFacts) -> int:
     return sum(ram.end - ram.start for ram in facts.ram or ()) >> PAGE_SHIFT
 
 
 def missing(facts: AuditFacts) -> Judged:
     """RAM that is not there, less what is deliberately not there."""
-    _, base = _physmap(facts)
+    ranges, base = _physmap(facts)
 
     def spans() -> Iterator[Span]:
-        for hole in unmapped_ram(facts):
+        for hole in unmapped(ranges, base, facts.ram or ()):
             for paddr in range(hole.start, hole.end, 1 << PAGE_SHIFT):
                 if paddr >> PAGE_SHIFT not in facts.unmapped:
                     yield Span(base + paddr, base + paddr + (1 << PAGE_SHIFT))
@@ -115,29 +107,12 @@ def _same(one: MemoryType, other: MemoryType | None) -> bool:
     return one is other or {one, other} == uncached
 
 
-def _not_write_back(facts: AuditFacts) -> Iterator[tuple[int, MemoryType]]:
-    """(PFN, type) of RAM that is not write-back in the direct map."""
-    _, base = _physmap(facts)
-    for ram in facts.ram or ():
-        for one in within(facts.kernel or (), base + ram.start, base + ram.end):
-            kind = one.memory_type
-            if not is_mapped(one) or kind is None or kind is MemoryType.WB:
-                continue
-            for address in range(one.start, one.last, 1 << PAGE_SHIFT):
-                yield address - base >> PAGE_SHIFT, kind
-
-
-def odd_types(facts: AuditFacts) -> Iterator[int]:
-    """PFNs whose record in struct page is wanted."""
-    return (pfn for pfn, _ in _not_write_back(facts))
-
-
 def types(facts: AuditFacts) -> Judged:
     """RAM in the direct map: write-back, or as struct page records it."""
     _, base = _physmap(facts)
 
     def spans() -> Iterator[Span]:
-        for pfn, kind in _not_write_back(facts):
+        for pfn, kind in not_write_back(facts.kernel or (), base, facts.ram or ()):
             if not _same(kind, facts.memtypes.get(pfn)):
                 start = base + (pfn << PAGE_SHIFT)
                 yield Span(start, start + (1 << PAGE_SHIFT))

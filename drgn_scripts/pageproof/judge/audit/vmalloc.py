@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from pageproof.arch.x86_64.rows import memory_map
 from pageproof.judge.audit.check import Check, Judged, bytes_shown, judged, place
 from pageproof.model import Finding, Range, Severity
-from pageproof.model.auditfacts import Area, AuditFacts, Need, Span
+from pageproof.model.auditfacts import AuditFacts, Need
 from pageproof.model.rule import Rule
-from pageproof.space.spans import is_mapped, joined, pages_of, span_of, within, without
-from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
+from pageproof.space.rows import mapped_in
+from pageproof.space.spans import pages_of
+from pageproof.space.vmalloc import VMALLOC_REGIONS, Mismatch, mismatches
+from pageproof.space.vmalloc import unowned as unowned_spans
 
 UNOWNED: Final = Rule(
     id="vmalloc-unowned",
@@ -34,78 +35,38 @@ BEYOND: Final = Rule(
     reference="mm/vmalloc.c: __vmalloc_area_node()",
 )
 
-_REGIONS: Final = ("vmalloc", "modules")
-
 
 def _mapped(facts: AuditFacts) -> list[Range]:
     assert facts.layout is not None
     assert facts.kernel is not None
-    return [
-        one
-        for row in memory_map(facts.layout)
-        if row.region in _REGIONS
-        for one in within(facts.kernel, row.start, row.last + 1)
-        if is_mapped(one)
-    ]
-
-
-def _unowned(facts: AuditFacts, mapped: list[Range]) -> Iterator[Span]:
-    areas = list(joined(Span(area.start, area.end) for area in facts.areas or ()))
-    spans = joined(part for span in joined(map(span_of, mapped)) for part in without(span, areas))
-    return (part for span in spans for part in without(span, facts.moving))
+    return mapped_in(memory_map(facts.layout), VMALLOC_REGIONS, facts.kernel)
 
 
 def unowned(facts: AuditFacts) -> Judged:
     """Every mapped page is in an area."""
     mapped = _mapped(facts)
-    found = (UNOWNED.finding(place(span), bytes_shown(span)) for span in _unowned(facts, mapped))
+    spans = unowned_spans(mapped, facts.areas or (), facts.moving)
+    found = (UNOWNED.finding(place(span), bytes_shown(span)) for span in spans)
     return judged(sum(map(pages_of, mapped)), found)
 
 
-def _wrong(area: Area, mapped: list[Range]) -> Iterator[tuple[Span, Finding]]:
-    beyond = area.start + len(area.frames) * PAGE_BYTES
-    for one in within(mapped, area.start, area.end):
-        assert one.frame is not None
-        first = (one.start - area.start) >> PAGE_SHIFT
-        count = pages_of(one)
-        pfn = one.frame >> PAGE_SHIFT
-        listed = area.frames[first : first + count]
-        if listed != tuple(range(pfn, pfn + len(listed))):
-            index = next(i for i, other in enumerate(listed) if other != pfn + i)
-            at = one.start + index * PAGE_BYTES
-            shown = (
-                ("mapped", f"0x{pfn + index:x}"),
-                ("owned", f"0x{listed[index]:x}"),
-                ("caller", area.caller),
-            )
-            wrong = Span(at, at + PAGE_BYTES)
-            yield wrong, BEYOND.finding(place(wrong), shown, why="another frame than in its list")
-        elif len(listed) < count:
-            why = f"beyond its {len(area.frames)} pages"
-            wrong = Span(max(one.start, beyond), one.last + 1)
-            yield wrong, BEYOND.finding(place(wrong), why=why)
-
-
-def _wrong_in_all(facts: AuditFacts, mapped: list[Range]) -> Iterator[tuple[Span, Finding]]:
-    for area in facts.areas or ():
-        for span, finding in _wrong(area, mapped) if area.frames else ():
-            if next(without(span, facts.moving), None) == span:
-                yield span, finding
+def _finding(one: Mismatch) -> Finding:
+    if one.listed is None:
+        why = f"beyond its {len(one.area.frames)} pages"
+        return BEYOND.finding(place(one.span), why=why)
+    shown = (
+        ("mapped", f"0x{one.mapped:x}"),
+        ("owned", f"0x{one.listed:x}"),
+        ("caller", one.area.caller),
+    )
+    return BEYOND.finding(place(one.span), shown, why="another frame than in its list")
 
 
 def wrong_page(facts: AuditFacts) -> Judged:
     """Of the areas that list their pages."""
-    mapped = _mapped(facts)
     areas = sum(bool(area.frames) for area in facts.areas or ())
-    return judged(areas, (finding for _, finding in _wrong_in_all(facts, mapped)))
-
-
-def odd_spans(facts: AuditFacts) -> list[Span]:
-    """Where tables and areas do not fit together, in order of address."""
-    mapped = _mapped(facts)
-    wrong = (span for span, _ in _wrong_in_all(facts, mapped))
-    spans = {*_unowned(facts, mapped), *wrong}
-    return list(joined(sorted(spans, key=lambda one: one.start)))
+    found = mismatches(_mapped(facts), facts.areas or (), facts.moving)
+    return judged(areas, map(_finding, found))
 
 
 _NEEDS: Final = (Need.KERNEL, Need.AREAS)

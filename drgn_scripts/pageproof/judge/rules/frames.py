@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pageproof.judge.rules.views import Differing, FramesView, has_flag
+from pageproof.judge.rules.views import Differing, FramesView
 from pageproof.judge.words import page_list
 from pageproof.model import Finding, Severity
 from pageproof.model.rule import Rule
@@ -77,7 +77,7 @@ WRONG_FRAME: Final = Rule(
 def frame_findings(view: FramesView) -> Iterator[Finding]:
     """One finding for each way in which frames are wrong, with the pages that are."""
     vma = view.mapping.vma
-    private = vma is not None and not has_flag(vma, "MAYSHARE")
+    private = vma is not None and not vma.has_flag("MAYSHARE")
     zeros = [one for one in view.different if one.zeros]
     copies = [one for one in view.different if not one.zeros and one.anonymous and private]
     explained = {one.page for one in (*zeros, *copies)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from pageproof.judge.owners import area_words, is_strangers, stack_shown
-from pageproof.judge.rules.views import PageView, is_anonymous
+from pageproof.judge.owners import area_words, stack_shown
+from pageproof.judge.rules.views import PageView
 from pageproof.model import OwnerKind, Severity, SlabState
 from pageproof.model.rule import Rule, Shown
 from pageproof.space.units import PAGE_BYTES
@@ -43,9 +43,9 @@ def frame_is_others(view: PageView) -> Shown | None:
     if page is None or not view.same_frame or view.kind in _SHOWS_ALL:
         return None
     area = view.evidence.area
-    if area is not None and is_strangers(area):
+    if area is not None and area.is_strangers:
         return ("owner", area_words(area)), ("flags", page.flags_words)
-    if page.mapcount is not None and not page.reserved and is_anonymous(page):
+    if page.mapcount is not None and not page.reserved and page.is_anonymous:
         if view.is_own:
             return None
         owner = "anonymous memory of a process"

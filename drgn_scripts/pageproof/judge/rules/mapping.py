@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pageproof.judge.rules.views import MappingView, has_flag
+from pageproof.judge.rules.views import MappingView
 from pageproof.judge.words import page_list
 from pageproof.model import Expectation, Severity
 from pageproof.model.rule import Rule, Shown
@@ -78,7 +78,7 @@ _MAY_BE_INHERITED: Final = Rule(
 def may_be_inherited(view: MappingView) -> Shown | None:
     if Expectation.NO_CHILD not in view.expected or view.handed_on:
         return None
-    return None if has_flag(view.vma, "DONTCOPY") else (("vm_flags", view.vma.vm_flags_words),)
+    return None if view.vma.has_flag("DONTCOPY") else (("vm_flags", view.vma.vm_flags_words),)
 
 
 _WRITABLE: Final = Rule(
@@ -92,7 +92,7 @@ _WRITABLE: Final = Rule(
 
 
 def writable_read_only(view: MappingView) -> Shown | None:
-    if Expectation.READ_ONLY not in view.expected or not has_flag(view.vma, "WRITE"):
+    if Expectation.READ_ONLY not in view.expected or not view.vma.has_flag("WRITE"):
         return None
     return (("vm_flags", view.vma.vm_flags_words),)
 
@@ -110,9 +110,9 @@ _MAY_BECOME_WRITABLE: Final = Rule(
 
 
 def may_become_writable(view: MappingView) -> Shown | None:
-    if Expectation.READ_ONLY not in view.expected or has_flag(view.vma, "WRITE"):
+    if Expectation.READ_ONLY not in view.expected or view.vma.has_flag("WRITE"):
         return None
-    if not has_flag(view.vma, "MAYWRITE"):
+    if not view.vma.has_flag("MAYWRITE"):
         return None
     return (("vm_flags", view.vma.vm_flags_words),)
 
@@ -129,9 +129,9 @@ _MAY_BECOME_EXECUTABLE: Final = Rule(
 
 
 def may_become_executable(view: MappingView) -> Shown | None:
-    if Expectation.NO_EXEC not in view.expected or not has_flag(view.vma, "MAYEXEC"):
+    if Expectation.NO_EXEC not in view.expected or not view.vma.has_flag("MAYEXEC"):
         return None
-    if has_flag(view.vma, "EXEC"):
+    if view.vma.has_flag("EXEC"):
         return None  # a rule about its pages says so
     return (("vm_flags", view.vma.vm_flags_words),)
 
@@ -150,9 +150,9 @@ _PFNMAP_FLAGS: Final = Rule(
 
 def pfnmap_flags(view: MappingView) -> Shown | None:
     """VM_DONTDUMP tells: perf's rings do without VM_IO, and mremap() refuses to grow VM_PFNMAP."""
-    if not has_flag(view.vma, "PFNMAP") or has_flag(view.vma, "DONTDUMP"):
+    if not view.vma.has_flag("PFNMAP") or view.vma.has_flag("DONTDUMP"):
         return None
-    missing = [word for word in ("IO", "DONTEXPAND", "DONTDUMP") if not has_flag(view.vma, word)]
+    missing = [word for word in ("IO", "DONTEXPAND", "DONTDUMP") if not view.vma.has_flag(word)]
     return ("vm_flags", view.vma.vm_flags_words), ("missing", "|".join(missing))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from pageproof.judge.conditions import memory_types
-from pageproof.judge.rules.views import PageView, has_flag
+from pageproof.judge.rules.views import PageView
 from pageproof.model import MemoryType, Outcome, Permissions, SecondOpinion, Severity, Walk
 from pageproof.model.rule import Rule, Shown
+from pageproof.model.walk import memory_types
 from pageproof.walk.opinion import disputes
 
 SECOND_OPINION_KERNEL: Final = Rule(
@@ -169,7 +169,7 @@ def raw_frame_in_ordinary_vma(view: PageView) -> Shown | None:
     vma = view.mapping.vma
     if vma is None or not view.is_special or view.evidence.zero_page:
         return None
-    if has_flag(vma, "PFNMAP") or has_flag(vma, "MIXEDMAP"):
+    if vma.has_flag("PFNMAP") or vma.has_flag("MIXEDMAP"):
         return None
     return (("vm_flags", vma.vm_flags_words),)
 

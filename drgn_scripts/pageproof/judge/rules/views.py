@@ -18,19 +18,6 @@ from pageproof.space.units import PAGE_BYTES
 from pageproof.walk.compare import names_frame
 from pageproof.walk.special import is_special
 
-#: The mapping bits of ``page->mapping`` (include/linux/page-flags.h); both are KSM's.
-_ANONYMOUS, _FLAGS = 0x1, 0x3
-
-
-def has_flag(vma: VmaFacts, word: str) -> bool:
-    """Whether a VMA has a flag, by its name without VM_."""
-    return word in vma.vm_flags_words.split("|")
-
-
-def is_anonymous(page: StructPageFacts) -> bool:
-    """Whether a page is some process's anonymous memory, or KSM's."""
-    return page.mapping & _FLAGS in (_ANONYMOUS, _FLAGS)
-
 
 @dataclass(frozen=True)
 class PageView:
@@ -69,9 +56,9 @@ class PageView:
         neither, and VM_PFNMAP entries are not counted as the process's.
         """
         vma = self.mapping.vma
-        if vma is None or self.is_special or has_flag(vma, "PFNMAP"):
+        if vma is None or self.is_special or vma.has_flag("PFNMAP"):
             return False
-        return vma.file is None or not has_flag(vma, "MAYSHARE")
+        return vma.file is None or not vma.has_flag("MAYSHARE")
 
     @property
     def is_counted(self) -> bool:

@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from typing import Final, TypeVar
 
 import drgn
 
-from pageproof.arch.x86_64.rows import row_of
+from pageproof.arch.x86_64.rows import memory_map, row_of
 from pageproof.attach import Target
 from pageproof.errors import PageproofError
 from pageproof.find.frame.ram import memory_sections, recorded_types, system_ram, why_unmapped
@@ -20,8 +21,6 @@ from pageproof.find.kernel.areaowners import BROKEN
 from pageproof.find.kernel.layout import read_layout
 from pageproof.find.kernel.sealed import image_facts
 from pageproof.find.process.mappings import Mappings, address_spaces
-from pageproof.judge.audit.physmap import odd_types, unmapped_ram
-from pageproof.judge.audit.vmalloc import odd_spans
 from pageproof.model import GAPS, PTI_USER_HALF, MemoryGap, PagingFacts, Range
 from pageproof.model.auditfacts import (
     Area,
@@ -38,8 +37,11 @@ from pageproof.observe.audit.frames import Frames, read_frames
 from pageproof.observe.audit.owners import AuditOwners
 from pageproof.observe.audit.users import UserSweep, name_of
 from pageproof.observe.walkers import paging_form
+from pageproof.space.physmap import not_write_back, unmapped
+from pageproof.space.rows import mapped_in
 from pageproof.space.spans import is_mapped, pages_of, within, without
 from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
+from pageproof.space.vmalloc import VMALLOC_REGIONS, odd_spans
 from pageproof.walk import TooMuchWork, Walker
 
 _FACT = TypeVar("_FACT")
@@ -172,7 +174,7 @@ class Collector:
         read while it was there and the list of areas while it was not, by chance several times.
         """
         moving: list[Span] = []
-        standing = odd_spans(facts)
+        standing = self._odd_spans(facts)
         for _ in range(_VMALLOC_LOOKS):
             if not standing:
                 break
@@ -183,10 +185,14 @@ class Collector:
                     self._paging.kernel_root, span.start, span.end - 1, merged=True
                 )
             )
-            still = odd_spans(replace(facts, kernel=tuple(kernel), areas=self._areas()))
+            still = self._odd_spans(replace(facts, kernel=tuple(kernel), areas=self._areas()))
             moving += [part for span in standing for part in without(span, still)]
             standing = still
         return tuple(sorted(moving, key=lambda one: one.start))
+
+    def _odd_spans(self, facts: AuditFacts) -> list[Span]:
+        mapped = mapped_in(memory_map(self._layout), VMALLOC_REGIONS, facts.kernel or ())
+        return odd_spans(mapped, facts.areas or (), facts.moving)
 
     def _top(self, name: str, root: int) -> TopTable:
         try:
@@ -240,13 +246,15 @@ class Collector:
 
     def _with_reasons(self, facts: AuditFacts) -> AuditFacts:
         """Why some RAM is not in the direct map, or not write-back there."""
-        prog = self._target.prog
+        prog, base = self._target.prog, self._layout.page_offset_base
+        physmap = mapped_in(memory_map(self._layout), ("physmap",), facts.kernel or ())
         holes = [
             pfn
-            for hole in unmapped_ram(facts)
+            for hole in unmapped(physmap, base, facts.ram or ())
             for pfn in range(hole.start >> PAGE_SHIFT, hole.end >> PAGE_SHIFT)
         ][:_MOST_ODD]
-        odd = list(odd_types(facts))[:_MOST_ODD]
+        types = not_write_back(facts.kernel or (), base, facts.ram or ())
+        odd = [pfn for pfn, _ in islice(types, _MOST_ODD)]
         return replace(
             facts,
             unmapped=dict(why_unmapped(prog, holes, self._executed())),

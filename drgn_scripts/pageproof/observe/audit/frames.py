@@ -10,9 +10,8 @@ from typing import Final
 
 from pageproof.attach import Target
 from pageproof.find.frame.records import PageLayout, classes_of, mapcounts_of
-from pageproof.judge.audit.frames import WRONG
 from pageproof.model import MemoryGap, Range
-from pageproof.model.auditfacts import FrameClass, Section, Span
+from pageproof.model.auditfacts import UNMAPPABLE, FrameClass, FramePlaces, Section, Span
 from pageproof.space.spans import is_mapped, within
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk import TYPE_BITS, Accounts
@@ -103,7 +102,7 @@ def _or(one: bytes | bytearray, other: bytes | bytearray) -> bytes:
 
 _IS_MAPPED: Final = bytes([0]) + bytes([0xFF]) * 255
 _ONLY_UNREFERENCED: Final = bytes(bits & FrameClass.UNREFERENCED for bits in range(256))
-_ONLY_WRONG: Final = bytes(bits & WRONG for bits in range(256))
+_ONLY_UNMAPPABLE: Final = bytes(bits & UNMAPPABLE for bits in range(256))
 
 
 def _conflicts(bits: int) -> int:
@@ -118,7 +117,7 @@ _IS_CONFLICT: Final = bytes(_conflicts(bits) for bits in range(256))
 
 def wrong_class(users: Accounts, classes: bytes | bytearray) -> Iterator[int]:
     """Frames that processes map and that are free, slab or a table."""
-    both = _and(users.uses.translate(_IS_MAPPED), classes.translate(_ONLY_WRONG))
+    both = _and(users.uses.translate(_IS_MAPPED), classes.translate(_ONLY_UNMAPPABLE))
     return (found.start() for found in _SOMETHING.finditer(both))
 
 
@@ -144,5 +143,16 @@ def uncounted(users: Accounts, frames: Frames) -> Iterator[int]:
     return (
         pfn
         for pfn, (found, counted) in enumerate(pairs)
-        if found > counted and not frames.classes[pfn] & (WRONG | FrameClass.NO_PAGE)
+        if found > counted and not frames.classes[pfn] & (UNMAPPABLE | FrameClass.NO_PAGE)
+    )
+
+
+def is_odd(one: FramePlaces) -> bool:
+    """Return whether a rule may report it."""
+    return (
+        one.is_mapped_as(UNMAPPABLE)
+        or one.is_mapped_stack
+        or one.is_others
+        or one.is_uncounted
+        or one.has_conflict
     )

@@ -12,7 +12,6 @@ from pageproof.errors import PageproofError
 from pageproof.find.frame.owner import named_file_of
 from pageproof.find.kernel.areaowners import are_related, module_name
 from pageproof.find.process.mappings import mapping_at
-from pageproof.judge.rules.views import has_flag, is_anonymous
 from pageproof.model import AreaOwner, MappingFacts, OwnerKind, PagingFacts, Range, StructPageFacts
 from pageproof.observe.owners import Owners, area_rows
 from pageproof.space.spans import is_mapped, pages_of, within
@@ -104,8 +103,8 @@ class AuditOwners:
             file = vma.file if vma is not None else None
             if vma is None or file is None or file.f_op_symbol == _SHOWS_ALL:
                 continue
-            if is_anonymous(page):
-                if has_flag(vma, "MAYSHARE"):
+            if page.is_anonymous:
+                if vma.has_flag("MAYSHARE"):
                     return "anonymous memory of a process"
             elif page.mapping:
                 cached = named_file_of(self._target.prog, page, file)

@@ -18,7 +18,6 @@ from pageproof.find.identify.memory import slab_at
 from pageproof.find.kernel.layout import physmap
 from pageproof.find.process.mappings import Mappings, mm_object
 from pageproof.find.process.vmas import is_locked, vma_bounds
-from pageproof.judge.audit.frames import is_odd
 from pageproof.model import MappingFacts, MemoryType, PagingFacts, SlabFacts, StructPageFacts
 from pageproof.model.auditfacts import (
     FrameClass,
@@ -33,6 +32,7 @@ from pageproof.observe.attempts import ATTEMPTS
 from pageproof.observe.audit.frames import (
     Frames,
     conflicting,
+    is_odd,
     uncounted,
     unreferenced,
     wrong_class,

@@ -1,73 +1,80 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""All mappings of a frame in many address spaces: the engine's index, or a slow and obvious one."""
+"""The slow and obvious walker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
 
-from pageproof.model import GAPS, Range
-from pageproof.space.units import ADDRESS_LAST, PAGE_SHIFT
-from pageproof.walk.ranges import TooMuchWork
+from pageproof.model import GAPS, Outcome, Range, Walk
+from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
+from pageproof.walk.account import Accounted, Accounts, account_range
+from pageproof.walk.protocol import MAX_ENTRIES, FrameIndex, Swept, Walker
+from pageproof.walk.ranges import TooMuchWork, walk_range
+from pageproof.walk.walker import ReadPhysical, walk_address
 from pageproof.walk.x86_64 import Paging
 
-if TYPE_CHECKING:
-    import pageproof_pagewalk
 
-    from pageproof.walk.engine import PythonWalker
+class PythonWalker:
+    """The slow and obvious walker."""
+
+    name = "python"
+
+    def __init__(self, read_physical: ReadPhysical, paging: Paging) -> None:
+        self._read, self._paging = read_physical, paging
+
+    def walk(self, root: int, address: int) -> Walk:
+        return walk_address(self._read, root, address, self._paging)
+
+    def ranges(
+        self,
+        root: int,
+        first: int,
+        last: int,
+        *,
+        merged: bool = False,
+        max_entries: int = MAX_ENTRIES,
+    ) -> Iterator[Range]:
+        read, paging = _by_page(self._read), self._paging
+        for one in walk_range(read, root, first, last, paging, max_entries=max_entries):
+            if not merged or one.outcome is not Outcome.NONE:
+                yield one
+
+    def alike(self, root: int, first: int, last: int) -> Iterator[Range]:
+        return self.ranges(root, first, last, merged=True)
+
+    def account(
+        self,
+        root: int,
+        first: int,
+        last: int,
+        accounts: Accounts,
+        marked: bytes | bytearray | None = None,
+        most_places: int = 0,
+    ) -> Accounted:
+        read = _by_page(self._read)
+        return account_range(read, root, first, last, self._paging, accounts, marked, most_places)
+
+    def frames(self) -> FrameIndex:
+        return PythonFrames(self, self._paging)
 
 
-@dataclass(frozen=True)
-class Swept:
-    """What became of one range.
+def _by_page(read_physical: ReadPhysical) -> ReadPhysical:
+    """Read whole pages and keep the last few: a walk goes back to the tables above it."""
+    kept: dict[int, bytes] = {}
 
-    Attributes:
-        gaps: a table could not be had, so that mappings may be missing.
-        whole: false if the bound on work ended it.
-    """
+    def read(paddr: int, length: int) -> bytes:
+        page = paddr & -PAGE_BYTES
+        if page not in kept:
+            data = read_physical(page, PAGE_BYTES)
+            while len(kept) >= 8:
+                del kept[next(iter(kept))]
+            kept[page] = data
+        else:
+            kept[page] = kept.pop(page)
+        return kept[page][paddr - page : paddr - page + length]
 
-    gaps: bool
-    whole: bool
-
-
-class FrameIndex(Protocol):
-    """Where frames are mapped. Add ranges, finish, then look up."""
-
-    def add(self, space: int, root: int, first: int, last: int) -> Swept:
-        """Add what one address space maps.
-
-        Args:
-            space: the caller's number for it, below 65536.
-            root: physical address of the topmost table.
-            first: of the range.
-            last: of the range, inclusive.
-        """
-
-    def finish(self) -> None:
-        """Sort; after the last add and before the first lookup."""
-
-    def lookup(self, pfn: int) -> list[tuple[int, int]]:
-        """Space and virtual address of each mapping of a frame, in this order."""
-
-
-class EngineFrames:
-    """The engine's index, in C."""
-
-    def __init__(self, index: pageproof_pagewalk.Index, walker: pageproof_pagewalk.Walker) -> None:
-        self._index, self._walker = index, walker
-
-    def add(self, space: int, root: int, first: int, last: int) -> Swept:
-        (_, _, gaps, _), whole = self._index.add(
-            self._walker, space, root & ADDRESS_LAST, first, last
-        )
-        return Swept(gaps > 0, whole)
-
-    def finish(self) -> None:
-        self._index.finish()
-
-    def lookup(self, pfn: int) -> list[tuple[int, int]]:
-        return [found[:2] for found in self._index.lookup(pfn)]
+    return read
 
 
 @dataclass
@@ -79,7 +86,7 @@ class _Space:
 class PythonFrames:
     """Keeps every range, and looks at each for each frame."""
 
-    def __init__(self, walker: PythonWalker, paging: Paging) -> None:
+    def __init__(self, walker: Walker, paging: Paging) -> None:
         self._walker, self._paging = walker, paging
         self._spaces: dict[int, _Space] = {}
 

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the direct map lacks, and where it is not write-back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from pageproof.model import MemoryType, Range
+from pageproof.model.auditfacts import Span
+from pageproof.space.spans import is_mapped, joined, span_of, within, without
+from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
+
+
+def unmapped(physmap: Iterable[Range], base: int, ram: Iterable[Span]) -> Iterator[Span]:
+    """Yield the physical addresses of RAM that the direct map does not map.
+
+    Args:
+        physmap: ranges of the direct map, in order of address.
+        base: the virtual address of physical address 0.
+        ram: physical addresses of System RAM.
+    """
+    there = list(joined(span_of(one) for one in physmap if is_mapped(one)))
+    for one in ram:
+        for hole in without(Span(base + one.start, base + one.end), there):
+            yield Span(hole.start - base, hole.end - base)
+
+
+def not_write_back(
+    kernel: Sequence[Range], base: int, ram: Iterable[Span]
+) -> Iterator[tuple[int, MemoryType]]:
+    """Yield (PFN, memory type) of RAM that the direct map maps as another type than write-back.
+
+    Args:
+        kernel: ranges of the kernel's half, in order of address.
+        base: the virtual address of physical address 0.
+        ram: physical addresses of System RAM.
+    """
+    for span in ram:
+        for one in within(kernel, base + span.start, base + span.end):
+            kind = one.memory_type
+            if not is_mapped(one) or kind is None or kind is MemoryType.WB:
+                continue
+            for address in range(one.start, one.last, PAGE_BYTES):
+                yield address - base >> PAGE_SHIFT, kind

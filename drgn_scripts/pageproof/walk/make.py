@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which walker walks: the engine in C if it was built, or the slow and obvious one.
+
+Both give the same: the tests compare them on random tables.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pageproof.errors import PageproofError
+from pageproof.walk.engine import DirectMemory, EngineWalker
+from pageproof.walk.protocol import Walker
+from pageproof.walk.python import PythonWalker
+from pageproof.walk.walker import ReadPhysical
+from pageproof.walk.x86_64 import Paging
+
+
+class WalkerChoice(StrEnum):
+    """What a user may ask for."""
+
+    AUTO = "auto"
+    """The engine in C if it was built, else Python."""
+    C = "c"
+    PYTHON = "python"
+
+
+def make_walker(
+    read_physical: ReadPhysical,
+    paging: Paging,
+    choice: WalkerChoice = WalkerChoice.AUTO,
+    direct: DirectMemory = (),
+) -> Walker:
+    """Make a walker: the only place that knows of more than one.
+
+    Args:
+        read_physical: gives all physical memory that there is.
+        paging: the form of the tables.
+        choice: what the user asked for.
+        direct: memory that the engine in C need not ask for.
+
+    Raises:
+        PageproofError: the engine in C was asked for and can't be loaded.
+    """
+    if choice is not WalkerChoice.PYTHON:
+        try:
+            return EngineWalker(read_physical, paging, direct)
+        except ImportError as error:
+            if choice is WalkerChoice.C:
+                raise PageproofError(
+                    f"the page-table engine in C can't be loaded: {error}",
+                    "",
+                    "build it (make engine), or leave --walker out",
+                ) from None
+    return PythonWalker(read_physical, paging)
