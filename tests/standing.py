@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pageproof import cli, commands, front, judge, render
-from pageproof.attach import attach
+from pageproof.attach import core, guest, target
 
 ANSWER_SECONDS = 600
 
@@ -104,13 +104,13 @@ def main(option: str, where: str, vmlinux: str) -> None:
     for package in (commands, front, judge, render):
         for one in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(one.name)
-    attach.leave_out_shell_plugins()
+    target.leave_out_shell_plugins()
     if option == "--qemu":
-        opened = attach._attach_qemu(where)
-        attach._attach_qemu = lambda address: opened
+        opened = guest.attach_guest(where)
+        guest.attach_guest = lambda address: opened
     else:
-        opened = attach._attach_core(Path(where))
-        attach._attach_core = lambda path: opened
+        opened = core.attach_core(Path(where))
+        core.attach_core = lambda path: opened
     prog, _ = opened
     # Of the kernel alone: drgn would remember where modules are now.
     kernel, _ = next(iter(prog.loaded_modules()))

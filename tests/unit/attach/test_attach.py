@@ -13,8 +13,8 @@ from pageproof.errors import PageproofError
 
 PROGRAM = """
 import os, sys, drgn
-from pageproof.attach import attach
-attach.leave_out_shell_plugins()
+from pageproof.attach import target
+target.leave_out_shell_plugins()
 drgn.Program().set_pid(os.getpid())
 print("drgn.commands._crash" in sys.modules, "mine" in sys.modules)
 """

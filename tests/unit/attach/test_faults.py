@@ -8,8 +8,8 @@ from collections.abc import Callable
 import drgn
 import pytest
 
-from pageproof.attach.attach import release_of
 from pageproof.attach.faults import faults_as_errors
+from pageproof.attach.target import release_of
 from pageproof.errors import Exit, PageproofError, ReaderGoneError
 from pageproof.find.kernel.expression import UserSide, find_address, kernel_address
 from pageproof.find.kernel.paging import number_in, optional_number

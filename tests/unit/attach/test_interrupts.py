@@ -14,8 +14,8 @@ from contextlib import suppress
 import drgn
 import pytest
 
-from pageproof.attach import attach
 from pageproof.attach.interrupts import interrupts_kept
+from pageproof.attach.messages import drgn_messages
 
 
 def swallowed() -> None:
@@ -62,7 +62,7 @@ def test_it_is_raised_at_the_end(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_while_messages_are_caught() -> None:
-    with pytest.raises(KeyboardInterrupt), attach._drgn_messages():
+    with pytest.raises(KeyboardInterrupt), drgn_messages():
         swallowed()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pageproof.attach import attach, qmp
+from pageproof.attach import guest, qmp
 from pageproof.errors import PageproofError
 
 GREETING = b'{"QMP": {"version": {"qemu": {"major": 7}}, "capabilities": ["oob"]}}\r\n'
@@ -252,6 +252,6 @@ def test_a_peer_that_sends_a_byte_now_and_then(
     start = time.monotonic()
     with server(path, trickle):
         with pytest.raises(PageproofError, match="did not finish its answers within 1 s"):
-            attach._attach_qemu(str(path))
+            guest.attach_guest(str(path))
         assert hung_up.wait(10)
     assert time.monotonic() - start < 20

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A target: a program with debug info, a reader of its memory, and facts about both."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import drgn
+
+from pageproof.attach import core, guest, live
+from pageproof.attach.debuginfo import load_debug_info
+from pageproof.attach.dumpfile import DumpFile, inspect_dump
+from pageproof.attach.faults import faults_as_errors
+from pageproof.attach.forks import check_fork
+from pageproof.attach.kdump import REASSEMBLE
+from pageproof.attach.messages import drgn_messages
+from pageproof.attach.reader import Reader
+from pageproof.errors import PageproofError
+from pageproof.model import TargetFacts, TargetKind
+
+_SPLIT_NOTE = (
+    f"the dump is one part of several; the pages in the other parts are missing; {REASSEMBLE}"
+)
+
+#: Plugins that only add commands to drgn's shell: drgn's own (its entry_points.txt) and
+#: pageproof's. Nothing here runs one, and loading them takes a tenth of a short command's time.
+#: Other plugins are still loaded.
+_SHELL_PLUGINS = "builtin_commands,crash_commands,pageproof"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The target that the user named. Without a socket and a core it is the live kernel."""
+
+    qemu: str | None = None
+    core: Path | None = None
+    symbols: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Target:
+    """An attached target."""
+
+    prog: drgn.Program
+    reader: Reader
+    facts: TargetFacts
+    attach_seconds: float
+    debug_info_seconds: float
+
+
+def open_target(
+    wanted: Wanted,
+    modules: Sequence[str],
+    progress: Callable[[str], None] = lambda message: None,
+) -> Target:
+    """Attach to a target and load its debug info.
+
+    Args:
+        wanted: the target that the user named.
+        modules: kernel modules whose debug info is loaded too, if the target has loaded them.
+        progress: called with one line before each step.
+
+    Raises:
+        PageproofError: the target cannot be opened, or its debug info is missing.
+    """
+    check_fork()
+    start = time.monotonic()
+    leave_out_shell_plugins()
+    notes: tuple[str, ...] = ()
+    dump: DumpFile | None = None
+    if wanted.qemu is not None:
+        kind, where = TargetKind.QEMU, wanted.qemu
+        progress(f"connecting to {where}")
+        prog, notes = guest.attach_guest(wanted.qemu)
+        form = "qmp"
+    elif wanted.core is not None:
+        kind, where = TargetKind.CORE, str(wanted.core)
+        progress(f"opening {where}")
+        dump = inspect_dump(wanted.core)
+        prog, notes = core.attach_core(wanted.core)
+        if dump.split:
+            notes += (_SPLIT_NOTE,)
+        form = dump.format
+    else:
+        kind, where, form = TargetKind.LIVE, "/proc/kcore", "kcore"
+        progress("opening /proc/kcore")
+        prog = live.attach_live()
+    _check_platform(prog, where)
+    release = release_of(prog)
+    attached = time.monotonic()
+    progress(f"loading debug info of Linux {release}")
+    # load_debug_info() reports what drgn would log.
+    with drgn_messages(), faults_as_errors(where):
+        notes += load_debug_info(prog, release, wanted.symbols, modules)
+    facts = TargetFacts(
+        kind=kind,
+        where=where,
+        format=form,
+        release=release,
+        live=kind is not TargetKind.CORE,
+        # /proc/kcore gives zeros for offline, poisoned and non-RAM pages.
+        zero_fills=dump.zero_fills if dump else kind is TargetKind.LIVE,
+        notes=notes,
+    )
+    reader = Reader(prog, dump.elf_map if dump else None)
+    return Target(prog, reader, facts, attached - start, time.monotonic() - attached)
+
+
+def leave_out_shell_plugins() -> None:
+    """Keep drgn from loading plugins for its shell.
+
+    drgn reads this environment variable when the first program is created.
+    """
+    given = os.environ.get("DRGN_DISABLE_PLUGINS")
+    os.environ["DRGN_DISABLE_PLUGINS"] = f"{given},{_SHELL_PLUGINS}" if given else _SHELL_PLUGINS
+
+
+def given_target(prog: drgn.Program) -> Target:
+    """Return the target of a program that drgn itself has attached (``drgn SCRIPT``).
+
+    Raises:
+        PageproofError: the program is not a Linux kernel, or it has no debug info.
+    """
+    if not prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
+        raise PageproofError(
+            "drgn is not attached to a Linux kernel it recognises", "", guest.VMCOREINFO_REMEDY
+        )
+    path = prog.core_dump_path
+    local = bool(prog.flags & drgn.ProgramFlags.IS_LOCAL)
+    running = bool(prog.flags & drgn.ProgramFlags.IS_LIVE)
+    kind = TargetKind.LIVE if local else TargetKind.QEMU if running else TargetKind.CORE
+    _check_platform(prog, "drgn")
+    release = release_of(prog)
+    dump = inspect_dump(Path(path)) if kind is TargetKind.CORE and path else None
+    try:
+        prog.type("struct page")
+    except LookupError:
+        raise PageproofError(
+            f"no debug info for Linux {release}", "", "give its vmlinux with drgn's -s"
+        ) from None
+    form = dump.format if dump else "kcore" if local else "qmp" if running else "given"
+    facts = TargetFacts(
+        kind=kind,
+        where=path or ("/proc/kcore" if local else "QMP"),
+        format=form,
+        release=release,
+        live=running,
+        zero_fills=dump.zero_fills if dump else kind is not TargetKind.QEMU,
+    )
+    return Target(prog, Reader(prog, dump.elf_map if dump else None), facts, 0.0, 0.0)
+
+
+def release_of(prog: drgn.Program) -> str:
+    """Return ``uname -r`` of the kernel under test, from its VMCOREINFO."""
+    release: bytes = prog["UTS_RELEASE"].string_()
+    return release.decode("utf-8", "backslashreplace")
+
+
+def _check_platform(prog: drgn.Program, where: str) -> None:
+    platform = prog.platform
+    if platform is None or platform.arch is not drgn.Architecture.X86_64:
+        name = platform.arch.name if platform else "an unknown machine"
+        raise PageproofError(f"the target is {name}", where, "only x86_64 is supported")
