@@ -100,7 +100,7 @@ def verify(
     from pageproof.commands.verify import Asked
     from pageproof.commands.verify import verify as run
     from pageproof.find.shared.device import KernelSide
-    from pageproof.find.umh_shm import MODULE
+    from pageproof.find.umh_shm.region import MODULE
 
     check_kinds(kinds)
     wanted = Wanted(

@@ -133,7 +133,7 @@ def _open(args: argparse.Namespace) -> _Open:
                 f"drgn can't be loaded: {error}", "", "install it: pip install 'drgn>=0.3'"
             ) from None
         from pageproof.attach import Wanted, open_target
-        from pageproof.find.umh_shm import MODULE
+        from pageproof.find.umh_shm.region import MODULE
 
         wanted = Wanted(qemu=args.qemu, core=args.core, symbols=tuple(args.symbols))
         return open_target(wanted, [MODULE], say)

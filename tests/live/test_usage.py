@@ -33,7 +33,7 @@ KTHREADD = "2"
         (("whatis", "no_such_symbol"), "no such symbol"),
         (("whatis", "0", "--pid", NOBODY), "there is no process 4194303"),
         (("whatis", "0", "--pid", KTHREADD), "kernel thread"),
-        (("whatis", "runqueues"), "say whose with --cpu CPU"),
+        (("whatis", "runqueues"), "name a CPU with --cpu CPU"),
         (("regions", "--kind", "umh"), "there is no finder for 'umh'"),
         (("regions", "--pid", NOBODY), "there is no process 4194303"),
         (("regions", "--pid", KTHREADD), "kernel thread"),

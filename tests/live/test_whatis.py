@@ -25,7 +25,7 @@ from machine import Json, Machine, each_kernel, number
 from pageproof.attach import Target, Wanted, open_target
 from pageproof.commands.whatis import Asked, whatis
 from pageproof.errors import PageproofError
-from pageproof.find.umh_shm import MODULE
+from pageproof.find.umh_shm.region import MODULE
 from pageproof.render.jsonform import report_to_json
 from pageproof_lab.guest.guest import monitor
 
@@ -252,11 +252,11 @@ def test_per_cpu(ask: Asker, kallsyms: dict[str, tuple[int, set[str]]]) -> None:
         dynamic = ask.identity(copy, "per_cpu")
         assert (dynamic["part"], dynamic["cpu"]) == ("dynamic", cpu)
         assert number(dynamic["pointer"]) == pointer.value_()
-    with pytest.raises(PageproofError, match="say whose with --cpu"):
+    with pytest.raises(PageproofError, match="name a CPU with --cpu"):
         ask("runqueues")
     with pytest.raises(PageproofError, match="there is no CPU 99"):
         ask("runqueues", cpu=99)
-    with pytest.raises(PageproofError, match="no per-CPU variable"):
+    with pytest.raises(PageproofError, match="not a per-CPU variable"):
         ask("init_task", cpu=0)
 
 

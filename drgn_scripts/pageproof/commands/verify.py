@@ -15,7 +15,7 @@ from pageproof.errors import PageproofError
 from pageproof.find.kernel.paging import read_paging
 from pageproof.find.process.mappings import check_process
 from pageproof.find.shared.device import UNSAID, KernelSide
-from pageproof.find.umh_shm import MODULE, find_region
+from pageproof.find.umh_shm.region import MODULE, find_region
 from pageproof.model import SCHEMA, Expectation, PagingFacts, RegionFacts, Report, Times
 from pageproof.observe.attempts import look_again
 from pageproof.walk import WalkerChoice

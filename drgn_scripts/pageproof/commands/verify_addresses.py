@@ -18,7 +18,7 @@ from pageproof.find.process.mappings import find_mappings, mapping_at, search
 from pageproof.find.shared import Claimed, all_finders, find_shared
 from pageproof.find.shared.device import KernelSide, Resolved, resolve, user_side
 from pageproof.find.shared.finder import adjoining
-from pageproof.find.umh_shm import MODULE, find_region
+from pageproof.find.umh_shm.region import MODULE, find_region
 from pageproof.model import MappingFacts, PageEvidence, PagingFacts, RegionFacts
 from pageproof.observe.attempts import look_again
 from pageproof.observe.kernel_aliases import Spot, kernel_aliases

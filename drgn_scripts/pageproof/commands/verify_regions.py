@@ -33,7 +33,7 @@ from pageproof.find.shared.device import (
     misaligned,
     resolve_claim,
 )
-from pageproof.find.umh_shm import MODULE
+from pageproof.find.umh_shm.region import MODULE
 from pageproof.judge import Differing
 from pageproof.model import (
     Expectation,

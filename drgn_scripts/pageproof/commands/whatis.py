@@ -12,11 +12,12 @@ from pageproof.attach import Target
 from pageproof.commands.walk import Asked as WalkAsked
 from pageproof.commands.walk import check_address, is_there
 from pageproof.find.bounded import DamagedError
-from pageproof.find.frame.owner import find_copy, owner_facts
+from pageproof.find.frame.owner import owner_facts
 from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.identify import BROKEN, Place, identify, unanswered
 from pageproof.find.kernel.layout import read_layout
 from pageproof.find.kernel.paging import read_paging
+from pageproof.find.kernel.percpu import find_copy
 from pageproof.find.process.mappings import process_at
 from pageproof.find.process.maps import vma_line
 from pageproof.judge.alias import doubt_findings

@@ -6,22 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import drgn
-
 from pageproof.attach import Target
+from pageproof.find.frame.content import content_by, is_plain_ram, read_user_virtual
 from pageproof.find.frame.opinion import second_opinion
 from pageproof.find.frame.owner import named_file_of
-from pageproof.find.frame.page import (
-    content_by,
-    is_plain_ram,
-    read_user_virtual,
-    slot_facts,
-    slot_type,
-    struct_page_facts,
-)
+from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.frame.ram import has_its_zone
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.kernel.layout import physmap
+from pageproof.find.umh_shm.slot import slot_reader
 from pageproof.model import (
     MappingFacts,
     MemoryGap,
@@ -122,7 +115,7 @@ class Observer:
         self._target = target
         self._facts = paging
         self._mappings = mappings
-        self._slot_type = slot_type(target.prog)
+        self._slots = slot_reader(target.prog)
         self._walker = walker
         self._physmap = physmap(target.prog)
         self._zeros = zero_pages(target, paging, walker)
@@ -300,15 +293,10 @@ class Observer:
         return page is None or walk.memory_type is not MemoryType.WB
 
     def _slot(self, kernel: Walk, page: int | None) -> SlotFacts | None:
-        if self._slot_type is None or kernel.paddr is None or page is None:
+        if self._slots is None or kernel.paddr is None or page is None:
             return None
         try:
             data = self._at_rest(kernel.paddr)
         except MemoryGap:
             return None
-        if data is None:
-            return None
-        try:
-            return slot_facts(self._target.prog, self._slot_type, data)
-        except (AttributeError, drgn.OutOfBoundsError):
-            return None
+        return None if data is None else self._slots.facts(data)

@@ -10,8 +10,8 @@ from typing import Final
 
 from pageproof.attach import Target
 from pageproof.errors import PageproofError
+from pageproof.find.frame.content import is_plain_ram
 from pageproof.find.frame.mapcount import huge_zero_pfn
-from pageproof.find.frame.page import is_plain_ram
 from pageproof.find.kernel.expression import find_address
 from pageproof.model import PagingFacts, TargetKind
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A slot's bytes as its type says; the type is made by hand, as DWARF would give it."""
+"""Decoding of slots, with a type made by hand that is like the one in the module's DWARF."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import struct
 import drgn
 import pytest
 
-from pageproof.find.frame.page import slot_facts
+from pageproof.find.umh_shm.slot import SlotReader
+from pageproof.model import SlotFacts
 
 
 @pytest.fixture
@@ -50,8 +51,14 @@ def article_bytes() -> bytearray:
     return data
 
 
+def slot_facts(prog: drgn.Program, data: bytearray) -> SlotFacts:
+    facts = SlotReader(prog, slot_type(prog)).facts(bytes(data))
+    assert facts is not None
+    return facts
+
+
 def test_the_articles_words(prog: drgn.Program) -> None:
-    facts = slot_facts(prog, slot_type(prog), bytes(article_bytes()))
+    facts = slot_facts(prog, article_bytes())
     assert (facts.id, facts.payload, facts.pl_hash) == (2, "hello", "world")
 
 
@@ -60,7 +67,7 @@ def test_the_protocols_words(prog: drgn.Program) -> None:
     struct.pack_into("<II", data, 2052, 3, 7)
     struct.pack_into("<i", data, 2068, -22)
     data[2076 : 2076 + 13] = b"2 hello world"
-    facts = slot_facts(prog, slot_type(prog), bytes(data))
+    facts = slot_facts(prog, data)
     assert facts.state == "3"
     assert facts.words == (("seq", 7), ("status", -22))
     assert facts.reply == "2 hello world"
@@ -69,4 +76,8 @@ def test_the_protocols_words(prog: drgn.Program) -> None:
 def test_a_payload_without_a_nul_ends_with_its_array(prog: drgn.Program) -> None:
     data = article_bytes()
     data[4:1028] = b"x" * 1024
-    assert slot_facts(prog, slot_type(prog), bytes(data)).payload == "x" * 1024
+    assert slot_facts(prog, data).payload == "x" * 1024
+
+
+def test_a_page_shorter_than_the_type_has_no_facts(prog: drgn.Program) -> None:
+    assert SlotReader(prog, slot_type(prog)).facts(bytes(2048)) is None

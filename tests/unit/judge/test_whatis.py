@@ -12,8 +12,7 @@ from unit.layouts import FIVE, FOUR, MOVED_FOUR
 
 from pageproof.arch.x86_64.rows import memory_map
 from pageproof.errors import PageproofError
-from pageproof.find.frame.owner import find_copy
-from pageproof.find.identify import FINDERS, Finder, Missing, Place, identify, unanswered
+from pageproof.find.identify import QUESTIONS, Missing, Place, Question, identify, unanswered
 from pageproof.find.identify.areas import (
     espfix_offset,
     find_espfix,
@@ -24,6 +23,7 @@ from pageproof.find.identify.areas import (
 )
 from pageproof.find.identify.memory import find_page_struct, vmap_words
 from pageproof.find.identify.shadow import find_shadow, meaning, shadow_of, shadowed
+from pageproof.find.kernel.percpu import find_copy
 from pageproof.judge.whatis import alias_addresses, as_alias, exit_code, is_known, page_use
 from pageproof.model import MemoryGap, Outcome, StructPageFacts
 from pageproof.model.kmap import LayoutFacts
@@ -289,23 +289,23 @@ def test_struct_page_of_a_frame() -> None:
     assert found.start == FOUR.vmemmap_base + 0x1234 * 64
 
 
-# Finders are run apart
+# Questions are asked independently
 
 
-def test_one_that_fails_loses_no_other() -> None:
+def test_an_error_in_one_question_leaves_the_others() -> None:
     def fault(place: Place) -> None:
         raise drgn.FaultError("could not read memory from kdump: Excluded page: 0x1000", 0x1000)
 
     def missing(place: Place) -> None:
         raise Missing("the slab has no cache")
 
-    finders: tuple[tuple[str, Finder], ...] = (
+    questions: tuple[tuple[str, Question], ...] = (
         ("slab", fault),
         ("vmap", missing),
         ("symbol", lambda place: SYMBOL),
         ("module", lambda place: None),
     )
-    identity, unknown = identify(place(0x1000, "user"), finders)
+    identity, unknown = identify(place(0x1000, "user"), questions)
     assert identity == Identity(symbol=SYMBOL)
     assert [(one.question, one.outcome) for one in unknown] == [
         ("slab", Outcome.EXCLUDED),
@@ -332,9 +332,9 @@ def test_an_error_is_a_question_without_an_answer(
     assert reason in found.reason
 
 
-def test_every_finder_fills_a_field() -> None:
+def test_every_question_fills_a_field() -> None:
     fields = set(Identity.__dataclass_fields__)
-    assert {name for name, _ in FINDERS} | {"drgn", "task"} == fields
+    assert {name for name, _ in QUESTIONS} | {"drgn", "task"} == fields
 
 
 def test_a_user_address_is_none_of_the_kernels_things() -> None:
@@ -483,8 +483,8 @@ def test_a_per_cpu_variable_wants_a_cpu(per_cpu_program: drgn.Program) -> None:
     prog = per_cpu_program
     assert find_copy(prog, "plain", None) == 0xFFFF_FFFF_8100_0000
     assert find_copy(prog, "40", None) == 0x40  # a number is what it is
-    with pytest.raises(PageproofError, match="say whose with --cpu"):
+    with pytest.raises(PageproofError, match="name a CPU with --cpu"):
         find_copy(prog, "counter", None)
     for text in ("plain", "40"):
-        with pytest.raises(PageproofError, match="no per-CPU variable"):
+        with pytest.raises(PageproofError, match="not a per-CPU variable"):
             find_copy(prog, text, 0)

@@ -25,8 +25,6 @@ from pageproof.find.kernel.layout import physmap
 from pageproof.find.kernel.paging import START_KERNEL_MAP
 from pageproof.space.units import PAGE_BYTES
 
-#: ``VM_NO_GUARD`` of include/linux/vmalloc.h, a macro; 5.10 to 7.2 agree.
-_VM_NO_GUARD: Final = 0x40
 _BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, ValueError, PageproofError)
 
 
@@ -101,10 +99,7 @@ def _area(prog: drgn.Program, address: int) -> Extent | None:
     if address in physmap(prog):
         return None
     area = area_at(prog, address)
-    if not area:
+    if area is None:
         return None
-    start, end = area.va_start.value_(), area.va_end.value_()
-    vm = area.vm.read_()
-    if vm and not int(vm.flags) & _VM_NO_GUARD:
-        end -= PAGE_BYTES
-    return Extent(end, f"vmalloc area of {(end - start) // PAGE_BYTES} pages at {start:#x}")
+    pages = (area.mapped_end - area.start) // PAGE_BYTES
+    return Extent(area.mapped_end, f"vmalloc area of {pages} pages at {area.start:#x}")

@@ -4,14 +4,9 @@
 from __future__ import annotations
 
 import drgn
-from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.mm import compound_head, compound_nr, page_index, page_to_pfn, pfn_to_page
-from drgn.helpers.linux.percpu import per_cpu
 
-from pageproof.errors import PageproofError
 from pageproof.find.frame.free import FreeLists
-from pageproof.find.identify.percpu import static_range
-from pageproof.find.kernel.expression import find_address
 from pageproof.find.process.paths import inode_path
 from pageproof.model import FileFacts, StructPageFacts
 from pageproof.model.whatis import OwnerFacts
@@ -105,49 +100,3 @@ def named_file_of(prog: drgn.Program, page: StructPageFacts, mapped: FileFacts) 
         return f"inode {inode.i_ino.value_()} of {kind}"
     except drgn.FaultError:
         return ""
-
-
-def find_copy(prog: drgn.Program, text: str, cpu: int | None) -> int:
-    """The address that a text names; of a per-CPU variable, the copy of one CPU.
-
-    Args:
-        prog: the target.
-        text: as the user wrote it.
-        cpu: whose copy; None if the user named none.
-
-    Raises:
-        PageproofError: it names nothing, a per-CPU variable comes without a CPU, or a CPU with
-            something else, and for a CPU that can't be.
-    """
-    used = False
-
-    def choose(variable: drgn.Object) -> drgn.Object:
-        nonlocal used
-        if not _is_per_cpu(prog, variable):
-            return variable
-        if cpu is None:
-            raise PageproofError("this is a per-CPU variable", text, "say whose with --cpu CPU")
-        used = True
-        return _copy(prog, variable, cpu)
-
-    address = find_address(prog, text, choose)
-    if cpu is not None and not used:
-        raise PageproofError("this is no per-CPU variable", text, "leave --cpu out")
-    return address
-
-
-def _is_per_cpu(prog: drgn.Program, variable: drgn.Object) -> bool:
-    try:
-        start, end = static_range(prog)
-    except LookupError:
-        return False  # a kernel for one CPU
-    return variable.address_ is not None and start <= variable.address_ < end
-
-
-def _copy(prog: drgn.Program, variable: drgn.Object, cpu: int) -> drgn.Object:
-    possible = list(for_each_possible_cpu(prog))
-    if cpu not in possible:
-        raise PageproofError(
-            f"there is no CPU {cpu}", f"--cpu {cpu}", f"the target has 0 to {max(possible)}"
-        )
-    return per_cpu(variable, cpu)

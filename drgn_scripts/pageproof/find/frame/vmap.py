@@ -8,7 +8,8 @@ from typing import Final
 
 import drgn
 
-from pageproof.find.kernel.areas import all_areas
+from pageproof.find.kernel.areas import VmapArea, all_areas, read_area
+from pageproof.find.kernel.symbols import symbol_name
 from pageproof.model.auditfacts import Area
 
 _POINTER_BYTES: Final = 8
@@ -35,36 +36,19 @@ def vmap_areas(prog: drgn.Program, vmemmap: int, page_bytes: int) -> Iterator[Ar
 
 
 def _area(prog: drgn.Program, area: drgn.Object, vmemmap: int, page_bytes: int) -> Area:
-    one = area[0].read_()
-    start, end = one.va_start.value_(), one.va_end.value_()
-    vm = one.vm
-    # vm_map_ram()'s areas have none.
-    if not vm:
-        return Area(start, end, has_vm=False)
-    facts = vm[0].read_()
+    one = read_area(area)
     return Area(
-        start,
-        end,
-        has_vm=True,
-        flags=facts.flags.value_(),
-        frames=_frames(prog, facts, vmemmap, page_bytes),
-        caller=_name(prog, facts.caller.value_()),
+        one.start,
+        one.end,
+        has_vm=one.has_vm,
+        flags=one.flags,
+        frames=_frames(prog, one, vmemmap, page_bytes),
+        caller=symbol_name(prog, one.caller) if one.has_vm else "",
     )
 
 
-def _frames(prog: drgn.Program, vm: drgn.Object, vmemmap: int, page_bytes: int) -> tuple[int, ...]:
-    count, pages = vm.nr_pages.value_(), vm.pages.value_()
-    if not count or not pages or count > _MOST_PAGES:
+def _frames(prog: drgn.Program, area: VmapArea, vmemmap: int, page_bytes: int) -> tuple[int, ...]:
+    if not area.nr_pages or not area.pages or area.nr_pages > _MOST_PAGES:
         return _NO_PAGES
-    data = memoryview(prog.read(pages, count * _POINTER_BYTES)).cast("Q")
+    data = memoryview(prog.read(area.pages, area.nr_pages * _POINTER_BYTES)).cast("Q")
     return tuple((pointer - vmemmap) // page_bytes for pointer in data)
-
-
-def _name(prog: drgn.Program, address: int) -> str:
-    known: dict[int, str] = prog.cache.setdefault("pageproof callers", {})
-    if address not in known:
-        try:
-            known[address] = str(prog.symbol(address).name)
-        except LookupError:
-            known[address] = f"0x{address:x}"
-    return known[address]

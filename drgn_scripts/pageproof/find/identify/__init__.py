@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What an address is: one small function for each thing that it may be.
 
-Each finder looks at one question, gives its facts or None, and is run apart
-from the others: what one can't read does not keep the next from answering.
+Each function answers one question with facts or None. They run independently: an error in one does
+not keep the others from answering.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from pageproof.find.identify.symbols import find_module, find_symbol
 from pageproof.model import MemoryGap, Outcome
 from pageproof.model.whatis import Identity, Unknown
 
-#: Facts of one kind, or None: the address is no such thing.
-Finder = Callable[[Place], Any]
+#: Returns facts of one kind, or None if the address is not of that kind.
+Question = Callable[[Place], Any]
 
-#: By the field of :class:`~pageproof.model.whatis.Identity` that a finder fills.
-FINDERS: Final[tuple[tuple[str, Finder], ...]] = (
+#: By the field of :class:`~pageproof.model.whatis.Identity` that the answer fills.
+QUESTIONS: Final[tuple[tuple[str, Question], ...]] = (
     ("symbol", find_symbol),
     ("module", find_module),
     ("slab", find_slab),
@@ -50,18 +50,18 @@ FINDERS: Final[tuple[tuple[str, Finder], ...]] = (
 
 
 def identify(
-    place: Place, finders: tuple[tuple[str, Finder], ...] = FINDERS
+    place: Place, questions: tuple[tuple[str, Question], ...] = QUESTIONS
 ) -> tuple[Identity, tuple[Unknown, ...]]:
-    """Ask all finders, and drgn.
+    """Ask all questions about an address, and drgn.
 
     Returns:
-        What was found, and the questions that could not be answered.
+        The answers, and the questions that could not be answered.
     """
     identity = Identity()
     unknown: list[Unknown] = []
-    for name, finder in finders:
+    for name, question in questions:
         try:
-            found = finder(place)
+            found = question(place)
         except BROKEN as error:
             unknown.append(unanswered(name, error))
         else:
@@ -72,8 +72,8 @@ def identify(
     return replace(identity, drgn=words, task=task), tuple(unknown)
 
 
-#: What a finder may meet: memory that is not there, data that makes no sense, and kernels that
-#: have not what is looked for (LookupError, AttributeError).
+#: Errors that a question may raise: unreadable memory, data that makes no sense, and names that
+#: this kernel does not have (LookupError, AttributeError).
 BROKEN: Final = (
     Missing,
     MemoryGap,
@@ -87,7 +87,7 @@ BROKEN: Final = (
 
 
 def unanswered(question: str, error: Exception) -> Unknown:
-    """Put an error as a question without an answer."""
+    """Return the question that an error left unanswered, with the reason."""
     if isinstance(error, MemoryGap):
         return Unknown(question, error.outcome, str(error))
     if isinstance(error, drgn.FaultError):
@@ -96,4 +96,4 @@ def unanswered(question: str, error: Exception) -> Unknown:
     return Unknown(question, Outcome.UNREADABLE, text or type(error).__name__)
 
 
-__all__ = ["BROKEN", "FINDERS", "Finder", "Missing", "Place", "identify", "unanswered"]
+__all__ = ["BROKEN", "QUESTIONS", "Missing", "Place", "Question", "identify", "unanswered"]

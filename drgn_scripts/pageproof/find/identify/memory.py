@@ -9,30 +9,28 @@ import drgn
 from drgn.helpers.linux.slab import slab_object_info
 
 from pageproof.find.identify.place import Missing, Place
-from pageproof.find.identify.symbols import code_words
-from pageproof.find.kernel.areas import area_at
+from pageproof.find.kernel import areas
 from pageproof.find.kernel.layout import physmap
+from pageproof.find.kernel.symbols import code_words
 from pageproof.model import Outcome, SlabFacts, SlabState
 from pageproof.model.whatis import PageStructFacts, VmapFacts
-from pageproof.space.units import PAGE_BYTES
 
-#: ``include/linux/vmalloc.h``, in the words and the order of ``/proc/vmallocinfo``; then those
-#: that procfs does not show. They are macros, which DWARF does not have; 5.10 to 7.2 agree.
+#: Words of ``/proc/vmallocinfo`` in its order (``s_show()`` of mm/vmalloc.c), then words for the
+#: flags that it does not show.
 _VM_FLAGS: Final = (
-    (0x1, "ioremap"),
-    (0x2, "vmalloc"),
-    (0x4, "vmap"),
-    (0x8, "user"),
-    (0x10, "dma-coherent"),
-    (0x1000, "sparse"),
-    (0x20, "uninitialized"),
-    (0x40, "no-guard"),
-    (0x80, "kasan"),
-    (0x100, "flush-reset-perms"),
-    (0x200, "map-put-pages"),
-    (0x400, "allow-huge-vmap"),
+    (areas.VM_IOREMAP, "ioremap"),
+    (areas.VM_ALLOC, "vmalloc"),
+    (areas.VM_MAP, "vmap"),
+    (areas.VM_USERMAP, "user"),
+    (areas.VM_DMA_COHERENT, "dma-coherent"),
+    (areas.VM_SPARSE, "sparse"),
+    (areas.VM_UNINITIALIZED, "uninitialized"),
+    (areas.VM_NO_GUARD, "no-guard"),
+    (areas.VM_KASAN, "kasan"),
+    (areas.VM_FLUSH_RESET_PERMS, "flush-reset-perms"),
+    (areas.VM_MAP_PUT_PAGES, "map-put-pages"),
+    (areas.VM_ALLOW_HUGE_VMAP, "allow-huge-vmap"),
 )
-_VM_NO_GUARD: Final = 0x40
 
 
 def find_slab(place: Place) -> SlabFacts | None:
@@ -86,36 +84,23 @@ def find_vmap(place: Place) -> VmapFacts | None:
     """
     if place.region not in ("vmalloc", "modules"):
         return None
-    area = area_at(place.prog, place.address)
-    if not area:
+    area = areas.area_at(place.prog, place.address)
+    if area is None:
         if place.walk.outcome is Outcome.MAPPED:
-            raise Missing("a page is mapped here, and no area is found that has it")
+            raise Missing("a page is mapped here, but no vmalloc area contains it")
         return None
-    start, end = area.va_start.value_(), area.va_end.value_()
-    vm = area.vm.read_()
-    if not vm:
-        return _ram(place, start, end)
-    flags = vm.flags.value_()
-    caller = vm.caller.value_()
-    guarded = not flags & _VM_NO_GUARD
     return VmapFacts(
-        start=start,
-        end=end,
-        offset_bytes=place.address - start,
-        guard=guarded and place.address >= end - PAGE_BYTES,
-        caller=code_words(place.prog, caller),
-        caller_address=caller,
-        flags=flags,
-        flags_words=vmap_words(flags),
-        pages=vm.nr_pages.value_(),
-        physical=vm.phys_addr.value_() or None,
+        start=area.start,
+        end=area.end,
+        offset_bytes=place.address - area.start,
+        guard=place.address >= area.mapped_end,
+        caller=code_words(place.prog, area.caller) if area.has_vm else "vm_map_ram",
+        caller_address=area.caller,
+        flags=area.flags,
+        flags_words=vmap_words(area.flags) if area.has_vm else "vm_map_ram",
+        pages=area.nr_pages,
+        physical=area.physical or None,
     )
-
-
-def _ram(place: Place, start: int, end: int) -> VmapFacts:
-    """``vm_map_ram()`` takes an area and has no ``struct vm_struct`` for it."""
-    offset = place.address - start
-    return VmapFacts(start, end, offset, False, "vm_map_ram", 0, 0, "vm_map_ram", 0, None)
 
 
 def vmap_words(flags: int) -> str:

@@ -12,14 +12,9 @@ from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from pageproof.find.bounded import list_entries
 from pageproof.find.identify.place import Place
 from pageproof.find.kernel.modules import all_modules
+from pageproof.find.kernel.percpu import static_range
 from pageproof.model.whatis import PerCpuFacts, PerCpuPart
 from pageproof.space.units import ADDRESS_LAST
-
-
-def static_range(prog: drgn.Program) -> tuple[int, int]:
-    """Per-CPU pointers of the image's variables: from 0 on, or from 6.15 on inside the image."""
-    start, end = prog.symbol("__per_cpu_start"), prog.symbol("__per_cpu_end")
-    return int(start.address), int(end.address)
 
 
 def find_per_cpu(place: Place) -> PerCpuFacts | None:

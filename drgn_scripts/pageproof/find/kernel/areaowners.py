@@ -9,16 +9,13 @@ from typing import Final
 import drgn
 
 from pageproof.find.bounded import list_entries
-from pageproof.find.identify.symbols import code_words
-from pageproof.find.kernel.areas import area_at
+from pageproof.find.kernel.areas import VM_ALLOC, VM_IOREMAP, area_at
 from pageproof.find.kernel.modules import all_modules, module_at
+from pageproof.find.kernel.symbols import code_words
 from pageproof.find.process.tasks import all_tasks
 from pageproof.model import AreaOwner, OwnerKind
 from pageproof.space.units import ADDRESS_LAST
 
-#: ``VM_IOREMAP``, ``VM_ALLOC`` of include/linux/vmalloc.h.
-_VM_IOREMAP: Final = 0x1
-_VM_ALLOC: Final = 0x2
 #: ``call rel32`` of x86_64 (Intel SDM 2A, CALL).
 _CALL: Final = 0xE8
 _CALL_BYTES: Final = 5
@@ -66,18 +63,14 @@ def area_owner(prog: drgn.Program, address: int, stacks: Stacks) -> AreaOwner | 
         FaultError: its data can't be read.
     """
     area = area_at(prog, address)
-    if not area:
+    if area is None or area.flags & VM_IOREMAP:
         return None
-    start, end, vm = area.va_start.value_(), area.va_end.value_(), area.vm
-    if not vm:  # vm_map_ram() maps pages of its caller
+    start, end, caller = area.start, area.end, area.caller
+    if not area.has_vm:  # vm_map_ram() maps pages of its caller
         return AreaOwner(OwnerKind.VMALLOC, start, end, owns=False, caller="vm_map_ram")
-    facts = vm.read_()
-    flags, caller = facts.flags.value_(), facts.caller.value_()
-    if flags & _VM_IOREMAP:
-        return None
     words = code_words(prog, caller)
-    # vmap() gives its pages to the area only with VM_MAP_PUT_PAGES; DMA memory is in the list too.
-    owns = bool(flags & _VM_ALLOC or facts.pages)
+    # vmap() gives its pages to the area only with VM_MAP_PUT_PAGES. DMA memory has the array too.
+    owns = bool(area.flags & VM_ALLOC or area.pages)
     if words.startswith("pcpu_get_vm_areas+"):
         return AreaOwner(OwnerKind.PER_CPU, start, end, owns=True, caller=words)
     module = module_name(prog, address)

@@ -14,6 +14,18 @@ import drgn
 
 from pageproof.find.bounded import list_entries, rb_find
 from pageproof.find.kernel.debuginfo import load_module_debug_info
+from pageproof.model.whatis import ModuleFacts
+
+#: ``enum mod_mem_type`` without its prefix, as words.
+_PARTS: Final = {
+    "TEXT": "text",
+    "DATA": "data",
+    "RODATA": "rodata",
+    "RO_AFTER_INIT": "data, read-only after init",
+    "INIT_TEXT": "init text",
+    "INIT_DATA": "init data",
+    "INIT_RODATA": "init rodata",
+}
 
 #: The module area has room for fewer: a page each, in 2 GiB.
 _MAX_MODULES: Final = 1 << 19
@@ -89,6 +101,50 @@ def _in_list(prog: drgn.Program, address: int) -> drgn.Object | None:
         if any(not _order(address, part) for part in parts):
             return module
     return None
+
+
+def part_at(module: drgn.Object, address: int) -> ModuleFacts:
+    """The part of a module that has an address.
+
+    Raises:
+        ValueError: none has, though the kernel's tree of modules says so.
+    """
+    name = module.name.string_().decode("utf-8", "replace")
+    for part, start, size in _parts(module):
+        if start <= address < start + size:
+            return ModuleFacts(name, part, start, size, address - start)
+    raise ValueError(f"no part of the module {name} has this address")
+
+
+def _parts(module: drgn.Object) -> Iterator[tuple[str, int, int]]:
+    """(name, start, bytes) of each part."""
+    try:
+        memory = module.mem  # since 6.4: ac3b43283923 ("module: replace module_layout …")
+    except AttributeError:
+        yield from _layout_parts(module.core_layout, "")
+        yield from _layout_parts(module.init_layout, "init ")
+        return
+    for each in module.prog_.type("enum mod_mem_type").enumerators or ():
+        name = each.name.removeprefix("MOD_")
+        if name in _PARTS:
+            one = memory[each.value]
+            yield _PARTS[name], one.base.value_(), one.size.value_()
+
+
+def _layout_parts(layout: drgn.Object, prefix: str) -> Iterator[tuple[str, int, int]]:
+    """A ``struct module_layout``: text, rodata, read-only after init, data, one after the other."""
+    start, done = layout.base.value_(), 0
+    ends = (
+        ("text", layout.text_size),
+        ("rodata", layout.ro_size),
+        ("data, read-only after init", layout.ro_after_init_size),
+        ("data", layout.size),
+    )
+    for name, end in ends:
+        size = end.value_() - done
+        if size > 0:
+            yield prefix + name, start + done, size
+            done += size
 
 
 def load_when_missed(prog: drgn.Program, module: str) -> bool:

@@ -32,9 +32,15 @@ def parse_number(text: str) -> int | None:
     return None if match is None else int(match[1]) << _MINOR_BITS | int(match[2])
 
 
+def major_minor(number: int) -> tuple[int, int]:
+    """Split a ``dev_t`` into major and minor number."""
+    return number >> _MINOR_BITS, number & (1 << _MINOR_BITS) - 1
+
+
 def number_words(number: int) -> str:
-    """MAJOR:MINOR."""
-    return f"{number >> _MINOR_BITS}:{number & (1 << _MINOR_BITS) - 1}"
+    """Return a ``dev_t`` as "MAJOR:MINOR"."""
+    major, minor = major_minor(number)
+    return f"{major}:{minor}"
 
 
 def device_of(vma: drgn.Object) -> int | None:

@@ -14,7 +14,7 @@ from pageproof.errors import PageproofError, TornError
 from pageproof.find.bounded import Losses
 from pageproof.find.kernel.debuginfo import of_program
 from pageproof.find.kernel.image import is_loaded
-from pageproof.find.kernel.kallsyms import module_variable
+from pageproof.find.kernel.symbols import symbol_name
 from pageproof.find.process.paths import name_of, path_of
 from pageproof.find.process.tasks import all_tasks, find_task
 from pageproof.find.process.vmas import for_each_vma
@@ -330,22 +330,6 @@ def _vm_flag_names(prog: drgn.Program) -> dict[int, str]:
         if not name.startswith(("ARCH_", "HIGH_ARCH_")):
             names.setdefault(enumerator.value, name)
     return names
-
-
-def symbol_name(prog: drgn.Program, address: int) -> str:
-    """The symbol at an address; the address itself where there is none.
-
-    Of a module without debug info, the variable that begins there.
-
-    drgn takes milliseconds for each, and many VMAs have the same operations.
-    """
-    known: dict[int, str] = prog.cache.setdefault("pageproof symbols", {})
-    if address not in known:
-        try:
-            known[address] = str(prog.symbol(address).name)
-        except LookupError:
-            known[address] = module_variable(prog, address) or f"{address:#x}"
-    return known[address]
 
 
 def _file(prog: drgn.Program, file: drgn.Object) -> FileFacts:

@@ -12,6 +12,8 @@ from drgn import cast, container_of
 from pageproof.errors import TornError
 from pageproof.find.bounded import Losses
 from pageproof.find.kernel.debuginfo import of_program
+from pageproof.find.kernel.symbols import symbol_name
+from pageproof.find.process.devices import major_minor
 from pageproof.find.process.mappings import BROKEN, address_space, mm_object
 from pageproof.find.process.paths import d_path, path_of
 from pageproof.find.words import VM_FLAGS, page_prot_words, vm_flags_words
@@ -19,8 +21,6 @@ from pageproof.model import MappingFacts, PagingFacts, VmaFacts, VmaLine
 from pageproof.space.units import ADDRESS_LAST, PAGE_SHIFT
 
 _READ, _WRITE, _EXEC, _MAYSHARE = 1, 2, 4, 0x80
-#: ``MINORBITS`` of include/linux/kdev_t.h.
-_MINOR_BITS: Final = 20
 #: ``MM_CONTEXT_HAS_VSYSCALL`` of arch/x86/include/asm/mmu.h: bit 1, as BIT(1) before 6.4.
 _HAS_VSYSCALL: Final = 1 << 1
 
@@ -70,18 +70,19 @@ def vma_line(prog: drgn.Program, facts: VmaFacts) -> VmaLine:
         FaultError: it can't be read.
     """
     vma = cast("struct vm_area_struct *", drgn.Object(prog, "unsigned long", facts.vma))
-    device = inode = offset = 0
+    number = inode = offset = 0
     if vma.vm_file:
         node = _user_inode(vma.vm_file)
-        device, inode = int(node.i_sb.s_dev.value_()), int(node.i_ino.value_())
+        number, inode = int(node.i_sb.s_dev.value_()), int(node.i_ino.value_())
         # Shifted as a loff_t, printed as an unsigned long long.
         offset = facts.pgoff_pages << PAGE_SHIFT & ADDRESS_LAST
+    major, minor = major_minor(number)
     return VmaLine(
         vma=facts,
         permissions=permission_letters(facts.vm_flags),
         offset_bytes=offset,
-        device_major=device >> _MINOR_BITS,
-        device_minor=device & (1 << _MINOR_BITS) - 1,
+        device_major=major,
+        device_minor=minor,
         inode_number=inode,
         name=_name(prog, vma).decode("utf-8", "surrogateescape"),
     )
@@ -214,7 +215,7 @@ def _gate(prog: drgn.Program, mm: drgn.Object) -> list[VmaLine]:
         vm_flags_words=vm_flags_words(vm_flags, VM_FLAGS),
         vm_page_prot=prot,
         vm_page_prot_words=page_prot_words(prot),
-        vm_ops_symbol=str(prog.symbol(ops).name) if ops else "",
+        vm_ops_symbol=symbol_name(prog, ops) if ops else "",
         file=None,
     )
     return [VmaLine(facts, permission_letters(vm_flags), 0, 0, 0, 0, "[vsyscall]")]

@@ -10,6 +10,7 @@ import drgn
 from drgn import container_of
 
 from pageproof.find.bounded import DamagedError
+from pageproof.find.kernel.symbols import symbol_name
 
 #: ``PATH_MAX`` is 4096, which no component can be shorter than a byte and its slash; mounts
 #: on mounts add some.
@@ -127,7 +128,7 @@ def _made_name(prog: drgn.Program, maker: int, dentry: drgn.Object) -> bytes:
     function makes is not known: it and the file's own name are given, in brackets.
     """
     name = name_of(dentry)
-    function = _function(prog, maker)
+    function = symbol_name(prog, maker)
     if function == "simple_dname":  # memfd, shared anonymous memory
         return b"/%b%b" % (name, _DELETED)
     if function == "anon_inodefs_dname":
@@ -137,10 +138,3 @@ def _made_name(prog: drgn.Program, maker: int, dentry: drgn.Object) -> bytes:
     if function == "dmabuffs_dname":
         return b"/%b:%b" % (name, _dma_buf_name(dentry))
     return b"[%b:%b]" % (function.encode(), name)
-
-
-def _function(prog: drgn.Program, address: int) -> str:
-    try:
-        return str(prog.symbol(address).name)
-    except LookupError:
-        return f"{address:#x}"

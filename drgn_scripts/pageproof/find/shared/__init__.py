@@ -11,7 +11,8 @@ from typing import Final
 import drgn
 
 from pageproof.find.kernel.modules import load_when_missed, no_debug_info
-from pageproof.find.process.mappings import search, symbol_name
+from pageproof.find.kernel.symbols import symbol_name
+from pageproof.find.process.mappings import search
 from pageproof.find.shared.aio import AIO
 from pageproof.find.shared.bpf import BPF
 from pageproof.find.shared.devmem import DEVMEM

@@ -11,7 +11,7 @@ from drgn import cast, container_of
 from drgn.helpers.linux.pci import pci_name
 
 from pageproof.find.bounded import list_entries
-from pageproof.find.process.mappings import symbol_name
+from pageproof.find.kernel.symbols import symbol_name
 from pageproof.find.process.paths import path_of
 from pageproof.find.shared.finder import Claim, Finder, not_private, owner_of
 from pageproof.find.shared.physical import kernel_sides

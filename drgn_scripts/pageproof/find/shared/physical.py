@@ -5,19 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import drgn
 
 from pageproof.errors import PageproofError
-from pageproof.find.kernel.areas import all_areas
+from pageproof.find.kernel.areas import VM_IOREMAP, all_areas, read_area
 from pageproof.find.kernel.layout import physmap
 from pageproof.find.shared.finder import Lazy
 from pageproof.space.units import PAGE_BYTES
-
-#: Flags of include/linux/vmalloc.h. They are macros, which DWARF does not have; 5.10 to 7.2 agree.
-_VM_IOREMAP: Final = 0x1
-_VM_NO_GUARD: Final = 0x40
 
 
 @dataclass(frozen=True)
@@ -70,19 +65,13 @@ def _ioremap_areas(prog: drgn.Program) -> list[_Area]:
 
 
 def _ioremaps(areas: Iterator[drgn.Object]) -> Iterator[_Area]:
-    for area in areas:
+    for one in areas:
         try:
-            vm = area.vm.read_()
-            if not vm:
-                continue  # of vm_map_ram()
-            flags = int(vm.flags)
-            if not flags & _VM_IOREMAP:
-                continue
-            first, address, size = int(vm.phys_addr), vm.addr.value_(), int(vm.size)
+            area = read_area(one)
         except drgn.FaultError:
-            continue  # it was freed meanwhile
-        # vmap_pfn() takes such an area too, and says nothing of what is in it.
-        if first:
-            size -= 0 if flags & _VM_NO_GUARD else PAGE_BYTES
-            pfn = first // PAGE_BYTES
-            yield _Area(range(pfn, pfn + size // PAGE_BYTES), address)
+            continue  # freed during the walk
+        # vmap_pfn() also sets VM_IOREMAP, but records no physical address.
+        if area.flags & VM_IOREMAP and area.physical:
+            pfn = area.physical // PAGE_BYTES
+            pages = (area.mapped_end - area.start) // PAGE_BYTES
+            yield _Area(range(pfn, pfn + pages), area.start)

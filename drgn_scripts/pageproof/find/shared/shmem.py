@@ -13,7 +13,7 @@ from drgn.helpers.linux.xarray import xa_is_value
 
 from pageproof.find.bounded import compound_pages, xa_entries
 from pageproof.find.frame.folio import is_cached
-from pageproof.find.process.mappings import symbol_name
+from pageproof.find.kernel.symbols import symbol_name
 from pageproof.find.process.paths import path_of
 from pageproof.find.shared.finder import Claim, Finder, Sparse, is_shared, owner_of
 from pageproof.space.units import PAGE_BYTES

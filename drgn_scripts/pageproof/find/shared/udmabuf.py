@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""udmabuf: a dma-buf of pages of memfds (drivers/dma-buf/udmabuf.c), in an order of its own."""
+"""udmabuf: a dma-buf that lists pages of memfds in any order (drivers/dma-buf/udmabuf.c)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import drgn
 from drgn import cast
 from drgn.helpers.linux.mm import page_to_virt
 
-from pageproof.find.process.mappings import symbol_name
+from pageproof.find.kernel.symbols import symbol_name
 from pageproof.find.shared.finder import Claim, Finder, UnknownPart, owner_of
 from pageproof.space.units import PAGE_BYTES
 
@@ -33,13 +33,20 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     udmabuf = owner_of(prog, claim)
-    if hasattr(udmabuf, "pages"):
-        return [page_to_virt(udmabuf.pages[page]).value_() for page in range(claim.pages)]
-    # Folios from 6.11 on (5e72b2b41a21), until pages came back; an offset in each, in bytes.
+    try:
+        pages = udmabuf.pages  # in the newest kernels, and before 6.11
+    except AttributeError:
+        # Since 5e72b2b41a21 ("udmabuf: convert udmabuf driver to use folios", 6.11): folios, and an
+        # offset into each in bytes.
+        return _folio_pages(udmabuf, claim.pages)
+    return [page_to_virt(pages[page]).value_() for page in range(claim.pages)]
+
+
+def _folio_pages(udmabuf: drgn.Object, pages: int) -> list[int | None]:
     return [
         page_to_virt(cast("struct page *", udmabuf.folios[page])).value_()
         + (int(udmabuf.offsets[page]) & -PAGE_BYTES)
-        for page in range(claim.pages)
+        for page in range(pages)
     ]
 
 

@@ -21,9 +21,6 @@ _DMA_COHERENT: Final = 5  # since 6.9: 576882ef5e7f
 _PHYSICAL: Final = (_PHYS, _IOVA)
 #: ``addr`` is the kernel's own.
 _ADDRESSED: Final = (_LOGICAL, _VIRTUAL, _DMA_COHERENT)
-#: A driver's own way to map, ``mmap`` before "uio: replace deprecated mmap hook with mmap_prepare
-#: in uio_info", which 7.2 has.
-_OWN_WAYS: Final = ("mmap_prepare", "mmap")
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
@@ -37,7 +34,7 @@ def _claim(vma: drgn.Object) -> Claim | None:
     info = device.info
     if not info:
         raise ValueError("its driver has taken the UIO device away")
-    if any(hasattr(info, way) and info.member_(way) for way in _OWN_WAYS):
+    if _has_own_mmap(info):
         raise ValueError("the driver of the UIO device maps it in a way of its own")
     number = int(vma.vm_pgoff)
     if number >= len(info.mem) or not info.mem[number].size:
@@ -53,6 +50,16 @@ def _claim(vma: drgn.Object) -> Claim | None:
         pages=-(-(int(mem.addr) % PAGE_BYTES + int(mem.size)) // PAGE_BYTES),
         first_page=0,
     )
+
+
+def _has_own_mmap(info: drgn.Object) -> bool:
+    """Return whether the driver maps its memory with a function of its own."""
+    try:
+        # 933f05f58ac6 ("uio: replace deprecated mmap hook with mmap_prepare in uio_info")
+        hook = info.mmap_prepare
+    except AttributeError:
+        hook = info.mmap
+    return bool(hook)
 
 
 def _device(file: drgn.Object) -> drgn.Object:

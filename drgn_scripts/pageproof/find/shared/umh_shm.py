@@ -9,7 +9,7 @@ from typing import Final
 import drgn
 
 from pageproof.find.shared.finder import Claim, Finder, adjoining
-from pageproof.find.umh_shm import find_region
+from pageproof.find.umh_shm.region import find_region
 
 
 def _claim(vma: drgn.Object) -> Claim:

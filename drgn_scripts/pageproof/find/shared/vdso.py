@@ -148,7 +148,11 @@ def _data(vma: drgn.Object) -> Claim | None:
     prog = vma.prog_
     places = _places(prog)
     image = vma.vm_mm.context.vdso_image
-    if hasattr(image, "sym_vvar_start") and _older_places(image) != places:
+    try:
+        same = _older_places(image) == places
+    except AttributeError:
+        same = True  # since 6.15, see _places(): all images have the same layout
+    if not same:
         raise UnknownPart("[vvar] of a 32-bit process")
     namespace = _task_of(vma.vm_mm).nsproxy.time_ns.read_()
     # NULL without CONFIG_TIME_NS: all processes have the same data.
@@ -200,7 +204,10 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     places = _places(prog)
     pages: list[int | None] = [None] * claim.pages
     pages[places.time] = _time_address(prog)
-    own = getattr(owner, "vvar_page", None)  # of a time namespace
+    try:
+        own = owner.vvar_page
+    except AttributeError:
+        own = None  # the owner is the image, see _data()
     if own:  # find_timens_vvar_page()
         pages[places.namespace] = pages[places.time]
         pages[places.time] = page_to_virt(own).value_()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The module's region, from the kernel's data."""
+"""The region that the module umh_shm shares, read from its variables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pageproof.find.kernel.modules import is_named
 from pageproof.model import RegionFacts
 from pageproof.space.units import PAGE_BYTES
 
-#: The module whose region is looked for.
+#: Name of the module.
 MODULE: Final = "umh_shm"
 
 
 @dataclass(frozen=True)
 class FoundRegion:
-    """A region, and the address of the file operations by which its mappings are known."""
+    """A region, and the address of the file operations that mark its mappings."""
 
     facts: RegionFacts
     fops: int
@@ -30,8 +30,7 @@ def find_region(prog: drgn.Program) -> FoundRegion:
     """Find the region that ``umh_shm.ko`` shares.
 
     Raises:
-        PageproofError: the module is not loaded, its types are not known, or
-            it has no memory.
+        PageproofError: the module is not loaded, it has no debug info, or it has no memory.
     """
     try:
         loaded = is_named(prog, MODULE)
@@ -80,7 +79,7 @@ def find_region(prog: drgn.Program) -> FoundRegion:
 
 
 def _enumerator(value: drgn.Object, prefix: str) -> str:
-    """The name of an enumerator without its prefix, in small letters; the number if it has none."""
+    """Return an enumerator's name in lower case without its prefix, or the number."""
     number = value.value_()
     for enumerator in value.type_.enumerators or ():
         if enumerator.value == number:
