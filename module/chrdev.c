@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The device: who may use it, mapping it, and the bells of the protocol. */
-#include <linux/kdev_t.h>
-#include <linux/major.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -62,7 +60,7 @@ static vm_fault_t umh_shm_vm_fault(struct vm_fault *vmf)
 }
 
 /* No .access: ptrace and /proc/PID/mem must not reach the memory. */
-const struct vm_operations_struct umh_shm_vm_ops = {
+static const struct vm_operations_struct umh_shm_vm_ops = {
 	.open	= umh_shm_vm_open,
 	.close	= umh_shm_vm_close,
 	.fault	= umh_shm_vm_fault,
@@ -225,7 +223,7 @@ static __poll_t umh_shm_poll(struct file *file, poll_table *wait)
 	return mask;
 }
 
-const struct file_operations umh_shm_fops = {
+static const struct file_operations umh_shm_fops = {
 	.owner	= THIS_MODULE,
 	.open	= umh_shm_open,
 	.read	= umh_shm_read,
@@ -234,7 +232,7 @@ const struct file_operations umh_shm_fops = {
 	.mmap	= umh_shm_mmap,
 };
 
-static struct miscdevice umh_shm_misc = {
+struct miscdevice umh_shm_misc = {
 	.minor	= MISC_DYNAMIC_MINOR,
 	.name	= UMH_SHM_DEVICE,
 	.fops	= &umh_shm_fops,
@@ -250,9 +248,4 @@ int umh_shm_chrdev_init(void)
 void umh_shm_chrdev_exit(void)
 {
 	misc_deregister(&umh_shm_misc);
-}
-
-dev_t umh_shm_chrdev_devt(void)
-{
-	return MKDEV(MISC_MAJOR, umh_shm_misc.minor);
 }

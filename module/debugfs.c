@@ -76,7 +76,8 @@ static ssize_t request_write(struct file *file, const char __user *buf, size_t c
 	if (copy_from_user(rf->payload, buf, count))
 		err = -EFAULT;
 	else
-		err = umh_shm_request(UMH_SHM_ID_ECHO, rf->payload, count, NULL, &rf->reply);
+		err = umh_shm_helper_request(UMH_SHM_ID_ECHO, rf->payload, count, NULL,
+					     &rf->reply);
 	if (err)
 		rf->reply.len = 0;
 	mutex_unlock(&rf->lock);
@@ -139,7 +140,8 @@ static void bench_work(struct work_struct *work)
 	for (i = 0; i < run->rounds && !w->err; i++) {
 		/* Each payload differs, so that an old answer cannot pass. */
 		snprintf(w->payload, sizeof(w->payload), "%u %u", w->number, i);
-		w->err = umh_shm_request(UMH_SHM_ID_ECHO, w->payload, run->bytes, NULL, &w->reply);
+		w->err = umh_shm_helper_request(UMH_SHM_ID_ECHO, w->payload, run->bytes, NULL,
+						&w->reply);
 		if (!w->err && (w->reply.len != run->bytes ||
 				memcmp(w->reply.data, w->payload, run->bytes)))
 			w->err = -EBADMSG;

@@ -94,13 +94,13 @@ static struct umh_shm_helper helper = {
  */
 bool umh_shm_helper_is_current(void)
 {
-	/* Pairs with umh_shm_helper_adopt_current(): exec_id goes with tgid. */
+	/* Acquire: pairs with adopt_current(). exec_id belongs to tgid. */
 	return smp_load_acquire(&helper.tgid) == task_tgid(current) &&
 	       READ_ONCE(helper.exec_id) == READ_ONCE(current->self_exec_id);
 }
 
-/* Makes the current task the helper. It is about to execute our program. */
-void umh_shm_helper_adopt_current(void)
+/* Makes the current task, which is about to execute our program, the helper. */
+static void adopt_current(void)
 {
 	/* The execution adds one to self_exec_id. */
 	WRITE_ONCE(helper.exec_id, current->self_exec_id + 1);
@@ -112,11 +112,6 @@ void umh_shm_helper_adopt_current(void)
 bool umh_shm_helper_dismissed(void)
 {
 	return READ_ONCE(helper.stopping) && umh_shm_helper_is_current();
-}
-
-bool umh_shm_helper_running(void)
-{
-	return READ_ONCE(helper.tgid);
 }
 
 /* The pid as the reader's namespace numbers it, 0 when there is none. */
@@ -164,7 +159,7 @@ static void plan_restart(void)
 }
 
 /* Each launch ends here exactly once, also one that failed. */
-void umh_shm_helper_gone(void)
+static void helper_gone(void)
 {
 	struct pid *tgid;
 
@@ -185,6 +180,11 @@ void umh_shm_helper_gone(void)
 		kill_pid(tgid, SIGKILL, 1);
 	put_pid(tgid);
 }
+
+static const struct umh_shm_launch_ops launch_ops = {
+	.adopt_current	= adopt_current,
+	.gone		= helper_gone,
+};
 
 static void launch_work(struct work_struct *work)
 {
@@ -218,9 +218,25 @@ static bool can_be_judged(void)
 }
 
 /**
+ * umh_shm_helper_request() - send one request unless nobody can answer it
+ *
+ * A process that mapped the region can answer in the helper's place, with
+ * allow_any=1. The arguments are those of umh_shm_proto_request().
+ *
+ * Return: as umh_shm_proto_request(), or -ENOTCONN: no helper and no mapping.
+ */
+int umh_shm_helper_request(u32 id, const void *payload, size_t len, const char *word,
+			   struct umh_shm_reply *reply)
+{
+	if (!READ_ONCE(helper.tgid) && !atomic_read(&umh_shm_region.live_mappings))
+		return -ENOTCONN;
+	return umh_shm_proto_request(id, payload, len, word, reply);
+}
+
+/**
  * umh_shm_helper_health() - ask the helper for a sign of life
  *
- * Return: 0, or the error of umh_shm_request(); -EBADMSG: a wrong answer.
+ * Return: 0, or the error of umh_shm_helper_request(); -EBADMSG: a wrong answer.
  */
 int umh_shm_helper_health(void)
 {
@@ -234,8 +250,8 @@ int umh_shm_helper_health(void)
 	mutex_lock(&helper.lock);
 	launch = helper.launches;
 	mutex_unlock(&helper.lock);
-	err = umh_shm_request(UMH_SHM_ID_HEALTH, UMH_SHM_HEALTH_PAYLOAD,
-			      strlen(UMH_SHM_HEALTH_PAYLOAD), UMH_SHM_HEALTH_WORD, reply);
+	err = umh_shm_helper_request(UMH_SHM_ID_HEALTH, UMH_SHM_HEALTH_PAYLOAD,
+				     strlen(UMH_SHM_HEALTH_PAYLOAD), UMH_SHM_HEALTH_WORD, reply);
 	if (!err && (reply->len != strlen(UMH_SHM_HEALTH_REPLY) ||
 		     memcmp(reply->data, UMH_SHM_HEALTH_REPLY, reply->len)))
 		err = -EBADMSG;
@@ -374,7 +390,7 @@ int umh_shm_helper_stop(void)
 	return err;
 }
 
-int __init umh_shm_helper_init(void)
+int __init umh_shm_helper_init(const struct miscdevice *device)
 {
 	int err;
 
@@ -387,7 +403,7 @@ int __init umh_shm_helper_init(void)
 	helper.wq = alloc_ordered_workqueue("umh_shm", 0);
 	if (!helper.wq)
 		return -ENOMEM;
-	err = umh_shm_launch_init();
+	err = umh_shm_launch_init(device, &launch_ops);
 	if (err) {
 		pr_err("the helper's program cannot be used: error %d\n", err);
 		destroy_workqueue(helper.wq);

@@ -13,18 +13,22 @@
 #include <linux/anon_inodes.h>
 #include <linux/cred.h>
 #include <linux/file.h>
-#include <linux/kdev_t.h>
+#include <linux/major.h>
+#include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/shmem_fs.h>
 #include <linux/umh.h>
 
 #include "umh_shm.h"
 
-static struct file *program;	/* constant after load */
+/* Constant after load. */
+static struct file *program;
+static const struct miscdevice *device;
+static const struct umh_shm_launch_ops *ops;
 
 static int leash_release(struct inode *inode, struct file *file)
 {
-	umh_shm_helper_gone();
+	ops->gone();
 	return 0;
 }
 
@@ -44,7 +48,7 @@ static int install_files(struct subprocess_info *info, struct cred *new)
 	struct launch_files *files = info->data;
 	int i, fd;
 
-	umh_shm_helper_adopt_current();
+	ops->adopt_current();
 	for (i = 0; i < ARRAY_SIZE(files->file); i++) {
 		fd = get_unused_fd_flags(0);
 		if (fd < 0)
@@ -68,7 +72,7 @@ static int open_files(struct launch_files *files)
 		return PTR_ERR(file);
 	files->file[UMH_SHM_FD_LEASH] = file;
 
-	file = anon_inode_getfile("[umh_shm]", &umh_shm_fops, &umh_shm_region, O_RDWR);
+	file = anon_inode_getfile("[umh_shm]", device->fops, &umh_shm_region, O_RDWR);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	files->file[UMH_SHM_FD_DEVICE] = file;
@@ -79,14 +83,13 @@ static int open_files(struct launch_files *files)
 
 static int execute(struct launch_files *files)
 {
-	char device[24], length[24];
-	char *argv[4] = { UMH_SHM_HELPER_COMM, device, length, NULL };
+	char number[24], length[24];
+	char *argv[4] = { UMH_SHM_HELPER_COMM, number, length, NULL };
 	char *envp[1] = { NULL };
 	struct subprocess_info *info;
-	dev_t devt = umh_shm_chrdev_devt();
 	int err;
 
-	snprintf(device, sizeof(device), "%u:%u", MAJOR(devt), MINOR(devt));
+	snprintf(number, sizeof(number), "%d:%d", MISC_MAJOR, device->minor);
 	snprintf(length, sizeof(length), "%lu", umh_shm_region.length);
 	info = call_usermodehelper_setup("/proc/self/fd/0", argv, envp, GFP_KERNEL,
 					 install_files, NULL, files);
@@ -102,7 +105,7 @@ static int execute(struct launch_files *files)
 /**
  * umh_shm_launch() - make the helper's process
  *
- * Each call ends in exactly one umh_shm_helper_gone(): when the process exits,
+ * Each call ends in exactly one call of ops->gone(): when the process exits,
  * or at once or soon after when there is none.
  *
  * Return: 0 when the program runs, or a negative errno.
@@ -124,12 +127,19 @@ int umh_shm_launch(void)
 		if (files.file[i])
 			fput(files.file[i]);
 	if (!leashed)
-		umh_shm_helper_gone();
+		ops->gone();
 	return err;
 }
 
-/* Copies the program out of the module's init part. */
-int __init umh_shm_launch_init(void)
+/**
+ * umh_shm_launch_init() - copy the program out of the module's init section
+ * @misc: device of the helper; it may be registered later, but before a launch
+ * @calls: calls back to the owner of the process
+ *
+ * Return: 0 or a negative errno.
+ */
+int __init umh_shm_launch_init(const struct miscdevice *misc,
+			       const struct umh_shm_launch_ops *calls)
 {
 	size_t size = umh_shm_helper_blob_end - umh_shm_helper_blob;
 	struct file *file;
@@ -150,6 +160,8 @@ int __init umh_shm_launch_init(void)
 		return written < 0 ? written : -ENOSPC;
 	}
 	/* The helper must not get a file through which it can be changed. */
+	device = misc;
+	ops = calls;
 	program = dentry_open(&file->f_path, O_RDONLY | O_LARGEFILE, current_cred());
 	fput(file);
 	return PTR_ERR_OR_ZERO(program);

@@ -25,7 +25,7 @@ static int __init umh_shm_init(void)
 	err = umh_shm_proto_init(&umh_shm_region);
 	if (err)
 		goto err_region;
-	err = umh_shm_helper_init();
+	err = umh_shm_helper_init(&umh_shm_misc);
 	if (err)
 		goto err_proto;
 	err = umh_shm_chrdev_init();

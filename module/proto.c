@@ -295,7 +295,7 @@ void umh_shm_proto_last_reply(struct umh_shm_reply *reply)
 }
 
 /**
- * umh_shm_request() - send one request and wait for its answer
+ * umh_shm_proto_request() - send one request and wait for its answer
  * @id: one of enum umh_shm_id
  * @payload: @len bytes
  * @len: at most UMH_SHM_PAYLOAD_MAX
@@ -304,21 +304,18 @@ void umh_shm_proto_last_reply(struct umh_shm_reply *reply)
  *
  * May sleep; any number of threads may call it, one slot serves one at a time.
  *
- * Return: 0, -EMSGSIZE: payload too long, -ENOTCONN: nobody is there to answer,
- * -ETIMEDOUT: no slot or no answer within timeout_ms, -EINTR: killed while
- * waiting, -EPIPE: the helper died, -EBADMSG: the answer makes no sense,
- * -EREMOTEIO: the helper refused the request.
+ * Return: 0, -EMSGSIZE: payload too long, -ETIMEDOUT: no slot or no answer
+ * within timeout_ms, -EINTR: killed while waiting, -EPIPE: the helper died,
+ * -EBADMSG: the answer is malformed, -EREMOTEIO: the helper refused the request.
  */
-int umh_shm_request(u32 id, const void *payload, size_t len, const char *word,
-		    struct umh_shm_reply *reply)
+int umh_shm_proto_request(u32 id, const void *payload, size_t len, const char *word,
+			  struct umh_shm_reply *reply)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(timeout_ms);
 	int index, err;
 
 	if (len > UMH_SHM_PAYLOAD_MAX)
 		return -EMSGSIZE;
-	if (!umh_shm_helper_running() && !atomic_read(&books.region->live_mappings))
-		return -ENOTCONN;
 	index = take_slot(deadline);
 	if (index < 0)
 		return index;

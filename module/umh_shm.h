@@ -4,7 +4,7 @@
 #define UMH_SHM_H
 
 #include <linux/atomic.h>
-#include <linux/fs.h>
+#include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/sysfs.h>
 #include <linux/types.h>
@@ -41,6 +41,14 @@ struct umh_shm_reply {
 	char data[UMH_SHM_REPLY_MAX + 1];
 };
 
+/* Calls from launch.c back to its caller. */
+struct umh_shm_launch_ops {
+	/* In the new process, before it executes the program. */
+	void (*adopt_current)(void);
+	/* Once per launch: the process has exited, or there never was one. */
+	void (*gone)(void);
+};
+
 /* region.c */
 extern struct umh_shm_region umh_shm_region;
 int umh_shm_region_init(struct umh_shm_region *region);
@@ -57,37 +65,34 @@ umh_shm_region_slot(const struct umh_shm_region *region, u32 index)
 }
 
 /* chrdev.c */
-extern const struct file_operations umh_shm_fops;
-extern const struct vm_operations_struct umh_shm_vm_ops;
+extern struct miscdevice umh_shm_misc;
 int umh_shm_chrdev_init(void);
 void umh_shm_chrdev_exit(void);
-dev_t umh_shm_chrdev_devt(void);
 
 /* helper.c */
-int umh_shm_helper_init(void);
+int umh_shm_helper_init(const struct miscdevice *device);
 void umh_shm_helper_exit(void);
 int umh_shm_helper_start(void);
 int umh_shm_helper_stop(void);
 int umh_shm_helper_health(void);
-void umh_shm_helper_adopt_current(void);
-void umh_shm_helper_gone(void);
+int umh_shm_helper_request(u32 id, const void *payload, size_t len, const char *word,
+			   struct umh_shm_reply *reply);
 bool umh_shm_helper_is_current(void);
 bool umh_shm_helper_dismissed(void);
-bool umh_shm_helper_running(void);
 pid_t umh_shm_helper_pid(void);
 unsigned int umh_shm_helper_restarts(void);
 const char *umh_shm_helper_state(void);
 
 /* launch.c */
-int umh_shm_launch_init(void);
+int umh_shm_launch_init(const struct miscdevice *device, const struct umh_shm_launch_ops *ops);
 void umh_shm_launch_exit(void);
 int umh_shm_launch(void);
 
 /* proto.c */
 int umh_shm_proto_init(const struct umh_shm_region *region);
 void umh_shm_proto_exit(void);
-int umh_shm_request(u32 id, const void *payload, size_t len, const char *word,
-		    struct umh_shm_reply *reply);
+int umh_shm_proto_request(u32 id, const void *payload, size_t len, const char *word,
+			  struct umh_shm_reply *reply);
 bool umh_shm_proto_pending(void);
 unsigned int umh_shm_proto_take(u32 *slots, unsigned int max);
 void umh_shm_proto_give_back(const u32 *slots, unsigned int nr);
