@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The device: who may use it, mapping it, and the bells of the protocol. */
+/* The device: access check, mmap(), and the doorbells of the protocol. */
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -14,7 +14,7 @@ static bool allow_any;
 module_param(allow_any, bool, 0444);
 MODULE_PARM_DESC(allow_any, "let any process that can open the device use it, for tests (default 0)");
 
-/* Slot numbers that one pass of read() or write() carries. */
+/* Slot numbers that one read() or write() transfers. */
 #define BELLS_A_PASS	16
 
 static bool may_use(void)
@@ -33,9 +33,9 @@ static void umh_shm_vm_close(struct vm_area_struct *vma)
 }
 
 /*
- * map=fault comes here for each page. map=insert only after the process threw
- * its page away with MADV_DONTNEED, and map=remap never: the kernel refuses
- * that for VM_PFNMAP.
+ * With map=fault each page faults. With map=insert a page faults only after
+ * MADV_DONTNEED dropped it. With map=remap none does, because the kernel refuses
+ * MADV_DONTNEED for VM_PFNMAP.
  */
 static vm_fault_t umh_shm_vm_fault(struct vm_fault *vmf)
 {
@@ -66,7 +66,7 @@ static const struct vm_operations_struct umh_shm_vm_ops = {
 	.fault	= umh_shm_vm_fault,
 };
 
-/* The errors are those of umh_shm_abi.h. */
+/* umh_shm_abi.h lists the errors. */
 static int mmap_check(const struct file *file, struct vm_area_struct *vma)
 {
 	unsigned long end;
@@ -78,6 +78,7 @@ static int mmap_check(const struct file *file, struct vm_area_struct *vma)
 		return -EINVAL;
 	if (vma->vm_flags & VM_EXEC)
 		return -EACCES;
+	/* do_mmap() refuses this too; do not depend on it. */
 	if ((vma->vm_flags & VM_WRITE) && !(file->f_mode & FMODE_WRITE))
 		return -EACCES;
 	if (check_add_overflow(vma->vm_pgoff, vma_pages(vma), &end))
@@ -125,21 +126,22 @@ static int umh_shm_mmap(struct file *file, struct vm_area_struct *vma)
 	err = mmap_check(file, vma);
 	if (err)
 		return err;
+	/* do_mmap() clears it too; do not depend on it. */
 	if (!(file->f_mode & FMODE_WRITE))
 		clear |= VM_MAYWRITE;
 	/*
-	 * VM_IO for all three ways: it keeps ptrace and whatever else finds the
-	 * pages through the VMA out (mm/gup.c, check_vma_flags()), and
-	 * MADV_DOFORK from undoing VM_DONTCOPY. get_user_pages_fast() looks at
-	 * no VMA, so pages of map=insert can be pinned past munmap(): they are
-	 * counted, and stay allocated.
+	 * VM_IO for each kind of map: it keeps out ptrace and other users of
+	 * get_user_pages() that check the VMA (mm/gup.c, check_vma_flags()), and
+	 * keeps MADV_DOFORK from undoing VM_DONTCOPY. get_user_pages_fast() does
+	 * not check the VMA, so pages of map=insert can stay pinned after
+	 * munmap(). They are refcounted and stay allocated.
 	 */
 	vm_flags_mod(vma, VM_IO | VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY, clear);
 	vma->vm_ops = &umh_shm_vm_ops;
 	err = map_pages(vma);
 	if (err)
 		return err;
-	/* The kernel calls vm_ops->open for copies only. */
+	/* The kernel calls vm_ops->open() only for copies of a VMA. */
 	umh_shm_vm_open(vma);
 	return 0;
 }

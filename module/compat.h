@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The only file that knows kernel versions. Kbuild includes it before any
- * other header. The module is written for the newest kernel; what stands here
- * makes older ones look new. Newest change first.
+ * The only file that tests the kernel version. Kbuild includes it before any
+ * other header. The module is written for the newest kernel; these definitions
+ * provide its interfaces on older kernels. Newest change first.
  */
 #ifndef UMH_SHM_COMPAT_H
 #define UMH_SHM_COMPAT_H
 
 #ifndef __ASSEMBLY__
 
-/* Not a matter of versions, but it must come before any kernel header. */
+/* Not a version difference, but it must precede every kernel header. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/version.h>
@@ -42,8 +42,8 @@
 #endif
 
 /*
- * bc292ab00f6c ("mm: introduce vma->vm_flags wrapper functions"), 6.3, also
- * taken into some stable kernels: there vm_flags_set is an inline function.
+ * bc292ab00f6c ("mm: introduce vma->vm_flags wrapper functions"), 6.3. Some
+ * stable kernels have a backport, whose inline functions the macro hides.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void umh_shm_vm_flags_mod(struct vm_area_struct *vma,

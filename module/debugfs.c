@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * /sys/kernel/debug/umh_shm, for root:
- *   pfns     one line a page: its number, its page frame number
+ *   pfns     one line per page: page number, page frame number
  *   request  write a payload, then read the answer from the same open file
  *   bench    write "ROUNDS [THREADS [BYTES]]", read the latest result
  */
@@ -68,7 +68,7 @@ static ssize_t request_write(struct file *file, const char __user *buf, size_t c
 
 	if (count > sizeof(rf->payload))
 		return -EMSGSIZE;
-	/* Held for as long as a request takes. */
+	/* Held until the request is answered or times out. */
 	err = mutex_lock_killable(&rf->lock);
 	if (err)
 		return err;
@@ -81,7 +81,7 @@ static ssize_t request_write(struct file *file, const char __user *buf, size_t c
 	if (err)
 		rf->reply.len = 0;
 	mutex_unlock(&rf->lock);
-	/* The answer is read from its start. */
+	/* The next read() starts at the beginning of the answer. */
 	*ppos = 0;
 	return err ?: count;
 }
@@ -123,8 +123,8 @@ struct bench_run {
 	unsigned int threads;
 	unsigned int bytes;	/* of payload */
 	atomic_t at_work;	/* threads */
-	struct completion done;	/* none at work any more */
-	bool killed;		/* who asked for it, so leave early */
+	struct completion done;	/* at_work is 0 */
+	bool killed;		/* the writer was killed: stop early */
 };
 
 static DEFINE_MUTEX(bench_lock);	/* one run at a time; protects bench_result */
@@ -138,7 +138,7 @@ static void bench_work(struct work_struct *work)
 
 	memset(w->payload, 'a' + w->number % 26, run->bytes);
 	for (i = 0; i < run->rounds && !w->err; i++) {
-		/* Each payload differs, so that an old answer cannot pass. */
+		/* Each payload differs, so that a stale answer is detected. */
 		snprintf(w->payload, sizeof(w->payload), "%u %u", w->number, i);
 		w->err = umh_shm_helper_request(UMH_SHM_ID_ECHO, w->payload, run->bytes, NULL,
 						&w->reply);
@@ -243,7 +243,7 @@ static const struct file_operations bench_fops = {
 	.llseek	= default_llseek,
 };
 
-/* Errors are not looked at: without debugfs the module works as well. */
+/* Ignores errors: the module works without debugfs too. */
 void umh_shm_debugfs_init(void)
 {
 	dir = debugfs_create_dir("umh_shm", NULL);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The helper's life: launch, notice its death, launch again, stop. How it is
- * launched, and what tells of its death, stands in launch.c.
+ * Life cycle of the helper: start, restart after its death, stop. launch.c
+ * creates the process and reports its death.
  */
 #include <linux/delay.h>
 #include <linux/jiffies.h>
@@ -19,24 +19,24 @@
 
 static unsigned int max_restarts = 10;
 module_param(max_restarts, uint, 0444);
-MODULE_PARM_DESC(max_restarts, "restarts in a row, none of which lived 60 s, before giving up (default 10)");
+MODULE_PARM_DESC(max_restarts, "restarts in a row, each after less than 60 s, before giving up (default 10)");
 
 static unsigned int restart_ms = 100;
 module_param(restart_ms, uint, 0444);
-MODULE_PARM_DESC(restart_ms, "milliseconds before the first restart, doubled each time up to 50 times as many (default 100)");
+MODULE_PARM_DESC(restart_ms, "milliseconds before the first restart, doubled each time up to 50 times that (default 100)");
 
 #define RESTART_MS_MAX	60000U	/* for the parameter */
 #define BACKOFF_MAX	50	/* times restart_ms */
 #define STABLE_SECONDS	60	/* after this uptime a death starts a new count of restarts */
-#define LEAVE_MS	1000	/* to leave by itself after a stop, then SIGKILL */
+#define LEAVE_MS	1000	/* to exit by itself after a stop, before SIGKILL */
 #define KILL_MS		5000	/* to be gone after SIGKILL */
 
 enum helper_state {
-	HELPER_STARTING,	/* launched, not heard of yet */
+	HELPER_STARTING,	/* launched, no answer yet */
 	HELPER_HEALTHY,		/* answered the latest health check */
-	HELPER_UNHEALTHY,	/* did not */
-	HELPER_RESTARTING,	/* gone, to be launched again after a while */
-	HELPER_FAILED,		/* gone too often */
+	HELPER_UNHEALTHY,	/* did not answer it, or wrongly */
+	HELPER_RESTARTING,	/* gone, a restart is planned */
+	HELPER_FAILED,		/* gone, restart limit reached */
 	HELPER_STOPPING,
 	HELPER_STOPPED,
 };
@@ -51,29 +51,29 @@ static const char * const state_names[] = {
 	[HELPER_STOPPED]	= "stopped",
 };
 
-/* The one helper and what controls it. */
+/* State of the only helper. */
 struct umh_shm_helper {
 	struct workqueue_struct *wq;	/* ordered: one launch or check at a time */
 	struct delayed_work launch;
 	struct work_struct health;
 	wait_queue_head_t left;		/* for !active */
 
-	/* One start or stop at a time; outside lock. Held for seconds: take it killably. */
+	/* Serializes start and stop. Outside lock. Held for seconds, so take it killably. */
 	struct mutex control;
 
 	/*
-	 * Protects what follows. tgid and exec_id are set by the helper's own
-	 * process while active, cleared under the lock, and compared by
-	 * anybody. Anybody may read state, stopping, active and restarts.
+	 * Protects the fields below. Without it, the helper's own process sets
+	 * tgid and exec_id while active, and any task compares them and reads
+	 * state, stopping, active and restarts.
 	 */
 	struct mutex lock;
 	enum helper_state state;
-	bool stopping;			/* launch no more */
-	bool active;			/* a leash is out */
-	struct pid *tgid;		/* counted, so its address is not used twice */
+	bool stopping;			/* do not launch again */
+	bool active;			/* from a launch until helper_gone() */
+	struct pid *tgid;		/* referenced, so its address is not reused */
 	u64 exec_id;			/* task_struct.self_exec_id of our program */
-	unsigned int launches;		/* all of them */
-	unsigned int restarts;		/* all of them */
+	unsigned int launches;		/* in total */
+	unsigned int restarts;		/* in total */
 	unsigned int in_a_row;
 	unsigned int delay_ms;		/* before the next restart */
 	time64_t born;			/* seconds, ktime_get_seconds() */
@@ -88,9 +88,9 @@ static struct umh_shm_helper helper = {
 };
 
 /*
- * Whether the current task belongs to the helper: its thread group, and still
- * our program, not what it may have executed since. The struct pid is compared
- * and not a number: numbers come again and differ between pid namespaces.
+ * Whether the current task belongs to the helper: same thread group, and still
+ * executing our program. Compares struct pid and not the number, because numbers
+ * are reused and differ between pid namespaces.
  */
 bool umh_shm_helper_is_current(void)
 {
@@ -102,19 +102,19 @@ bool umh_shm_helper_is_current(void)
 /* Makes the current task, which is about to execute our program, the helper. */
 static void adopt_current(void)
 {
-	/* The execution adds one to self_exec_id. */
+	/* The coming execve() adds one to self_exec_id. */
 	WRITE_ONCE(helper.exec_id, current->self_exec_id + 1);
 	/* Release: pairs with umh_shm_helper_is_current(). */
 	smp_store_release(&helper.tgid, get_pid(task_tgid(current)));
 }
 
-/* Whether the current task is the helper and is to leave. */
+/* Whether the current task is the helper and must exit. */
 bool umh_shm_helper_dismissed(void)
 {
 	return READ_ONCE(helper.stopping) && umh_shm_helper_is_current();
 }
 
-/* The pid as the reader's namespace numbers it, 0 when there is none. */
+/* The pid in the reader's pid namespace, 0 if no helper runs. */
 pid_t umh_shm_helper_pid(void)
 {
 	pid_t nr;
@@ -145,7 +145,7 @@ static void plan_restart(void)
 	}
 	if (helper.in_a_row >= max_restarts) {
 		WRITE_ONCE(helper.state, HELPER_FAILED);
-		pr_err("the helper is gone, and not launched again after %u restarts\n",
+		pr_err("the helper is gone, not launched again after %u restarts; to try again, write 0 to /sys/class/misc/umh_shm/stop\n",
 		       helper.in_a_row);
 		return;
 	}
@@ -158,7 +158,7 @@ static void plan_restart(void)
 	helper.delay_ms = min(helper.delay_ms * 2, restart_ms * BACKOFF_MAX);
 }
 
-/* Each launch ends here exactly once, also one that failed. */
+/* Called exactly once per launch, also if it failed. */
 static void helper_gone(void)
 {
 	struct pid *tgid;
@@ -203,7 +203,7 @@ static void launch_work(struct work_struct *work)
 		queue_work(helper.wq, &helper.health);
 }
 
-/* Whether a health check decides the state. Caller holds the lock. */
+/* Whether a health check may change the state. Caller holds the lock. */
 static bool can_be_judged(void)
 {
 	lockdep_assert_held(&helper.lock);
@@ -234,7 +234,7 @@ int umh_shm_helper_request(u32 id, const void *payload, size_t len, const char *
 }
 
 /**
- * umh_shm_helper_health() - ask the helper for a sign of life
+ * umh_shm_helper_health() - run a health check and record its result
  *
  * Return: 0, or the error of umh_shm_helper_request(); -EBADMSG: a wrong answer.
  */
@@ -256,13 +256,13 @@ int umh_shm_helper_health(void)
 		     memcmp(reply->data, UMH_SHM_HEALTH_REPLY, reply->len)))
 		err = -EBADMSG;
 	if (err && !READ_ONCE(helper.stopping))
-		pr_err("unhealthy: no sound answer from the helper, error %d\n", err);
+		pr_err("unhealthy: no valid answer from the helper: error %d\n", err);
 	if (!err)
 		pr_info("%s\n", reply->data);
 	kfree(reply);
 
 	mutex_lock(&helper.lock);
-	/* The answer says nothing about a helper that was launched meanwhile. */
+	/* The result does not apply to a helper that was launched meanwhile. */
 	if (helper.launches == launch && can_be_judged())
 		WRITE_ONCE(helper.state, err ? HELPER_UNHEALTHY : HELPER_HEALTHY);
 	mutex_unlock(&helper.lock);
@@ -277,10 +277,10 @@ static void health_work(struct work_struct *work)
 /**
  * umh_shm_helper_start() - launch the helper unless it was launched already
  *
- * Does not wait for it.
+ * Does not wait for the launch.
  *
- * Return: 0; -EBUSY: a stopped helper is not gone yet, and a second one would
- * be taken for it; -EINTR: killed while another start or stop was at work.
+ * Return: 0; -EBUSY: a stopped helper is not gone yet, and two could not be told
+ * apart; -EINTR: killed while waiting for another start or stop.
  */
 int umh_shm_helper_start(void)
 {
@@ -297,7 +297,7 @@ int umh_shm_helper_start(void)
 		WRITE_ONCE(helper.state, HELPER_STARTING);
 		helper.in_a_row = 0;
 		helper.delay_ms = restart_ms;
-		/* Slots that others had, with allow_any. */
+		/* Free slots that other processes claimed, with allow_any=1. */
 		umh_shm_proto_peer_gone();
 		queue_delayed_work(helper.wq, &helper.launch, 0);
 	}
@@ -306,7 +306,7 @@ int umh_shm_helper_start(void)
 	return err;
 }
 
-/* 0, -EBUSY: still there; -EINTR: killed while waiting. */
+/* Returns 0; -EBUSY: still there; -EINTR: killed while waiting. */
 static int wait_left(unsigned int ms)
 {
 	long ret = wait_event_killable_timeout(helper.left, !READ_ONCE(helper.active),
@@ -318,9 +318,8 @@ static int wait_left(unsigned int ms)
 }
 
 /*
- * The leash is released in the middle of the exit. When nobody has the pid any
- * more, all other files are closed too and no longer count as users of the
- * module.
+ * The leash is released in the middle of the exit. Once no task has the pid, the
+ * process has closed its other files too, and they no longer pin the module.
  */
 static void wait_reaped(struct pid *tgid)
 {
@@ -337,7 +336,7 @@ static void wait_reaped(struct pid *tgid)
 	} while (time_before(jiffies, end));
 }
 
-/* Caller holds control, or is the only one left. */
+/* Caller holds control, or no other caller is left. */
 static int stop_helper(void)
 {
 	struct pid *tgid;
@@ -348,7 +347,7 @@ static int stop_helper(void)
 	WRITE_ONCE(helper.state, helper.active ? HELPER_STOPPING : HELPER_STOPPED);
 	mutex_unlock(&helper.lock);
 
-	/* After this no launch runs or will; the latest one may be alive. */
+	/* After this no launch runs or is planned; the latest helper may be alive. */
 	cancel_delayed_work_sync(&helper.launch);
 	umh_shm_proto_wake_readers();
 
@@ -357,7 +356,7 @@ static int stop_helper(void)
 	mutex_unlock(&helper.lock);
 	err = wait_left(LEAVE_MS);
 	if (err == -EBUSY) {
-		pr_notice("the helper does not leave by itself: killed\n");
+		pr_notice("the helper did not exit by itself and is killed\n");
 		if (tgid)
 			kill_pid(tgid, SIGKILL, 1);
 		err = wait_left(KILL_MS);
@@ -369,14 +368,14 @@ static int stop_helper(void)
 }
 
 /**
- * umh_shm_helper_stop() - make the helper leave, launch it no more
+ * umh_shm_helper_stop() - stop the helper and do not launch it again
  *
- * Asks first, kills after a second. Afterwards the module can be unloaded
- * unless others have the device open.
+ * Dismisses the helper, and kills it after a second. Afterwards the module can
+ * be unloaded unless another process has the device open.
  *
- * Return: 0, also when it had been stopped before; -EBUSY: it cannot be killed;
- * -EINTR: killed while waiting. After an error the helper may still be there,
- * but is not launched again.
+ * Return: 0, also if it was stopped before; -EBUSY: it cannot be killed;
+ * -EINTR: killed while waiting. After an error the helper may still run, but is
+ * not launched again.
  */
 int umh_shm_helper_stop(void)
 {
@@ -405,15 +404,15 @@ int __init umh_shm_helper_init(const struct miscdevice *device)
 		return -ENOMEM;
 	err = umh_shm_launch_init(device, &launch_ops);
 	if (err) {
-		pr_err("the helper's program cannot be used: error %d\n", err);
+		pr_err("cannot set up the helper's program: error %d\n", err);
 		destroy_workqueue(helper.wq);
 	}
 	return err;
 }
 
 /*
- * Nobody else may call into this file any more: a start after the stop here
- * would leave a timer behind. No helper is alive, as it would pin the module.
+ * The last call into this file: a start after this stop would leave a timer
+ * behind. No helper is alive, as it would pin the module.
  */
 void umh_shm_helper_exit(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The helper's program. launch.c copies it to a file in memory while the
- * module loads, so it is given back with the rest of the module's init part.
+ * The helper's program. launch.c copies it to a file in memory while the module
+ * loads, so the kernel frees it with the module's init section.
  */
 	.section .init.rodata, "a"
 	.balign	8

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Making the helper's process.
+ * Creates the helper's process.
  *
- * The program lies in an unlinked tmpfs file and is executed through
- * /proc/self/fd/0, so no file on disk is needed. The helper finds three files
- * open (UMH_SHM_FD_*). One of them is its leash: nobody else has it, so its
- * release tells that the process is gone, whatever it died of. Waiting for the
- * process instead (UMH_WAIT_PROC) would hold up suspend for as long as the
- * helper lives. The device comes as an open file too, so that the helper needs
- * no node in /dev.
+ * The program is in an unlinked tmpfs file and is executed through
+ * /proc/self/fd/0, so no file on disk is needed. The helper starts with three
+ * open files (UMH_SHM_FD_*). One of them is its leash. No other process has it,
+ * so its release means that the helper is gone, for whatever reason. Waiting for
+ * the process instead (UMH_WAIT_PROC) would block suspend while the helper
+ * lives. The device is passed as an open file too, so that the helper needs no
+ * node in /dev.
  */
 #include <linux/anon_inodes.h>
 #include <linux/cred.h>
@@ -37,12 +37,12 @@ static const struct file_operations leash_fops = {
 	.release	= leash_release,
 };
 
-/* What goes from the launcher to the new process: files by number. */
+/* Files passed to the new process, by descriptor. */
 struct launch_files {
 	struct file *file[3];
 };
 
-/* Runs in the new process, before the program is executed. */
+/* Runs in the new process, before it executes the program. */
 static int install_files(struct subprocess_info *info, struct cred *new)
 {
 	struct launch_files *files = info->data;
@@ -95,7 +95,7 @@ static int execute(struct launch_files *files)
 					 install_files, NULL, files);
 	if (!info)
 		return -ENOMEM;
-	/* Returns when the program runs or will not; argv and files are ours again. */
+	/* On return the program runs or has failed; argv and files are not used any more. */
 	err = call_usermodehelper_exec(info, UMH_WAIT_EXEC);
 	if (err == -ENOENT)
 		pr_err("cannot launch the helper: no /proc/self/fd/0, is /proc mounted?\n");
@@ -103,12 +103,12 @@ static int execute(struct launch_files *files)
 }
 
 /**
- * umh_shm_launch() - make the helper's process
+ * umh_shm_launch() - create the helper's process
  *
- * Each call ends in exactly one call of ops->gone(): when the process exits,
- * or at once or soon after when there is none.
+ * Each call leads to exactly one ops->gone(): when the process exits, or soon if
+ * none was created.
  *
- * Return: 0 when the program runs, or a negative errno.
+ * Return: 0 if the program runs, or a negative errno.
  */
 int umh_shm_launch(void)
 {
@@ -122,7 +122,7 @@ int umh_shm_launch(void)
 		err = execute(&files);
 	if (err)
 		pr_err("cannot launch the helper: error %d\n", err);
-	/* What was not handed over. */
+	/* Files that were not passed on. */
 	for (i = 0; i < ARRAY_SIZE(files.file); i++)
 		if (files.file[i])
 			fput(files.file[i]);
@@ -146,9 +146,9 @@ int __init umh_shm_launch_init(const struct miscdevice *misc,
 	loff_t pos = 0;
 	ssize_t written;
 
-	/* It would be executed in place of ours, with our files. */
+	/* The kernel would execute its program instead of ours, with our files. */
 	if (IS_ENABLED(CONFIG_STATIC_USERMODEHELPER)) {
-		pr_err("a kernel with CONFIG_STATIC_USERMODEHELPER cannot launch the helper\n");
+		pr_err("cannot launch the helper: the kernel has CONFIG_STATIC_USERMODEHELPER\n");
 		return -EOPNOTSUPP;
 	}
 	file = shmem_file_setup(UMH_SHM_HELPER_COMM, size, EMPTY_VMA_FLAGS);
@@ -159,7 +159,7 @@ int __init umh_shm_launch_init(const struct miscdevice *misc,
 		fput(file);
 		return written < 0 ? written : -ENOSPC;
 	}
-	/* The helper must not get a file through which it can be changed. */
+	/* Read-only, so that the helper cannot change its own program. */
 	device = misc;
 	ops = calls;
 	program = dentry_open(&file->f_path, O_RDONLY | O_LARGEFILE, current_cred());

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * umh_shm: memory shared between the kernel and a user-mode helper that the
- * module carries and launches itself.
+ * umh_shm: memory shared between the kernel and a user-mode helper that is
+ * embedded in the module.
  *
  *   region.c    the memory            proto.c     requests through its slots
  *   chrdev.c    /dev/umh_shm          sysfs.c     /sys/class/misc/umh_shm
- *   launch.c    making the process    debugfs.c   /sys/kernel/debug/umh_shm
- *   helper.c    its life and death    helper_blob.S   its program
+ *   launch.c    starts the process    debugfs.c   /sys/kernel/debug/umh_shm
+ *   helper.c    restarts and stops it helper_blob.S   its program
  *
- * The running helper has the device open and so pins the module: write 1 to
+ * The running helper keeps the device open, which pins the module: write 1 to
  * /sys/class/misc/umh_shm/stop before rmmod.
  */
 #include <linux/module.h>
@@ -33,8 +33,8 @@ static int __init umh_shm_init(void)
 		goto err_helper;
 	umh_shm_debugfs_init();
 	/*
-	 * Others may have files of ours open by now, so nothing may fail any
-	 * more. A start that is killed leaves a stopped helper.
+	 * Processes may have our files open from here on, so init must not
+	 * fail any more. If insmod is killed here, the helper stays stopped.
 	 */
 	umh_shm_helper_start();
 	return 0;
@@ -50,7 +50,7 @@ err_region:
 
 static void __exit umh_shm_exit(void)
 {
-	/* First what lets others in: a start after the stop would launch again. */
+	/* Remove the interfaces first: a start after the stop would launch a new helper. */
 	umh_shm_debugfs_exit();
 	umh_shm_chrdev_exit();
 	umh_shm_helper_exit();

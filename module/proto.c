@@ -2,9 +2,9 @@
 /*
  * Requests and answers through the slots (drawn in umh_shm_abi.h).
  *
- * The region is writable by the other side at any time. So the kernel keeps
- * its books here, in struct umh_shm_books; of a slot it reads only the state
- * word and, once, the answer.
+ * The other side can write to the region at any time. So the kernel keeps its
+ * own records, struct umh_shm_books. It reads only the state word of a slot and,
+ * once, the answer.
  */
 #include <linux/bitmap.h>
 #include <linux/bitops.h>
@@ -27,7 +27,7 @@ static unsigned int timeout_ms = 5000;
 module_param(timeout_ms, uint, 0444);
 MODULE_PARM_DESC(timeout_ms, "milliseconds to wait for an answer (default 5000)");
 
-/* Some wait in a state that the hung task detector looks at after 120 s. */
+/* The hung task detector reports some of the waiting states after 120 s. */
 #define TIMEOUT_MS_MAX	60000U
 
 enum slot_use {
@@ -36,7 +36,7 @@ enum slot_use {
 	SLOT_ABANDONED,		/* it gave up; the helper may still write here */
 };
 
-/* What the kernel knows of one slot. */
+/* The kernel's record of one slot. */
 struct slot_books {
 	enum slot_use use;
 	u32 seq;		/* of the latest request; only the slot's owner changes it */
@@ -45,14 +45,14 @@ struct slot_books {
 	wait_queue_head_t answered;
 };
 
-/* The kernel's side of all slots. */
+/* The kernel's records of all slots. */
 struct umh_shm_books {
 	const struct umh_shm_region *region;
 
 	spinlock_t lock;	/* protects the next three and all slots' use, rung, gone */
 	struct slot_books *slots;
 	unsigned long *free;	/* bit set: slot is free */
-	unsigned long *pending;	/* bit set: posted, the helper was not told yet */
+	unsigned long *pending;	/* bit set: posted, not read by the helper yet */
 
 	wait_queue_head_t freed;	/* for a free slot */
 	wait_queue_head_t readers;	/* the helper, for a pending slot */
@@ -105,7 +105,7 @@ static void set_state(u32 index, u32 state)
 {
 	struct umh_shm_slot *slot = umh_shm_region_slot(books.region, index);
 
-	/* Release: whoever sees the state sees what was written before. */
+	/* Release: a reader that sees the state also sees what was written before. */
 	smp_store_release(&slot->state, state);
 }
 
@@ -113,11 +113,11 @@ static u32 get_state(u32 index)
 {
 	const struct umh_shm_slot *slot = umh_shm_region_slot(books.region, index);
 
-	/* Acquire: what is read next was written before the state. */
+	/* Acquire: later reads see what was written before the state. */
 	return smp_load_acquire(&slot->state);
 }
 
-/* Gives the slot back; the caller holds the lock. */
+/* Frees the slot. The caller holds the lock. */
 static void free_slot_locked(u32 index)
 {
 	set_state(index, UMH_SHM_IDLE);
@@ -127,7 +127,7 @@ static void free_slot_locked(u32 index)
 	wake_up(&books.freed);
 }
 
-/* A free slot made busy, or -EAGAIN. */
+/* Makes a free slot busy; returns its index or -EAGAIN. */
 static int try_slot(void)
 {
 	unsigned long nr = books.region->nr_pages, index;
@@ -146,7 +146,7 @@ static int try_slot(void)
 	return index < nr ? (int)index : -EAGAIN;
 }
 
-/* Jiffies up to @deadline, 0 when it is over. */
+/* Jiffies until @deadline, 0 if it has passed. */
 static long time_left(unsigned long deadline)
 {
 	return max((long)(deadline - jiffies), 0L);
@@ -165,7 +165,7 @@ static int take_slot(unsigned long deadline)
 	return ret ? index : -ETIMEDOUT;
 }
 
-/* Takes a request back that nobody claimed; who claims compares with POSTED. */
+/* Withdraws a request that is still POSTED; a claim uses the same compare-exchange. */
 static bool withdraw(u32 index)
 {
 	struct umh_shm_slot *slot = umh_shm_region_slot(books.region, index);
@@ -173,7 +173,7 @@ static bool withdraw(u32 index)
 	return cmpxchg(&slot->state, UMH_SHM_POSTED, UMH_SHM_IDLE) == UMH_SHM_POSTED;
 }
 
-/* The requester leaves the slot: answered, or the helper may still have it. */
+/* Gives up the slot. If it is not finished, the helper may still write to it. */
 static void leave_slot(u32 index, bool finished)
 {
 	struct slot_books *sb = &books.slots[index];
@@ -195,7 +195,7 @@ static void hash_hex(char hex[UMH_SHM_HEX_LEN + 1], const void *data, size_t len
 	snprintf(hex, UMH_SHM_HEX_LEN + 1, "%*phN", SHA256_DIGEST_SIZE, digest);
 }
 
-/* Writes the request into the slot and tells the helper. */
+/* Writes the request into the slot and notifies the helper. */
 static void post(u32 index, u32 id, const void *payload, size_t len, const char *word)
 {
 	struct umh_shm_slot *slot = umh_shm_region_slot(books.region, index);
@@ -246,7 +246,7 @@ static int wait_done(u32 index, unsigned long deadline)
 			return -EINTR;
 		if (gone)
 			return -EPIPE;
-		/* Also when the time is over: the bell may have been lost. */
+		/* Check after a time-out too: the bell may have been lost. */
 		if (get_state(index) == UMH_SHM_DONE)
 			return 0;
 		if (fatal_signal_pending(current))
@@ -257,8 +257,8 @@ static int wait_done(u32 index, unsigned long deadline)
 }
 
 /*
- * Copies the answer, then checks the copy. The slot may change meanwhile; all
- * that does is to make the hash wrong.
+ * Copies the answer, then checks the copy. If the slot changes meanwhile, the
+ * hash is wrong.
  */
 static int copy_reply(u32 index, struct umh_shm_reply *reply)
 {
@@ -302,7 +302,7 @@ void umh_shm_proto_last_reply(struct umh_shm_reply *reply)
  * @word: what to put into pl_hash, NULL for the payload's SHA-256
  * @reply: on success the answer, whose hash was checked
  *
- * May sleep; any number of threads may call it, one slot serves one at a time.
+ * May sleep. Any number of threads may call it; a slot holds one request.
  *
  * Return: 0, -EMSGSIZE: payload too long, -ETIMEDOUT: no slot or no answer
  * within timeout_ms, -EINTR: killed while waiting, -EPIPE: the helper died,
@@ -343,7 +343,7 @@ bool umh_shm_proto_pending(void)
 	return pending;
 }
 
-/* Moves up to @max numbers of posted slots into @slots; each comes once. */
+/* Moves up to @max numbers of posted slots into @slots. Returns each request once. */
 unsigned int umh_shm_proto_take(u32 *slots, unsigned int max)
 {
 	unsigned int n = 0;
@@ -360,7 +360,7 @@ unsigned int umh_shm_proto_take(u32 *slots, unsigned int max)
 	return n;
 }
 
-/* The reader could not be told after all: what is still wanted is pending again. */
+/* The reader did not get these: a request that still has a waiter is pending again. */
 void umh_shm_proto_give_back(const u32 *slots, unsigned int nr)
 {
 	unsigned int i;
@@ -374,7 +374,7 @@ void umh_shm_proto_give_back(const u32 *slots, unsigned int nr)
 	spin_unlock(&books.lock);
 }
 
-/* The helper says that it answered @slot. Says nothing about what is in it. */
+/* The helper reports an answer in @slot, which is not checked here. */
 int umh_shm_proto_bell(u32 slot)
 {
 	struct slot_books *sb;
@@ -393,7 +393,7 @@ int umh_shm_proto_bell(u32 slot)
 	return 0;
 }
 
-/* The helper is gone: who waits for it gets -EPIPE, all other slots are free. */
+/* The helper is gone: waiters get -EPIPE, all other slots become free. */
 void umh_shm_proto_peer_gone(void)
 {
 	unsigned long index;

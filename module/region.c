@@ -23,7 +23,7 @@ MODULE_PARM_DESC(map, "how it is mapped: remap (default), fault, insert");
 
 struct umh_shm_region umh_shm_region;
 
-/* No backing gives more than this. */
+/* Limit for every backing. */
 #define UMH_SHM_LENGTH_MAX	SZ_16M
 
 static const char * const backing_names[] = {
@@ -54,7 +54,7 @@ const char *umh_shm_map_name(enum umh_shm_map which)
 	return map_names[which];
 }
 
-/* Reads the parameters into @region; -EINVAL with one line in the log. */
+/* Reads the parameters into @region. Returns 0, or -EINVAL after one line in the log. */
 static int region_parse(struct umh_shm_region *region)
 {
 	unsigned long max;
@@ -85,7 +85,7 @@ static int region_parse(struct umh_shm_region *region)
 
 	max = min_t(unsigned long, backing_max[region->backing], UMH_SHM_LENGTH_MAX);
 	if (!length || length > max) {
-		pr_err("length=%lu: backing=%s gives 1 to %lu bytes\n", length,
+		pr_err("length=%lu: backing=%s supports 1 to %lu bytes\n", length,
 		       backing_names[region->backing], max);
 		return -EINVAL;
 	}
@@ -99,8 +99,8 @@ static void *region_alloc(const struct umh_shm_region *region)
 	switch (region->backing) {
 	case UMH_SHM_BACKING_KZALLOC:
 		/*
-		 * Page aligned: kmalloc aligns powers of two naturally, and
-		 * any other number of pages is beyond its caches.
+		 * Page aligned: kmalloc() aligns powers of two naturally, and
+		 * other numbers of pages are too large for its caches.
 		 */
 		return kzalloc(region->length, GFP_KERNEL | __GFP_NOWARN);
 	case UMH_SHM_BACKING_PAGES:
@@ -112,10 +112,10 @@ static void *region_alloc(const struct umh_shm_region *region)
 }
 
 /**
- * umh_shm_region_init() - allocate the memory that the parameters ask for
- * @region: filled in; zero pages, never on an LRU list, so never swapped
+ * umh_shm_region_init() - allocate the memory that the parameters describe
+ * @region: filled in; its pages are zeroed and on no LRU list, so never swapped
  *
- * Return: 0, -EINVAL for parameters that cannot work, -ENOMEM.
+ * Return: 0, -EINVAL for invalid parameters, -ENOMEM.
  */
 int umh_shm_region_init(struct umh_shm_region *region)
 {
@@ -126,7 +126,7 @@ int umh_shm_region_init(struct umh_shm_region *region)
 		return err;
 	region->kaddr = region_alloc(region);
 	if (!region->kaddr) {
-		pr_err("no %lu bytes of memory for backing=%s\n", region->length,
+		pr_err("cannot allocate %lu bytes with backing=%s\n", region->length,
 		       backing_names[region->backing]);
 		return -ENOMEM;
 	}
@@ -137,7 +137,7 @@ int umh_shm_region_init(struct umh_shm_region *region)
 	return 0;
 }
 
-/* Safe on a region that was never allocated. Nobody may map it any more. */
+/* Safe on a region that was never allocated. It must not be mapped any more. */
 void umh_shm_region_free(struct umh_shm_region *region)
 {
 	if (!region->kaddr)
@@ -156,7 +156,7 @@ void umh_shm_region_free(struct umh_shm_region *region)
 	region->kaddr = NULL;
 }
 
-/* The page with number @index in the region, whatever the backing. */
+/* Page @index of the region, for any backing. */
 struct page *umh_shm_region_page(const struct umh_shm_region *region, unsigned long index)
 {
 	void *addr = region->kaddr + (index << PAGE_SHIFT);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Attributes in /sys/class/misc/umh_shm: one value a file. */
+/* Attributes in /sys/class/misc/umh_shm: one value per file. */
 #include <linux/device.h>
 #include <linux/kernel.h>
 #include <linux/slab.h>
@@ -49,7 +49,7 @@ static ssize_t live_mappings_show(struct device *dev, struct device_attribute *a
 }
 static DEVICE_ATTR_RO(live_mappings);
 
-/* The helper chose these bytes: printed escaped, cut at a page. Root only. */
+/* The helper controls these bytes: printed escaped, cut at a page, for root only. */
 static ssize_t last_reply_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct umh_shm_reply *reply;
@@ -66,8 +66,8 @@ static ssize_t last_reply_show(struct device *dev, struct device_attribute *attr
 static DEVICE_ATTR_ADMIN_RO(last_reply);
 
 /*
- * 1: stop the helper, for rmmod; returns when it is gone. 0: launch it again.
- * EBUSY: a helper that was stopped is still there.
+ * 1: stop the helper, before rmmod; returns when it is gone. 0: launch it again.
+ * EBUSY: a stopped helper is not gone yet.
  */
 static ssize_t stop_store(struct device *dev, struct device_attribute *attr,
 			  const char *buf, size_t count)
@@ -83,7 +83,7 @@ static ssize_t stop_store(struct device *dev, struct device_attribute *attr,
 }
 static DEVICE_ATTR_WO(stop);
 
-/* 1: check now; the write fails as the check does. */
+/* 1: run a health check now; the write returns its error. */
 static ssize_t health_store(struct device *dev, struct device_attribute *attr,
 			    const char *buf, size_t count)
 {

@@ -11,21 +11,21 @@
 
 #include "umh_shm_abi.h"
 
-/* Where the memory comes from: parameter "backing". */
+/* Parameter "backing": which allocator provides the memory. */
 enum umh_shm_backing {
 	UMH_SHM_BACKING_KZALLOC,	/* kzalloc(): slab or large kmalloc */
-	UMH_SHM_BACKING_PAGES,		/* alloc_pages_exact(): one reference a page */
+	UMH_SHM_BACKING_PAGES,		/* alloc_pages_exact(): one reference per page */
 	UMH_SHM_BACKING_VMALLOC,	/* vmalloc_user(): not contiguous */
 };
 
-/* How it gets into an address space: parameter "map". */
+/* Parameter "map": how the pages get into an address space. */
 enum umh_shm_map {
 	UMH_SHM_MAP_REMAP,		/* remap_pfn_range() at mmap */
 	UMH_SHM_MAP_FAULT,		/* vmf_insert_pfn(), page by page */
 	UMH_SHM_MAP_INSERT,		/* vm_insert_page() at mmap */
 };
 
-/* The shared memory. Constant after load but for the counts. */
+/* The shared memory. Constant after load, except live_mappings. */
 struct umh_shm_region {
 	void *kaddr;			/* kernel address, page aligned */
 	unsigned long length;		/* bytes, whole pages */

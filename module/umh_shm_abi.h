@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * What the module, its helper and the tests agree on.
+ * ABI between the module, its helper and the tests.
  *
- * The region is an array of slots, one a page; slot i begins at i * page size.
+ * The region is an array of slots, one per page; slot i begins at i * page size.
  *
  *      byte  +-----------------------------------------------+  written by
  *         0  | req.id                                        |  kernel
@@ -19,18 +19,18 @@
  *      2076  | reply[1024]                                   |  helper
  *      3100  | reply_hash[68]  SHA-256 of reply, hex, NULs   |  helper
  *            +-----------------------------------------------+
- *      3168  | nothing, up to byte 4096                      |  nobody
+ *      3168  | unused, up to byte 4096                       |  nobody
  *            +-----------------------------------------------+
  *
- * A request, an answer and their areas lie apart, so that both can still be
- * read in the idle slot, and in a vmcore, until the next request comes.
+ * Request and answer have separate areas, so both can still be read from the
+ * idle slot, also in a vmcore, until the next request.
  *
  *      kernel                     state           helper
  *      ------------------------   ------------    --------------------------
  *      takes a free slot          IDLE            sleeps in poll()
  *      writes req, seq, length
  *      store-release ---------->  POSTED
- *      wakes the helper - - - - - - - - - - - ->  read() gives the slot number
+ *      wakes the helper - - - - - - - - - - - ->  read() returns the slot number
  *      sleeps                     CLAIMED  <----  compare-exchange, acquire
  *                                                 copies, checks pl_hash
  *                                                 writes ack, status, reply
@@ -40,18 +40,18 @@
  *      checks the copy
  *      store ------------------>  IDLE
  *
- * read() and write() carry whole __u32 slot numbers. read() sleeps until there
- * is at least one (O_NONBLOCK: EAGAIN) and never gives the same request twice;
- * it returns 0 when the kernel wants the helper to leave, and poll() says
- * POLLHUP then. Nobody spins. Ordering is acquire and release on state alone.
+ * read() and write() transfer whole __u32 slot numbers. read() sleeps until
+ * there is at least one (O_NONBLOCK: EAGAIN) and returns each request once. It
+ * returns 0 when the kernel wants the helper to exit, and poll() then reports
+ * POLLHUP. Neither side spins. All ordering is acquire and release on state.
  *
- * The kernel keeps its own books: nothing in the region decides what it reads
- * or writes next, and each field of an answer is copied before it is checked.
+ * The kernel keeps its own records: nothing in the region decides what it reads
+ * or writes next, and it copies each field of an answer before checking it.
  *
  * Errors of the system calls on the device:
  *
  *   mmap()   EPERM      the caller is not the helper (and allow_any=0), or
- *                       PROT_EXEC where the node's file system is noexec
+ *                       PROT_EXEC and the node's file system is noexec
  *            EINVAL     not MAP_SHARED
  *            EACCES     PROT_EXEC; PROT_WRITE of a read-only open; any mapping
  *                       of a write-only open
@@ -60,10 +60,10 @@
  *   later    EACCES     mprotect() to PROT_EXEC, or to PROT_WRITE when read-only
  *            EFAULT     mremap() to a larger size
  *            EINVAL     madvise(MADV_DOFORK)
- *                       (over fork() the mapping is not inherited)
- *   read(),  EPERM      as for mmap(); poll() says POLLERR
- *   write()  EINVAL     the length is not a multiple of 4 or is 0; write() also
- *                       when a slot number is not one of the region's
+ *                       (fork() does not copy the mapping)
+ *   read(),  EPERM      as for mmap(); poll() reports POLLERR
+ *   write()  EINVAL     the length is 0 or not a multiple of 4; write() also
+ *                       if a slot number is outside the region
  */
 #ifndef UMH_SHM_ABI_H
 #define UMH_SHM_ABI_H
@@ -84,10 +84,10 @@
 #define UMH_SHM_REPLY_MAX	1024		/* bytes, not NUL-terminated */
 #define UMH_SHM_HEX_LEN		64		/* SHA-256 as lower-case hex */
 
-/* Files that the helper finds open when it starts. */
-#define UMH_SHM_FD_PROGRAM	0	/* its own program text, to be closed */
-#define UMH_SHM_FD_LEASH	1	/* when its last copy closes, the helper is gone */
-#define UMH_SHM_FD_DEVICE	2	/* the device, where there is no node in /dev */
+/* File descriptors that are open when the helper starts. */
+#define UMH_SHM_FD_PROGRAM	0	/* its own program text, which it closes */
+#define UMH_SHM_FD_LEASH	1	/* its last close means that the helper is gone */
+#define UMH_SHM_FD_DEVICE	2	/* the device, used if /dev has no node for it */
 
 /* rztee_kreq.id */
 enum umh_shm_id {

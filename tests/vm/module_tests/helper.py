@@ -91,7 +91,7 @@ def limit(suite: Suite, module: Module) -> None:
 
 
 def stopping(suite: Suite, module: Module) -> None:
-    killed = "does not leave by itself"
+    killed = "did not exit by itself"
     log = Log()
     with module.loaded():
         # It has a second for that: on a busy host an emulated guest may stand still for as long.

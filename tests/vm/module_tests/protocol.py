@@ -82,7 +82,7 @@ def deadlines(suite: Suite, module: Module) -> None:
         suite.equal(result, "ETIMEDOUT", "health check of a frozen helper")
         suite.check(0.6 <= seconds < 60, "in time", seconds)
         suite.equal(module.get("state"), "unhealthy", "state")
-        suite.check(log.has("unhealthy: no sound answer"), "in the log", log.read())
+        suite.check(log.has("unhealthy: no valid answer"), "in the log", log.read())
         with ThreadPoolExecutor(4) as pool:
             ends = list(pool.map(lambda _: errno_of(module.request, b"x"), range(4)))
         suite.equal(ends, ["ETIMEDOUT"] * 4, "four requests for one slot")
