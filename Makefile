@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Delegates: setup/ installs, mk/lint.mk checks, the lab (lab/pageproof_lab) builds for kernels and
-# boots them. Only the page-table engine (c-helper/Makefile) is built with the host's compiler.
+# setup/ installs, mk/lint.mk checks, the lab (lab/pageproof_lab) builds for the kernels and boots
+# them. Only the page-table engine (c-helper/Makefile) is built with the host's compiler.
 #
-#   make demo KERNEL=6.12             one of the lab's kernels
-#   make test PYTEST_ARGS='-k mmap'   what pytest takes
-#   V=1                               shows the commands
+#   make demo KERNEL=6.12             use one of the lab's kernels
+#   make test PYTEST_ARGS='-k mmap'   pass arguments to pytest
+#   V=1                               show the commands
 
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 export V
 
-# In CI a warning is an error. Elsewhere it is not: another compiler has new ones.
+# Warnings are errors in CI only: another compiler may have new ones.
 ifeq ($(CI),true)
 WERROR ?= 1
 export WERROR
@@ -34,61 +34,61 @@ help: ## show this help
 	@echo "pageproof: make TARGET [KERNEL=5.10|6.1|6.12|7.2] [V=1]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what is missing (every other target does so too); build/bin/pageproof
+setup: ## install missing requirements and create build/bin/pageproof (other targets do this first)
 	$(Q)setup/setup.sh base
 
-demo: setup engine ## the proof on a real kernel: over QMP, inside the guest, and from its vmcore
+demo: setup engine ## run the proof on a real kernel: over QMP, inside the guest, and from its vmcore
 	$(Q)$(PAGEPROOF) lab demo $(KERNEL_ARG)
 
-test: setup engine ## the tests, on all kernels (PYTEST_ARGS='-k x')
+test: setup engine ## run the tests on all kernels (PYTEST_ARGS='-k x')
 	$(Q)$(PYTEST) $(WORKERS) $(PYTEST_ARGS)
 
-test-all: setup engine ## and what takes long: stress on all kernels, the whole bug lab
+test-all: setup engine ## run all tests, also the long ones: stress on all kernels, the whole bug lab
 	$(Q)$(PYTEST) $(WORKERS) -m "long or not long" $(PYTEST_ARGS)
 
-test-bugs: setup engine ## all of the bug lab: each bug, on all kernels and targets (docs/bugs.md)
+test-bugs: setup engine ## run the whole bug lab: each bug on all kernels and targets (docs/bugs.md)
 	$(Q)$(PYTEST) $(WORKERS) -m "long or not long" \
 		tests/live/bugs tests/live/test_audit.py tests/vmcore/test_bugs.py tests/vmcore/test_audit.py $(PYTEST_ARGS)
 
-test-load: setup engine ## verify and audit of sound guests, busy or with NUMA, for LOAD_SECONDS=600 each
+test-load: setup engine ## run verify and audit on sound guests, busy or with NUMA, for LOAD_SECONDS=600 each
 	$(Q)PAGEPROOF_LOAD_SECONDS=$(LOAD_SECONDS) $(PYTEST) $(WORKERS) \
 		-m "long or not long" -rA tests/live/test_load.py tests/live/test_soundness.py $(PYTEST_ARGS)
 
-test-damage: setup engine ## commands on damaged vmcores, DAMAGE_RUNS=2000 of them (tests/dumpdamage.py)
+test-damage: setup engine ## run commands on DAMAGE_RUNS=2000 damaged vmcores (tests/dumpdamage.py)
 	$(Q)PAGEPROOF_DAMAGE_RUNS=$(DAMAGE_RUNS) $(PYTEST) $(WORKERS) \
 		-m "long or not long" tests/vmcore/test_vmcore_damaged.py $(PYTEST_ARGS)
 
-test-unit: setup engine ## the tests that need no kernel
+test-unit: setup engine ## run the tests that need no kernel
 	$(Q)$(PYTEST) $(wildcard tests/unit tests/golden tests/setup) $(PYTEST_ARGS)
 
-build: engine module ## everything that is compiled
+build: engine module ## build the engine and the module
 
-engine: setup ## the page-table engine for Python; without it pageproof walks in Python, slowly
+engine: setup ## build the page-table engine; without it pageproof uses a slow walker in Python
 	$(Q)$(MAKE) --no-print-directory -C c-helper python
 
-module: setup ## umh_shm.ko with its helper inside, for each kernel or KERNEL
+module: setup ## build umh_shm.ko, which contains the helper, for each kernel or KERNEL
 	$(Q)$(PAGEPROOF) lab build $(KERNEL_ARG)
 
-helper: module ## the same: the helper is a part of the module
+helper: module ## same as module, because the module contains the helper
 
-fuzz: ## the engine's fuzz target, for a short while (FUZZ_RUNS=10000000 for long)
+fuzz: ## fuzz the engine for a short while (longer with FUZZ_RUNS=10000000)
 	$(Q)setup/setup.sh base fuzz
 	$(Q)$(MAKE) --no-print-directory -C c-helper fuzz
 
-bench: setup engine ## measure, on KERNEL or the demo's
+bench: setup engine ## run the benchmarks, on KERNEL or the demo's kernel
 	$(Q)$(PAGEPROOF) lab bench $(KERNEL_ARG)
 
 format: setup ## format the Python code
 	$(Q)$(VENV)/ruff check --quiet --fix-only --select I .
 	$(Q)$(VENV)/ruff format .
 
-pins: ## take the newest versions of the Python requirements (for maintainers)
+pins: ## update the pinned Python requirements to the newest versions (for maintainers)
 	$(Q)setup/pin.sh
 
-acceptance: ## make demo and make test on a fresh Debian, then offline (root; DIST=bookworm|trixie)
+acceptance: ## run make demo and make test on a fresh Debian, then offline (root; DIST=bookworm|trixie)
 	$(Q)setup/fresh-chroot.sh $(DIST) demo test
 
-clean: ## remove what was built in the clone; the cache outside it stays
+clean: ## remove what was built in the clone, but not the cache outside it
 	$(Q)rm -rf build pageproof.egg-info
 	$(Q)git clean -fdXq -- $(wildcard module c-helper)
 	$(Q)find . -name __pycache__ -prune -exec rm -rf {} +

@@ -2,7 +2,7 @@
 #
 # make lint: runs every check, even after one has failed, and fails if any did.
 
-# The files of the clone that git would keep, committed or not yet.
+# Files of the clone that are committed, or new and not ignored.
 files = $(shell git ls-files --cached --others --exclude-standard --deduplicate -- $(1))
 
 LINTS := lint-sources lint-python lint-types lint-shell lint-module
@@ -15,18 +15,18 @@ lint: ## check all sources: licence lines, ruff, mypy --strict, shellcheck, chec
 lint-setup:
 	$(Q)setup/setup.sh base lint
 
-lint-sources: lint-setup ## only: licence lines, length of files, white space
+lint-sources: lint-setup ## check only licence lines, length of files, white space, links
 	$(Q)$(VENV)/python setup/check_sources.py
 
-lint-python: lint-setup ## only: ruff, rules and format
+lint-python: lint-setup ## check only with ruff, rules and format
 	$(Q)$(VENV)/ruff check --quiet --output-format concise
-	$(Q)$(VENV)/ruff format --quiet --check || { echo "run: make format"; exit 1; }
+	$(Q)$(VENV)/ruff format --quiet --check || { echo "files are not formatted; run: make format"; exit 1; }
 
-lint-types: lint-setup ## only: mypy --strict
+lint-types: lint-setup ## check only with mypy --strict
 	$(Q)$(VENV)/mypy --no-error-summary $(call files,'*.py')
 
-lint-shell: lint-setup ## only: shellcheck
+lint-shell: lint-setup ## check only with shellcheck
 	$(Q)$(VENV)/python setup/check_sources.py --list shell | xargs -r shellcheck
 
-lint-module: lint-setup ## only: checkpatch and sparse on the module, for each kernel or KERNEL
+lint-module: lint-setup ## check only the module, with checkpatch and sparse, for each kernel or KERNEL
 	$(Q)$(PAGEPROOF) lab lint $(KERNEL_ARG)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checks that what a text refers to in this project exists.
+"""Check that references within this project lead somewhere.
 
 In documents: links with their anchors, and paths below the clone's top directories. In all sources:
 the names of documents. In the texts of rules: where "see" leads.
@@ -15,10 +15,10 @@ _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:")
 _FENCE = re.compile(r"^ *```")
 _HEADING = re.compile(r"^#+ +(?P<text>.+?) *#*$")
-# Not behind a word, a "/" or a "$": the rest of another path. Not before what makes it a pattern.
+# Not after a word, "/" or "$", which begin another path. Not before what makes it a pattern.
 _PATH = r"(?<![\w/.~$}})-])(?:{tops})/[\w./-]*[\w](?![\w*{{<$\[…]|/[*{{<$\[])"
 _PACKAGE = "drgn_scripts/pageproof/"
-#: Where a rule's reference may lead outside of this project: the kernel's sources, manuals, drgn.
+#: References that a rule may have outside of this project: kernel sources, manuals, drgn.
 _ELSEWHERE = re.compile(
     r"(?:arch|block|Documentation|drivers|fs|include|io_uring|ipc|kernel|lib|mm|net|security|virt)/\S"
     r"|Intel SDM (?:volume )?\d|AMD APM|[\w-]+\(\d\w?\)|drgn's "
@@ -29,7 +29,7 @@ _MARKDOWN = re.compile(r"(?<![\w/.*-])[\w-]+\.md\b")
 
 @dataclass
 class Project:
-    """The files of a clone by their paths, and what is derived of them."""
+    """The files of a clone by their paths, and what is derived from them."""
 
     texts: Mapping[str, str]  # of Markdown files; "" for all others
     known: set[str] = field(init=False)
@@ -46,7 +46,7 @@ class Project:
         self.path = re.compile(_PATH.format(tops="|".join(map(re.escape, sorted(tops)))))
 
     def anchors(self, name: str) -> set[str]:
-        """Anchors of a Markdown file's headings, as its viewers make them."""
+        """Return the anchors of a Markdown file's headings, as viewers make them."""
         found = set()
         for _, line in _outside_fences(self.texts[name]):
             if match := _HEADING.match(line):
@@ -84,10 +84,10 @@ def link_faults(name: str, text: str, project: Project) -> Iterator[tuple[int, s
     for number, line in enumerate(text.splitlines(), 1):
         for match in project.path.finditer(line) if name.endswith(".md") else ():
             if match[0] not in project.known and match[0] not in targets:
-                yield number, f"{match[0]}: there is no such file"
+                yield number, f"{match[0]}: no such file"
         for match in _MARKDOWN.finditer(line):
             if match[0] not in project.markdown and match[0] not in targets:
-                yield number, f"{match[0]}: there is no such document"
+                yield number, f"{match[0]}: no such document"
 
 
 def _link_fault(name: str, target: str, project: Project) -> str | None:
@@ -96,9 +96,9 @@ def _link_fault(name: str, target: str, project: Project) -> str | None:
     path, _, anchor = target.partition("#")
     file = posixpath.normpath(posixpath.join(posixpath.dirname(name), path)) if path else name
     if file not in project.known:
-        return f"link to {target}: there is no such file"
+        return f"link to {target}: no such file"
     if anchor and (not file.endswith(".md") or anchor not in project.anchors(file)):
-        return f"link to {target}: there is no such heading"
+        return f"link to {target}: no such heading"
     return None
 
 

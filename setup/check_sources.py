@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checks what no other tool checks of the files that git keeps.
+"""Check the tracked files for faults that no other tool reports.
 
-Sources: licence line, length, white space. Sources and documents: what they refer to is there.
+Sources: licence line, length, white space. Sources and documents: references exist.
 Prints "file:line: what" for each fault; exit 1 if there is any.
-With ``--list shell`` it prints the shell scripts instead, those without a suffix too.
+With ``--list shell`` it prints the shell scripts instead, including those without a suffix.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def tracked_files(root: Path) -> list[Path]:
 
 
 def first_line(path: Path) -> str:
-    """Return the first line of a file, without its end; "" where it is not text."""
+    """Return the first line of a file, without the line end; "" if it is not text."""
     with path.open("rb") as file:
         try:
             return file.readline(200).decode().rstrip("\r\n")
@@ -46,12 +46,12 @@ def first_line(path: Path) -> str:
 
 
 def is_shell(path: Path) -> bool:
-    """Tell whether a file is a shell script: by suffix, or by the interpreter that it names."""
+    """Return whether a file is a shell script: by suffix, or by its interpreter line."""
     return path.suffix == ".sh" or bool(re.match(r"#!.*\b(?:ba|da)?sh\b", first_line(path)))
 
 
 def is_source(path: Path) -> bool:
-    """Tell whether a file is source: by suffix or name, or since it names an interpreter."""
+    """Return whether a file is source: by suffix, name or interpreter line."""
     return (
         path.suffix in SOURCE_SUFFIXES
         or path.name in SOURCE_NAMES
@@ -91,7 +91,7 @@ def faults(name: str, text: str) -> Iterator[tuple[int, str]]:
     if licence:
         yield 1, licence
     if len(lines) > MAX_LINES:
-        yield MAX_LINES + 1, f"{len(lines)} lines; {MAX_LINES} is the most"
+        yield MAX_LINES + 1, f"{len(lines)} lines; the limit is {MAX_LINES}"
     if not ends_well:
         yield len(lines), "no newline at the end"
     for number, line in enumerate(lines, 1):

@@ -3,17 +3,17 @@
 #
 # fresh-chroot.sh [--user] DIST TARGET... [VARIABLE=VALUE...]: the acceptance test's clean machine.
 #
-# Makes a minimal Debian (bookworm or trixie) with nothing but git, make and certificates, clones
-# the committed state of this repository into it, and runs `make TARGET` there for each target:
-# once as it is, and once more with the network cut; as root, or with --user as somebody who has
-# sudo. Prints the seconds that each took, and the size of the cache. The tree is removed at the
-# end; KEEP=1 leaves it, to look around.
+# Makes a minimal Debian (bookworm or trixie) with only git, make and certificates, clones the
+# committed state of this repository into it, and runs `make TARGET` there for each target: first
+# with the network, then without; as root, or with --user as a user who has sudo. Prints the
+# seconds that each took, and the size of the cache. Removes the tree at the end; KEEP=1 keeps it
+# for inspection.
 #
-# Needs root, to mount. Its mounts live in a mount namespace of their own, and its processes in
-# a process namespace: whatever ends this script, the kernel ends both. The tree is entered by
-# pivot_root, for in a chroot the kernel refuses user namespaces, which work without root needs.
-# The archive, proxy and certificates of this machine's apt and pip are handed in.
-# Exit: 0 all went well; 1 a make failed; 2 wrong usage, or no fresh Debian could be made.
+# Needs root, to mount. Mounts and processes have namespaces of their own, so the kernel cleans up
+# both, however this script ends. The tree is entered with pivot_root: in a chroot the kernel
+# refuses user namespaces, which builds without root need. The tree gets the archive, proxy
+# and certificates of this machine's apt and pip.
+# Exit: 0 success; 1 a make failed; 2 wrong usage, or the fresh Debian could not be made.
 
 set -euo pipefail
 
@@ -51,7 +51,7 @@ apt_access() {
 	apt-config dump | grep -E '^Acquire::(https?|Check-|Retries|ForceIPv)' | grep -v '"";$' || true
 }
 
-# make_tree DIST TREE MORE: MORE are packages, each after a comma.
+# make_tree DIST TREE MORE: MORE are further packages, each preceded by a comma.
 make_tree() {
 	local dist=$1 tree=$2 file
 	apt_access >"$tree.apt"
@@ -68,7 +68,7 @@ make_tree() {
 	git -C "$root" bundle create --quiet "$tree/pageproof.bundle" HEAD
 }
 
-# Runs a command in the tree. The arrays and tree are those of inside(), which calls this.
+# Runs a command in the tree. Uses the arrays and tree of its caller, inside().
 enter() {
 	# shellcheck disable=SC2016 # for the inner shell
 	"${network[@]}" unshare --mount --propagation private bash -c \
@@ -76,7 +76,7 @@ enter() {
 		"${as[@]}" env -i "${environment[@]}" "$@"
 }
 
-# Prints what a command there may know of this machine: how to reach the outside.
+# Prints the variables of this machine that commands in the tree get: how to reach the network.
 handed_in() {
 	local name
 	for name in $(compgen -e); do
@@ -130,7 +130,7 @@ inside() {
 
 	for how in "with the network" "with the network cut"; do
 		if [[ $how == *cut ]]; then
-			# What is left is the loopback interface, as on a machine without a cable.
+			# Leaves only the loopback interface, as on a machine without a cable.
 			# shellcheck disable=SC2016
 			network=(unshare --net bash -c 'ip link set lo up && exec "$@"' -)
 		fi
@@ -145,7 +145,7 @@ inside() {
 			say "make $target, as $user, $how: ok, $((SECONDS - start)) s"
 		done
 	done
-	say "the cache, and its parts:"
+	say "size of the cache and its parts:"
 	du -sch "$tree$home/.cache/pageproof"/* | sed "s#$tree$home/.cache/pageproof/##" >&2
 }
 
@@ -159,12 +159,12 @@ main() {
 	[[ $dist =~ ^[a-z]+$ && $# -ge 2 ]] ||
 		die "usage: fresh-chroot.sh [--user] bookworm|trixie TARGET... [VARIABLE=VALUE...]"
 	shift
-	((EUID == 0)) || die "a fresh Debian to mount things in needs root"
+	((EUID == 0)) || die "this script needs root, to mount file systems"
 	command -v mmdebstrap ip >/dev/null || die "install mmdebstrap and iproute2 first"
 
 	place=$(mktemp -d "${TMPDIR:-/var/tmp}/pageproof-$dist.XXXXXX")
 	tree=$place/root
-	# shellcheck disable=SC2064 # place is what it is now
+	# shellcheck disable=SC2064 # expand place now
 	if [[ ${KEEP-} == 1 ]]; then
 		trap "say kept: $(printf %q "$place")" EXIT
 	else

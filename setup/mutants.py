@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutation tests of the rules: lays out what mutmut works on, and tells what it found.
+"""Mutation tests of the rules: prepare the input of mutmut, and report its results.
 
-``mutants.py lay DIRECTORY`` makes a copy of the package and of the tests that call the judge.
-mutmut passes over what has a decorator: in the copy a statement makes the property.
+``mutants.py prepare DIRECTORY`` copies the package and the tests that call the judge. mutmut skips
+decorated functions, so in the copy properties are made by a statement.
 
-``mutants.py tell DIRECTORY`` prints the score, and the survivors that tests/mutants.txt does not
-explain; exit 1 if there are any. Left out as text is a mutant that differs in nothing but a string
-with a blank in it, or in the name of a piece of evidence: what people read, and no code does.
+``mutants.py report DIRECTORY`` prints the score and the survivors that tests/mutants.txt does not
+explain; exit 1 if there are any. It skips a mutant that differs only in text for people: a string
+that contains a blank, or the name of a piece of evidence.
 """
 
 import ast
@@ -36,14 +36,14 @@ pythonpath = ["src", "tests"]
 addopts = ["--import-mode=importlib", "-p", "no:cacheprovider"]
 """
 
-#: Of mutmut's exit codes: pytest passed; no test calls the function; it took too long.
+#: mutmut's exit codes: pytest passed (0), no test calls the function (33), time-out (36, -24).
 OUTCOMES = {0: "survived", 33: "survived", 36: "timeout", -24: "timeout"}
 Pair = tuple[ast.AST, ast.AST]
 OPERATORS = (ast.boolop, ast.operator, ast.unaryop, ast.cmpop, ast.expr_context)
 
 
-def lay(place: Path) -> None:
-    """Make the copy: src/, tests/ and a pyproject.toml of their own."""
+def prepare(place: Path) -> None:
+    """Make the copy: src/, tests/ and a pyproject.toml for them."""
     package, unit = place / "src" / "pageproof", place / "tests" / "unit"
     for folder in (package, unit.parent):
         shutil.rmtree(folder, ignore_errors=True)
@@ -57,12 +57,12 @@ def lay(place: Path) -> None:
     tests = [path for word in TESTS.split() for path in sorted(unit.glob(f"*/test_{word}*.py"))]
     names = [path.relative_to(place).as_posix() for path in tests]
     (place / "pyproject.toml").write_text(CONFIG.format(judge=JUDGE, tests=json.dumps(names)))
-    # Which test calls which function, in the last run.
+    # The last run's record of which test calls which function.
     (place / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
 
 
 def without_decorators(source: str) -> str:
-    """The same module, with its properties made by statements."""
+    """Return the module with each property made by a statement instead of a decorator."""
     lines = source.split("\n")
     classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
     for one in reversed([node for each in classes for node in each.body]):
@@ -75,7 +75,7 @@ def without_decorators(source: str) -> str:
 
 
 def difference(old: ast.AST, new: ast.AST, around: Pair) -> tuple[Pair, Pair]:
-    """The innermost expression or statement that differs, and what it is in: old and new."""
+    """Return the innermost node that differs and the node around it, each old and new."""
     pairs = list(zip(ast.iter_child_nodes(old), ast.iter_child_nodes(new), strict=False))
     if type(old) is type(new) and len(pairs) == len(list(ast.iter_child_nodes(new))):
         odd = [(one, other) for one, other in pairs if ast.dump(one) != ast.dump(other)]
@@ -85,7 +85,7 @@ def difference(old: ast.AST, new: ast.AST, around: Pair) -> tuple[Pair, Pair]:
 
 
 def is_text(old: ast.AST, new: ast.AST, around: ast.AST) -> bool:
-    """Whether what differs is a string that people read."""
+    """Return whether the difference is a string for people."""
     if not (isinstance(old, ast.Constant) and isinstance(new, ast.Constant)):
         return False
     if not (isinstance(old.value, str) and isinstance(new.value, str)):
@@ -108,15 +108,15 @@ def mutants(place: Path) -> Iterator[tuple[str, str, bool]]:
             old.name = new.name = original.rstrip("_").removeprefix("x_").strip("x\u01c1")
             where = f"{module}.{old.name}".replace("\u01c1", ".").lstrip(".")
             pair, around = difference(old, new, (old, new))
-            # A number alone says nothing.
+            # Show a number with its context.
             shown = around if isinstance(pair[0], ast.Constant) else pair
             before, after = (" ".join(ast.unparse(one).split()) for one in shown)
             text = is_text(*pair, around[0])
             yield f"{where}: {before} => {after}", OUTCOMES.get(code, "killed"), text
 
 
-def tell(place: Path) -> int:
-    """Print the score and what is not explained; return the exit code."""
+def report(place: Path) -> int:
+    """Print the score and the unexplained survivors; return the exit code."""
     lines = EXPLAINED.read_text().splitlines()
     explained = {line for line in lines if line and not line.startswith("#")}
     counts = Counter[str]()
@@ -132,8 +132,9 @@ def tell(place: Path) -> int:
     print(*left, sep="\n")
     tried = counts.total() - counts["text"]
     dead = counts["killed"] + counts["timeout"]
-    print(f"{tried} mutants, and {counts['text']} of texts left out")
-    print(f"{dead} killed, {counts['timeout']} of them by time: {100 * dead / max(tried, 1):.1f} %")
+    print(f"{tried} mutants; {counts['text']} more skipped, which differ only in text")
+    share = 100 * dead / max(tried, 1)
+    print(f"{dead} killed, {counts['timeout']} of them by time-out: {share:.1f} %")
     print(f"{tried - dead} survived: {counts['explained']} explained, {counts['survived']} not")
     return 1 if left else 0
 
@@ -142,9 +143,9 @@ def main() -> int:
     """Run the command; return its exit code."""
     do, place = sys.argv[1], Path(sys.argv[2])
     place.mkdir(parents=True, exist_ok=True)
-    if do == "tell":
-        return tell(place)
-    lay(place)
+    if do == "report":
+        return report(place)
+    prepare(place)
     return 0
 
 

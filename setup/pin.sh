@@ -5,7 +5,7 @@
 # setup/requirements-dev.txt (tests and lint too) and setup/requirements-mutation.txt (make mutants)
 # from pyproject.toml: the newest versions on the package index, for every Python from 3.11, with
 # the hashes of all their files.
-# For a maintainer, after a change of pyproject.toml or to take newer versions.
+# For maintainers, after a change of pyproject.toml or to update the versions.
 
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -6,13 +6,13 @@
 #
 #   1. Debian packages: those of FILE (setup/apt-packages.txt) in the groups named (base).
 #   2. A virtual environment with the pinned requirements, in the cache outside the clone. It has
-#      no part of the clone in it, so all clones with the same requirements share it.
+#      no part of the clone in it, so that all clones with the same requirements share it.
 #   3. In the clone: build/venv, a link to it, and build/bin/pageproof, the clone's own command.
-#      With --mutation it is another environment, for make mutants, and build/venv-mutation alone.
+#      With --mutation only build/venv-mutation, a link to another environment, for make mutants.
 #
-# Where nothing is missing it takes a fraction of a second and touches no network.
+# If nothing is missing it takes a fraction of a second and does not use the network.
 # apt's and pip's own configuration (mirror, proxy, certificates) is used as it is.
-# Exit: 0 all there; 2 something is missing and could not be installed, or wrong usage.
+# Exit: 0 nothing is missing; 2 something could not be installed, or wrong usage.
 
 set -euo pipefail
 
@@ -33,13 +33,13 @@ die() {
 	exit 2
 }
 
-# One set-up a cache at a time; the lock goes with the process.
+# One set-up per cache at a time. The lock ends with the process.
 lock() {
 	[[ -z ${locked-} ]] || return 0
-	mkdir -p "$cache" || die "can't make the cache directory $cache"
+	mkdir -p "$cache" || die "cannot make the cache directory $cache"
 	exec {locked}>"$cache/setup.lock"
 	flock --nonblock "$locked" || {
-		say "waiting for another set-up to end"
+		say "waiting for another set-up to finish"
 		flock "$locked"
 	}
 }
@@ -55,7 +55,7 @@ missing_packages() {
 	comm -23 <(printf '%s\n' "$wanted") <(printf '%s\n' "$installed")
 }
 
-# as_root COMMAND...: runs it as root; false if that is impossible without asking in vain.
+# as_root COMMAND...: runs it as root; fails if sudo needs a password and there is no terminal.
 as_root() {
 	if ((EUID == 0)); then
 		"$@"
@@ -72,7 +72,7 @@ can_be_root() {
 	[[ -t 0 ]] || sudo -n true 2>/dev/null
 }
 
-# install_packages NAME...: asks apt for its lists anew only if it can't do without.
+# install_packages NAME...: updates apt's lists only if the installation needs it.
 install_packages() {
 	local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300)
 	local install=(install --yes --no-install-recommends "$@")
@@ -81,13 +81,13 @@ install_packages() {
 	[[ -t 1 ]] || apt+=(-q -o Dpkg::Use-Pty=0)
 	say "installing Debian packages: $*"
 	if ! apt-get --simulate -qq "${install[@]}" >/dev/null 2>&1; then
-		say "apt-get update first: apt's lists are missing or too old"
+		say "running apt-get update first: apt's lists are missing or too old"
 		as_root "${apt[@]}" update || return
 		updated=1
 	fi
 	as_root "${apt[@]}" "${install[@]}" && return
 	[[ -z $updated ]] || return
-	say "that failed; again, after apt-get update"
+	say "the installation failed; trying again after apt-get update"
 	as_root "${apt[@]}" update && as_root "${apt[@]}" "${install[@]}"
 }
 
@@ -96,7 +96,7 @@ ensure_packages() {
 	mapfile -t missing < <(missing_packages "$@")
 	((${#missing[@]})) || return 0
 	if ! can_be_root; then
-		say "these Debian packages are missing, and there is neither root nor sudo:"
+		say "these Debian packages are missing, and neither root nor sudo is available:"
 		printf '    %s\n' "${missing[@]}" >&2
 		say "install them as root, then run this again:"
 		printf '    apt-get install --no-install-recommends %s\n' "${missing[*]}" >&2
@@ -109,7 +109,7 @@ ensure_packages() {
 	install_packages "${missing[@]}" >&2 || die "apt-get could not install: ${missing[*]}"
 }
 
-# Sets venv to the place of the environment that fits the requirements and this Python.
+# Sets venv to the path of the environment for the requirements and this Python.
 name_venv() {
 	local version key
 	version=$("$python" -c 'import sys; print(*sys.version_info[:3], sep=".")')
@@ -119,7 +119,7 @@ name_venv() {
 	venv=$cache/venv-${key:0:16}
 }
 
-# An environment is complete when it says so itself, in the last file that is written.
+# The file .complete is written last; an environment without it is not complete.
 make_venv() {
 	say "making the virtual environment $venv"
 	rm -rf -- "$venv"
@@ -130,7 +130,7 @@ make_venv() {
 	touch "$venv/.complete"
 }
 
-# put FILE MODE: replaces FILE by standard input, in one step and only if it differs.
+# put FILE MODE: replaces FILE by standard input, atomically and only if it differs.
 put() {
 	local new=$1.$$
 	cat >"$new"
@@ -141,7 +141,7 @@ put() {
 link_clone() {
 	mkdir -p "$root/build/bin" 2>/dev/null || true
 	if ! [[ -w $root/build && -w $root/build/bin ]]; then
-		die "$root/build is not yours to write: was make run as root here? Remove it then"
+		die "cannot write to $root/build: if make was run as root here, remove it"
 	fi
 	if [[ $(readlink "$root/build/$link") != "$venv" ]]; then
 		ln -sfn "$venv" "$root/build/$link.$$"
@@ -169,9 +169,9 @@ main() {
 		fi
 		shift
 	done
-	[[ -r $packages_file ]] || die "can't read the list of packages $packages_file"
+	[[ -r $packages_file ]] || die "cannot read the list of packages $packages_file"
 	if ! { command -v dpkg-query && command -v apt-get; } >/dev/null; then
-		die "this is no Debian: install the equivalents of $packages_file yourself"
+		die "this is not Debian: install the equivalents of $packages_file yourself"
 	fi
 	(($#)) || set -- base
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Giving up privileges. Raw system calls: a static program needs no libcap for this. */
+/* Drops privileges. Uses raw system calls, so that the static program needs no libcap. */
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
@@ -17,7 +17,7 @@
 #elif defined(__aarch64__)
 #define OUR_ARCH AUDIT_ARCH_AARCH64
 #else
-#error "which AUDIT_ARCH_ is this?"
+#error "unknown architecture: add its AUDIT_ARCH_ constant"
 #endif
 
 static int drop_capabilities(void)
@@ -38,7 +38,7 @@ static int drop_capabilities(void)
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), \
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
-/* Without capabilities uid 0 still owns most files: so nothing can be opened. */
+/* Uid 0 owns most files even without capabilities, so open() is not allowed. */
 static int filter_syscalls(void)
 {
 	static struct sock_filter code[] = {
@@ -65,7 +65,7 @@ static int filter_syscalls(void)
 
 	if (!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0))
 		return 0;
-	/* A kernel without seccomp: the rest must do. */
+	/* EINVAL: a kernel without seccomp. Continue without the filter. */
 	return errno == EINVAL ? 0 : -1;
 }
 

@@ -3,9 +3,9 @@
 #define CONFINE_H
 
 /*
- * Gives up for good what the helper does not need once it has its mapping:
- * new privileges, all capabilities, and every system call but the few of its
- * loop. Returns 0, or -1 with errno set: then it must not go on.
+ * Permanently drops what the helper does not need once it has its mapping: new
+ * privileges, all capabilities, and all system calls except those of its loop.
+ * Returns 0, or -1 with errno set; the caller must exit then.
  */
 int confine(void);
 

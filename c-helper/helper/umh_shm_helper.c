@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The helper that umh_shm.ko carries and launches: answers the requests that
- * the kernel puts into the shared memory. The protocol is drawn in
- * umh_shm_abi.h.
+ * The helper that is embedded in umh_shm.ko and launched by it. It answers the
+ * requests that the kernel puts into the shared memory. umh_shm_abi.h describes
+ * the protocol.
  *
- * Arguments: MAJOR:MINOR of the device, bytes of the region.
- * Exit status: 0 when the kernel dismissed it, else the step that failed.
+ * Arguments: MAJOR:MINOR of the device, length of the region in bytes.
+ * Exit status: 0 if the kernel dismissed it, else the step that failed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,10 +41,10 @@ struct region {
 	uint32_t nr_slots;
 };
 
-/* Numbers below this are left closed: libc writes its last words to 2. */
+/* Descriptors below this stay closed, because libc writes error messages to 2. */
 #define FIRST_FD 10
 
-/* Moves @fd out of the way of stdio's numbers; its copy or -1. */
+/* Moves @fd above stdio's descriptors. Returns the new descriptor or -1. */
 static int move_fd(int fd)
 {
 	int moved = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FD);
@@ -54,9 +54,9 @@ static int move_fd(int fd)
 }
 
 /*
- * The device's node in /dev where it is the right one, so that lsof and
- * /proc/PID/maps show a name that people know; else the file that the kernel
- * handed over. Returns a descriptor or -1.
+ * Opens the node in /dev if it is the right device, so that lsof and
+ * /proc/PID/maps show a familiar name. Otherwise uses the file that the kernel
+ * passed. Returns a descriptor or -1.
  */
 static int open_device(const char *numbers)
 {
@@ -83,7 +83,7 @@ static void hash_hex(char hex[static SHA256_DIGEST_STRING_LENGTH], const char *d
 	SHA256Data((const uint8_t *)data, len, hex);
 }
 
-/* What the answer to @req is: 0 and the reply, or a negative errno. */
+/* Computes the answer to @req: 0 and the reply, or a negative errno. */
 static int answer(const struct rztee_kreq *req, uint32_t payload_len, char *reply,
 		  uint32_t *reply_len)
 {
@@ -110,7 +110,7 @@ static int answer(const struct rztee_kreq *req, uint32_t payload_len, char *repl
 	return -EOPNOTSUPP;
 }
 
-/* Claims and answers the slot; false when there is nothing to claim. */
+/* Claims and answers the slot. Returns false if there is nothing to claim. */
 static bool serve(const struct region *region, uint32_t index)
 {
 	struct umh_shm_slot *slot = (void *)(region->base + index * region->stride);
@@ -137,7 +137,7 @@ static bool serve(const struct region *region, uint32_t index)
 	return true;
 }
 
-/* Until the kernel says that it is over. */
+/* Answers requests until the kernel dismisses the helper. */
 static enum exit_status loop(const struct region *region, int device)
 {
 	struct pollfd pfd = { .fd = device, .events = POLLIN };
@@ -178,7 +178,7 @@ int main(int argc, char **argv)
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	close(UMH_SHM_FD_PROGRAM);
-	/* Held open to the end: the kernel takes its closing for our death. */
+	/* Open until exit: its close means our death to the kernel. */
 	if (move_fd(UMH_SHM_FD_LEASH) < 0)
 		return EXIT_DEVICE;
 	device = open_device(argv[1]);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests of setup/check_links.py: for each rule a text that breaks it, and sound ones."""
+"""Tests of setup/check_links.py: for each check a text that fails it, and texts that pass."""
 
 import dataclasses
 import importlib
@@ -47,8 +47,8 @@ def test_sound(name: str, text: str) -> None:
         ("README.md", "[x](drgn_scripts/pageproof/judge/rules.py)", "no such file"),
         ("docs/audit.md", "[x](README.md)", "link to README.md"),
         ("README.md", "[x](#no-heading)", "no such heading"),
-        ("README.md", "see `module/gone.c`", "module/gone.c: there is no such file"),
-        ("lab/x.py", "# PITFALLS.\x6dd 12", "there is no such document"),
+        ("README.md", "see `module/gone.c`", "module/gone.c: no such file"),
+        ("lab/x.py", "# PITFALLS.\x6dd 12", "no such document"),
         ("drgn_scripts/pageproof/judge/x.py", RULE.format("PITFALLS: zero"), "neither a file"),
         ("drgn_scripts/pageproof/judge/x.py", RULE.format("mm/x.c; judge/rules.py"), "neither"),
         ("drgn_scripts/pageproof/judge/x.py", 'Rule(reference="docs/x")', "neither a file"),
@@ -61,7 +61,7 @@ def test_faulty(name: str, text: str, what: str) -> None:
 
 
 def test_all_rules_are_seen() -> None:
-    """What the package holds, by import, is what the check finds in its sources."""
+    """The check finds each reference that the imported package contains."""
     made = set()
     for module in pkgutil.walk_packages(pageproof.judge.__path__, "pageproof.judge."):
         for one in vars(importlib.import_module(module.name)).values():

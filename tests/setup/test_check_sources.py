@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests of setup/check_sources.py: for each rule one text that breaks it, and sound ones."""
+"""Tests of setup/check_sources.py: for each check a text that fails it, and texts that pass."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests of how setup/fresh-chroot.sh is called; what it does takes minutes: make acceptance."""
+"""Tests of the usage of setup/fresh-chroot.sh. Its work takes minutes: make acceptance."""
 
 import os
 import subprocess
@@ -21,8 +21,8 @@ def test_wrong_usage(arguments: list[str]) -> None:
     assert "usage: fresh-chroot.sh" in done.stderr
 
 
-def test_says_that_it_needs_root() -> None:
-    # The clone may be closed to other users, so the script goes in by its content.
+def test_reports_that_it_needs_root() -> None:
+    # Other users may not be able to read the clone, so pass the content of the script.
     under = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
     prefix = under if os.geteuid() == 0 else []
     done = run(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests of the Makefiles: help, and that it tells no lies."""
+"""Tests of the Makefiles: help lists the targets that exist."""
 
 import re
 import subprocess

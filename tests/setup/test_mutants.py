@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests of setup/mutants.py: which difference a mutant is, and which is one of text."""
+"""Tests of setup/mutants.py: where a mutant differs, and whether only in text."""
 
 import ast
 

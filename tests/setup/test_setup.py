@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests of setup/setup.sh: the real script, real dpkg and real pip, in a little clone of its own.
+"""Tests of setup/setup.sh: the real script, dpkg and pip, in a small clone of their own.
 
-The clone's only requirement is a wheel that the tests make, found through pip's own configuration,
-so that nothing here needs a network.
+The clone's only requirement is a wheel that the tests make. pip finds it through its own
+configuration, so no test needs the network.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ NO_SUCH_PACKAGE = "pageproof-no-such-package"
 
 @dataclass
 class Clone:
-    """A little clone: the set-up script, a package that prints where it is, one requirement."""
+    """A small clone: the set-up script, a package that prints its own path, one requirement."""
 
     path: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Clone:
         return [str(self.path / "setup" / "setup.sh"), *arguments]
 
     def run(self, *arguments: str, under: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        """Run the script, or `under` another command, and return what it printed."""
+        """Run the script, `under` another command if given; return its result and output."""
         command = [*under, *self.command(*arguments)]
         return subprocess.run(
             command, env=self.environment, stdin=subprocess.DEVNULL, text=True, capture_output=True
@@ -59,7 +59,7 @@ def make_little(folder: Path) -> str:
 
 
 def make_clone() -> Clone:
-    # Not tmp_path: that is closed to other users, and one test is another user.
+    # Not tmp_path: other users cannot read it, and one test runs as another user.
     path = Path(tempfile.mkdtemp(prefix="pageproof-setup-"))
     path.chmod(0o755)
     shutil.copytree(REPOSITORY / "setup", path / "setup")
@@ -89,7 +89,7 @@ def clone() -> Iterator[Clone]:
 
 @pytest.fixture(scope="session")
 def first() -> Iterator[Clone]:
-    """A clone that is set up; nothing in an environment depends on where it is."""
+    """A clone that is set up. Its environment does not depend on its path."""
     made = make_clone()
     done = made.run()
     assert done.returncode == 0, done.stderr
@@ -99,7 +99,7 @@ def first() -> Iterator[Clone]:
 
 @pytest.fixture
 def another(clone: Clone, first: Clone) -> Clone:
-    """Another clone with the same requirements, and with that one's cache."""
+    """Another clone with the same requirements, and with a copy of the first one's cache."""
     shutil.copytree(first.cache, clone.cache, symlinks=True)
     shutil.copy(first.path / "setup" / "requirements-dev.txt", clone.path / "setup")
     for wheel in first.path.glob("*.whl"):
@@ -108,7 +108,7 @@ def another(clone: Clone, first: Clone) -> Clone:
 
 
 def without_root(path: Path) -> tuple[str, ...]:
-    """Return the command under which there is no root and no sudo, whoever runs the tests."""
+    """Return a command that runs another without root and sudo, also if the tests run as root."""
     if os.geteuid() == 0:
         return ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
     return ("setpriv", "--no-new-privs", "--")
@@ -221,7 +221,7 @@ def test_a_build_folder_of_someone_else_is_named(clone: Clone) -> None:
     packages.write_text("coreutils  base  there\n")
     done = clone.run("--packages", str(packages), under=without_root(clone.path))
     assert done.returncode == 2
-    assert f"{clone.path}/build is not yours to write" in done.stderr
+    assert f"cannot write to {clone.path}/build" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Tests of plugins/skips.py, by running pytest in pytest: a run as on CI, and one as at home."""
+"""Tests of plugins/skips.py: pytest runs in pytest, as in CI and as at home."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ SKIPS = """
 
 
 def run(pytester: pytest.Pytester, *allowed: str) -> pytest.RunResult:
-    """Run the tests of pytester in a process of their own, with these reasons allowed."""
+    """Run the tests of pytester in a separate process, with these reasons allowed."""
     listing = pytester.path / "allowed.txt"
     listing.write_text("# why\n\n" + "".join(f"{line}\n" for line in allowed))
     tests = Path(__file__).resolve().parent.parent
@@ -48,7 +48,7 @@ def at_home(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ci_fails_on_a_skip(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(SKIPS)
     result = run(pytester)
-    # A skip by mark is decided in a test's set-up, where pytest calls a failure an error.
+    # A skip by mark happens in a test's set-up, where pytest reports a failure as an error.
     result.assert_outcomes(passed=1, errors=1, failed=1, xfailed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*CI allows no skip for this reason: moon is full*"])
