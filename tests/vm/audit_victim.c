@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A process whose page tables audit_bugs.ko spoils, until SIGTERM; then all is put right, so that
- * the kernel survives its end.
+ * A process whose page tables audit_bugs.ko corrupts until SIGTERM. Then the bugs are removed, so
+ * that the kernel survives the exit.
  *
  *   audit_victim OUTPUT bug|sound NAME...
  *
@@ -58,7 +58,7 @@ static char *anonymous(size_t length)
 	return memory;
 }
 
-/* The frame of a page that shares_other.ko has, which the kernel counts for this process. */
+/* The frame of a page of shares_other.ko. The kernel counts this mapping of it. */
 static uintptr_t others_frame(void)
 {
 	int fd = open("/dev/shares_other", O_RDWR), pagemap = open("/proc/self/pagemap", O_RDONLY);
@@ -85,7 +85,7 @@ static uintptr_t by_mmap(long kind)
 	return (uintptr_t)map(NULL, 2 * PAGE, prot, MAP_SHARED, device, offset * (long)PAGE) + PAGE;
 }
 
-/* Where the module spoils an entry; the page before it is there, so that there is a table. */
+/* The address whose entry the module corrupts. Touch the page before it, to have a table. */
 static uintptr_t by_module(const char *name)
 {
 	char *memory = anonymous(4 * MEBIBYTE), *place = memory + PAGE;
@@ -103,7 +103,7 @@ static uintptr_t by_module(const char *name)
 
 static const struct {
 	const char *name;
-	long kind;			/* of mmap(); -1: the module does it */
+	long kind;			/* page offset of mmap(); -1: the module makes the bug */
 } bugs[] = {
 	{ "rights", AUDIT_RIGHTS }, { "table", AUDIT_TABLE }, { "free", AUDIT_FREE },
 	{ "slab", AUDIT_SLAB }, { "types", AUDIT_TYPES }, { "outside", -1 },
@@ -118,7 +118,7 @@ static long kind_of(const char *name)
 		if (!strcmp(bugs[i].name, name))
 			return bugs[i].kind;
 	}
-	errx(1, "no bug %s", name);
+	errx(1, "unknown bug %s", name);
 }
 
 int main(int argc, char **argv)
@@ -130,7 +130,7 @@ int main(int argc, char **argv)
 
 	if (argc < 4)
 		errx(1, "usage: audit_victim OUTPUT bug|sound NAME...");
-	/* What it is found with reaches a terminal and a JUnit file under this name. */
+	/* Reports write this name to a terminal and to a JUnit file. */
 	if (prctl(PR_SET_NAME, "victim\033[31m\nS"))
 		err(1, "prctl");
 	sound = !strcmp(argv[2], "sound");

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Keeps a guest's memory management busy until it is killed, a process for each kind of work: fork
- * and exec, huge pages that are made and split, pages that KSM merges, pages that go to swap space
- * and come back, shared memory that comes and goes.
+ * Keeps a guest's memory management busy until it is killed. One process per kind of work: fork and
+ * exec, making and splitting huge pages, merging by KSM, swapping, short-lived shared memory.
  *
  *   busy OUTPUT [compact]
  *
- * With "compact" all memory is compacted each ten seconds: on an emulated machine with a busy host
- * the interrupts of that may take half a minute.
+ * With "compact" it also compacts all memory every ten seconds. On an emulated machine with a busy
+ * host the interrupts of that may take half a minute.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -72,7 +71,7 @@ static void merged(void)
 	madvise(memory, 2 * MIB, MADV_MERGEABLE);
 	fill(memory, 2 * MIB, 'k');
 	usleep(200 * 1000);		/* for ksmd */
-	fill(memory, MIB, 'K');		/* and apart again */
+	fill(memory, MIB, 'K');		/* and unmerge half of it */
 	munmap(memory, 2 * MIB);
 }
 
@@ -121,7 +120,7 @@ static void start(void (*work)(void))
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;) {
 			work();
-			usleep(20 * 1000);	/* others want the CPUs too */
+			usleep(20 * 1000);	/* leave CPU time for others */
 		}
 	}
 }

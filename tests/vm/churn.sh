@@ -1,11 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Makes shared memory and throws it away, over and over, until STOP is there:
+# Makes shared memory and frees it, repeatedly, until the file STOP exists:
 #
 #   churn.sh STOP PROGRAM [WORD...]
 #
-# PROGRAM OUTPUT WORD... says in OUTPUT that all is made.
+# PROGRAM OUTPUT WORD... writes to OUTPUT when the memory is made.
 
 stop=$1
 program=$2

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Every refusal of /dev/umh_shm, with its errno as umh_shm_abi.h says, and what
- * a mapping must not do later. Run as root in a guest.
+ * Checks each refusal of /dev/umh_shm with its errno in umh_shm_abi.h, and what a
+ * mapping must not do later. Run as root in a guest.
  *
  *   device_test others LENGTH     module loaded with allow_any=0
  *   device_test any LENGTH        module loaded with allow_any=1
  *
- * LENGTH: bytes of the region. One line a check: "ok NAME" or "not ok NAME: WHY".
+ * LENGTH: bytes of the region. One line per check: "ok NAME" or "not ok NAME: WHY".
  * Exit status 1 if any is not ok.
  */
 #include <errno.h>
@@ -91,8 +91,8 @@ static void exit_fault(int number)
 }
 
 /*
- * A child that says by its exit that it could not access memory. It catches the
- * signal so that the kernel's log stays quiet.
+ * A child whose exit status reports a fault. It catches the signal, so that the
+ * kernel does not log it.
  */
 static pid_t fork_to_fault(void)
 {
@@ -114,11 +114,11 @@ static void check_faulted(pid_t child, const char *name)
 	      (unsigned int)status);
 }
 
-/* One mmap that must fail, or not. Offsets and lengths in pages. */
+/* One mmap() and its expected result. Offsets and lengths in pages. */
 struct mmap_case {
 	const char *name;
 	int open_flags, prot, flags;
-	/* Added to the region's number of pages where at_end. */
+	/* With *_from_end, the region's number of pages is added. */
 	uint64_t pages, offset;
 	bool pages_from_end, offset_from_end;
 	int expected;
@@ -172,7 +172,7 @@ static void run_exec(void)
 	int fd = open_device(O_RDWR);
 	void *base;
 
-	/* The kernel itself refuses it on a noexec file system. */
+	/* On a noexec file system the kernel itself refuses it. */
 	if (!statvfs(DEVICE, &fs) && (fs.f_flag & ST_NOEXEC))
 		expected = EPERM;
 	base = mmap(NULL, page, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
@@ -193,7 +193,7 @@ static void run_read_only(void)
 
 	check_errno(mprotect(base, page, RW), EACCES, "mprotect read-only to PROT_WRITE");
 	check_errno(write(fd, base, 4), EBADF, "write to read-only open");
-	/* Mapped in the child itself, since nothing is inherited. */
+	/* The child maps it itself, because the mapping is not inherited. */
 	child = fork_to_fault();
 	if (!child) {
 		*(volatile char *)map_region(fd, PROT_READ) = 1;
@@ -232,7 +232,7 @@ static void run_remap(void)
 	close(fd);
 }
 
-/* Whether a child of fork() faults when it touches the address. */
+/* Checks that a child of fork() faults when it reads the address. */
 static void check_not_inherited(volatile char *base, const char *name)
 {
 	pid_t child = fork_to_fault();
@@ -258,7 +258,7 @@ static void run_fork(void)
 	close(fd);
 }
 
-/* Throwing the pages away must not change what is there. */
+/* Dropping the pages must not change their content. */
 static void run_dontneed(void)
 {
 	int fd = open_device(O_RDWR);
@@ -276,7 +276,7 @@ static void run_dontneed(void)
 	close(fd);
 }
 
-/* Other ways to the memory than the mapping. */
+/* Access to the memory without the mapping. */
 static void run_other_ways(void)
 {
 	int fd = open_device(O_RDWR), mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
@@ -298,7 +298,7 @@ static void run_other_ways(void)
 	check_errno(sendfile(pipes[1], fd, NULL, 4), EINVAL, "sendfile from the device");
 	check_errno(splice(fd, NULL, pipes[1], NULL, 4, 0), EINVAL, "splice from the device");
 	n = vmsplice(pipes[1], &remote, 1, 0);
-	/* Its own pages, with map=insert; PFN mappings have none to give. */
+	/* It may splice its own pages with map=insert; PFN mappings have no pages. */
 	check(n == 1 || (n == -1 && errno == EFAULT), "vmsplice of own mapping", "%zd, %s", n,
 	      strerror(errno));
 	check_errno(lseek(fd, 0, SEEK_SET), ESPIPE, "lseek");
@@ -329,7 +329,7 @@ static void run_bells(void)
 	close(fd);
 }
 
-/* allow_any=0: all is refused, also by a process that got the file elsewhere. */
+/* allow_any=0: everything is refused to a process other than the helper. */
 static void run_others(void)
 {
 	int fd = open_device(O_RDWR | O_NONBLOCK);

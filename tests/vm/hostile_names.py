@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A process in the guest that would like to steer the terminal of who looks at it; it stays.
+"""A process in the guest whose names try to control the reader's terminal; it sleeps.
 
-Its own name, a memfd's and a file's have what a terminal obeys, and a line that looks like one of
-a report. The first word is a file for one line of JSON: pid; the names; the address of each
-mapping.
+Its own name, a memfd's and a file's contain terminal escapes, and a line that looks like part of a
+report. The first argument is the output file, for one line of JSON: pid; the names; the address of
+each mapping.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def shared(handle: int) -> tuple[mmap.mmap, int]:
-    """A page of a file, written to."""
+    """Return a mapped page of a file, after a write, and its address."""
     os.ftruncate(handle, PAGE)
     memory = mmap.mmap(handle, PAGE, mmap.MAP_SHARED)
     memory[:5] = b"hello"

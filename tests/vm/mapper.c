@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Maps /dev/umh_shm as told, says where, and stays until it is killed.
+ * Maps /dev/umh_shm as the options say, reports the address, and sleeps until it is killed.
  *
  *   mapper OUTPUT [--pages N] [--first PAGE] [--read-only] [--touch PAGE...]
  *                 [--write PAGE BYTE HEX]... [--replace PAGE...] [--later PAGE]
  *
- * Pages are counted in the mapping, but --first in the region. OUTPUT gets one
- * JSON object: pid, address and length_bytes of the mapping. The page of --later
- * is replaced when SIGUSR1 comes.
+ * Page numbers count from the start of the mapping, except --first: from the start
+ * of the region. OUTPUT gets one JSON object: pid, address and length_bytes of the
+ * mapping. SIGUSR1 makes it replace the page of --later.
  */
 #include <ctype.h>
 #include <fcntl.h>
@@ -56,7 +56,7 @@ static void write_hex(char *at, const char *hex)
 	}
 }
 
-/* An anonymous page with the same bytes: only a walk can tell. */
+/* An anonymous page with the same bytes: only a walk shows the difference. */
 static void replace_alike(char *at)
 {
 	char content[PAGE];
@@ -66,7 +66,7 @@ static void replace_alike(char *at)
 	memcpy(at, content, PAGE);
 }
 
-/* The page of --later; NULL without. */
+/* The page of --later, or NULL. */
 static char *later;
 
 static void replace_on_signal(void)
@@ -81,7 +81,7 @@ static void replace_on_signal(void)
 	replace_alike(later);
 }
 
-/* A signal that comes before it is waited for is not lost. */
+/* Block the signal, so that it is not lost before sigwait(). */
 static void block_signal(void)
 {
 	sigset_t signals;

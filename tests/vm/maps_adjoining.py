@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A process with two VMAs that adjoin, and a socket that it maps; it says where, and stays.
+"""A process with two adjacent VMAs and a mapped socket; it reports the addresses and sleeps.
 
-Two pages of a memfd of four are ordinary; behind them are two raw frames, of /dev/mem. Words:
-where to write its pid and the addresses, as JSON; the offset in /dev/mem.
+Two ordinary pages of a memfd are followed by two raw frames of /dev/mem. Arguments: output file for
+the pid and the addresses, as JSON; offset in /dev/mem.
 """
 
 import ctypes

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A process that maps some of any device in the guest, reads it, says where, and stays.
+"""A process that maps a part of a device in the guest, reads it, reports the address and sleeps.
 
-Words: where to write its pid and the address, as JSON; the device; offset and pages; a root
-directory to change to, in which the device has that name.
+Arguments: output file for the pid and the address, as JSON; device; offset; pages; optionally a
+root directory to change to, in which the device has that name.
 """
 
 import json
@@ -25,7 +25,7 @@ def main() -> None:
         mapped[:: mmap.PAGESIZE]
         (line,) = (line for line in maps.read().splitlines() if line.endswith(f" {device}"))
     facts = {"pid": os.getpid(), "address": int(line.partition("-")[0], 16)}
-    # Where the output is has no path in another root.
+    # After chroot() the output's folder has no path.
     name = Path(output).name
     part = os.open(f"{name}.part", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=directory)
     with os.fdopen(part, "w") as file:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A process whose mappings have names that are easily shown wrong, in the guest; it stays.
+"""A process in the guest whose mappings have names that are easily printed wrong; it sleeps.
 
-The first word is a file for one line of JSON: pid; made, what this kernel could make of the rest.
+The first argument is the output file, for one line of JSON: pid; made, the parts that this kernel
+supports.
 """
 
 import ctypes
@@ -58,7 +59,7 @@ def files() -> None:
     DIRECTORY.mkdir()
     for name in NAMES:
         mapped(file(DIRECTORY / os.fsdecode(name)))
-    # Of two names of a file the one that it was opened by is gone; of two directories both.
+    # A file opened by one of its two names, which is removed; then files in a removed folder.
     path = DIRECTORY / "de\nleted"
     mapped(file(path))
     os.link(path, DIRECTORY / "other name")
@@ -77,7 +78,7 @@ def files() -> None:
 
 
 def detached() -> None:
-    """A file of a mount that is no more in the tree of mounts."""
+    """A file of a mount that is detached from the mount tree."""
     path = DIRECTORY / "mount\n"
     path.mkdir()
     check(libc.mount(b"/run", bytes(path), None, MS_BIND, None), "mount")
@@ -109,7 +110,7 @@ def dma_bufs() -> None:
     os.ftruncate(memory, PAGE)
     libc.fcntl(memory, 1033, 2)  # F_ADD_SEALS, F_SEAL_SHRINK
     for name in (b"", b"name \r\v\f\n\\ and up to 31 byte\xff"):
-        # Of a buffer that may be changed the result is the system call's.
+        # With a mutable buffer ioctl() returns the system call's result.
         asked = bytearray(struct.pack("=2I2Q", memory, 0, 0, PAGE))
         buffer = ioctl(device, UDMABUF_CREATE, asked)
         if name:
@@ -136,14 +137,14 @@ def named_by_prctl() -> None:
 
 
 def at_the_heap() -> None:
-    """What only adjoins it."""
+    """A mapping next to the heap."""
     end = check(libc.sbrk(0), "sbrk")
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED_NOREPLACE
     assert mapped(-1, flags, at=end) == end
 
 
 def made() -> Iterator[str]:
-    """What this kernel has."""
+    """Make each part; yield the names of those that this kernel supports."""
     parts: tuple[Callable[[], None], ...] = (
         *(files, detached, overlay, packet_ring, dma_bufs, memory, named_by_prctl, at_the_heap),
     )

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A process with mappings that are easily counted wrong, in the guest: says where, and stays.
+"""A process in the guest with mappings that are easily counted wrong; it sleeps.
 
-The first word is a file for one line of JSON: pid; partner, its child; address of each mapping.
+The first argument is the output file, for one line of JSON: pid; partner, its child; address of
+each mapping.
 """
 
 import ctypes
@@ -30,13 +31,13 @@ def address_of(memory: mmap.mmap) -> int:
 
 
 def take_away(address: int) -> None:
-    """Let nobody touch a page that is there."""
+    """Set PROT_NONE on a page that is present."""
     if libc.mprotect(address, PAGE, PROT_NONE):
         raise OSError(ctypes.get_errno(), "mprotect")
 
 
 def huge_pages(length: int) -> tuple[mmap.mmap, int]:
-    """Memory that may have huge pages, and the offset of the first that is aligned."""
+    """Return memory that may get huge pages, and the offset of the first aligned one."""
     memory = mmap.mmap(-1, length, flags=PRIVATE)
     memory.madvise(mmap.MADV_HUGEPAGE)
     return memory, -address_of(memory) % HUGE
@@ -57,7 +58,7 @@ def main() -> None:
         split[aligned_split + number * HUGE] = 1
     partner = os.fork()
     if partner:
-        # In small pages here, in one piece still in the partner.
+        # Split into small pages here, still a huge page in the partner.
         take_away(address_of(split) + aligned_split + 7 * PAGE)
         facts = {
             "pid": os.getpid(),

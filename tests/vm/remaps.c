@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A process whose VMAs come, move and go in a loop until it is killed, beside one that stays: its
- * list of VMAs is torn for whoever reads it without its lock.
+ * Maps, moves and unmaps memory in a loop until it is killed, and keeps one mapping. A reader that
+ * does not hold the lock sees a torn list of VMAs.
  *
  *   remaps OUTPUT
  */
@@ -15,7 +15,7 @@
 
 static char *areas[AREAS];
 
-/* Every second one may be executed, so that neighbours do not merge. */
+/* Every second area is executable, so that neighbours do not merge. */
 static void map(int number)
 {
 	int access = READ_WRITE | (number & 1 ? PROT_EXEC : 0);

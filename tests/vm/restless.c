@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Changes how it maps shared memory until it is killed, a process for each way: mprotect, mremap,
- * MADV_DONTNEED, fork; and one that goes from CPU to CPU, whose memory the kernel moves between
- * NUMA nodes when it balances them.
+ * Changes its mappings of shared memory until it is killed. One process per way: mprotect, mremap,
+ * MADV_DONTNEED, fork; and one that moves from CPU to CPU, so that NUMA balancing moves its memory
+ * between nodes.
  *
  *   restless OUTPUT
  *
- * All map one memfd, and write to it as they go. The parent maps it too, touches all of it, and does
- * nothing else: its pages are there whatever the others do.
+ * All map one memfd and write to it. The parent maps it too, touches all of it and then sleeps, so
+ * its pages stay present.
  */
 #include <sched.h>
 #include <signal.h>
@@ -48,7 +48,7 @@ static void protects(char *memory)
 	touch(memory, 0, PAGES);
 }
 
-/* To and fro between two places, in parts: VMAs are split, moved and merged. */
+/* Moves the memory to another address and back in parts: VMAs are split, moved and merged. */
 static void moves(char *memory)
 {
 	static char *other;
@@ -124,7 +124,7 @@ static void start(void (*work)(char *), useconds_t pause)
 		touch(memory, 0, PAGES);
 		for (;;) {
 			work(memory);
-			usleep(pause);	/* others want the CPUs too */
+			usleep(pause);	/* leave CPU time for others */
 		}
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A helper that answers rubbish. Takes the place of the real one: module loaded
- * with allow_any=1, helper stopped.
+ * A helper with invalid answers. It replaces the real one: load the module with
+ * allow_any=1 and stop the helper first.
  *
  *   rogue MODE SECONDS
  *
@@ -30,7 +30,7 @@ static size_t length;
 
 static void ring(uint32_t slot)
 {
-	/* A rogue does not care whether it was heard. */
+	/* A failed write does not matter here. */
 	if (write(device, &slot, sizeof(slot)) < 0)
 		return;
 }
@@ -41,7 +41,7 @@ static void finish(struct umh_shm_slot *slot, uint32_t index)
 	ring(index);
 }
 
-/* An answer as it should be, for the modes that spoil one thing of it. */
+/* A correct answer. Most modes then change one field. */
 static void honest(struct umh_shm_slot *slot, const char *text)
 {
 	char hex[SHA256_DIGEST_STRING_LENGTH];
@@ -199,7 +199,7 @@ static void scribble_until(time_t end)
 			noise ^= noise << 13;
 			noise ^= noise >> 17;
 			noise ^= noise << 5;
-			/* Small numbers too, so that states and lengths are hit. */
+			/* Small numbers too, so that valid states and lengths occur. */
 			__atomic_store_n(&words[i], i % 3 ? noise % 4 : noise, __ATOMIC_RELAXED);
 		}
 		for (uint32_t slot = 0; slot <= length / PAGE; slot++)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Try umh_shm.ko inside a guest, as root: `run_module_tests.py [GROUP ...]`.
+"""Test umh_shm.ko inside a guest, as root: `run_module_tests.py [GROUP ...]`.
 
-One line a check, "ok N - GROUP: NAME" or "not ok N - GROUP: NAME: WHY", then the plan "1..N".
-Each group ends with a look at the kernel's log. Exit status: 0 all ok, 1 some not, 2 wrong usage.
+One line per check, "ok N - GROUP: NAME" or "not ok N - GROUP: NAME: WHY", then the plan "1..N".
+Each group also checks the kernel's log. Exit status: 0 all ok, 1 some not, 2 wrong usage.
 """
 
 import argparse
@@ -48,7 +48,7 @@ GROUPS = {
 
 
 def run(suite: Suite, module: Module, name: str) -> None:
-    """One group; what it raises, and what the kernel says meanwhile, are failures too."""
+    """Run one group; exceptions and bad lines in the kernel's log are failures too."""
     suite.group = name
     log = Log()
     module.unload()
@@ -75,7 +75,7 @@ def main() -> int:
         default=Path("/lib/modules", release, "updates/umh_shm.ko"),
         help="umh_shm.ko, or the directory it is in",
     )
-    parser.add_argument("--list", action="store_true", help="name the groups")
+    parser.add_argument("--list", action="store_true", help="print the groups")
     args = parser.parse_args()
     if args.list:
         print(*GROUPS, sep="\n")

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Maps huge pages of hugetlbfs, and dma-bufs of memfds where the kernel has them, and stays.
+ * Maps huge pages of hugetlbfs and, if the kernel has them, dma-bufs of memfds, then sleeps.
  *
  *   shares_buffers OUTPUT
  *
- * There have to be four free pages of hugetlbfs.
+ * Needs four free pages of hugetlbfs.
  */
 #include <fcntl.h>
 #include <linux/dma-buf.h>
@@ -27,7 +27,7 @@ static int memfd(const char *name, size_t bytes, unsigned int flags)
 	return fd;
 }
 
-/* The second of two huge pages of a file; the first one is never there. */
+/* The second of two huge pages of a file; the first one is never allocated. */
 static void hugetlb_memfd(void)
 {
 	int fd = memfd("huge memfd", 2 * HUGE_PAGE, MFD_HUGETLB);
@@ -69,7 +69,7 @@ static void hugetlb_replaced(void)
 	report(&region);
 }
 
-/* Each seventh page of a memfd, round and round: neighbours in the one are none in the other. */
+/* Every seventh page of a memfd, wrapping around, so that neighbours in one are not in the other. */
 static int udmabuf(int device, const char *name, uint32_t pages)
 {
 	struct udmabuf_create_list *list;
@@ -81,7 +81,7 @@ static int udmabuf(int device, const char *name, uint32_t pages)
 	if (!list)
 		die("calloc");
 	list->count = pages;
-	/* In another order than that of the list: frames that adjoin would be one entry of it. */
+	/* Allocate in another order than the list: adjacent frames would become one entry. */
 	for (uint32_t page = 0; page < pages; page++)
 		if (pwrite(fd, "", 1, (off_t)page * PAGE) != 1)
 			die("pwrite");
@@ -114,7 +114,7 @@ static void udmabufs(void)
 
 	if (device < 0)
 		return;
-	/* More than a page has entries of a scatterlist; the kernel makes one for this call. */
+	/* More pages than a page of scatterlist holds; the kernel makes the list for this call. */
 	fd = udmabuf(device, "buffer", 300);
 	region = udmabuf_at("udmabuf", fd, 300, 1);
 	if (ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync))

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Maps each bug of shares_bugs.ko and its sound twin, each in a process of its own, touches it, does
- * what the bug needs, and stays.
+ * Maps each bug of shares_bugs.ko and its sound twin, each in its own process, touches the mapping,
+ * triggers the bug, and sleeps.
  *
  *   shares_bugs OUTPUT
  *
- * shares_bugs.ko, shares_bugs_gone.ko and shares_other.ko have to be there; shares_bugs_gone.ko is not any more afterwards.
- * What it says of a case comes from the kernel: entries of page tables by its own walk, and what
- * procfs has of the mapping and of the frames.
+ * Needs shares_bugs.ko, shares_bugs_gone.ko and shares_other.ko, and unloads shares_bugs_gone.ko. The
+ * facts in OUTPUT come from the kernel: page-table entries from its own walk, and procfs for the
+ * mapping and the frames.
  *
- * The guest is used up then: who ends the process that has operations of a module that has gone,
- * or reads its maps, makes the kernel oops.
+ * The guest cannot be used for anything else afterwards: the kernel oopses when the process with
+ * operations of the unloaded module ends or when its maps are read.
  */
 #include <fcntl.h>
 #include <sched.h>
@@ -25,10 +25,10 @@
 #define PRESENT 1ULL
 #define TRIES 100
 #define CACHED_STACKS 4
-#define TAKEN 64	/* pages, to get one that was freed just now */
+#define TAKEN 64	/* pages, enough to get one that was just freed */
 #define GONE "shares_bugs_gone"
 
-/* What mmap() is asked for. */
+/* Arguments of mmap(). */
 struct asked {
 	size_t pages;
 	size_t first;
@@ -40,16 +40,16 @@ struct trial {
 	const char *name;
 	enum shares_bugs_number number;
 	struct asked asked;
-	struct asked sane;		/* where that is refused; pages 0: it is not */
+	struct asked sane;		/* for the twin, which refuses that; pages 0: same */
 	enum shares_bugs_device device;
 	size_t grown;			/* pages, by mremap() */
 	uint64_t written;		/* pages */
-	bool untouched;			/* mmap() did all; a touch would be a signal */
-	bool (*take)(uint64_t frame);	/* has freed memory given to somebody */
+	bool untouched;			/* mmap() maps everything; a touch would raise a signal */
+	bool (*take)(uint64_t frame);	/* makes something reuse the freed memory */
 	const char *other;		/* a device whose frame the bug maps */
 };
 
-/* A case as it is at the end. */
+/* Final facts of a case. */
 struct result {
 	struct region region;
 	struct shares_bugs_facts facts;
@@ -68,13 +68,13 @@ static int pagemap, page_flags, page_counts;
 static int asking;	/* the case's own file, for take() */
 static pid_t cached[CACHED_STACKS];
 
-/* The file is of the process that opened it. */
+/* Each process must open the file itself. */
 static void open_pagemap(void)
 {
 	pagemap = checked_fd(open("/proc/self/pagemap", O_RDONLY), "/proc/self/pagemap");
 }
 
-/* The number at an index of one of the kernel's files of numbers; 0 behind its end. */
+/* Reads the number at an index of a procfs file of 64-bit numbers; 0 past its end. */
 static uint64_t number_in(int fd, uint64_t index)
 {
 	uint64_t value = 0;
@@ -96,7 +96,7 @@ static bool take(int fd, int flags, uint64_t frame)
 {
 	char *some = checked(mmap(NULL, TAKEN * PAGE, READ_WRITE, flags, fd, 0), "memory to take");
 
-	/* A huge page would be all of them at once. EINVAL: there is no such thing. */
+	/* A huge page would be all pages at once. EINVAL: the kernel has no huge pages. */
 	if (madvise(some, TAKEN * PAGE, MADV_NOHUGEPAGE) && errno != EINVAL)
 		die("MADV_NOHUGEPAGE");
 	for (size_t page = 0; page < TAKEN; page++) {
@@ -145,8 +145,8 @@ static void end_children(const pid_t *children, int count)
 }
 
 /*
- * Each CPU keeps two stacks of tasks that have ended (NR_CACHED_STACKS of kernel/fork.c). While
- * there are some, a new task takes what was freed for its page tables and not for its stack.
+ * Each CPU caches two stacks of dead tasks (NR_CACHED_STACKS of kernel/fork.c). While the cache has
+ * some, a new task uses freed memory for its page tables and not for its stack.
  */
 static void use_up_stacks(void)
 {
@@ -154,7 +154,7 @@ static void use_up_stacks(void)
 		cached[i] = staying_child();
 }
 
-/* Children until one has the frame in its kernel stack; it stays. */
+/* Forks until a child has the frame in its kernel stack. That child stays. */
 static bool take_stack(uint64_t frame)
 {
 	pid_t children[TAKEN];
@@ -230,7 +230,7 @@ static const struct trial trials[] = {
 	TRIAL("raw-frame", SHARES_BUGS_RAW_FRAME, WHOLE),
 	TRIAL("pfnmap-by-hand", SHARES_BUGS_BY_HAND, WHOLE),
 	TRIAL("beyond-object", SHARES_BUGS_BEYOND_OBJECT, WHOLE),
-	/* A guard page has no frame: a touch would be a signal. */
+	/* A guard page has no frame: a touch would raise a signal. */
 	TRIAL("beyond-area", SHARES_BUGS_BEYOND_AREA, WHOLE, .untouched = true),
 	TRIAL("region-freed", SHARES_BUGS_REGION_FREED, WHOLE),
 	TRIAL("inherited", SHARES_BUGS_INHERITED, WHOLE, .device = SHARES_BUGS_NO_CHILD),
@@ -301,7 +301,7 @@ static void map_case(int fd, const struct trial *trial, struct result *ret)
 	write_pages(region, trial->written);
 }
 
-/* One attempt at a case: 0, or why there is none. */
+/* One attempt at a case. Returns 0 or an errno. */
 static int attempt(const struct trial *trial, bool sound, struct result *ret)
 {
 	struct shares_bugs_choice choice = { .number = trial->number, .sound = sound };
@@ -396,7 +396,7 @@ static bool make(const struct trial *trial, bool sound, struct result *ret)
 	return !err;
 }
 
-/* What the next child does. */
+/* The case of the next child. */
 static const struct trial *todo;
 static bool todo_sound;
 
@@ -407,7 +407,7 @@ static void do_case(void)
 	open_pagemap();
 	if (!make(todo, todo_sound, &result))
 		return;
-	fflush(out);	/* else a child of its own would have it to write, too */
+	fflush(out);	/* so that a child does not write it again */
 	if (todo->number == SHARES_BUGS_INHERITED) {
 		result.child = fork();
 		if (result.child < 0)
@@ -421,7 +421,7 @@ static void do_case(void)
 		die(GONE);
 }
 
-/* A page of a process's own that a driver has pinned and mapped: nothing is wrong with it. */
+/* A page of the process that a driver has pinned and mapped. Nothing is wrong with it. */
 static void do_own(void)
 {
 	int fd = checked_fd(open(devices[SHARES_BUGS_PLAIN], O_RDWR), devices[SHARES_BUGS_PLAIN]);
@@ -438,7 +438,7 @@ static void do_own(void)
 	listed = true;
 }
 
-/* What a CPU freed last it gives away first: on one CPU, that is who asks next. */
+/* A CPU reuses first what it freed last, so run everything on one CPU. */
 static void use_one_cpu(void)
 {
 	cpu_set_t cpus;

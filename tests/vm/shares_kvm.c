@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Makes virtual machines, lets them run for a few instructions, and stays with their vcpus mapped.
+ * Makes virtual machines, runs a few instructions in them, and sleeps with their vcpus mapped.
  *
  *   shares_kvm OUTPUT
  *
- * What KVM writes to the pages is "Port", "Mmio" and "Ring", and the number of a dirty page.
+ * KVM writes "Port", "Mmio", "Ring" and the number of a dirty page to the pages.
  */
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -16,12 +16,12 @@
 #define DATA 0x2000
 #define MMIO 0x8000
 #define COALESCED 0x9000
-#define TSS 0xfffbd000		/* Intel's need it, as long as they are in real mode */
+#define TSS 0xfffbd000		/* Intel CPUs need it in real mode */
 #define RUN_PAGES 3
 #define RING_PAGES 4
 #define RING_BYTES (RING_PAGES * PAGE)
 
-/* In each page KVM writes from the front: kvm_run is shorter, and rings are never that full. */
+/* KVM writes only before this in each page: kvm_run is shorter, and rings never get that full. */
 #define FREE 3968
 
 static int kvm;
@@ -87,7 +87,7 @@ static void run_until(int vcpu, const struct kvm_run *run, uint32_t reason)
 	exit(1);
 }
 
-/* Part of a vcpu, nothing of it touched. The region has the ring too, if there is one. */
+/* Part of a vcpu, untouched. The region includes the ring if there is one. */
 static struct region mapped(const char *label, int vcpu, size_t pages, size_t first_page,
 			    size_t ring_pages, int flags)
 {
@@ -119,7 +119,7 @@ static struct region ran(const char *label, int vcpu, size_t ring_pages)
 	return region;
 }
 
-/* The second vcpu has the ring of coalesced MMIO that the first one has, and never ran. */
+/* The second vcpu never ran. It has the same ring of coalesced MMIO as the first one. */
 static void vcpus_of_one_vm(void)
 {
 	int vm = new_vm(0);
@@ -132,7 +132,7 @@ static void vcpus_of_one_vm(void)
 	report(&region);
 }
 
-/* Two mappings, of which one begins in the middle; its last page is not touched by either. */
+/* Two mappings, one of them from the middle on. Neither touches the last page. */
 static void mapped_twice(void)
 {
 	int vcpu = new_vcpu(new_vm(0), 0);
@@ -154,7 +154,7 @@ static void replaced(void)
 	replace_page(&region, 1);
 }
 
-/* KVM lets one have a private mapping: who writes to that gets a copy. The first page is read. */
+/* KVM allows a private mapping: a write gets a copy. The first page is only read. */
 static void private_copy(void)
 {
 	struct region region = mapped("private", new_vcpu(new_vm(0), 0), RUN_PAGES, 0, 0,
@@ -165,7 +165,7 @@ static void private_copy(void)
 	report(&region);
 }
 
-/* The ring stands apart in the file: it is mapped by itself, and together with all before it. */
+/* The ring has its own offset in the file. It is mapped alone, and with everything before it. */
 static void dirty_ring(void)
 {
 	size_t all = KVM_DIRTY_LOG_PAGE_OFFSET + RING_PAGES;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Maps what the kernel has in memory of its own, BPF maps or the vDSO, and stays.
+ * Maps the kernel's own memory, BPF maps or the vDSO, and sleeps.
  *
  *   shares_maps OUTPUT bpf|vdso
  */
@@ -13,7 +13,7 @@
 
 #include "shares_maps.h"
 
-/* Newer than the headers of some of the places where this is built. */
+/* Old headers lack them. */
 #define NEWTIME 0x80		/* CLONE_NEWTIME */
 #define MAP_TYPE_ARENA 33	/* BPF_MAP_TYPE_ARENA */
 
@@ -59,7 +59,7 @@ static struct region map_bpf(const char *label, const char *part, int fd, int pr
 #define LOAD64(dst, src, low, high) \
 	INSN(BPF_LD | BPF_DW | BPF_IMM, dst, src, 0, low), INSN(0, 0, 0, 0, high)
 
-/* The kernel writes: RECORD into the fifth page of the array, and as a record into the ring. */
+/* Makes the kernel write RECORD into the fifth page of the array and as a record into the ring. */
 static void run_program(int array, int ring)
 {
 	struct bpf_insn code[] = {
@@ -157,7 +157,7 @@ static void all_bpf(void)
 {
 	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 
-	/* Maps count as locked memory, root's too, before 5.11. */
+	/* Before 5.11 maps count as locked memory, even root's. */
 	if (setrlimit(RLIMIT_MEMLOCK, &unlimited))
 		die("RLIMIT_MEMLOCK");
 	bpf_arrays_and_ring();
@@ -174,7 +174,7 @@ static void on_fault(int number)
 	siglongjmp(after_fault, number);
 }
 
-/* Which pages can be read. Those that this machine has nothing for raise SIGBUS. */
+/* Which pages can be read. Pages without content on this machine raise SIGBUS. */
 static uint64_t read_pages(const char *address, size_t pages)
 {
 	volatile uint64_t can = 0;
@@ -237,7 +237,7 @@ static void vdso_replaced(void)
 {
 	struct region region = special("vdso-replaced", "vdso");
 
-	/* In one piece: these mappings can't be split (871402e05b24, 5.11). */
+	/* In one piece, because these mappings cannot be split (871402e05b24, 5.11). */
 	replace(region.address, region.pages * PAGE);
 	region.kind = "none";
 	report(&region);
@@ -254,7 +254,7 @@ static void all_vdso(void)
 	read_special("vvar", "vvar");
 	in_child(vdso_copied);
 	in_child(vdso_replaced);
-	/* For children from here on. */
+	/* Applies to children from here on. */
 	if (unshare(NEWTIME))
 		die("CLONE_NEWTIME");
 	in_child(vdso_time_namespace);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * For the programs that map memory which the kernel shares, each kind for real, and stay.
+ * For the programs that map memory shared by the kernel, each kind for real, and sleep.
  *
- * They write one JSON object to the file that is their first word, when all is
- * mapped. What they write to a page is "pageproof LABEL PAGE", PAGE counted in
- * the region.
+ * When everything is mapped, they write one JSON object to the file in their first
+ * argument. They write "pageproof LABEL PAGE" to a page; PAGE counts from the start
+ * of the region.
  */
 #ifndef SHARES_MAPS_H
 #define SHARES_MAPS_H
@@ -34,11 +34,11 @@ struct region {
 	size_t region_pages;
 	uint64_t touched;
 	uint64_t written;
-	size_t offset;		/* of what was written, in its page */
+	size_t offset;		/* of the text in its page */
 };
 
 static FILE *out;
-static char unfinished[512];	/* its name until all is in it */
+static char unfinished[512];	/* name of the incomplete output */
 static bool listed;
 
 static inline void die(const char *what)
@@ -118,7 +118,7 @@ static inline void stay(void)
 		pause();
 }
 
-/* A child that maps and reports something, and stays. */
+/* A child that maps and reports something, and sleeps. */
 static inline void in_child(void (*what)(void))
 {
 	int ready[2];
@@ -147,14 +147,14 @@ static inline void in_child(void (*what)(void))
 	listed = true;
 }
 
-/* Puts other memory in the place of some. */
+/* Replaces memory by an anonymous mapping. */
 static inline void replace(char *address, size_t length)
 {
 	checked(mmap(address, length, READ_WRITE, PRIVATE | MAP_FIXED, -1, 0), "MAP_FIXED");
 	memset(address, 'x', length);
 }
 
-/* Puts another page in the place of one, and reports the three mappings that come of it. */
+/* Replaces one page, and reports the three resulting mappings. */
 static inline void replace_page(const struct region *region, size_t page)
 {
 	struct region part = *region;
@@ -186,7 +186,7 @@ static inline void begin(const char *output)
 	fprintf(out, "{\"pid\": %d, \"regions\": [", getpid());
 }
 
-/* The file gets its name when all is in it. */
+/* Renames the output, so that it is complete when it appears. */
 static inline void finish(const char *output)
 {
 	fputs("]}\n", out);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Maps memory by its physical address, each kind for real, and stays.
+ * Maps memory by its physical address, each kind on its real device, and sleeps.
  *
  *   shares_physical OUTPUT devmem|pci|uio
  *
- * Nothing of a device is read: that can do something to it. remap_pfn_range() fills the page
- * tables at once. For uio, shares_uio.ko has to be there.
+ * It does not read device memory, because a read can have side effects. remap_pfn_range() fills
+ * the page tables at once. "uio" needs shares_uio.ko.
  */
 #include <fcntl.h>
 #include <glob.h>
@@ -16,8 +16,8 @@
 
 #define BIOS 0xf0000
 /*
- * The last page below the extended BIOS data area, which begins inside of it: no whole page of
- * RAM, so that the kernel does not use it (arch/x86/kernel/e820.c).
+ * The page in which the extended BIOS data area begins. It is only partly RAM, so the kernel does
+ * not use it (arch/x86/kernel/e820.c).
  */
 #define LOW 0x9f000
 #define HPET 0xfed00000
@@ -38,7 +38,7 @@ static struct region map(const char *label, const char *kind, const char *part, 
 
 /* devmem */
 
-/* As many as physical addresses can name. */
+/* The number of pages that physical addresses can name. */
 static size_t all_pages(void)
 {
 	FILE *file = fopen("/proc/cpuinfo", "r");
@@ -114,7 +114,7 @@ static bool has_driver(const char *device, char *driver, size_t size)
 	return true;
 }
 
-/* The first BAR of a device, from some on, that is memory. */
+/* The first memory BAR of a device, at or after a given one. */
 static bool memory_of(const char *device, int first, struct resource *ret)
 {
 	unsigned long long start, end, flags;
@@ -142,7 +142,7 @@ static bool memory_of(const char *device, int first, struct resource *ret)
 	return found;
 }
 
-/* Memory of a device that a driver holds, or of one that has none (NULL). */
+/* Memory of a device that is bound to a driver, or of one without a driver (NULL). */
 static struct resource find_memory(const char *wanted, int first)
 {
 	struct resource found = { .pages = 0 };
@@ -174,7 +174,7 @@ static struct region map_resource(const char *label, const struct resource *reso
 	return map(label, "pci", resource->part, fd, READ_WRITE, MAP_SHARED, 0, resource->pages);
 }
 
-/* All but the first page, by procfs: there the offset is the physical address. */
+/* All pages except the first, through procfs, where the offset is the physical address. */
 static struct region map_by_procfs(const char *label, const struct resource *resource)
 {
 	struct region region;
@@ -221,12 +221,12 @@ static struct region map_number(const char *label, int number, size_t pages)
 	struct region region = map(label, "uio", parts[number], uio_fd, READ_WRITE, MAP_SHARED,
 				   (off_t)number * PAGE, pages);
 
-	region.touched = number == 2;	/* of the others a page is there when it is touched */
+	region.touched = number == 2;	/* the other maps fault pages in */
 	region.offset = TEXT_OFFSET;
 	return region;
 }
 
-/* A rear part does not say any more which map it is of. */
+/* A split-off rear part does not show the number of its map. */
 static void split(void)
 {
 	struct region region = map_number("split", 1, 3);
@@ -245,7 +245,7 @@ static void uio(void)
 	struct region region;
 
 	uio_fd = checked_fd(open("/dev/uio0", O_RDWR), "/dev/uio0");
-	in_child(split);	/* before it would inherit the other mappings */
+	in_child(split);	/* first, so that it does not inherit other mappings */
 	region = map_number("logical", 0, 1);
 	write_pages(&region, 0x1);
 	report(&region);

@@ -4,10 +4,10 @@
  *
  *   shares_rings OUTPUT
  *
- * Maps each, twice where it can, and writes a text into it; has the kernel
- * write one too, and looks for that in its own mapping. Then it puts a page of
- * its own over one of the ring's. OUTPUT says, in JSON, what is where; then the
- * process sleeps for ever, and so does a child that it forked meanwhile.
+ * Maps each ring, twice if possible, and writes a text into it. Makes the kernel
+ * write one too, and searches for it in its own mapping. Then it replaces one page
+ * of the ring by an anonymous page. It writes the addresses to OUTPUT as JSON and
+ * sleeps forever, as does a child that it forked.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,7 +61,7 @@ static char *map(void *address, size_t pages, int flags, int fd, off_t offset, c
 	return start;
 }
 
-/* Begins a fact of the output. */
+/* Starts an entry of the output. */
 static void fact(const char *is, const struct vma *vma)
 {
 	static const char *separator = "";
@@ -102,7 +102,7 @@ static void write_text(const struct vma *vma, char *at, const char *text)
 	text_at(vma, "user", at, text);
 }
 
-/* The kernel's, wherever the user sees it. */
+/* The kernel's text, at any place of the mapping. */
 static void find_text(const struct vma *vma, char *from, char *to, const char *text)
 {
 	char *at = memmem(from, to - from, text, strlen(text));
@@ -111,7 +111,7 @@ static void find_text(const struct vma *vma, char *from, char *to, const char *t
 	text_at(vma, "kernel", at, text);
 }
 
-/* An anonymous page takes the place of one of a VMA. */
+/* Replaces a page of a VMA by an anonymous page. */
 static void replace(const struct vma *vma, size_t page, size_t pages)
 {
 	char *at = map(vma->start + page * PAGE, pages, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0,
@@ -123,7 +123,7 @@ static void replace(const struct vma *vma, size_t page, size_t pages)
 	fprintf(out, ", \"address\": %lu, \"page\": %zu}", (unsigned long)at, vma->first + page);
 }
 
-/* Replaces a page of a VMA that may be split: what is left is one VMA, or two. */
+/* Replaces a page of a VMA that can be split. One or two VMAs of the ring are left. */
 static void replace_within(const struct vma *vma, size_t page)
 {
 	struct vma before = *vma, after = *vma;
@@ -160,7 +160,7 @@ static void perf(void)
 	vma.start = map(NULL, vma.pages, MAP_SHARED, fd, 0, "mmap of perf");
 	second.start = map(NULL, second.pages, MAP_SHARED, fd, 0, "second mmap of perf");
 	check(!ioctl(other, PERF_EVENT_IOC_SET_OUTPUT, fd), "PERF_EVENT_IOC_SET_OUTPUT");
-	/* Newer kernels map a buffer by its own event only. */
+	/* Newer kernels map a buffer only through its own event. */
 	of_other.start = mmap(NULL, of_other.pages * PAGE, PROT_READ, MAP_SHARED, other, 0);
 	check(of_other.start != MAP_FAILED || errno == EBUSY, "mmap of the other event");
 	check(!prctl(PR_SET_NAME, comm), "prctl");
@@ -171,7 +171,7 @@ static void perf(void)
 		check(of_other.start[PAGE / 2] == USER_TEXT[0], "the other event's mapping");
 		is_mapped(&of_other);
 	}
-	/* All of it: newer kernels do not let these VMAs be split. */
+	/* The whole VMA: newer kernels do not split these. */
 	check(second.start[PAGE / 2] == USER_TEXT[0], "second mapping of perf");
 	replace(&second, 0, second.pages);
 }
@@ -193,7 +193,7 @@ static void nop(int fd, char *rings, struct io_uring_sqe *sqes, const struct io_
 	__atomic_store_n(cq_head, *cq_head + 1, __ATOMIC_RELEASE);
 }
 
-/* struct io_uring_buf_reg and its constants, which old headers lack. */
+/* struct io_uring_buf_reg and its constants; old headers lack them. */
 struct buffers {
 	uint64_t address;
 	uint32_t entries;
@@ -206,7 +206,7 @@ struct buffers {
 #define OFF_PBUF_RING 0x80000000UL
 #define OFF_PBUF_SHIFT 16
 
-/* A ring of provided buffers, where the kernel has them; not told about as a region. */
+/* A ring of provided buffers, if the kernel has them; not reported as a region. */
 static void provided_buffers(int fd)
 {
 	struct buffers buffers = { .entries = 16, .group = 3, .flags = PBUF_RING_MMAP };
@@ -237,19 +237,19 @@ static void io_uring(void)
 	cq.start = map(NULL, 2, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_CQ_RING, "mmap of CQ");
 	sqes.start = map(NULL, 2, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQES, "mmap of SQEs");
 	second.start = map(NULL, 2, MAP_SHARED | MAP_POPULATE, fd, IORING_OFF_SQES, "mmap of SQEs");
-	/* Not shared, and so no part of a region. */
+	/* Not shared, so not part of a region. */
 	copied.start = map(NULL, 2, MAP_PRIVATE, fd, IORING_OFF_SQES, "private mmap of SQEs");
 	fact("unknown", &copied);
 	fprintf(out, ", \"address\": %lu}", (unsigned long)copied.start);
 	provided_buffers(fd);
 	entries = (struct io_uring_sqe *)sqes.start;
-	/* As many as lead to the second page of the rings. */
+	/* Enough to reach the second page of the rings. */
 	for (uint64_t number = 0; number < 254; number++)
 		nop(fd, rings.start, entries, &params, number);
 	memcpy(&user_data, text, sizeof(user_data));
 	nop(fd, rings.start, entries, &params, user_data);
 	find_text(&rings, rings.start + PAGE, rings.start + rings.pages * PAGE, text);
-	/* Entries that are not submitted again. */
+	/* Entries that are not submitted any more. */
 	write_text(&sqes, (char *)&entries[params.sq_entries - 1].user_data, "unsubmit");
 	write_text(&rings,
 		   rings.start + params.sq_off.array + params.sq_entries * sizeof(uint32_t) - sizeof(USER_TEXT),
@@ -269,10 +269,10 @@ static void lo_up(int fd)
 	check(!ioctl(fd, SIOCSIFFLAGS, &request), "SIOCSIFFLAGS");
 }
 
-/* What differs between the versions of AF_PACKET's rings. */
+/* Differences between the versions of AF_PACKET's rings. */
 struct packet_version {
 	int number;
-	size_t header_bytes; /* before the frame to send, with an address that is not there */
+	size_t header_bytes; /* before the frame to send, with the unused address */
 	size_t length_at, status_at; /* in the header of a frame to send */
 	size_t received_at; /* the status of the first frame or block received */
 };
@@ -286,7 +286,7 @@ static const struct packet_version packet_versions[] = {
 	  offsetof(struct tpacket3_hdr, tp_status), offsetof(struct tpacket_block_desc, hdr.bh1.block_status) },
 };
 
-/* A packet from the ring to send, through lo, into the ring of those received. */
+/* Sends a packet from the transmit ring through lo into the receive ring. */
 static void packet_through_lo(int fd, const struct vma *vma, char *tx, const struct packet_version *version)
 {
 	const char *text = "sent around through lo";
@@ -307,7 +307,7 @@ static void packet_through_lo(int fd, const struct vma *vma, char *tx, const str
 
 static void packet(const struct packet_version *version)
 {
-	/* The rest is of version 3 only, which hands over a block that is not full after a time. */
+	/* The rest is for version 3 only, which passes on a partly filled block after a time-out. */
 	struct tpacket_req3 rx = { .tp_block_size = 2 * PAGE, .tp_block_nr = 2, .tp_frame_size = PAGE / 2,
 				   .tp_frame_nr = 8, .tp_retire_blk_tov = 10 };
 	struct tpacket_req3 tx = { .tp_block_size = PAGE, .tp_block_nr = 3, .tp_frame_size = PAGE / 2,
@@ -327,7 +327,7 @@ static void packet(const struct packet_version *version)
 	check(!setsockopt(fd, SOL_PACKET, PACKET_TX_RING, &tx, size), "PACKET_TX_RING");
 	vma.start = map(NULL, vma.pages, MAP_SHARED, fd, 0, "mmap of rings");
 	second.start = map(NULL, second.pages, MAP_SHARED, fd, 0, "second mmap of rings");
-	/* Not shared, and so not told about. */
+	/* Not shared, so not reported. */
 	map(NULL, vma.pages, MAP_PRIVATE, fd, 0, "private mmap of rings");
 	check(!bind(fd, (struct sockaddr *)&address, sizeof(address)), "bind");
 	packet_through_lo(fd, &vma, vma.start + 4 * PAGE, version);
@@ -339,7 +339,7 @@ static void packet(const struct packet_version *version)
 		check(!munmap(second.start, second.pages * PAGE), "munmap");
 }
 
-/* How large the kernel made a ring. */
+/* The size that the kernel gave a ring. */
 static size_t pages_mapped_at(const char *start)
 {
 	FILE *maps = fopen("/proc/self/maps", "r");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Maps memory that the kernel has taken out of its direct map, where it can, and stays.
+ * Maps memory that the kernel removes from its direct map, if it can, and sleeps.
  *
  *   shares_secret OUTPUT
  */
@@ -8,7 +8,7 @@
 
 #include "shares_maps.h"
 
-/* Newer than the headers of some of the places where this is built. */
+/* Old headers lack it. */
 #define MEMFD_SECRET 447
 
 int main(int argc, char **argv)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Maps files of tmpfs by all their names, and stays.
+ * Maps shared memory of each kind that tmpfs provides, and sleeps.
  *
  *   shares_shmem OUTPUT DIRECTORY
  *
- * DIRECTORY is on a tmpfs, DIRECTORY/huge one that was mounted with huge=always.
- * There has to be swap space.
+ * DIRECTORY is on a tmpfs, DIRECTORY/huge is a tmpfs with huge=always. Needs swap
+ * space.
  */
 #include <fcntl.h>
 #include <sys/ipc.h>
@@ -15,7 +15,7 @@
 #include "shares_maps.h"
 
 #define HUGE_PAGE (2 << 20)
-/* Newer than the headers of some of the places where this is built. */
+/* Old headers lack it. */
 #define PAGEOUT 21	/* MADV_PAGEOUT */
 
 static int memfd(const char *name, size_t pages, unsigned int flags)
@@ -45,7 +45,7 @@ static void shmem_memfd(void)
 	struct region region = shmem("memfd", fd, 7, 2, 10);
 
 	write_pages(&region, 0x13);
-	/* There, but mapped by nobody yet: page 7 of the file, 5 of the mapping. */
+	/* Allocated but not mapped: page 7 of the file, 5 of the mapping. */
 	if (fallocate(fd, 0, 7 * PAGE, PAGE))
 		die("fallocate");
 	report(&region);
@@ -84,7 +84,7 @@ static void shmem_file(void)
 	struct region region;
 	char *private;
 
-	/* Its last page is not whole. */
+	/* The file ends inside its last page. */
 	if (ftruncate(fd, 2 * PAGE + 100))
 		die("ftruncate");
 	region = shmem("tmpfs", fd, 3, 0, 3);
@@ -147,7 +147,7 @@ static void shmem_huge(void)
 	struct region region;
 	int fd;
 
-	/* A tmpfs that has been mounted with huge=always. */
+	/* On the tmpfs with huge=always. */
 	snprintf(path, sizeof(path), "%s/huge/file", directory);
 	fd = checked_fd(open(path, O_RDWR | O_CREAT | O_TRUNC, 0600), path);
 	if (ftruncate(fd, 2 * HUGE_PAGE))
@@ -164,8 +164,8 @@ static void shmem_huge(void)
 }
 
 /*
- * A page that no access may use now: its entry has no PRESENT bit and still names the frame. NUMA
- * balancing makes such entries too.
+ * A page with PROT_NONE: its entry has no PRESENT bit but still holds the frame. NUMA balancing
+ * makes such entries too.
  */
 static void shmem_prot_none(void)
 {
@@ -191,7 +191,7 @@ static void shmem_swapped(void)
 	int tries = 0;
 
 	write_pages(&region, 0x3f);
-	/* A page may stand in the list of another CPU for a while. */
+	/* A page may stay on another CPU's list for a while. */
 	while (smaps("Swap:", region.address, 4 * PAGE) != 16) {
 		if (madvise(region.address, 4 * PAGE, PAGEOUT))
 			die("MADV_PAGEOUT");
@@ -211,7 +211,7 @@ int main(int argc, char **argv)
 		return 2;
 	snprintf(directory, sizeof(directory), "%s", argv[2]);
 	begin(argv[1]);
-	/* First, so that it has nothing else mapped: verify of it has nothing to leave undecided. */
+	/* First, so that the child maps nothing else and verify can decide all its pages. */
 	in_child(shmem_prot_none);
 	shmem_memfd();
 	shmem_file();

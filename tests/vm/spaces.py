@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A process with one mapping of each kind, in the guest: writes its PID to a file and sleeps.
 
-Its address space holds still, so that procfs and pageproof can be asked one after the other.
-With a second word, `spin`, it never sleeps: a CPU is on its tables, then.
+Its address space does not change, so procfs and pageproof can be compared one after the other.
+With a second argument, `spin`, it never sleeps, so that a CPU has its page tables loaded.
 """
 
 import mmap
@@ -38,7 +38,7 @@ def main() -> None:
     huge = mmap.mmap(-1, 8 << 20, flags=PRIVATE)
     huge.madvise(mmap.MADV_HUGEPAGE)
     huge[4 << 20] = 1
-    partner = os.fork()  # what is written from here on is shared until one side writes
+    partner = os.fork()  # from here on a page is shared until one side writes to it
     if partner:
         temporary = output.with_suffix(".tmp")
         temporary.write_text(str(os.getpid()))

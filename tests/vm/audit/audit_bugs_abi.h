@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What audit_bugs.ko and ../audit_victim.c agree on. /dev/audit_bugs takes "NAME MODE ADDRESS" by
- * write(): mode 0 takes the bug away, 1 makes it, 2 makes its sound twin. read() gives lines of that.
- * mmap() of two pages at one of these page offsets makes a driver's bug in the second.
+ * ABI of audit_bugs.ko for ../audit_victim.c. write() of "NAME MODE ADDRESS" to /dev/audit_bugs sets
+ * a bug: mode 0 removes it, 1 makes it, 2 makes its sound twin. read() returns such lines. mmap() of
+ * two pages at one of these page offsets makes a driver's bug in the second page.
  */
 #ifndef AUDIT_BUGS_ABI_H
 #define AUDIT_BUGS_ABI_H

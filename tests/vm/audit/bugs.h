@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of audit_bugs.ko share. */
+/* Internal header of audit_bugs.ko. */
 #ifndef AUDIT_BUGS_H
 #define AUDIT_BUGS_H
 
@@ -21,17 +21,17 @@
 
 enum mode { OFF, BUG, SOUND };
 
-/* One bug. Its lock is main.c's: on and off come one at a time. */
+/* One bug. A lock in main.c serializes on() and off(). */
 struct bug {
 	const char *name;
-	/* address: of the user's, 0 for a bug of the kernel's own. Gives 0 and *place, or -errno. */
+	/* address: in user space, 0 for a bug in the kernel's tables. Returns 0 and sets place, or -errno. */
 	int (*on)(struct bug *bug, bool sound, unsigned long address);
 	void (*off)(struct bug *bug);
 	enum mode mode;
 	unsigned long place;		/* where an audit should find it */
 	struct page *page;
 	void *memory;
-	u64 *entry;			/* what was changed, and how it was */
+	u64 *entry;			/* the changed entry; its old value */
 	u64 before;
 };
 
@@ -39,22 +39,22 @@ extern struct bug kernel_bugs[], user_bugs[];
 
 /* entries.c: page-table entries of the kernel and of the current process. */
 
-/* The entry for an address at a level (1: PTE); NULL if the tables don't reach down to it. */
+/* The entry for an address at a level (1: PTE); NULL if there is no table at that level. */
 u64 *entry_at(unsigned long address, int level);
 /* The leaf's entry, of any level; NULL if there is none. */
 u64 *leaf_of(unsigned long address);
-/* The direct map's own PTE of a page, which is in RAM; NULL if it can't be split. */
+/* The PTE of a page of RAM in the direct map; NULL if a larger entry cannot be split. */
 u64 *physmap_entry(struct page *page);
-/* Change an entry for as long as the bug is on. */
+/* Change an entry until the bug is turned off. */
 int change(struct bug *bug, u64 *entry, u64 value);
 void restore(struct bug *bug);
 
 /* main.c */
 
-/* The address of a symbol that is exported to nobody; 0 if there is none. */
+/* The address of a symbol that is not exported; 0 if it does not exist. */
 unsigned long symbol(const char *name);
 
-/* user.c: what mmap() of the device gives, by the page offset that was asked for. */
+/* user.c: mmap() of the device. The page offset selects the bug. */
 int bugs_mmap(struct file *file, struct vm_area_struct *vma);
 void user_exit(void);
 int user_init(void);

@@ -67,13 +67,13 @@ u64 *physmap_entry(struct page *page)
 {
 	unsigned long address = (unsigned long)page_address(page);
 
-	/* There and back: what stays is a leaf of its own. */
+	/* Changing the type and back leaves the page with an entry of its own. */
 	if (set_memory_uc(address, 1) || set_memory_wb(address, 1))
 		return NULL;
 	return entry_at(address, 1);
 }
 
-/* All of the TLB, global entries too: toggling PGE does that (Intel SDM 3A 4.10.4.1). */
+/* Flushes the whole TLB with its global entries by toggling PGE (Intel SDM 3A 4.10.4.1). */
 static void flush(void *unused)
 {
 	unsigned long flags, value;

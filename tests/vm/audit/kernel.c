@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Bugs of the kernel's own tables; each with its sound twin. */
+/* Bugs in the kernel's page tables, each with its sound twin. */
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/set_memory.h>
@@ -66,7 +66,7 @@ static int open_to_user(struct bug *bug, bool sound, unsigned long address)
 {
 	int level, err = map_page(bug);
 
-	/* vmalloc's tables leave it to the last level (_PAGE_TABLE has US). */
+	/* In vmalloc's tables only the last level decides (_PAGE_TABLE has US). */
 	for (level = 2; !err && level <= 4; level++) {
 		u64 *entry = entry_at(bug->place, level);
 
@@ -116,8 +116,8 @@ static int physmap_missing(struct bug *bug, bool sound, unsigned long address)
 }
 
 /*
- * A page that the kernel reaches through vmalloc space only. Not a bug by itself: memfd_secret()
- * and others take pages out of the direct map. Tests read it through /proc/kcore.
+ * A page that the kernel can access through vmalloc space only. Not a bug by itself: memfd_secret()
+ * and others remove pages from the direct map. Tests read it through /proc/kcore.
  */
 static int physmap_apart(struct bug *bug, bool sound, unsigned long address)
 {
@@ -129,7 +129,7 @@ static int physmap_apart(struct bug *bug, bool sound, unsigned long address)
 	return sound ? 0 : change(bug, physmap_entry(bug->page), 0);
 }
 
-/* An entry that leads to where the caller says: beyond all memory, or further than a CPU can. */
+/* An entry with the caller's frame: beyond all memory, or beyond the CPU's address width. */
 static int foreign_frame(struct bug *bug, bool sound, unsigned long address)
 {
 	u64 *entry;
@@ -156,7 +156,7 @@ static int physmap_frame(struct bug *bug, bool sound, unsigned long address)
 	return change(bug, entry, *entry ^ BIT_ULL(PAGE_SHIFT));
 }
 
-/* By hand, or by set_memory_uc(), which struct page remembers. */
+/* The bug changes the entry itself. The twin uses set_memory_uc(), which marks struct page. */
 static int physmap_type(struct bug *bug, bool sound, unsigned long address)
 {
 	u64 *entry;
@@ -178,7 +178,7 @@ static void physmap_type_off(struct bug *bug)
 	free_all(bug);
 }
 
-/* An entry where an area was, and no other is yet; the twin is in an area. */
+/* An entry at the address of a freed area, before it is reused. The twin is in an area. */
 static int unowned(struct bug *bug, bool sound, unsigned long address)
 {
 	void *area;
@@ -197,7 +197,7 @@ static int unowned(struct bug *bug, bool sound, unsigned long address)
 		      page_to_phys(bug->page) | ENTRY_PRESENT | ENTRY_RW | ENTRY_NX);
 }
 
-/* The guard page behind an area, and another frame inside one. */
+/* An entry in the guard page behind an area. */
 static int beyond(struct bug *bug, bool sound, unsigned long address)
 {
 	u64 *entry;
@@ -212,6 +212,7 @@ static int beyond(struct bug *bug, bool sound, unsigned long address)
 	return change(bug, entry_at(bug->place, 1), *entry);
 }
 
+/* An entry inside an area with the frame of another page. */
 static int wrong_page(struct bug *bug, bool sound, unsigned long address)
 {
 	u64 *first, *second;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Bugs for pageproof audit to find, real ones: in the page tables of the kernel and of the process
- * that asks. For guests of the tests only: nothing here is safe.
+ * Real bugs for pageproof audit to find, in the page tables of the kernel and of the calling
+ * process. Only for the guests of the tests: nothing here is safe.
  */
 #include <linux/kprobes.h>
 #include <linux/miscdevice.h>
@@ -12,9 +12,9 @@
 
 #include "bugs.h"
 
-static DEFINE_MUTEX(lock);		/* all of each bug */
+static DEFINE_MUTEX(lock);		/* protects all bugs */
 
-/* kallsyms_lookup_name() is exported to nobody since 5.7; kprobes still tell where it is. */
+/* kallsyms_lookup_name() is not exported since 5.7, but a kprobe finds it. */
 unsigned long symbol(const char *name)
 {
 	static unsigned long (*lookup)(const char *name);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Bugs in the tables of the process that asks for them, and drivers' bugs of mmap(). */
+/* Bugs in the page tables of the calling process, and drivers' bugs in mmap(). */
 #include <linux/dma-mapping.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
@@ -14,9 +14,9 @@
 
 #define FREE_ORDER 9
 
-static struct page *page;		/* what is mapped where nothing is wrong */
-static void *object, *other;		/* of two slabs */
-static struct page *block;		/* free, while somebody maps it */
+static struct page *page;		/* mapped where nothing is wrong */
+static void *object, *other;		/* in two slabs */
+static struct page *block;		/* freed while it is mapped */
 static struct page *pair;		/* two, not compound: the second has no reference */
 static struct task_struct *task;	/* sleeps */
 static void *area;			/* of vmalloc() */
@@ -88,7 +88,7 @@ static int map_table(struct vm_area_struct *vma)
 	return map_pfn(vma, 1, (*entry & ENTRY_ADDRESS) >> PAGE_SHIFT, vma->vm_page_prot);
 }
 
-/* remap_pfn_range() takes no reference, and the pages are freed. Large, so that no CPU keeps them. */
+/* remap_pfn_range() takes no reference. The freed block is too large for per-CPU lists. */
 static int map_free(struct vm_area_struct *vma)
 {
 	int err;
@@ -101,7 +101,7 @@ static int map_free(struct vm_area_struct *vma)
 	return err;
 }
 
-/* On the list of this CPU: nobody takes pages of the zone for old devices. */
+/* Stays on this CPU's free list, because nothing else allocates from ZONE_DMA. */
 static int map_listed(struct vm_area_struct *vma)
 {
 	struct page *listed = alloc_page(GFP_KERNEL | GFP_DMA);
@@ -114,7 +114,7 @@ static int map_listed(struct vm_area_struct *vma)
 	return err;
 }
 
-/* The second page of memory that has references for its first only. */
+/* The second page of an allocation in which only the first page has a reference. */
 static int map_coherent(struct vm_area_struct *vma)
 {
 	const unsigned long pgoff = vma->vm_pgoff;
@@ -126,7 +126,7 @@ static int map_coherent(struct vm_area_struct *vma)
 	return err;
 }
 
-/* Its twin, for each that has one of its own; else that is a page where nothing is wrong. */
+/* The sound twin of a bug. If it has no special one, that is the page where nothing is wrong. */
 static int map_sound(struct vm_area_struct *vma)
 {
 	switch (vma->vm_pgoff & ~AUDIT_SOUND) {
@@ -182,7 +182,7 @@ static void off(struct bug *bug)
 	bug->page = NULL;
 }
 
-/* Not the address of a page, but the number of one that mmap() is to give. */
+/* Takes a PFN instead of an address: the frame that mmap() will map. */
 static int remember(struct bug *bug, bool sound, unsigned long pfn)
 {
 	others = pfn_valid(pfn) ? pfn : 0;
@@ -212,7 +212,7 @@ static int uncounted(struct bug *bug, bool sound, unsigned long address)
 	return change(bug, entry_at(address, 1), page_to_phys(bug->page) | ENTRY_USER);
 }
 
-/* The PTE table of an address two mebibytes on. */
+/* Maps the same PTE table again two mebibytes on. */
 static int table_twice(struct bug *bug, bool sound, unsigned long address)
 {
 	u64 *entry = entry_at(address, 2);
@@ -233,7 +233,7 @@ static int table_unmarked(struct bug *bug, bool sound, unsigned long address)
 		      ENTRY_RW | ENTRY_US | ENTRY_ACCESSED);
 }
 
-/* An empty entry in the guard hole; the twin is what the processor does by itself. */
+/* Maps an empty table in the guard hole. The twin is a change that the processor makes itself. */
 static int top_level(struct bug *bug, bool sound, unsigned long address)
 {
 	const int top = pgtable_l5_enabled() ? 5 : 4;

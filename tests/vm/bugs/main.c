@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Devices with real bugs, for the tests of a tool that looks for them. Never load it where
- * anything matters: it corrupts memory on purpose, and nothing is ever given back.
+ * Devices with real bugs, for the tests of pageproof. Never load it where anything matters: it
+ * corrupts memory on purpose, and frees nothing.
  *
- * The table: what each bug is. Then the device, which is a sound driver's but for the bug.
+ * First the table of the bugs, then the device: a sound driver except for the bug.
  */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -13,7 +13,7 @@
 
 #include "shares_bugs.h"
 
-/* A bug that shows in what mmap() was given. */
+/* A bug in the frames that mmap() maps. */
 #define FRAMES(function)	{ .make = function, .map = map_inserted }
 
 static const struct shares_bugs_kind kinds[] = {
@@ -168,7 +168,7 @@ static int refuse(const struct shares_bugs_case *one, struct vm_area_struct *vma
 	if (one->kind->read_only && does_check(one, SHARES_BUGS_ANY_WRITE) &&
 	    (vma->vm_flags & VM_WRITE))
 		return -EACCES;
-	/* What the bug does not check is bounded all the same: by what there is to give. */
+	/* Without the check of the bug the limit is the pages that exist. */
 	if (vma->vm_pgoff + vma_pages(vma) >
 	    (does_check(one, SHARES_BUGS_ANY_RANGE) ? SHARES_BUGS_REGION : SHARES_BUGS_PAGES))
 		return -ENXIO;
@@ -260,14 +260,14 @@ static long shares_bugs_ioctl(struct file *file, unsigned int command, unsigned 
 	return -ENOTTY;
 }
 
-/* misc_open() puts its own device here. */
+/* misc_open() has stored its own device here. */
 static int shares_bugs_open(struct inode *inode, struct file *file)
 {
 	file->private_data = NULL;
 	return 0;
 }
 
-/* No release: what a bug freed, and who has it now, is not known any more. */
+/* No release: after a bug it is unknown what is freed and what reuses it. */
 static const struct file_operations shares_bugs_fops = {
 	.owner		= THIS_MODULE,
 	.open		= shares_bugs_open,
@@ -299,7 +299,7 @@ static int __init shares_bugs_init(void)
 		err = shares_bugs_spoil_init();
 	for (number = 0; !err && number < SHARES_BUGS_DEVICES; number++)
 		err = misc_register(&devices[number]);
-	/* There is no way back: the module has no exit either. */
+	/* No cleanup after an error: the module has no exit either. */
 	WARN_ON(err);
 	return 0;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Ways to put pages into an address space, and the kernel's own word on what came of it. */
+/* Ways to map pages into an address space, and the resulting entries as the kernel finds them. */
 #include <linux/export.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -7,7 +7,7 @@
 
 #include "shares_bugs.h"
 
-/* Of a module that may go. */
+/* Operations of a module that may be unloaded. */
 static const struct vm_operations_struct *borrowed;
 
 static vm_fault_t shares_bugs_fault(struct vm_fault *vmf)
@@ -49,7 +49,7 @@ int map_inserted(struct shares_bugs_case *one, struct vm_area_struct *vma)
 	unsigned long i;
 	int err = 0;
 
-	/* vm_insert_page() takes its rights and its caching from here, and asks nobody. */
+	/* vm_insert_page() uses these rights and this caching without a check. */
 	vma->vm_page_prot = prot_of(one, vma);
 	for (i = 0; !err && i < vma_pages(vma); i++) {
 		struct page *page = shares_bugs_given(one, vma->vm_pgoff + i);
@@ -72,7 +72,7 @@ int map_remapped(struct shares_bugs_case *one, struct vm_area_struct *vma)
 
 		if (!page)
 			continue;
-		/* Everybody has this one: nobody is to write to it, not even here. */
+		/* All processes share the zero page, so map it read-only even here. */
 		if (page == ZERO_PAGE(0))
 			prot = vm_get_page_prot(VM_READ | VM_SHARED);
 		err = remap_pfn_range(vma, vma->vm_start + i * PAGE_SIZE, page_to_pfn(page),
@@ -81,14 +81,14 @@ int map_remapped(struct shares_bugs_case *one, struct vm_area_struct *vma)
 	return err;
 }
 
-/* Ordinary pages, each when it is touched. */
+/* Ordinary pages, mapped on the first access. */
 int map_by_fault(struct shares_bugs_case *one, struct vm_area_struct *vma)
 {
 	vma->vm_ops = &shares_bugs_vm_ops;
 	return 0;
 }
 
-/* Raw frames, each when it is touched: vmf_insert_pfn() wants no more than VM_PFNMAP. */
+/* Raw frames, mapped on the first access: vmf_insert_pfn() requires only VM_PFNMAP. */
 int map_raw_by_fault(struct shares_bugs_case *one, struct vm_area_struct *vma)
 {
 	vma->vm_ops = &shares_bugs_vm_ops;
@@ -96,7 +96,7 @@ int map_raw_by_fault(struct shares_bugs_case *one, struct vm_area_struct *vma)
 	return 0;
 }
 
-/* Raw frames in a VMA that does not say so. */
+/* Raw frames in a VMA without VM_PFNMAP. */
 int map_unmarked(struct shares_bugs_case *one, struct vm_area_struct *vma)
 {
 	int err = map_remapped(one, vma);
@@ -106,7 +106,7 @@ int map_unmarked(struct shares_bugs_case *one, struct vm_area_struct *vma)
 	return err;
 }
 
-/* With the kernel's own idea of rights: no bit for the user. */
+/* With the rights of a kernel page: the user bit is clear. */
 int map_closed(struct shares_bugs_case *one, struct vm_area_struct *vma)
 {
 	if (!one->sound)
@@ -114,7 +114,7 @@ int map_closed(struct shares_bugs_case *one, struct vm_area_struct *vma)
 	return map_remapped(one, vma);
 }
 
-/* With operations of a module that nothing holds. */
+/* With operations of a module that is not pinned. */
 int map_borrowed(struct shares_bugs_case *one, struct vm_area_struct *vma)
 {
 	if (!one->sound) {
@@ -126,8 +126,8 @@ int map_borrowed(struct shares_bugs_case *one, struct vm_area_struct *vma)
 }
 
 /**
- * shares_bugs_lend() - have operations used that are not ours
- * @ops: of the caller's module, which is not held: that is the bug
+ * shares_bugs_lend() - use another module's operations for VMAs
+ * @ops: of the caller's module, which is not pinned: that is the bug
  *
  * Return: 0.
  */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The memory of each case: what the kernel has, and what a mapping is given. */
+/* The memory of each case: the kernel's pages, and the pages that a mapping gets. */
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -12,11 +12,11 @@
 
 #define BLOCK_ORDER	3	/* SHARES_BUGS_PAGES */
 #define SUB_PAGE_BYTES	256
-#define TRIES		64	/* to get memory that lies just so */
+#define TRIES		64	/* to get memory with the wanted layout */
 
 static struct kmem_cache *cases, *doomed_cases;
 
-/* A cache with a constructor has its own slabs, and leaves the bytes of free objects alone. */
+/* A cache with a constructor has its own slabs, and does not write to free objects. */
 static void construct(void *object)
 {
 	memset(object, 0, sizeof(struct shares_bugs_case));
@@ -30,7 +30,7 @@ int shares_bugs_memory_init(void)
 					 0, construct);
 	if (!cases || !doomed_cases)
 		return -ENOMEM;
-	/* One that stays keeps the slab of the others. */
+	/* An object that stays allocated keeps the slab of the others. */
 	return kmem_cache_alloc(doomed_cases, GFP_KERNEL) ? 0 : -ENOMEM;
 }
 
@@ -39,11 +39,11 @@ struct shares_bugs_case *shares_bugs_case_alloc(bool doomed)
 	return kmem_cache_alloc(doomed ? doomed_cases : cases, GFP_KERNEL);
 }
 
-/* While its file is open: the bug. Nobody else gets it, so that it stays free. */
+/* Called while its file is open: the bug. Nothing else allocates it, so it stays free. */
 void shares_bugs_case_free(struct shares_bugs_case *one)
 {
 	kmem_cache_free(doomed_cases, one);
-	/* Out of all that is kept beside a slab's own list of free objects. */
+	/* Flush the per-CPU caches to the slab's own list of free objects. */
 	kmem_cache_shrink(doomed_cases);
 }
 
@@ -52,7 +52,7 @@ struct page *shares_bugs_given(const struct shares_bugs_case *one, pgoff_t index
 	return index < SHARES_BUGS_PAGES ? one->given[index] : NULL;
 }
 
-/* The kernel writes what a page is: pages that are all zero are no evidence. */
+/* Label the page, because pages of zeros are no evidence. */
 static void fill(struct page *page, const char *what, int number)
 {
 	snprintf(page_address(page), PAGE_SIZE, "shares_bugs %s %d", what, number);
@@ -117,7 +117,7 @@ int make_off_by_one(struct shares_bugs_case *one)
 	return err;
 }
 
-/* As vmalloc() has it: adjoining addresses, and frames that do not adjoin. */
+/* As with vmalloc(): contiguous addresses, and frames that are not contiguous. */
 int make_scattered(struct shares_bugs_case *one)
 {
 	static const int order[SHARES_BUGS_REGION] = { 0, 5, 7, 6 };
@@ -154,8 +154,8 @@ int make_zero_page(struct shares_bugs_case *one)
 }
 
 /*
- * To be freed in one piece, and too large for what a CPU keeps for itself. In the zone for
- * old devices nobody takes it while there is other memory.
+ * Freed later in one piece, which is too large for per-CPU lists. In ZONE_DMA it stays free
+ * while there is other memory.
  */
 int make_unsplit(struct shares_bugs_case *one)
 {
@@ -169,7 +169,7 @@ int make_unsplit(struct shares_bugs_case *one)
 	return 0;
 }
 
-/* Of more than one page, not compound: only the first has a reference, unless it is split. */
+/* Several pages, not compound: only the first has a reference, unless they are split. */
 int make_tails(struct shares_bugs_case *one)
 {
 	struct page *first = alloc_pages(GFP_KERNEL | __GFP_ZERO, 2);
@@ -201,7 +201,7 @@ int make_single(struct shares_bugs_case *one)
 	return take_page(one, GFP_KERNEL);
 }
 
-/* Of the kind that processes get. */
+/* Movable, as the pages of processes are. */
 int make_movable(struct shares_bugs_case *one)
 {
 	return take_page(one, GFP_HIGHUSER_MOVABLE);
@@ -221,7 +221,7 @@ int make_object(struct shares_bugs_case *one)
 	return 0;
 }
 
-/* The bug: a part of a page, which is mapped whole. */
+/* The bug: the buffer is a part of a page, and the whole page is mapped. */
 int make_sub_page(struct shares_bugs_case *one)
 {
 	if (one->sound)
@@ -303,8 +303,8 @@ int make_physmap_uncached(struct shares_bugs_case *one)
 }
 
 /*
- * The bug: kmalloc() of a page, of which four are mapped. Those behind it are objects of others:
- * a slab of them is as large as its alignment, and has four pages at least.
+ * The bug: kmalloc() of one page, and four are mapped. The next three are objects of other users:
+ * the slab has at least four pages and is aligned to its size.
  */
 int make_beyond_object(struct shares_bugs_case *one)
 {
@@ -330,8 +330,8 @@ int make_beyond_object(struct shares_bugs_case *one)
 }
 
 /*
- * The bug: two pages of vmalloc(), of which as many are mapped as mmap() asks for. Behind them is
- * a guard page, which has no frame, and then another area.
+ * The bug: two pages of vmalloc(), and mmap() maps as many as the caller wants. Behind them are a
+ * guard page, which has no frame, and another area.
  */
 int make_beyond_area(struct shares_bugs_case *one)
 {

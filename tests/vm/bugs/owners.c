@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Memory that is somebody else's: free, a task's stack, another driver's. */
+/* Memory of other owners: free pages, a task's stack, another driver's page. */
 #include <linux/gfp.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
@@ -22,8 +22,8 @@ static void take_first(struct shares_bugs_case *one, struct page *page)
 }
 
 /*
- * A page that stays on the list of the CPU that frees it: nobody else takes pages of the zone for
- * old devices. The twin is the second page of an allocation in use, which has no reference either.
+ * A page that stays on the free list of its CPU, because nothing else allocates from ZONE_DMA. The
+ * twin is the second page of an allocation in use, which has no reference either.
  */
 int make_listed(struct shares_bugs_case *one)
 {
@@ -36,7 +36,7 @@ int make_listed(struct shares_bugs_case *one)
 	return 0;
 }
 
-/* As large as a stack is. */
+/* As large as a stack. */
 int make_freed_stack(struct shares_bugs_case *one)
 {
 	struct page *first = alloc_pages(GFP_KERNEL | __GFP_ZERO, STACK_ORDER);
@@ -48,8 +48,8 @@ int make_freed_stack(struct shares_bugs_case *one)
 }
 
 /*
- * Newer kernels ask for a whole stack at once, older ones for single pages. Each finds what was
- * freed so: one, then the other.
+ * Newer kernels allocate a stack in one piece, older ones in single pages. Free the memory in both
+ * ways in turn, so that every kernel reuses some of it.
  */
 int spoil_freed_stack(struct shares_bugs_case *one)
 {
@@ -119,7 +119,7 @@ int make_stack(struct shares_bugs_case *one)
 	return 0;
 }
 
-/* The bug: a page that shares_other.ko has, which knows nothing of this. */
+/* The bug: a page of shares_other.ko, which does not share it with this driver. */
 int make_others(struct shares_bugs_case *one)
 {
 	if (one->sound) {
@@ -137,7 +137,7 @@ int make_others(struct shares_bugs_case *one)
 	return 0;
 }
 
-/* What a driver does with memory that a process gave it: sound. */
+/* Pins and maps a page of the caller, as drivers do. Nothing is wrong with it. */
 int shares_bugs_pin(__u64 __user *at)
 {
 	struct page *page;

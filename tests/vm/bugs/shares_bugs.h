@@ -17,11 +17,11 @@ enum shares_bugs_cache {
 	SHARES_BUGS_WRITE_COMBINING,
 };
 
-/* An open file's: file->private_data. */
+/* A case: file->private_data of an open file. */
 struct shares_bugs_case {
 	const struct shares_bugs_kind *kind;
 	bool sound;			/* the twin */
-	void *kernel;			/* where the kernel has the region */
+	void *kernel;			/* the region's kernel address */
 	struct page *pages[SHARES_BUGS_REGION];	/* the region's, from @kernel on */
 	struct page *given[SHARES_BUGS_PAGES];	/* what a mapping gets; NULL: no entry */
 	enum shares_bugs_cache cache;
@@ -72,7 +72,7 @@ int make_physmap_uncached(struct shares_bugs_case *one);
 int make_beyond_object(struct shares_bugs_case *one);
 int make_beyond_area(struct shares_bugs_case *one);
 
-/* owners.c: memory that is somebody else's */
+/* owners.c: memory of other owners */
 int make_listed(struct shares_bugs_case *one);
 int make_freed_stack(struct shares_bugs_case *one);
 int make_stack(struct shares_bugs_case *one);
@@ -93,7 +93,7 @@ int shares_bugs_lend(const struct vm_operations_struct *ops);
 int shares_bugs_tell(const struct shares_bugs_case *one, struct shares_bugs_facts *facts);
 
 /* spoil.c */
-#define SHARES_BUGS_FREED_ORDER	4	/* above what a CPU's own lists take */
+#define SHARES_BUGS_FREED_ORDER	4	/* too large for per-CPU lists */
 int shares_bugs_spoil_init(void);
 void *shares_bugs_object_alloc(void);
 int spoil_freed(struct shares_bugs_case *one);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What shares_bugs.ko and shares_bugs.c agree on.
+ * ABI of shares_bugs.ko for ../shares_bugs.c.
  *
  * An open file is one case: a bug, or its sound twin, which is the same thing done right.
  */
@@ -10,14 +10,14 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-/* A region's. Those that have one page only have a hole behind it. */
+/* Pages of a region. A region of one page has a hole behind it. */
 #define SHARES_BUGS_REGION	4
-/* What a file gives at most: the region's pages, then neighbours of the same driver. */
+/* Pages that a file can map: the region's, then neighbours of the same driver. */
 #define SHARES_BUGS_PAGES	8
 
 /*
- * What drivers forget and mean to do. A device each, as all that a driver maps
- * is meant alike: /dev/shares_bugs, /dev/shares_bugs_read_only and so on.
+ * The policies that drivers forget. One device per policy, because a policy
+ * applies to all mappings of a device: /dev/shares_bugs and so on.
  */
 enum shares_bugs_device {
 	SHARES_BUGS_PLAIN,
@@ -80,7 +80,7 @@ struct shares_bugs_choice {
 	__u64 frame;	/* of another driver, for the bug that maps one; else 0 */
 };
 
-/* A task of the caller's, and a frame. */
+/* A task of the caller, and a frame. */
 struct shares_bugs_stack {
 	__u64 frame;
 	__s32 pid;
@@ -88,8 +88,8 @@ struct shares_bugs_stack {
 };
 
 /*
- * What the kernel itself says of a case: entries of its page tables as its own walk
- * finds them, by page of the mapping or of the region; 0 where there is none.
+ * The kernel's own facts about a case: page-table entries from its own walk, per page
+ * of the mapping or of the region; 0 if there is none.
  */
 struct shares_bugs_facts {
 	__u64 address;	/* in: of the mapping */
@@ -103,16 +103,16 @@ struct shares_bugs_facts {
 	__u64 region_pfn[SHARES_BUGS_REGION];
 };
 
-/* EBUSY: the file is one already. EOPNOTSUPP: this kernel can't. */
+/* EBUSY: the file has a case already. EOPNOTSUPP: not possible on this kernel. */
 #define SHARES_BUGS_CHOOSE	_IOW('b', 1, struct shares_bugs_choice)
 /*
- * What goes wrong after the mapping was made; nothing for a twin. EAGAIN: memory went to
- * somebody else than wanted, try it with another file.
+ * Makes the part of the bug that happens after mmap(); does nothing for a twin. EAGAIN: the
+ * freed memory was not reused as planned, try again with another file.
  */
 #define SHARES_BUGS_SPOIL	_IO('b', 2)
 /* 1: the frame is in the kernel stack of the task. */
 #define SHARES_BUGS_HAS_STACK	_IOW('b', 4, struct shares_bugs_stack)
-/* in: an address of the caller's memory; out: where the kernel has the page, pinned, from now on */
+/* in: an address of the caller; out: the kernel's address of the page, which stays pinned */
 #define SHARES_BUGS_PIN		_IOWR('b', 5, __u64)
 #define SHARES_BUGS_TELL	_IOWR('b', 3, struct shares_bugs_facts)
 

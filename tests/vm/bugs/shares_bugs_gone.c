@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Lends its operations, is not held for that, and goes. */
+/* Lends its operations without being pinned, and is unloaded. */
 #include <linux/mm.h>
 #include <linux/module.h>
 
@@ -19,7 +19,7 @@ static int __init shares_bugs_gone_init(void)
 	return shares_bugs_lend(&gone_vm_ops);
 }
 
-/* It takes nothing back: that is the bug. */
+/* The operations stay in use: that is the bug. */
 static void __exit shares_bugs_gone_exit(void)
 {
 }
@@ -28,4 +28,4 @@ module_init(shares_bugs_gone_init);
 module_exit(shares_bugs_gone_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Operations that others use when it has gone, for tests");
+MODULE_DESCRIPTION("Operations that are used after unload, for tests");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Another driver: it shares a page that the kernel counts. Nothing is wrong with it. */
+/* Another driver, which shares a refcounted page. Nothing is wrong with it. */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>

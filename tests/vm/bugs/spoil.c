@@ -8,9 +8,9 @@
 
 #include "shares_bugs.h"
 
-/* As make_scattered() and others: objects of nobody else, which stay free when they are. */
+/* Caches of our own, so that freed objects stay free. */
 #define SMALL_BYTES	64
-#define SMALL_OBJECTS	4096	/* to find the page that was freed just now */
+#define SMALL_OBJECTS	4096	/* enough to get the page that was just freed */
 
 static struct kmem_cache *objects, *small_objects;
 
@@ -32,7 +32,7 @@ int shares_bugs_spoil_init(void)
 	return objects && small_objects ? 0 : -ENOMEM;
 }
 
-/* With more of the same slab, which keep it. */
+/* Allocates more objects of the same slab, which keep it. */
 void *shares_bugs_object_alloc(void)
 {
 	void *object = kmem_cache_alloc(objects, GFP_KERNEL);
@@ -57,14 +57,14 @@ int spoil_freed(struct shares_bugs_case *one)
 	return 0;
 }
 
-/* Who takes it is up to the caller. */
+/* The caller makes something reuse it. */
 int spoil_freed_single(struct shares_bugs_case *one)
 {
 	__free_page(one->pages[0]);
 	return 0;
 }
 
-/* The CPU gives the page that was freed last to who asks next. */
+/* A CPU reuses first the page that was freed last. */
 int spoil_freed_slab(struct shares_bugs_case *one)
 {
 	int i;
@@ -81,7 +81,7 @@ int spoil_freed_slab(struct shares_bugs_case *one)
 	return -EAGAIN;
 }
 
-/* As memory_failure() leaves it when it could not unmap it. */
+/* As memory_failure() leaves a page that it could not unmap. */
 int spoil_poisoned(struct shares_bugs_case *one)
 {
 	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))

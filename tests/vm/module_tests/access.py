@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who gets at the memory: the refusals of the device, and the ways around it."""
+"""Access to the memory: the refusals of the device, and attempts to bypass it."""
 
 import ctypes
 import mmap
@@ -32,16 +32,16 @@ class Iovec(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
-def _device_test(suite: Suite, module: Module, who: str, name: str) -> None:
-    """Run device_test and take over its checks."""
-    with module.program("device_test", who, module.get("length")) as test:
+def _device_test(suite: Suite, module: Module, caller: str, name: str) -> None:
+    """Run device_test and add its checks to the suite."""
+    with module.program("device_test", caller, module.get("length")) as test:
         output = test.communicate(timeout=60)[0]
     lines = output.splitlines()
     for line in lines:
         good, _, what = line.partition("ok ")
         suite.check(good == "", f"{name}: {what}", "see device_test.c")
     suite.equal(test.returncode, int("not ok" in output), f"{name}: device_test ends")
-    suite.check(len(lines) > 4, f"{name}: device_test says something", output)
+    suite.check(len(lines) > 4, f"{name}: device_test prints checks", output)
 
 
 def refusals(suite: Suite, module: Module) -> None:
@@ -60,7 +60,7 @@ def refusals(suite: Suite, module: Module) -> None:
 
 
 def _mapping(pid: int) -> tuple[int, str]:
-    """Address of the helper's mapping of the region, and its name."""
+    """Return the address and the name of the helper's mapping of the region."""
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
         fields = line.split(maxsplit=5)
         if fields[1].startswith("rw-s"):
@@ -125,14 +125,14 @@ def _map_stolen(pid: int) -> None:
 
 
 def intruders(suite: Suite, module: Module) -> None:
-    """Root, without allow_any: no way of the device or of ptrace leads to the memory."""
+    """Without allow_any even root cannot access the memory, through the device or by ptrace."""
     for backing, how in KINDS:
         name = f"{backing}/{how}"
         with module.loaded(backing=backing, map=how):
             pid = module.pid
             address, where = _mapping(pid)
             text = _text_address(pid)
-            # That they can be refused shows only where they work otherwise.
+            # A refusal proves something only if the same call works on other memory.
             suite.equal(_peek(pid, text)[:4], b"\x7fELF", f"{name}: /proc/PID/mem, program text")
             suite.equal(_vm_readv(pid, text)[:4], b"\x7fELF", f"{name}: readv, program text")
             suite.errno("EIO", f"{name}: /proc/PID/mem read", _peek, pid, address)

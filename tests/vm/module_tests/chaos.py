@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from .harness import DEVICE, PAGE_BYTES, Module, Suite, errno_of, wait_until
 
 SECONDS = 12
-#: A helper that dies is no rogue: its answers are whole or missing.
+#: A helper that dies sends no invalid answer: an answer is complete or missing.
 DOCUMENTED = {"OK", "EPIPE", "ENOTCONN", "ETIMEDOUT"}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Loading the module, using it, and saying what was found: one line a check."""
+"""Load and use the module, and report the results: one line per check."""
 
 import ctypes
 import errno
@@ -24,7 +24,7 @@ SYS_DELETE_MODULE = 176
 SYS_PIDFD_OPEN = 434
 SYS_PIDFD_GETFD = 438
 
-#: What must not be in the kernel's log.
+#: Lines that must not be in the kernel's log.
 BAD_LOG = re.compile(
     r"WARNING:|BUG:|Oops|cut here|Call Trace|refcount_t|UBSAN|KASAN|KCSAN|general protection"
     r"|blocked for more than|[Bb]ad page|use-after-free|list_(add|del) corruption|memory leak"
@@ -34,7 +34,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def syscall(number: int, *words: object) -> int:
-    """A system call by number; raises OSError."""
+    """Make a system call by number; raises OSError."""
     result = int(libc.syscall(number, *words))
     if result < 0:
         code = ctypes.get_errno()
@@ -43,7 +43,7 @@ def syscall(number: int, *words: object) -> int:
 
 
 def wait_until(what: Callable[[], bool], seconds: float = 120) -> bool:
-    """Whether `what` came true in time."""
+    """Return whether `what` became true in time."""
     end = time.monotonic() + seconds
     while not what():
         if time.monotonic() > end:
@@ -53,7 +53,7 @@ def wait_until(what: Callable[[], bool], seconds: float = 120) -> bool:
 
 
 def errno_of(action: Callable[..., object], *words: object, **named: object) -> str:
-    """Name of the errno that `action(*words, **named)` ends with, "OK" when it ends well."""
+    """Return the name of the errno that `action(*words, **named)` raises, or "OK"."""
     try:
         action(*words, **named)
     except OSError as error:
@@ -62,7 +62,7 @@ def errno_of(action: Callable[..., object], *words: object, **named: object) -> 
 
 
 def in_module(pid: int) -> int:
-    """Number of threads of a process that sleep in a function of the module."""
+    """Return the number of threads of a process that sleep in a function of the module."""
     found = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # gone meanwhile
@@ -79,7 +79,7 @@ class Log:
         self.lines: list[str] = []
 
     def read(self) -> list[str]:
-        """All lines since it was opened."""
+        """Return all lines since the log was opened."""
         while True:
             try:
                 record = os.read(self._fd, 8192).decode(errors="replace")
@@ -127,7 +127,7 @@ class Suite:
 
 
 class Module:
-    """umh_shm.ko from one file; the programs of this directory's parent beside it."""
+    """umh_shm.ko from a file, and the folder with the programs for its tests."""
 
     def __init__(self, file: Path, programs: Path) -> None:
         self.file = file
@@ -136,8 +136,8 @@ class Module:
     def insert(self, **parameters: object) -> None:
         """insmod; raises OSError.
 
-        An emulated guest on a busy host was seen to stand still for longer than the default
-        time-out: a test of time-outs gives one of its own.
+        The default time-out here is long, because an emulated guest on a busy host may pause for
+        longer than the module's own default. Tests of time-outs pass a shorter one.
         """
         parameters = {"timeout_ms": 60000, **parameters}
         words = " ".join(f"{name}={value}" for name, value in parameters.items())
@@ -155,7 +155,7 @@ class Module:
         return (SYSFS / attribute).read_text().rstrip("\n")
 
     def put(self, attribute: str, value: object) -> None:
-        """Write an attribute; raises OSError with what the module says."""
+        """Write an attribute; raises OSError with the module's error."""
         fd = os.open(SYSFS / attribute, os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.write(fd, str(value).encode())
@@ -167,10 +167,10 @@ class Module:
         return int(self.get("helper_pid"))
 
     def healthy(self, *, checks_again: bool = False) -> bool:
-        """Whether it becomes healthy.
+        """Return whether the helper becomes healthy.
 
         Args:
-            checks_again: for a short time-out, which a slow guest may miss at first.
+            checks_again: repeat the health check; a slow guest may miss a short time-out at first.
         """
 
         def is_healthy() -> bool:
@@ -181,7 +181,7 @@ class Module:
         return wait_until(is_healthy)
 
     def relaunched(self, old: int) -> bool:
-        """Whether another helper than `old` came, and is healthy."""
+        """Return whether another helper than `old` was launched and is healthy."""
         return wait_until(lambda: self.pid not in (0, old)) and self.healthy()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
@@ -197,7 +197,7 @@ class Module:
         self.put("stop", 0)
 
     def request(self, payload: bytes) -> bytes:
-        """Send a request through debugfs; its answer."""
+        """Send a request through debugfs; return its answer."""
         fd = os.open(DEBUGFS / "request", os.O_RDWR | os.O_CLOEXEC)
         try:
             os.write(fd, payload)
@@ -218,16 +218,16 @@ class Module:
         return Path("/sys/module/umh_shm").exists()
 
     def unload(self) -> None:
-        """Stop and remove, from any state."""
+        """Stop the helper and remove the module, from any state."""
         if self.is_loaded():
             if SYSFS.exists():
                 self.stop()
             self.removed()
 
     def removed(self) -> str:
-        """Remove, once nobody has it; what the last try gave.
+        """Remove the module once it is unused; return the errno name of the last try.
 
-        Whoever reads /proc/PID of the helper keeps its mappings a moment longer.
+        A reader of /proc/PID of the helper keeps its mappings a moment longer.
         """
         tries = ["EAGAIN"]
 
@@ -240,7 +240,7 @@ class Module:
 
     @contextmanager
     def loaded(self, **parameters: object) -> Iterator[None]:
-        """Load, wait for the health check's end, and unload in the end."""
+        """Load, wait until the first health check has ended, and unload at the end."""
         self.insert(**parameters)
         try:
             wait_until(lambda: self.get("state") != "starting")
@@ -255,7 +255,7 @@ class Module:
 
 
 def helpers() -> list[int]:
-    """Pids of all processes that are called like the helper."""
+    """Return the pids of all processes with the helper's name."""
     found = []
     for comm in Path("/proc").glob("[0-9]*/comm"):
         try:
@@ -267,6 +267,6 @@ def helpers() -> list[int]:
 
 
 def left_behind() -> list[str]:
-    """What an unloaded module must not leave."""
+    """Return what an unloaded module has left, and must not."""
     paths = (DEVICE, SYSFS, DEBUGFS, Path("/sys/module/umh_shm"))
     return [str(p) for p in paths if p.exists()] + [f"helper {pid}" for pid in helpers()]

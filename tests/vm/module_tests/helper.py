@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The helper: how it is confined, what it survives, and that it comes again."""
+"""The helper: confinement, signals, restarts, start and stop."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def confinement(suite: Suite, module: Module) -> None:
         suite.equal(status["Seccomp"], "2", "system calls filtered")
         suite.equal(status["PPid"], "2", "child of kthreadd")
         exe = str(Path(f"/proc/{pid}/exe").readlink())
-        suite.check(exe.endswith("(deleted)"), "program is no file of the system", exe)
+        suite.check(exe.endswith("(deleted)"), "program is not a file of the system", exe)
         files = sorted(str(f.readlink()) for f in Path(f"/proc/{pid}/fd").iterdir())
         suite.equal(files, [str(DEVICE), "anon_inode:[umh_shm_leash]"], "two files open")
         suite.equal(_region_names(pid), [str(DEVICE)], "maps the device's node")
@@ -94,7 +94,7 @@ def stopping(suite: Suite, module: Module) -> None:
     killed = "did not exit by itself"
     log = Log()
     with module.loaded():
-        # It has a second for that: on a busy host an emulated guest may stand still for as long.
+        # It has one second to exit; an emulated guest on a busy host may pause for that long.
         for _ in range(TRIES_TO_LEAVE):
             try_log = Log()
             pid = module.pid
@@ -122,7 +122,7 @@ def stopping(suite: Suite, module: Module) -> None:
 
 
 def without_node(suite: Suite, module: Module) -> None:
-    """No node in /dev, or another device's: the helper uses the file it was handed."""
+    """Without the right node in /dev the helper uses the file that the kernel passed."""
     away = DEVICE.with_name("umh_shm.away")
     with module.loaded(restart_ms=10):
         DEVICE.rename(away)
@@ -139,7 +139,7 @@ def without_node(suite: Suite, module: Module) -> None:
                 back = module.relaunched(old)
                 suite.check(back, f"{name}: healthy", module.get("state"))
                 names = _region_names(module.pid)
-                suite.equal(names, ["anon_inode:[umh_shm]"], f"{name}: maps the handed file")
+                suite.equal(names, ["anon_inode:[umh_shm]"], f"{name}: maps the passed file")
                 DEVICE.unlink(missing_ok=True)
         finally:
             away.rename(DEVICE)

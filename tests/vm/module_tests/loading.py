@@ -35,7 +35,7 @@ PAIRS = (
     ("vmalloc", "insert", 16),
 )
 
-#: parameters, and what the one line in the log must say
+#: Parameters, and text that the one line in the log must contain.
 REFUSED: tuple[tuple[dict[str, object], str], ...] = (
     ({"length": 0}, "1 to 4194304 bytes"),
     ({"length": 4 * MIB + 1}, "1 to 4194304 bytes"),
@@ -117,7 +117,7 @@ def _stop_twice(module: Module) -> None:
 
 
 def _kill_only(module: Module) -> None:
-    """Gone, and the restart is far away: nothing holds the module."""
+    """The helper is gone and its restart is far away, so nothing pins the module."""
     _kill_until(module, "restarting")
 
 
@@ -126,7 +126,7 @@ def _fail(module: Module) -> None:
 
 
 def _kill_until(module: Module, state: str) -> None:
-    """Kill; a process that is still exiting holds the module by its other files."""
+    """Kill and wait, because an exiting process pins the module by its other files."""
     process = Path("/proc", str(module.pid))
     module.kill()
     wait_until(lambda: module.get("state") == state and not process.exists())
@@ -177,7 +177,7 @@ def _available_kib() -> int:
 
 
 def orders(suite: Suite, module: Module) -> None:
-    """Loads and unloads in each order; `wait` = only when the helper is healthy."""
+    """Load and unload in each order; `wait`: only after the helper is healthy."""
     for action, given, wait in ORDERS:
         name = (
             f"{action.__name__.strip('_')} {'later' if wait else 'at once'} {given or ''}".strip()
@@ -196,7 +196,7 @@ def orders(suite: Suite, module: Module) -> None:
 
 
 def twenty_times(suite: Suite, module: Module) -> None:
-    """Twenty loads of each backing. A leak of the region would take 80 MiB away."""
+    """Twenty loads of each backing. A leak of the region would lose 80 MiB."""
     for backing, how in (("kzalloc", "remap"), ("pages", "insert"), ("vmalloc", "fault")):
         before = 0
         for turn in range(21):

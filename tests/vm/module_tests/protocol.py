@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Requests: sizes, threads, deadlines, death in the middle, and a helper that answers rubbish."""
+"""Requests: sizes, threads, deadlines, death during a request, a helper with invalid answers."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from .harness import PAGE_BYTES, Log, Module, Suite, errno_of, in_module, wait_until
 
 REQUESTS = 3
-#: mode of rogue.c, and how the health check must end
+#: Mode of rogue.c, and the expected result of the health check.
 ANSWERS = (
     ("correct", "OK"),
     ("wrong-hash", "EBADMSG"),
@@ -47,7 +47,7 @@ def sizes(suite: Suite, module: Module) -> None:
 
 
 def _many(module: Module, thread: int, rounds: int) -> int:
-    """Number of wrong answers; each payload is unlike all others."""
+    """Return the number of wrong answers; each payload is unique."""
     wrong = 0
     for i in range(rounds):
         payload = struct.pack("<II", thread, i) * (1 + (thread * 31 + i) % 128)
@@ -74,7 +74,7 @@ def _seconds(action: Callable[[], object]) -> tuple[str, float]:
 
 
 def deadlines(suite: Suite, module: Module) -> None:
-    """A helper that is there but does not answer. One slot, so none may get lost."""
+    """A helper that runs but does not answer. With one slot, a lost slot would be noticed."""
     log = Log()
     with module.loaded(timeout_ms=700):
         module.kill(signal.SIGSTOP)
@@ -100,7 +100,7 @@ def death_in_the_middle(suite: Suite, module: Module) -> None:
                 ends = [pool.submit(errno_of, module.request, b"x") for _ in range(REQUESTS)]
                 wait_until(lambda: in_module(os.getpid()) == REQUESTS)
                 module.kill(signal.SIGKILL)
-                # The one in the slot; the others wait for it and reach the next helper.
+                # EPIPE for the one in the slot; the others wait and reach the next helper.
                 results = sorted(end.result(120) for end in ends)
             suite.check(
                 "EPIPE" in results and set(results) <= {"EPIPE", "OK"}, f"turn {turn}", results
@@ -113,7 +113,7 @@ def _reaped(child: int) -> bool:
 
 
 def _killed_child(action: Callable[..., object], *words: object) -> int:
-    """Pid of a child that was killed in the middle of `action`."""
+    """Return the pid of a child that was killed during `action`."""
     child = os.fork()
     if not child:
         errno_of(action, *words)
@@ -124,13 +124,13 @@ def _killed_child(action: Callable[..., object], *words: object) -> int:
 
 
 def killed_requester(suite: Suite, module: Module) -> None:
-    """Who waits for an answer can be killed, and its slot is not lost."""
+    """A process that waits for an answer can be killed, and its slot is not lost."""
     with module.loaded(timeout_ms=60000):
         module.kill(signal.SIGSTOP)
         suite.check(_reaped(_killed_child(module.request, b"x")), "dies at once")
         module.kill(signal.SIGCONT)
         suite.errno("OK", "healthy afterwards", module.health)
-        # The kernel's benchmark ends when its requests do, long before its rounds.
+        # A killed benchmark ends after the current requests, long before its last round.
         module.kill(signal.SIGSTOP)
         child = _killed_child(module.bench, "1000000 8")
         module.kill(signal.SIGCONT)
@@ -143,7 +143,7 @@ def rubbish(suite: Suite, module: Module) -> None:
         with module.loaded(allow_any=1, timeout_ms=timeout_ms):
             for mode, expected in modes:
                 module.stop()
-                suite.errno("ENOTCONN", f"{mode}: nobody there before", module.health)
+                suite.errno("ENOTCONN", f"{mode}: no helper before", module.health)
                 with module.program("rogue", mode, 600) as rogue:
                     assert rogue.stdout
                     rogue.stdout.readline()
@@ -155,7 +155,7 @@ def rubbish(suite: Suite, module: Module) -> None:
 
 
 def thief(suite: Suite, module: Module) -> None:
-    """A reader that takes the helper's bells: the only slot comes back, though nobody claims it."""
+    """A reader that takes the helper's bells: the only slot is freed, though never claimed."""
     with module.loaded(allow_any=1, timeout_ms=500):
         module.kill(signal.SIGSTOP)
         with module.program("rogue", "silence", 600) as rogue:
@@ -174,7 +174,7 @@ def _is_answered(module: Module) -> None:
 
 
 def scribbler(suite: Suite, module: Module) -> None:
-    """Noise over the whole region and false bells, while requests go on."""
+    """Noise over the whole region and false bells during requests."""
     for pages in (1, 4):
         with module.loaded(allow_any=1, timeout_ms=500, length=pages * PAGE_BYTES, restart_ms=10):
             with module.program("rogue", "scribble", 8) as rogue:

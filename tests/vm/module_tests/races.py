@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Starts and stops that meet an unload, a helper that does not go, or a signal."""
+"""Starts and stops during an unload, with a helper that does not exit, or ended by a signal."""
 
 import contextlib
 import errno
@@ -27,14 +27,14 @@ from .harness import (
 )
 
 UNLOADS = 40
-#: Each stop of a helper that does not go waits for 6 s: far longer than a killed process needs.
+#: Each stop of a helper that does not exit waits for 6 s: far longer than a killed process needs.
 STOPS = 12
-#: A process that waits killably ends at once. One that does not ends when its wait is over.
+#: A process that waits killably ends at once. Any other ends after its wait.
 AT_ONCE_SECONDS = 30
 
 
 def _child(action: Callable[[], object]) -> int:
-    """Run `action` in a process of its own; its exit status is 0 after an OSError, too."""
+    """Run `action` in a child; the exit status is 0 even after an OSError."""
     pid = os.fork()
     if not pid:
         try:
@@ -58,7 +58,7 @@ def _end(*pids: int) -> None:
 
 
 def _start_again_and_again() -> None:
-    """Keep the attribute open, so that some write comes while it is being removed."""
+    """Keep the attribute open, so that a write can happen during its removal."""
     while True:
         try:
             fd = os.open(SYSFS / "stop", os.O_WRONLY | os.O_CLOEXEC)
@@ -83,7 +83,7 @@ def start_meets_unload(suite: Suite, module: Module) -> None:
             _end(*pids)
         if not suite.check(removed, f"unload {turn}", left_behind()):
             return
-        # The timer of a restart would go off now.
+        # The timer of a restart would fire now.
         time.sleep(0.05)
     suite.equal(left_behind(), [], "nothing left")
 
@@ -122,7 +122,7 @@ def stop_in_vain(suite: Suite, module: Module) -> None:
             suite.errno("EBUSY", "stop", module.stop)
             suite.equal(module.get("state"), "stopping", "state after it")
             suite.errno("EBUSY", "start before the old helper is gone", module.start)
-            # A second helper would come up in well under a second.
+            # A second helper would start in well under a second.
             time.sleep(1)
             suite.equal(helpers(), [], "no second helper")
             suite.errno("EBUSY", "start once more", module.start)
@@ -134,12 +134,10 @@ def stop_in_vain(suite: Suite, module: Module) -> None:
 
 
 def frozen_by_cgroup(suite: Suite, module: Module) -> None:
-    """The same with a helper that no signal reaches: that of the first cgroup freezer."""
+    """The same with a helper that no signal reaches, because the cgroup v1 freezer froze it."""
     with _freezer() as cgroup:
         if cgroup is None:
-            print(
-                "# this kernel has no freezer of cgroup version 1: stop_in_vain has the same case"
-            )
+            print("# this kernel has no cgroup v1 freezer: stop_in_vain covers the same case")
             return
         with module.loaded(restart_ms=10):
             old = module.pid
@@ -163,7 +161,7 @@ def frozen_by_cgroup(suite: Suite, module: Module) -> None:
 
 @contextmanager
 def _freezer() -> Iterator[Path | None]:
-    """A group of its own in the freezer of cgroup version 1; None if the kernel has none."""
+    """Yield a new group in the cgroup v1 freezer; None if the kernel has no freezer."""
     place = Path("/run/freezer")
     place.mkdir(exist_ok=True)
     if os.system(f"mount -t cgroup -o freezer none {place} 2>/dev/null"):
@@ -181,7 +179,7 @@ def _freezer() -> Iterator[Path | None]:
 
 
 def killed_while_waiting(suite: Suite, module: Module) -> None:
-    """Who waits for a stop, or for another's request, can be killed."""
+    """A process that waits for a stop or for another request can be killed."""
     with module.loaded(timeout_ms=60000, restart_ms=10):
         with _held_leash(module):
             stops = [_child(module.stop) for _ in range(STOPS)]
@@ -194,7 +192,7 @@ def killed_while_waiting(suite: Suite, module: Module) -> None:
 
         module.kill(signal.SIGSTOP)
         fd = os.open(DEBUGFS / "request", os.O_RDWR | os.O_CLOEXEC)
-        # With an offset: write() itself waits unkillably for the file's position (fs/file.c).
+        # pwrite(), because write() waits unkillably for the file's position (fs/file.c).
         first = _child(lambda: os.pwrite(fd, b"first", 0))
         wait_until(lambda: in_module(first) > 0)
         rest = [_child(lambda: os.pwrite(fd, b"second", 0)), _child(lambda: os.pread(fd, 2048, 0))]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Two pages of vmalloc(), and another area behind them. What is mapped behind the guard page is
- * the other area's; in the guard page's place is the first page once more.
+ * Two pages of vmalloc(), and another area behind them. A mapping has the first page again in
+ * place of the guard page, and then the pages of the other area.
  */
 #include <linux/kernel.h>
 #include <linux/mm.h>
@@ -12,9 +12,9 @@
 #include "named.h"
 
 #define AREA_PAGES 2
-#define TRIES 64	/* to get two that adjoin */
+#define TRIES 64	/* to get two adjacent areas */
 
-/* fs/char_dev.c has one of this name. */
+/* fs/char_dev.c has a variable of this name too. */
 static void *cdev_map;
 /* Another file of this module has one too. */
 static void *twice __used;

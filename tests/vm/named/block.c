@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Devices whose kernel side a user has to name, for the tests, with names that are easily taken for
- * something else. They map as much as mmap() asks for.
+ * Devices whose kernel side the user must name, for the tests. Their variables have ambiguous names.
+ * They map as many pages as mmap() requests.
  *
- * This one's memory is a compound page, whose address is in an integer.
+ * The memory of this device is a compound page, whose address is in an integer.
  */
 #include <linux/gfp.h>
 #include <linux/io.h>
@@ -17,7 +17,7 @@
 #define BLOCK_ORDER 2
 
 static unsigned long block;
-/* Nothing is there yet. */
+/* Never set. */
 static unsigned long unset __used;
 /* Another file of this module has one too. */
 static void *twice __used;
@@ -78,4 +78,4 @@ module_init(shares_named_init);
 module_exit(shares_named_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Memory whose kernel side a user has to name, for tests");
+MODULE_DESCRIPTION("Memory whose kernel side the user must name, for tests");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A UIO device with a map of each kind of memory, for the tests: a page, some of vmalloc's, and
- * a page by its physical address. Each page begins with what the kernel says that it is.
+ * A UIO device with a map of each kind of memory, for the tests: a page, vmalloc() memory, and a
+ * page by its physical address. Each page begins with its own label.
  */
 #include <linux/device.h>
 #include <linux/gfp.h>
