@@ -15,9 +15,9 @@ def make(*arguments: str) -> str:
 
 
 def test_make_alone_prints_help() -> None:
-    told = re.findall(r"^  ([a-z-]+) +\S", make(), re.MULTILINE)
+    listed = re.findall(r"^  ([a-z-]+) +\S", make(), re.MULTILINE)
     for target in ("demo", "test", "build", "module", "helper", "lint", "bench", "clean"):
-        assert target in told
+        assert target in listed
 
 
 def test_every_target_in_help_exists() -> None:
