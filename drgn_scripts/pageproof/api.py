@@ -35,9 +35,9 @@ class Verification:
         return self.report.summary.exit_code == Exit.SOUND
 
     def __str__(self) -> str:
-        from pageproof.render.verifytext import report_to_text
+        from pageproof.render.table import to_text
 
-        return report_to_text(self.report, verbose=False, color=False, width=120)
+        return to_text(self.report, width=120)
 
     def __repr__(self) -> str:
         from pageproof.render.phrases import gist

@@ -17,8 +17,8 @@ from sharing import Everything
 from pageproof.commands.maps import maps
 from pageproof.find.kernel.expression import find_address
 from pageproof.model import VmaLine
+from pageproof.render.draw.maps import procfs_line
 from pageproof.render.jsonform import to_json
-from pageproof.render.mapstext import procfs_line
 from pageproof.render.printable import printable
 
 PFNMAP = 1 << 10

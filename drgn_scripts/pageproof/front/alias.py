@@ -10,7 +10,7 @@ from pageproof.front.command import Command, add_report_options, pid, write_answ
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
-    from pageproof.front.output import Forms, Progress
+    from pageproof.front.output import Progress
 
 EPILOG: Final = """\
 exit codes:
@@ -35,23 +35,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="PID",
         help="it is an address in this process",
     )
-    add_report_options(parser)
+    add_report_options(parser, drgn=True)
 
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.alias import alias
     from pageproof.commands.walk import Asked
-    from pageproof.render.aliastext import alias_to_text
-    from pageproof.render.drgn.code import alias_to_drgn
-    from pageproof.render.jsonform import report_to_json
 
     report = alias(target, Asked(args.frame, args.pid), progress.say)
-    forms: Forms = {
-        "text": lambda screen: alias_to_text(report, color=screen.color, width=screen.width),
-        "json": lambda screen: report_to_json(report),
-        "drgn": lambda screen: alias_to_drgn(report),
-    }
-    write_answer(forms, args, progress)
+    write_answer(report, args, progress)
     return report.exit_code
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +14,9 @@ from pageproof.front.command import Command, add_report_options, check_rules, wr
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
-    from pageproof.front.output import Forms, Progress
+    from pageproof.front.output import Progress
     from pageproof.judge.audit.check import Check
+    from pageproof.render.draw.rules import ListedRules
 
 EPILOG: Final = """\
 A baseline is what --write-baseline makes, a report of audit in JSON, or lines "RULE PLACE".
@@ -45,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     known.add_argument(
         "--write-baseline", metavar="FILE", type=Path, help="make one of all that is found"
     )
-    add_report_options(parser, ("text", "json", "junit"), drgn=False)
+    add_report_options(parser, "junit")
 
 
 def _chosen(args: argparse.Namespace) -> tuple[Check, ...]:
@@ -81,37 +82,39 @@ def offline(args: argparse.Namespace, progress: Progress) -> int | None:
     """``--list`` needs no target."""
     if not args.list:
         return None
-    from pageproof.render.audittext import rules_to_text
 
     if args.format != "text":
         raise PageproofError("--list is text", "", "leave --format out; explain has JSON")
-    rules = [(one.rule, one.looks_for, one.needs) for one in _chosen(args)]
-    forms: Forms = {
-        "text": lambda screen: rules_to_text(rules, color=screen.color, width=screen.width)
-    }
-    write_answer(forms, args, progress)
+    write_answer(listed(_chosen(args)), args, progress)
     return Exit.SOUND
+
+
+def listed(checks: Iterable[Check]) -> ListedRules:
+    """Return the list of rules, with what each looks for and needs."""
+    from pageproof.render.draw.rules import ListedRule, ListedRules
+
+    rows = (
+        ListedRule(
+            check.rule.id,
+            check.rule.severity,
+            f"{check.looks_for}; needs {', '.join(check.needs)}",
+        )
+        for check in checks
+    )
+    return ListedRules((("", tuple(rows)),))
 
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.audit import audit
     from pageproof.files.baseline import baseline_to_json
-    from pageproof.front.output import write_form
-    from pageproof.render.auditjunit import audit_to_junit
-    from pageproof.render.audittext import audit_to_text
-    from pageproof.render.jsonform import report_to_json
+    from pageproof.front.output import write_text
     from pageproof.render.printable import printable_json
 
     report = audit(target, _chosen(args), _accepted(args.baseline), progress.say)
-    forms: Forms = {
-        "text": lambda screen: audit_to_text(report, color=screen.color, width=screen.width),
-        "json": lambda screen: report_to_json(report),
-        "junit": lambda screen: audit_to_junit(report),
-    }
-    write_answer(forms, args, progress)
+    write_answer(report, args, progress)
     if args.write_baseline is not None:
         text = printable_json(baseline_to_json((*report.findings, *report.accepted)))
-        write_form({"json": lambda screen: text}, "json", args.write_baseline)
+        write_text(text, args.write_baseline)
     return report.exit_code
 
 

@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from pageproof.errors import PageproofError
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
-    from pageproof.front.output import Forms, Progress
+    from pageproof.front.output import Progress
+    from pageproof.render import Options
+
+#: Forms that every report has; without --format it is the first. ``render.table`` makes them, and
+#: is not imported here, because help has to come at once.
+FORMS: Final = ("text", "json")
 
 
 def _nothing_to_check(args: argparse.Namespace) -> None:
@@ -109,20 +114,20 @@ def pid(text: str) -> int:
 
 
 def add_report_options(
-    parser: argparse.ArgumentParser, formats: Sequence[str] = ("text", "json"), *, drgn: bool = True
+    parser: argparse.ArgumentParser, *more: str, drgn: bool = False
 ) -> argparse._ArgumentGroup:
-    """How the answer is written.
+    """Add the options that say how the answer is written.
 
     Args:
         parser: the command's.
-        formats: the first is what is written if nothing else is asked for.
-        drgn: with ``--drgn``, which is the format "drgn".
+        more: names of forms that this command has beside :data:`FORMS`.
+        drgn: add ``--drgn``, which selects the form "drgn".
 
     Returns:
-        The group, for a command's own options of that kind.
+        The group, for the command's own options of that kind.
     """
     how = parser.add_argument_group("report")
-    how.add_argument("--format", choices=formats, default=formats[0])
+    how.add_argument("--format", choices=(*FORMS, *more), default=FORMS[0])
     if drgn:
         how.add_argument(
             "--drgn",
@@ -135,13 +140,21 @@ def add_report_options(
     return how
 
 
-def write_answer(forms: Forms, args: argparse.Namespace, progress: Progress) -> None:
-    """Put an answer where :func:`add_report_options` let the user have it.
+def write_answer(
+    report: Any, args: argparse.Namespace, progress: Progress, options: Options | None = None
+) -> None:
+    """Write a report in the form and to the file that the user chose.
+
+    Args:
+        report: of a type in :data:`pageproof.render.table.REPORTS`.
+        args: the parsed command line.
+        progress: its line is cleared first.
+        options: how to write it, beside width and colour.
 
     Raises:
         PageproofError: the file can't be written.
     """
-    from pageproof.front.output import write_form
+    from pageproof.front.output import write_report
 
     progress.clear()
-    write_form(forms, args.format, args.output)
+    write_report(report, args.format, args.output, options)

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +11,9 @@ from pageproof.errors import PageproofError
 from pageproof.front.command import Offline, add_report_options, write_answer
 
 if TYPE_CHECKING:
-    from pageproof.front.output import Forms, Progress
+    from pageproof.front.output import Progress
+    from pageproof.model.auditdiff import AuditDiffReport
+    from pageproof.model.diff import DiffReport
 
 EPILOG: Final = """\
 exit codes:
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             type=Path,
             help=f"what verify or audit wrote {text}, with --format json",
         )
-    add_report_options(parser, drgn=False)
+    add_report_options(parser)
 
 
 def run(args: argparse.Namespace, progress: Progress) -> int:
@@ -50,31 +50,21 @@ def run(args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.judge.diff.audits import diff_audits
     from pageproof.model import Report
     from pageproof.model.audit import AuditReport
-    from pageproof.render.auditdifftext import audit_diff_to_text
-    from pageproof.render.difftext import AnyDiff, diff_to_text
-    from pageproof.render.jsonform import report_to_json
 
     old, new = read_report(args.old), read_report(args.new)
     paths = str(args.old), str(args.new)
-    report: AnyDiff
-    to_text: Callable[..., str]
+    report: DiffReport | AuditDiffReport
     if isinstance(old, Report) and isinstance(new, Report):
         report = diff(old, new, *paths)
-        to_text = partial(diff_to_text, report)
     elif isinstance(old, AuditReport) and isinstance(new, AuditReport):
         report = diff_audits(old, new, *paths)
-        to_text = partial(audit_diff_to_text, report)
     else:
         raise PageproofError(
             f"these are reports of two kinds: {old.schema} and {new.schema}",
             " and ".join(paths),
             "compare two of verify, or two of audit",
         )
-    forms: Forms = {
-        "text": lambda screen: to_text(color=screen.color, width=screen.width),
-        "json": lambda screen: report_to_json(report),
-    }
-    write_answer(forms, args, progress)
+    write_answer(report, args, progress)
     return report.summary.exit_code
 
 

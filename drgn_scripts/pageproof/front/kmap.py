@@ -12,9 +12,9 @@ from pageproof.front.command import Command, add_report_options, pid, write_answ
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
-    from pageproof.front.output import Forms, Progress
+    from pageproof.front.output import Progress
 
-_EPILOG: Final = f"""\
+EPILOG: Final = f"""\
 regions for --explain:
   {", ".join(REGIONS)}
 
@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--pid", type=pid, metavar="PID", help="look at the user half and the LDT of this process"
     )
     what.add_argument("--explain", metavar="REGION", help="a short text on one region")
-    add_report_options(parser)
+    add_report_options(parser, drgn=True)
 
 
 def check(args: argparse.Namespace) -> None:
@@ -47,25 +47,11 @@ def check(args: argparse.Namespace) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.kmap import kmap
-    from pageproof.render.drgn.kmap import kmap_to_drgn
-    from pageproof.render.jsonform import report_to_json
-    from pageproof.render.kmaptext import explain_to_text, kmap_to_text
+    from pageproof.render.draw.kmap import ExplainedArea
 
     found = kmap(target, args.pid, progress.say)
-    forms: Forms
-    if args.explain is not None:
-        forms = {
-            "text": lambda screen: explain_to_text(
-                found, args.explain, color=screen.color, width=screen.width
-            )
-        }
-    else:
-        forms = {
-            "text": lambda screen: kmap_to_text(found, color=screen.color, width=screen.width),
-            "json": lambda screen: report_to_json(found),
-            "drgn": lambda screen: kmap_to_drgn(found),
-        }
-    write_answer(forms, args, progress)
+    answer = found if args.explain is None else ExplainedArea(found, args.explain)
+    write_answer(answer, args, progress)
     return found.exit_code
 
 
@@ -74,7 +60,7 @@ KMAP: Final = Command(
     help="the memory map of the kernel, with its real addresses and what is mapped there",
     description="Every byte of the 64-bit address space in one row, as the kernel's mm.rst has "
     "it, with this boot's addresses and what the page tables hold there.",
-    epilog=_EPILOG,
+    epilog=EPILOG,
     add_options=add_options,
     run=run,
     check=check,

@@ -10,7 +10,7 @@ from pageproof.front.command import Command, add_report_options, pid, write_answ
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
-    from pageproof.front.output import Forms, Progress
+    from pageproof.front.output import Progress
 
 EPILOG: Final = """\
 exit codes:
@@ -23,7 +23,7 @@ exit codes:
 def add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to show")
     what.add_argument("--pid", type=pid, metavar="PID", required=True, help="whose address space")
-    how = add_report_options(parser)
+    how = add_report_options(parser, drgn=True)
     how.add_argument(
         "--pages", action="store_true", help="text: the ranges too, virtual to physical"
     )
@@ -31,19 +31,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.maps import maps
-    from pageproof.render.drgn.code import maps_to_drgn
-    from pageproof.render.jsonform import report_to_json
-    from pageproof.render.mapstext import maps_to_text
+    from pageproof.render import Options
 
     report = maps(target, args.pid, progress.say)
-    forms: Forms = {
-        "text": lambda screen: maps_to_text(
-            report, pages=args.pages, color=screen.color, width=screen.width
-        ),
-        "json": lambda screen: report_to_json(report),
-        "drgn": lambda screen: maps_to_drgn(report),
-    }
-    write_answer(forms, args, progress)
+    write_answer(report, args, progress, Options(verbose=args.pages))
     return report.exit_code
 
 

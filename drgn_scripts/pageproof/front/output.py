@@ -6,39 +6,44 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pageproof.errors import PageproofError, ReaderGoneError
 from pageproof.files.whole import write_whole
-from pageproof.render import PLAIN_WIDTH
+from pageproof.render import PLAIN_WIDTH, Options
 from pageproof.render.printable import printable
 
 
-@dataclass(frozen=True)
-class Screen:
-    """What text is written for: how wide it may be, and whether colours are seen."""
+def write_report(report: Any, form: str, path: Path | None, options: Options | None = None) -> None:
+    """Write a report to a file or to standard output, as wide as the terminal.
 
-    width: int
-    color: bool
-
-
-#: How an answer is written down, by the name of the format.
-Forms = Mapping[str, Callable[[Screen], str]]
-
-
-def write_form(forms: Forms, form: str, path: Path | None) -> None:
-    """Render an answer in one of its forms and put it where the user wants it.
+    Args:
+        report: of a type in :data:`pageproof.render.table.REPORTS`.
+        form: name of the form.
+        path: the file; None for standard output.
+        options: how to write it, beside width and colour.
 
     Raises:
-        PageproofError: the file can't be written.
+        PageproofError: it can't be written.
     """
+    from pageproof.render import table
+
     terminal = path is None and sys.stdout is not None and sys.stdout.isatty()
     width = max(shutil.get_terminal_size().columns, 60) if terminal else PLAIN_WIDTH
     color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    text = forms[form](Screen(width, color))
+    options = replace(options or Options(), width=width, color=color)
+    write_text(table.write_report(report, form, options), path)
+
+
+def write_text(text: str, path: Path | None) -> None:
+    """Write text to a file, which is then complete or unchanged, or to standard output.
+
+    Raises:
+        PageproofError: it can't be written.
+    """
     if path is not None:
         write_whole(path, text)
         return

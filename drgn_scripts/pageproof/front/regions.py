@@ -10,7 +10,7 @@ from pageproof.front.command import Command, add_report_options, pid, write_answ
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
-    from pageproof.front.output import Forms, Progress
+    from pageproof.front.output import Progress
 
 EPILOG: Final = """\
 exit codes:
@@ -31,21 +31,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--pid", type=pid, metavar="PID", help="only what this process maps")
     what.add_argument("--name", metavar="TEXT", help="only regions with this in their name")
-    add_report_options(parser, drgn=False)
+    add_report_options(parser)
 
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.regions import Asked, check_kinds, regions
-    from pageproof.render.jsonform import report_to_json
-    from pageproof.render.regionstext import regions_to_text
 
     check_kinds(args.kind)
     report = regions(target, Asked(tuple(args.kind), args.pid, args.name), progress.say)
-    forms: Forms = {
-        "text": lambda screen: regions_to_text(report, color=screen.color, width=screen.width),
-        "json": lambda screen: report_to_json(report),
-    }
-    write_answer(forms, args, progress)
+    write_answer(report, args, progress)
     return report.exit_code
 
 

@@ -12,7 +12,7 @@ from pageproof.front.command import Command, add_report_options, pid, write_answ
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
-    from pageproof.front.output import Forms, Progress
+    from pageproof.front.output import Progress
     from pageproof.model import Expectation
 
 EPILOG: Final = """\
@@ -74,7 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "(read-only), that a child has nothing of it (no-child), that it is never executable "
         "(no-exec); with --device; repeatable",
     )
-    how = add_report_options(parser, ("text", "json", "junit"), drgn=False)
+    how = add_report_options(parser, "junit")
     how.add_argument(
         "--walker",
         choices=("auto", "c", "python"),
@@ -138,9 +138,7 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.regions import check_kinds
     from pageproof.commands.verify import Asked, verify
     from pageproof.find.shared.device import KernelSide
-    from pageproof.render.jsonform import report_to_json
-    from pageproof.render.verifyjunit import report_to_junit
-    from pageproof.render.verifytext import report_to_text
+    from pageproof.render import Options
     from pageproof.walk import WalkerChoice
 
     check_kinds(args.kind)
@@ -159,14 +157,8 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     def rules(kind: str) -> Sequence[str]:
         return judge.rule_ids(kind, asked.expected, of_device=asked.device is not None)
 
-    forms: Forms = {
-        "text": lambda screen: report_to_text(
-            report, verbose=args.verbose, color=screen.color, width=screen.width
-        ),
-        "json": lambda screen: report_to_json(report),
-        "junit": lambda screen: report_to_junit(report, rules, strict=asked.strict),
-    }
-    write_answer(forms, args, progress)
+    options = Options(verbose=args.verbose, rules=rules, strict=asked.strict)
+    write_answer(report, args, progress, options)
     return report.summary.exit_code
 
 

@@ -11,7 +11,7 @@ from pageproof.front.command import Command, add_report_options, pid, write_answ
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
-    from pageproof.front.output import Forms, Progress
+    from pageproof.front.output import Progress
 
 EPILOG: Final = """\
 exit codes:
@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="in those that user mode runs on (page-table isolation)",
     )
-    how = add_report_options(parser)
+    how = add_report_options(parser, drgn=True)
     how.add_argument(
         "-v", "--verbose", action="store_true", help="text: show where each entry leads, and bits"
     )
@@ -52,19 +52,10 @@ def check(args: argparse.Namespace) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.walk import Asked, walk
-    from pageproof.render.drgn.code import walk_to_drgn
-    from pageproof.render.jsonform import report_to_json
-    from pageproof.render.walktext import walk_to_text
+    from pageproof.render import Options
 
     report = walk(target, Asked(args.address, args.pid, args.user_tables), progress.say)
-    forms: Forms = {
-        "text": lambda screen: walk_to_text(
-            report, verbose=args.verbose, color=screen.color, width=screen.width
-        ),
-        "json": lambda screen: report_to_json(report),
-        "drgn": lambda screen: walk_to_drgn(report),
-    }
-    write_answer(forms, args, progress)
+    write_answer(report, args, progress, Options(verbose=args.verbose))
     return report.exit_code
 
 

@@ -10,7 +10,7 @@ from pageproof.front.command import Command, add_report_options, pid, write_answ
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
-    from pageproof.front.output import Forms, Progress
+    from pageproof.front.output import Progress
 
 EPILOG: Final = """\
 exit codes:
@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--aliases", action="store_true", help="every mapping of its frame too, as alias has them"
     )
-    add_report_options(parser)
+    add_report_options(parser, drgn=True)
 
 
 def _cpu(text: str) -> int:
@@ -51,18 +51,10 @@ def _cpu(text: str) -> int:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.whatis import Asked, whatis
-    from pageproof.render.drgn.whatis import whatis_to_drgn
-    from pageproof.render.jsonform import report_to_json
-    from pageproof.render.whatistext import whatis_to_text
 
     asked = Asked(args.address, args.pid, args.cpu, args.aliases)
     report = whatis(target, asked, progress.say)
-    forms: Forms = {
-        "text": lambda screen: whatis_to_text(report, color=screen.color, width=screen.width),
-        "json": lambda screen: report_to_json(report),
-        "drgn": lambda screen: whatis_to_drgn(report),
-    }
-    write_answer(forms, args, progress)
+    write_answer(report, args, progress)
     return report.exit_code
 
 

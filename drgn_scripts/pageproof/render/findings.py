@@ -1,62 +1,57 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Findings as text, the same in all commands: severity, sentence, id for ``explain``, place."""
+"""Which findings are shown as one: those that say the same, and those of adjoining pages."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pageproof.model import Finding, Severity
-from pageproof.render import words
-from pageproof.render.sheet import LABEL, Console, Text
 from pageproof.space.units import PAGE_BYTES
 
 #: The place of a page, as verify names it.
 _PAGE: Final = re.compile(r"(?:page (\d+), )?pid (\d+) at 0x([0-9a-f]+)")
 
 
-def print_findings(console: Console, findings: Iterable[Finding], most: int | None = None) -> None:
-    """Print findings with their evidence, those that say the same in one.
+@dataclass(frozen=True)
+class FindingGroup:
+    """Findings that are shown as one because they say the same.
 
-    Args:
-        console: to print to.
-        findings: the worst are printed first, else in this order.
-        most: how many are printed; the others are counted.
+    Attributes:
+        shown: the finding to show; its place may be a range of pages.
+        more: number of further places, which are only counted.
+        findings: all of them.
+        change: what became of them, in a comparison: "new" or "gone".
+        evidence: show the evidence of ``shown`` too.
     """
+
+    shown: Finding
+    more: int
+    findings: tuple[Finding, ...]
+    change: str = ""
+    evidence: bool = True
+
+
+def grouped(findings: Iterable[Finding]) -> Iterator[FindingGroup]:
+    """Group findings of the same severity, id and sentence; the worst come first."""
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for one in sorted(findings, key=lambda one: list(Severity).index(one.severity)):
         groups.setdefault((one.severity.value, one.id, one.sentence), []).append(one)
-    for number, like in enumerate(groups.values()):
-        if most is not None and number == most:
-            console.print(Text(f"and {len(groups) - most} more findings", style=LABEL))
-            return
+    for like in groups.values():
         first, *others = spans(like)
-        print_finding(console, first, len(others))
-
-
-def print_finding(console: Console, finding: Finding, more: int = 0) -> None:
-    """Print one, and how many places more there are."""
-    console.print(finding_line(f"{finding.severity.value}: ", finding, more))
-    for key, value in finding.evidence:
-        if value:
-            console.print(Text(f"    {key}: {value}", style=LABEL))
-
-
-def finding_line(head: str, finding: Finding, more: int = 0) -> Text:
-    """A finding in a line, after what the caller calls it."""
-    place = f"{finding.id}; {finding.where}" if finding.where else finding.id
-    place += f" and {more} more" if more else ""
-    line = Text(head, style=words.SEVERITIES[finding.severity])
-    line.append(f"{finding.sentence} [{place}]", style="default")
-    return line
+        yield FindingGroup(first, len(others), tuple(like))
 
 
 def spans(findings: Sequence[Finding]) -> Iterator[Finding]:
-    """Findings of one rule; those of adjoining pages of a mapping as one with a range.
+    """Merge findings of adjoining pages of a mapping into one whose place is a range.
 
-    The evidence is that of the first page.
+    Args:
+        findings: of one rule.
+
+    Returns:
+        The merged findings, with the evidence of their first page, and all others as they are.
     """
     first, *others = findings
     pages = 1

@@ -27,6 +27,10 @@ from pageproof.model import (
     Walk,
 )
 
+#: For the facts "page" and "vma" of several reports.
+NO_STRUCT_PAGE: Final = "no struct page: this is no memory of the kernel's"
+NO_VMA: Final = "no VMA covers this address"
+
 
 def address(value: int) -> str:
     """A virtual address as the kernel prints it."""
@@ -51,6 +55,26 @@ def target(facts: TargetFacts) -> str:
     if facts.kind is TargetKind.QEMU:
         return f"QEMU guest, {facts.where}"
     return f"{facts.format} vmcore, {facts.where}"
+
+
+def asked_address(value: int, asked: str) -> str:
+    """Return an address, and the user's own words for it unless those were its digits."""
+    digits = asked.replace("_", "").lower().removeprefix("0x").lstrip("0")
+    return address(value) if digits == f"{value:x}".lstrip("0") else f"{address(value)}, {asked}"
+
+
+def page_numbers(first: int, pages: int) -> str:
+    """Return the number of a page, or the numbers of several in a row."""
+    return f"page {first}" if pages == 1 else f"pages {first}-{first + pages - 1}"
+
+
+def region_kind(kind: str, part: str) -> str:
+    """Return the kind of a region, and its part if a kind has several."""
+    return f"{kind} {part}".rstrip()
+
+
+def torn(attempts: int) -> str:
+    return f"it changed while it was looked at ({plural(attempts, 'attempt')})"
 
 
 def process(mapping: MappingFacts) -> str:

@@ -3,8 +3,8 @@
 
 Process, file, VMA and cache names come from programs that may be hostile, and a saved report may
 be written by hand. A name keeps its characters in the model and in JSON. Each form of output
-passes its strings through here once: text in :mod:`pageproof.render.sheet`, JUnit in
-:mod:`pageproof.render.junitxml`, drgn code in its comments, messages in ``cli``.
+passes its strings through here once: text in :mod:`pageproof.render.textform`, JUnit in
+:mod:`pageproof.render.junit.suites`, drgn code in its comments, messages in ``cli``.
 """
 
 from __future__ import annotations

@@ -1,115 +1,153 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What all texts have in common: a console to write on, and facts with labels.
+"""A report laid out as data: lines, facts, tables and findings, from top to bottom.
 
-All strings of a report reach the terminal through :class:`Text` or :class:`Sheet`, which escape
-them. rich itself passes ESC, C1 and bidirectional controls through, so no other module of this
-room imports its Text or its Console.
+The functions in :mod:`pageproof.render.draw` fill a sheet, and a form of output such as
+:mod:`pageproof.render.textform` writes it. A sheet holds strings as the target gave them: the
+form escapes them, because each form has other characters to escape.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from rich.console import Console as RichConsole
-from rich.style import Style
-from rich.table import Table
-from rich.text import Text as RichText
+from pageproof.model import Finding
+from pageproof.render.findings import FindingGroup, grouped
 
-from pageproof.model import PagingFacts, TargetFacts
-from pageproof.render import phrases
-from pageproof.render.printable import printable
-
-#: Style of labels and of what matters less.
-LABEL: Final = "dim"
-_LABEL_WIDTH: Final = 7
-#: Before what is left of a folded line; further in than the rows of any table.
-_INDENT: Final = " " * 6
+#: Text, or text and its style.
+Part = str | tuple[str, str]
 
 
-class Text(RichText):
-    """rich's Text, of which every string is escaped."""
+@dataclass(frozen=True)
+class Styled:
+    """Text with styles.
 
-    def __init__(self, text: str = "", style: str | Style = "", **options: Any) -> None:
-        super().__init__(printable(text), style, **options)
+    Attributes:
+        parts: pieces of the text, from left to right.
+        style: style of the whole; the style of a part comes on top.
+    """
 
-    def append(self, text: RichText | str, style: str | Style | None = None) -> Text:
-        super().append(printable(text) if isinstance(text, str) else text, style)
-        return self
-
-    @classmethod
-    def assemble(cls, *parts: Any, **options: Any) -> Text:
-        made = super().assemble(*parts, **options)
-        assert isinstance(made, cls)
-        return made
+    parts: tuple[Part, ...]
+    style: str = ""
 
 
-class Console(RichConsole):
-    """rich's Console, which escapes a plain string wherever one is printed or is a table's cell."""
+def styled(*parts: Part, style: str = "") -> Styled:
+    """Return text with styles, for a line or for a cell of a table."""
+    return Styled(parts, style)
 
-    def render_str(self, text: str, **options: Any) -> RichText:
-        return super().render_str(printable(text), **options)
 
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Print as rich does; a single Text that is folded goes on indented.
+Cell = str | Styled
+#: A label, and one or two texts.
+Fact = tuple[str, Cell] | tuple[str, Cell, Cell]
 
-        Otherwise a long name could be folded so that its rest looks like a line of the report.
-        """
-        if len(objects) == 1 and isinstance(objects[0], RichText) and not options:
-            objects = (self._folded(objects[0]),)
-        super().print(*objects, **options)
 
-    def _folded(self, text: RichText) -> RichText:
-        first, *more = text.wrap(self, self.width)
-        if not more:
-            return text
-        rest = text[len(first.plain) :]
-        rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
-        indented = rest.wrap(self, self.width - len(_INDENT))
-        return RichText("\n").join([first, *(RichText(_INDENT) + line for line in indented)])
+@dataclass(frozen=True)
+class Line:
+    """A line; the empty one separates parts of the report.
+
+    Attributes:
+        fold: continue on the next line, indented, where the width is used up.
+    """
+
+    text: Styled
+    fold: bool = True
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts with their labels; an empty label continues the fact above."""
+
+    rows: tuple[Fact, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        heading: "" for none.
+        fold: continue a long cell on the next line; other columns are never folded.
+        right: align at the right, for numbers.
+        style: style of its cells.
+    """
+
+    heading: str = ""
+    fold: bool = False
+    right: bool = False
+    style: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Attributes:
+        gap: blanks between two columns.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[Sequence[Cell], ...]
+    gap: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Findings.
+
+    Attributes:
+        most: number of groups to show one by one; None for all. The others are counted.
+    """
+
+    groups: tuple[FindingGroup, ...]
+    most: int | None = None
+
+
+Block = Line | Facts | Table | Findings
 
 
 class Sheet:
-    """A console whose text is taken at the end."""
+    """Collects the parts of a report.
 
-    def __init__(self, *, color: bool, width: int) -> None:
-        self._out = io.StringIO()
-        self.console = Console(
-            file=self._out,
-            width=width,
-            force_terminal=color,
-            color_system="standard" if color else None,
-            highlight=False,
-            markup=False,
-            emoji=False,
-        )
+    Attributes:
+        verbose: show every page, entry or range.
+        blocks: the parts, from top to bottom.
+        least_width: columns that the tables need; a narrower terminal folds the lines itself.
+    """
 
-    def text(self) -> str:
-        """All that was printed, with no blanks at the ends of lines and a newline at its end."""
-        return "\n".join(line.rstrip() for line in self._out.getvalue().splitlines()) + "\n"
+    def __init__(self, *, verbose: bool = False) -> None:
+        self.verbose = verbose
+        self.blocks: list[Block] = []
+        self.least_width = 0
 
+    def gap(self) -> None:
+        """Add an empty line."""
+        self.blocks.append(Line(styled()))
 
-def facts_grid() -> Table:
-    """A table whose first column is labels; the caller adds the others."""
-    made = Table.grid(padding=(0, 2))
-    made.add_column(style=LABEL, width=_LABEL_WIDTH, no_wrap=True)
-    return made
+    def line(self, *parts: Part, style: str = "", fold: bool = True) -> None:
+        """Add a line of text."""
+        self.blocks.append(Line(Styled(parts, style), fold))
 
+    def facts(self, facts: Iterable[Fact]) -> None:
+        """Add facts with their labels."""
+        self.blocks.append(Facts(tuple(facts)))
 
-def print_facts(console: Console, pairs: Iterable[tuple[str, str]]) -> None:
-    """Print facts with their labels; an empty label goes on with the one before."""
-    made = facts_grid()
-    made.add_column(overflow="fold")
-    for label, text in pairs:
-        made.add_row(label, Text(text))
-    console.print(made)
+    def table(
+        self, columns: Iterable[Column], rows: Iterable[Sequence[Cell]], gap: int = 2
+    ) -> None:
+        """Add a table; nothing if it has no rows."""
+        block = Table(tuple(columns), tuple(rows), gap)
+        if block.rows:
+            self.blocks.append(block)
 
+    def findings(self, findings: Iterable[Finding], most: int | None = None) -> None:
+        """Add findings, the worst first; those that say the same are shown as one.
 
-def target_facts(target: TargetFacts, paging: PagingFacts) -> list[tuple[str, str]]:
-    """What was looked at, for the head of a report; its notes stand in ``target.notes``."""
-    kernel = f"Linux {target.release}, {paging.levels}-level page tables"
-    return [
-        ("target", phrases.target(target)),
-        ("kernel", kernel + (", PTI" if paging.pti else "")),
-    ]
+        Args:
+            findings: of any severity.
+            most: number to show one by one (default: all).
+        """
+        self.blocks.append(Findings(tuple(grouped(findings)), most))
+
+    def finding(self, group: FindingGroup) -> None:
+        """Add one finding, or several that say the same."""
+        self.blocks.append(Findings((group,)))

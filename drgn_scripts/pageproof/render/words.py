@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pageproof.model import Outcome, Permissions, Severity, TableSet, Walk
+from pageproof.model import Outcome, TableSet, Walk
 
 _FLAGS: Final = {
     "P": "present",
@@ -20,13 +20,6 @@ _FLAGS: Final = {
     "G": "global",
     "PROTNONE": "PROT_NONE",
     "NX": "no-execute",
-}
-
-#: Styles of findings.
-SEVERITIES: Final = {
-    Severity.ERROR: "bold red",
-    Severity.WARNING: "yellow",
-    Severity.NOTE: "cyan",
 }
 
 TABLES: Final = {
@@ -70,12 +63,3 @@ def end(walk: Walk) -> str:
     if walk.outcome in (Outcome.SPECIAL, Outcome.INVALIDATED) and walk.address >> 63:
         return "not present: the kernel took it out of its own tables, as set_memory_np() does"
     return _ENDS.get(walk.outcome, "")
-
-
-def access_style(permissions: Permissions | None) -> str:
-    """A colour for what may be done; writable and executable at once is a warning."""
-    if permissions is None or not permissions.access:
-        return ""
-    if permissions.write and permissions.execute:
-        return "bold red"
-    return "yellow" if permissions.write else "green" if permissions.execute else ""

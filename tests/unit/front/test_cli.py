@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
@@ -10,7 +11,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from unit.facts import evidence, report
@@ -20,7 +21,6 @@ from pageproof import cli
 from pageproof.errors import Exit, PageproofError
 from pageproof.front import output
 from pageproof.render.jsonform import report_to_json
-from pageproof.render.verifytext import report_to_text
 
 PACKAGE_ROOT = str(Path(pageproof.__file__).parent.parent)
 
@@ -111,8 +111,7 @@ def test_the_lab_is_imported_only_when_it_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "pageproof_lab").mkdir()
     (tmp_path / "pageproof_lab" / "__init__.py").write_text("")
     (tmp_path / "pageproof_lab" / "cli.py").write_text(
-        "def add_parser(commands):\n"
-        "    parser = commands.add_parser('lab')\n"
+        "def add_commands(parser):\n"
         "    parser.add_argument('word')\n"
         "    parser.set_defaults(run=lambda args: print(args.word) or 5)\n"
     )
@@ -135,12 +134,18 @@ def test_a_lab_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         (["-c", "lab", "verify"], "verify"),
         (["-s", "lab", "--qemu", "q", "lab", "list"], "lab"),
         (["-v", "lab", "list"], "lab"),
-        (["verify", "lab"], "verify"),
+        (["walk", "lab"], "walk"),
         ([], None),
     ],
 )
-def test_the_command_is_what_stands_after_the_target(words: list[str], command: str | None) -> None:
-    assert cli._command_of(words) == command
+def test_the_command_comes_after_the_target(
+    words: list[str], command: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("rest", nargs="*")
+
+    monkeypatch.setattr(cli, "_fill_lab", fill)
+    assert cli.build_parser().parse_args(words).command == command
 
 
 def test_an_error_says_what_where_and_remedy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -243,16 +248,13 @@ def test_a_report_may_come_through_a_pipe(tmp_path: Path) -> None:
 
 # -o FILE
 
-FORMS: output.Forms = {
-    "text": lambda screen: report_to_text(report(evidence()), color=screen.color),
-    "json": lambda screen: report_to_json(report(evidence())),
-}
+ONE: Final = report(evidence())
 
 
 def test_a_report_in_a_file(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     os.umask(0o022)
-    output.write_form(FORMS, "json", path)
+    output.write_report(ONE, "json", path)
     assert json.loads(path.read_text())["summary"]["same"] == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert list(tmp_path.iterdir()) == [path]
@@ -262,20 +264,20 @@ def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
     path = tmp_path / "report.txt"
     path.write_text("old")
     before = path.stat().st_ino
-    output.write_form(FORMS, "text", path)
+    output.write_report(ONE, "text", path)
     assert path.stat().st_ino != before
     assert "SAME" in path.read_text()
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(PageproofError, match="can't write the report"):
-        output.write_form(FORMS, "text", tmp_path / "no" / "r")
+        output.write_report(ONE, "text", tmp_path / "no" / "r")
 
 
 def test_standard_output_has_no_colours_if_it_is_no_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    output.write_form(FORMS, "text", None)
+    output.write_report(ONE, "text", None)
     assert "\033" not in capsys.readouterr().out
 
 
@@ -294,5 +296,5 @@ def test_colours_on_a_terminal(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    output.write_form(FORMS, "text", None)
+    output.write_report(ONE, "text", None)
     assert ("\033[1;32mSAME" in capsys.readouterr().out) is colored

@@ -35,20 +35,20 @@ from unit.facts import (
 
 from pageproof.model import Outcome, Severity, Verdict
 from pageproof.model.diff import Aspect, Change, Opinion, Side
-from pageproof.render.difftext import diff_to_text
+from pageproof.render.table import to_text
 
 
 def test_nothing_changed() -> None:
     live = replace(whole(SOUND), target=LIVE)
     found = compare(live, replace(whole(SOUND), target=CORE))
     assert (code(found), found.summary.changes, found.boot) == (0, 0, ())
-    assert "nothing has changed\n" in diff_to_text(found)
+    assert "nothing has changed\n" in to_text(found)
 
 
 def test_of_nothing_nothing_is_decided() -> None:
     found = compare(whole(), whole())
     assert code(found) == 3
-    assert "there was no page to compare" in diff_to_text(found)
+    assert "there was no page to compare" in to_text(found)
 
 
 def test_one_report_without_pages_is_no_doubt() -> None:
@@ -139,8 +139,8 @@ def test_flags_that_changed() -> None:
     found = compare(whole(SOUND), whole(region(use((8, SAME), flags=0xD3))))
     (change,) = found.mappings
     assert (change.change, change.aspects) == (Change.CHANGED, (Aspect.VM_FLAGS,))
-    assert "vm_flags" in diff_to_text(found)
-    assert "0xd1 -> 0xd3 +WRITE\n" in diff_to_text(found)
+    assert "vm_flags" in to_text(found)
+    assert "0xd1 -> 0xd3 +WRITE\n" in to_text(found)
     assert code(found) == 0
 
 
@@ -223,7 +223,7 @@ def test_addresses_that_the_user_named() -> None:
     (change,) = found.verdicts
     assert (change.region, change.page, change.user_address) == (None, None, USER + 0x1000)
     assert [(one.side, one.new_pfn) for one in found.frames] == [(Side.USER, 0x76543)]
-    assert "addresses that were named" in diff_to_text(found)
+    assert "addresses that were named" in to_text(found)
     assert code(found) == 1
 
 
@@ -332,7 +332,7 @@ def test_two_boots(name: str, old: int, new: int) -> None:
     values = (str(old), str(new)) if name == "levels" else (f"{old:#x}", f"{new:#x}")
     assert [(one.name, one.old, one.new) for one in found.boot] == [(name, *values)]
     assert (found.mappings, found.regions, code(found)) == ((), (), 3)
-    assert "of two boots" in diff_to_text(found)
+    assert "of two boots" in to_text(found)
 
 
 def test_a_base_that_one_report_lacks_says_nothing() -> None:

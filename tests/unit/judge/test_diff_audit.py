@@ -19,8 +19,8 @@ from pageproof.model import Finding, Severity
 from pageproof.model.audit import AUDIT_SCHEMA, AuditReport, RuleOutcome, Ruling
 from pageproof.model.auditdiff import AuditDiffReport
 from pageproof.model.diff import Change
-from pageproof.render.auditdifftext import audit_diff_to_text
 from pageproof.render.jsonform import report_to_json
+from pageproof.render.table import to_text
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "auditdiff"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "auditdiff-1.json"
@@ -100,7 +100,7 @@ def test_nothing_changed() -> None:
     bad = audited(rule("maps-free", "pid 7"), rule("maps-slab", reason=LOST))
     found = compare(replace(bad, target=LIVE), bad)
     assert (code(found), found.summary.changes, found.boot) == (0, 0, ())
-    assert audit_diff_to_text(found).endswith("nothing has changed\n")
+    assert to_text(found).endswith("nothing has changed\n")
 
 
 @pytest.mark.parametrize("rules", [[], [rule("maps-slab")]])
@@ -109,7 +109,7 @@ def test_with_no_rule_in_common_nothing_is_decided(
 ) -> None:
     found = compare(audited(*rules), audited(*rules[:0]))
     assert code(found) == 3
-    assert "there was no rule to compare" in audit_diff_to_text(found)
+    assert "there was no rule to compare" in to_text(found)
 
 
 # Findings
@@ -223,7 +223,7 @@ def test_a_rule_that_is_undecided_now() -> None:
     assert change.old and change.new
     assert (change.rule, change.old.reason, change.new.reason) == ("maps-free", "", LOST)
     assert (code(found), found.summary.undecided) == (3, 1)
-    text = audit_diff_to_text(found)
+    text = to_text(found)
     assert f"unknown, was sound  maps-free  {LOST}\n" in text
     assert text.endswith("worse than before: 1 rule undecided\n")
 
@@ -232,7 +232,7 @@ def test_a_rule_that_is_decided_now() -> None:
     found = compare(audited(rule(reason=LOST)), audited(rule()))
     assert [one.rule for one in found.rules] == ["maps-free"]
     assert (code(found), found.summary.undecided) == (0, 0)
-    assert f"sound, was unknown  maps-free  {LOST}\n" in audit_diff_to_text(found)
+    assert f"sound, was unknown  maps-free  {LOST}\n" in to_text(found)
 
 
 def test_another_reason_says_nothing() -> None:
@@ -247,7 +247,7 @@ def test_what_an_undecided_rule_does_not_find_is_not_gone() -> None:
         found = compare(old, audited(rule(reason=LOST)))
         assert (told(found), [one.rule for one in found.rules]) == ([], ["maps-free"])
         assert (code(found), found.summary.undecided) == (3, 1)
-        assert f"unknown, was {was}  maps-free" in audit_diff_to_text(found)
+        assert f"unknown, was {was}  maps-free" in to_text(found)
 
 
 def test_what_an_undecided_rule_finds_is_new() -> None:
@@ -263,11 +263,11 @@ def test_rules_that_only_one_report_was_asked_for() -> None:
     found = compare(both, one)
     assert [(change.rule, change.new) for change in found.rules] == [("b", None)]
     assert (told(found), code(found)) == ([], 0)
-    assert "not asked for, was 1 error  b\n" in audit_diff_to_text(found)
+    assert "not asked for, was 1 error  b\n" in to_text(found)
     found = compare(one, both)
     assert [(change.rule, change.old) for change in found.rules] == [("b", None)]
     assert (told(found), code(found)) == ([(NEW, "pid 7", 1)], 1)
-    assert "1 error, new  b\n" in audit_diff_to_text(found)
+    assert "1 error, new  b\n" in to_text(found)
 
 
 def test_a_new_rule_that_nobody_can_decide_is_not_worse() -> None:
@@ -339,9 +339,9 @@ def test_the_order_of_lists_says_nothing() -> None:
 
 
 FILES: dict[str, Callable[[], str]] = {
-    "changed.txt": lambda: audit_diff_to_text(compare(*busy())),
+    "changed.txt": lambda: to_text(compare(*busy())),
     "changed.json": lambda: report_to_json(compare(*busy())),
-    "boots.txt": lambda: audit_diff_to_text(compare(busy()[0], rebooted(busy()[1]))),
+    "boots.txt": lambda: to_text(compare(busy()[0], rebooted(busy()[1]))),
 }
 
 
@@ -356,5 +356,5 @@ def test_no_golden_file_is_left_over() -> None:
 
 def test_colours_change_nothing_but_colour() -> None:
     found = compare(*busy())
-    assert "\033" not in audit_diff_to_text(found)
-    assert "\033[1;33munknown\033[0m" in audit_diff_to_text(found, color=True)
+    assert "\033" not in to_text(found)
+    assert "\033[1;33munknown\033[0m" in to_text(found, color=True)

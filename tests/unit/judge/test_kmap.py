@@ -24,9 +24,10 @@ from pageproof.judge.kmap import map_findings
 from pageproof.model import Outcome, Permissions, Range
 from pageproof.model.kmap import KMAP_SCHEMA, Contents, KernelMap, LayoutFacts, MapRow
 from pageproof.observe.ledger import Ledger
+from pageproof.render.draw.kmap import ExplainedArea, offset_words, size_words
 from pageproof.render.drgn.kmap import kmap_to_drgn
 from pageproof.render.jsonform import report_to_json
-from pageproof.render.kmaptext import explain_to_text, kmap_to_text, offset_words, size_words
+from pageproof.render.table import to_text
 from pageproof.walk import Paging, walk_range
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "kmap"
@@ -278,7 +279,7 @@ GOLDEN_NAMES = ("four", "five", "moved-four", "moved-five")
 
 @pytest.mark.parametrize("name", GOLDEN_NAMES)
 def test_golden_text(name: str) -> None:
-    assert kmap_to_text(made(LAYOUTS[name])) == (GOLDEN / f"{name}.txt").read_text()
+    assert to_text(made(LAYOUTS[name])) == (GOLDEN / f"{name}.txt").read_text()
 
 
 def test_no_golden_file_is_left_over() -> None:
@@ -290,7 +291,7 @@ def test_no_golden_file_is_left_over() -> None:
 def test_every_region_can_be_explained(region: str) -> None:
     found = made(FOUR)
     rows = [one for one in found.rows if one.region == region]
-    text = explain_to_text(found, region)
+    text = to_text(ExplainedArea(found, region))
     assert text.startswith(f"{region}: ")
     for label in ("where", "lives", "to phys", "defined"):
         assert f"\n{label}" in text
@@ -299,7 +300,7 @@ def test_every_region_can_be_explained(region: str) -> None:
 
 
 def test_a_region_that_this_kernel_has_not_is_explained_too() -> None:
-    text = explain_to_text(made(MOVED_FOUR), "kasan")
+    text = to_text(ExplainedArea(made(MOVED_FOUR), "kasan"))
     assert "this kernel has none" in text
     assert "KASAN_SHADOW_START" in text
 

@@ -21,7 +21,7 @@ from pageproof.model import Outcome, PageRun, ProvedRegion, ProvedUse, Reason, R
 from pageproof.observe.attempts import ATTEMPTS
 from pageproof.observe.region import Glance, Judgement, pages_of_region, runs_of
 from pageproof.render.jsonform import report_to_json
-from pageproof.render.verifytext import report_to_text
+from pageproof.render.table import to_text
 from pageproof.walk.compare import compare
 
 SAME: Judgement = (Verdict.SAME, None)
@@ -134,7 +134,7 @@ def test_what_could_not_be_read_is_no_success() -> None:
 
 
 def test_text_has_a_line_for_each_use() -> None:
-    text = report_to_text(made(run(0, 1, SAME), run(1, 4, ABSENT), run(5, 1, OTHER)))
+    text = to_text(made(run(0, 1, SAME), run(1, 4, ABSENT), run(5, 1, OTHER)))
     assert "perf data  perf ring, 4 KiB  struct perf_buffer ffff888001000000\n" in text
     assert "  133 umh_shm_helper  7f8b5feb0000-7f8b5feb1000  1 SAME\n" in text
     line = "7 clock  7f8b5feb2000-7f8b5feb8000  from page 2: 1 DIFFERENT, 1 SAME, 4 not-present"

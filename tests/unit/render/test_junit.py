@@ -22,14 +22,14 @@ from unit.facts import (
 from pageproof import judge
 from pageproof.errors import Exit
 from pageproof.model import Expectation, Finding, Outcome, Report, Severity, TaskFault
-from pageproof.render.verifyjunit import report_to_junit
+from pageproof.render.junit.verify import verify_to_junit
 
 RULES = ("frame-is-free", "content-routes-differ")
 SUITE = "umh_shm: /dev/umh_shm, kzalloc, remap"
 
 
 def junit(one: Report, *rules: str, strict: bool = True) -> Element:
-    return parse(report_to_junit(one, lambda kind: rules, strict=strict))
+    return parse(verify_to_junit(one, lambda kind: rules, strict=strict))
 
 
 def text_of(root: Element, name: str) -> str:

@@ -27,25 +27,19 @@ from pageproof.errors import PageproofError
 from pageproof.front.output import Progress
 from pageproof.judge.diff.audits import diff_audits
 from pageproof.model import Finding, Severity
-from pageproof.render.aliastext import alias_to_text
-from pageproof.render.auditdifftext import audit_diff_to_text
-from pageproof.render.auditjunit import audit_to_junit
-from pageproof.render.audittext import audit_to_text
-from pageproof.render.difftext import diff_to_text
-from pageproof.render.drgn.code import alias_to_drgn, maps_to_drgn, walk_to_drgn
+from pageproof.render.draw.kmap import ExplainedArea
+from pageproof.render.drgn.alias import alias_to_drgn
 from pageproof.render.drgn.kmap import kmap_to_drgn
+from pageproof.render.drgn.maps import maps_to_drgn
+from pageproof.render.drgn.walk import walk_to_drgn
 from pageproof.render.drgn.whatis import whatis_to_drgn
-from pageproof.render.explaintext import rules_to_text
 from pageproof.render.jsonform import report_to_json
-from pageproof.render.kmaptext import explain_to_text, kmap_to_text
-from pageproof.render.mapstext import maps_to_text
+from pageproof.render.junit.audit import audit_to_junit
+from pageproof.render.junit.verify import verify_to_junit
 from pageproof.render.printable import printable, printable_json
-from pageproof.render.regionstext import regions_to_text
-from pageproof.render.sheet import Sheet, Text
-from pageproof.render.verifyjunit import report_to_junit
-from pageproof.render.verifytext import report_to_text
-from pageproof.render.walktext import walk_to_text
-from pageproof.render.whatistext import whatis_to_text
+from pageproof.render.sheet import Sheet
+from pageproof.render.table import to_text
+from pageproof.render.textform import sheet_to_text
 
 #: Each kind of what a terminal, a log viewer or a compiler may obey, and a line of its own.
 HOSTILE = (
@@ -94,24 +88,24 @@ WHATIS = (
 )
 Write = Callable[..., str]
 TEXTS: list[tuple[Any, Write]] = [
-    (verified(), report_to_text),
-    (verified(), lambda one, **how: report_to_text(one, verbose=True, **how)),
-    (busy()[0], report_to_text),
-    (busy()[0], lambda one, **how: report_to_text(one, verbose=True, **how)),
-    (kernel_report(), walk_to_text),
-    (user_report(), lambda one, **how: walk_to_text(one, verbose=True, **how)),
-    (maps_report(), lambda one, **how: maps_to_text(one, pages=True, **how)),
-    (alias_report(), alias_to_text),
-    (audited(), audit_to_text),
-    (test_render_audit.known(), audit_to_text),
-    (test_render_regions.report(), regions_to_text),
-    (test_render_regions.doubtful(), regions_to_text),
-    (made(FOUR), kmap_to_text),
-    (made(FOUR), lambda one, **how: explain_to_text(one, "physmap", **how)),
-    (compare(*busy()), diff_to_text),
-    (OTHER_BOOT, diff_to_text),
-    (AUDITS, audit_diff_to_text),
-    *((one(), whatis_to_text) for one in WHATIS),
+    (verified(), to_text),
+    (verified(), lambda one, **how: to_text(one, verbose=True, **how)),
+    (busy()[0], to_text),
+    (busy()[0], lambda one, **how: to_text(one, verbose=True, **how)),
+    (kernel_report(), to_text),
+    (user_report(), lambda one, **how: to_text(one, verbose=True, **how)),
+    (maps_report(), lambda one, **how: to_text(one, verbose=True, **how)),
+    (alias_report(), to_text),
+    (audited(), to_text),
+    (test_render_audit.known(), to_text),
+    (test_render_regions.report(), to_text),
+    (test_render_regions.doubtful(), to_text),
+    (made(FOUR), to_text),
+    (made(FOUR), lambda one, **how: to_text(ExplainedArea(one, "physmap"), **how)),
+    (compare(*busy()), to_text),
+    (OTHER_BOOT, to_text),
+    (AUDITS, to_text),
+    *((one(), to_text) for one in WHATIS),
 ]
 REPORTS = [one for one, _ in TEXTS]
 CODE: list[tuple[Any, Write]] = [
@@ -163,8 +157,8 @@ def _strings(value: Any) -> Any:
 @pytest.mark.parametrize(
     ("one", "write"),
     [
-        (verified(), lambda one: report_to_junit(one, lambda kind: ("some-rule",))),
-        (busy()[0], lambda one: report_to_junit(one, lambda kind: ("some-rule",))),
+        (verified(), lambda one: verify_to_junit(one, lambda kind: ("some-rule",))),
+        (busy()[0], lambda one: verify_to_junit(one, lambda kind: ("some-rule",))),
         (audited(), audit_to_junit),
         (test_render_audit.known(), audit_to_junit),
     ],
@@ -246,20 +240,21 @@ def test_a_folded_name_is_indented() -> None:
     (proof,) = report(evidence()).proofs
     name = "word " * 30 + "FORGED"
     for width in range(60, 150):
-        sheet = Sheet(color=False, width=width)
-        sheet.console.print(Text(f"{proof.verdict.value}  {name}", style="bold"))
-        first, *more = sheet.text().splitlines()
+        sheet = Sheet()
+        sheet.line(f"{proof.verdict.value}  {name}", style="bold")
+        text = sheet_to_text(sheet, color=False, width=width)
+        first, *more = text.splitlines()
         assert first.startswith("SAME  word")
         assert more
         assert all(line.startswith("      ") and len(line) <= width for line in more)
-        assert " ".join(sheet.text().split()) == f"SAME {name}"
+        assert " ".join(text.split()) == f"SAME {name}"
 
 
 def test_rules_of_ours_have_nothing_to_escape() -> None:
+    from pageproof.front.explain import explained
     from pageproof.judge.catalogue import RULES_BY_ID
 
-    text = rules_to_text(dict.fromkeys(RULES_BY_ID.values(), ("audit",)), color=False, width=90)
-    assert "\\" not in text
+    assert "\\" not in to_text(explained(RULES_BY_ID.values()), width=90)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +282,6 @@ def test_json_text(text: str) -> None:
 def test_no_text_passes_by() -> None:
     """rich's own Text and Console do not escape."""
     room = Path(pageproof.__file__).parent
-    others = re.compile(r"import rich|from rich import|from rich\.(?!table )")
+    others = re.compile(r"import rich|from rich")
     found = {path.name for path in room.rglob("*.py") if others.search(path.read_text())}
-    assert found == {"sheet.py"}
+    assert found == {"textform.py"}

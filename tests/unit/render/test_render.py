@@ -46,8 +46,8 @@ from pageproof.model import (
     TaskFault,
 )
 from pageproof.render.jsonform import report_to_json
-from pageproof.render.verifyjunit import report_to_junit
-from pageproof.render.verifytext import report_to_text
+from pageproof.render.junit.verify import verify_to_junit
+from pageproof.render.table import to_text
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "report-1.json"
@@ -116,9 +116,9 @@ REPORTS = [article, several, wrong, many, partial, nothing]
 #: Of all rules some, so that a new one changes no golden file.
 RULES = ("memory-type-conflict", "frame-is-free", "content-routes-differ")
 FORMS: dict[str, Callable[[Report], str]] = {
-    "txt": report_to_text,
+    "txt": to_text,
     "json": report_to_json,
-    "xml": lambda one: report_to_junit(one, lambda kind: RULES),
+    "xml": lambda one: verify_to_junit(one, lambda kind: RULES),
 }
 
 
@@ -136,12 +136,12 @@ def test_golden(make: Callable[[], Report], form: str) -> None:
 
 
 def test_golden_verbose() -> None:
-    check_golden("several-verbose.txt", report_to_text(several(), verbose=True))
+    check_golden("several-verbose.txt", to_text(several(), verbose=True))
 
 
 def test_golden_narrow() -> None:
     """80 columns: nothing is lost, lines fold."""
-    check_golden("article-80.txt", report_to_text(article(), width=80))
+    check_golden("article-80.txt", to_text(article(), width=80))
 
 
 def test_no_golden_file_is_left_over() -> None:
@@ -155,18 +155,18 @@ def test_no_golden_file_is_left_over() -> None:
 
 
 def test_plain_text_has_no_escape_sequences() -> None:
-    assert "\033" not in report_to_text(wrong())
+    assert "\033" not in to_text(wrong())
 
 
 def test_colours_change_nothing_but_colour() -> None:
-    colored = report_to_text(wrong(), color=True)
+    colored = to_text(wrong(), color=True)
     assert "\033[1;31mDIFFERENT\033[0m" in colored
 
 
 def test_text_of_a_target_is_not_taken_for_markup() -> None:
     one = replace(evidence(), page_index=0)
     odd = replace(mapping(), comm="[red]x[/red]")
-    assert "([red]x[/red])" in report_to_text(report(one, mappings=(odd,)))
+    assert "([red]x[/red])" in to_text(report(one, mappings=(odd,)))
 
 
 # JSON and its schema
@@ -236,4 +236,4 @@ def test_a_finding_is_in_the_text() -> None:
     changed = replace(
         evidence(), content=(*content()[:2], RouteContent(Route.PHYSICAL, OTHER_DIGEST, False))
     )
-    assert "content-routes-differ" in report_to_text(report(changed, target=CORE))
+    assert "content-routes-differ" in to_text(report(changed, target=CORE))

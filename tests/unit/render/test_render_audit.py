@@ -16,13 +16,14 @@ from unit.facts import CORE
 from unit.golden import matches_golden
 
 import pageproof
+from pageproof.front.audit import listed
 from pageproof.judge.audit import CHECKS
 from pageproof.judge.audit.engine import exit_code, outcome_of, run_check, worst_first
 from pageproof.model.audit import AUDIT_SCHEMA, AuditReport
 from pageproof.model.auditfacts import AuditFacts, FrameClass, FramePlaces, Need
-from pageproof.render.auditjunit import audit_to_junit
-from pageproof.render.audittext import audit_to_text, rules_to_text
 from pageproof.render.jsonform import report_to_json
+from pageproof.render.junit.audit import audit_to_junit
+from pageproof.render.table import to_text
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "audit"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "audit-1.json"
@@ -65,13 +66,13 @@ def known() -> AuditReport:
 
 
 FILES: dict[str, Callable[[], str]] = {
-    "sound.txt": lambda: audit_to_text(report(SOUND)),
-    "pti.txt": lambda: audit_to_text(report(PTI)),
-    "broken.txt": lambda: audit_to_text(report(broken())),
+    "sound.txt": lambda: to_text(report(SOUND)),
+    "pti.txt": lambda: to_text(report(PTI)),
+    "broken.txt": lambda: to_text(report(broken())),
     "broken.json": lambda: report_to_json(report(broken())),
     "broken.xml": lambda: audit_to_junit(report(broken())),
-    "known.txt": lambda: audit_to_text(known()),
-    "rules.txt": lambda: rules_to_text([(one.rule, one.looks_for, one.needs) for one in CHECKS]),
+    "known.txt": lambda: to_text(known()),
+    "rules.txt": lambda: to_text(listed(CHECKS)),
 }
 
 
@@ -102,6 +103,4 @@ def test_what_is_not_shown_is_counted() -> None:
         replace(one, findings=60) if one.rule == "kernel-write-execute" else one
         for one in whole.outcomes
     ]
-    assert "and 59 more of kernel-write-execute" in audit_to_text(
-        replace(whole, outcomes=tuple(found))
-    )
+    assert "and 59 more of kernel-write-execute" in to_text(replace(whole, outcomes=tuple(found)))

@@ -28,11 +28,12 @@ from pageproof.model import (
 )
 from pageproof.model.alias import AliasReport
 from pageproof.observe.residency import merge
-from pageproof.render.aliastext import alias_to_text
-from pageproof.render.drgn.code import alias_to_drgn, maps_to_drgn, walk_to_drgn
+from pageproof.render.draw.maps import procfs_line
+from pageproof.render.drgn.alias import alias_to_drgn
+from pageproof.render.drgn.maps import maps_to_drgn
+from pageproof.render.drgn.walk import walk_to_drgn
 from pageproof.render.jsonform import report_to_json
-from pageproof.render.mapstext import maps_to_text, procfs_line
-from pageproof.render.walktext import walk_to_text
+from pageproof.render.table import to_text
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "commands"
 SCHEMAS = Path(pageproof.__file__).parent / "schema"
@@ -70,19 +71,19 @@ def torn_alias() -> AliasReport:
 
 
 FILES: dict[str, Callable[[], str]] = {
-    "walk-kernel.txt": lambda: walk_to_text(kernel_report()),
+    "walk-kernel.txt": lambda: to_text(kernel_report()),
     "walk-kernel.json": lambda: report_to_json(kernel_report()),
     "walk-kernel.drgn": lambda: walk_to_drgn(kernel_report()),
-    "walk-user-verbose.txt": lambda: walk_to_text(user_report(), verbose=True),
+    "walk-user-verbose.txt": lambda: to_text(user_report(), verbose=True),
     "walk-user.drgn": lambda: walk_to_drgn(user_report()),
-    "walk-swapped.txt": lambda: walk_to_text(user_report(swapped())),
-    "walk-prot-none.txt": lambda: walk_to_text(user_report(prot_none())),
-    "maps.txt": lambda: maps_to_text(maps_report()),
-    "maps-pages.txt": lambda: maps_to_text(maps_report(), pages=True),
+    "walk-swapped.txt": lambda: to_text(user_report(swapped())),
+    "walk-prot-none.txt": lambda: to_text(user_report(prot_none())),
+    "maps.txt": lambda: to_text(maps_report()),
+    "maps-pages.txt": lambda: to_text(maps_report(), verbose=True),
     "maps.json": lambda: report_to_json(maps_report()),
     "maps.drgn": lambda: maps_to_drgn(maps_report()),
-    "alias.txt": lambda: alias_to_text(alias_report()),
-    "alias-torn.txt": lambda: alias_to_text(torn_alias()),
+    "alias.txt": lambda: to_text(alias_report()),
+    "alias-torn.txt": lambda: to_text(torn_alias()),
     "alias.json": lambda: report_to_json(alias_report()),
     "alias.drgn": lambda: alias_to_drgn(alias_report()),
 }
@@ -107,7 +108,7 @@ def test_no_golden_file_is_left_over() -> None:
 def test_every_end_of_a_walk_is_explained(outcome: Outcome) -> None:
     if outcome is Outcome.NON_CANONICAL:
         return  # an error before the walk
-    text = walk_to_text(user_report(lost_walk(outcome)))
+    text = to_text(user_report(lost_walk(outcome)))
     (means,) = (row for row in text.splitlines() if row.startswith("means"))
     assert len(means) > len("means    x")
 
@@ -115,39 +116,39 @@ def test_every_end_of_a_walk_is_explained(outcome: Outcome) -> None:
 def test_a_dispute_is_told() -> None:
     contrary = SecondOpinion(0x1000, 1, answer=Answer.CONTRADICTS)
     other = replace(kernel_report(), second=contrary, disputed=True, exit_code=3)
-    assert "PFN 0x1, DISAGREES" in walk_to_text(other)
+    assert "PFN 0x1, DISAGREES" in to_text(other)
     lost = user_report(lost_walk(Outcome.NONE))
     lost = replace(lost, second=contrary, disputed=True)
-    assert "PFN 0x1, DISAGREES" in walk_to_text(lost)
+    assert "PFN 0x1, DISAGREES" in to_text(lost)
 
 
 def test_silence_is_told_with_its_reason() -> None:
     faulted = SecondOpinion(None, None, "could not find it", Answer.SILENT, "it is blind")
-    assert "silent: it is blind (could not find it)" in walk_to_text(
+    assert "silent: it is blind (could not find it)" in to_text(
         replace(kernel_report(), second=faulted)
     )
     named = SecondOpinion(0x1000, 1, "", Answer.SILENT, "it is blind")
-    assert "silent: it is blind (PFN 0x1)" in walk_to_text(replace(kernel_report(), second=named))
+    assert "silent: it is blind (PFN 0x1)" in to_text(replace(kernel_report(), second=named))
 
 
 def test_the_kernels_half_of_pti_is_told() -> None:
     """PTI sets NX in it for the whole user half, which is no property of the mapping."""
     isolated = replace(user_report(), paging=replace(PAGING, pti=True))
-    assert "user mode's: --user-tables" in walk_to_text(isolated)
+    assert "user mode's: --user-tables" in to_text(isolated)
     half = replace(isolated, tables=TableSet.PROCESS_USER, second=None)
-    assert "--user-tables" not in walk_to_text(half)
-    assert "--user-tables" not in walk_to_text(user_report())
+    assert "--user-tables" not in to_text(half)
+    assert "--user-tables" not in to_text(user_report())
 
 
 def test_what_moved_is_told() -> None:
     torn = replace(kernel_report(), stable=False, attempts=5, exit_code=3)
-    assert "changed while it was looked at (5 attempts)" in walk_to_text(torn)
-    assert "changed while they were looked at" in maps_to_text(replace(maps_report(), stable=False))
+    assert "changed while it was looked at (5 attempts)" in to_text(torn)
+    assert "changed while they were looked at" in to_text(replace(maps_report(), stable=False))
 
 
 def test_pages_outside_all_vmas_are_shown() -> None:
     outside = tuple(merge([leaf(0x1000, 0x7000)]))
-    text = maps_to_text(replace(maps_report(), outside=outside))
+    text = to_text(replace(maps_report(), outside=outside))
     assert "mapped where no VMA is\n    000000001000-000000002000" in text
 
 
@@ -162,7 +163,7 @@ def test_a_line_of_procfs_is_laid_out_as_the_kernel_does() -> None:
 def test_names_of_a_target_are_not_taken_for_markup() -> None:
     vma = maps_report().vmas[0]
     odd = replace(vma, line=replace(vma.line, name="/[red]x"))
-    assert " /[red]x\n" in maps_to_text(replace(maps_report(), vmas=(odd,)))
+    assert " /[red]x\n" in to_text(replace(maps_report(), vmas=(odd,)))
 
 
 # drgn's code

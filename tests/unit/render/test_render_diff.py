@@ -13,8 +13,8 @@ from unit.golden import matches_golden
 
 from pageproof.model import Finding, Severity
 from pageproof.model.diff import DiffReport
-from pageproof.render.difftext import diff_to_text
 from pageproof.render.jsonform import report_to_json
+from pageproof.render.table import to_text
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "diff"
 
@@ -64,7 +64,7 @@ MADE = [changed, crashed, boots, frames]
 
 @pytest.mark.parametrize("make", MADE)
 def test_golden(make: Callable[[], DiffReport]) -> None:
-    matches_golden(GOLDEN / f"{make.__name__}.txt", diff_to_text(make()))
+    matches_golden(GOLDEN / f"{make.__name__}.txt", to_text(make()))
 
 
 def test_golden_json() -> None:
@@ -77,5 +77,5 @@ def test_no_golden_file_is_left_over() -> None:
 
 
 def test_colours_change_nothing_but_colour() -> None:
-    assert "\033" not in diff_to_text(changed())
-    assert "\033[1;31mDIFFERENT\033[0m" in diff_to_text(changed(), color=True)
+    assert "\033" not in to_text(changed())
+    assert "\033[1;31mDIFFERENT\033[0m" in to_text(changed(), color=True)

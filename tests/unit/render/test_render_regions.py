@@ -18,7 +18,7 @@ from pageproof.errors import PageproofError
 from pageproof.model import Finding, Severity, TaskFault
 from pageproof.model.regions import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
 from pageproof.render.jsonform import report_to_json
-from pageproof.render.regionstext import regions_to_text
+from pageproof.render.table import to_text
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "regions"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "regions-1.json"
@@ -81,15 +81,15 @@ def doubtful() -> RegionsReport:
 
 
 def test_nothing_is_not_said_of_what_cannot_be_read() -> None:
-    text = regions_to_text(replace(doubtful(), regions=()))
+    text = to_text(replace(doubtful(), regions=()))
     assert text.endswith("no shared region was found in what can be read\n")
 
 
 FILES: dict[str, Callable[[], str]] = {
-    "regions.txt": lambda: regions_to_text(report()),
+    "regions.txt": lambda: to_text(report()),
     "regions.json": lambda: report_to_json(report()),
-    "nothing.txt": lambda: regions_to_text(nothing()),
-    "doubtful.txt": lambda: regions_to_text(doubtful()),
+    "nothing.txt": lambda: to_text(nothing()),
+    "doubtful.txt": lambda: to_text(doubtful()),
 }
 
 

@@ -46,7 +46,7 @@ from pageproof.model.whatis import (
 )
 from pageproof.render.drgn.whatis import whatis_to_drgn
 from pageproof.render.jsonform import report_to_json
-from pageproof.render.whatistext import whatis_to_text
+from pageproof.render.table import to_text
 from pageproof.space.rows import row_at
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "commands"
@@ -180,19 +180,19 @@ def with_mappings() -> WhatisReport:
 
 
 FILES: dict[str, Callable[[], str]] = {
-    "whatis-slab.txt": lambda: whatis_to_text(slab()),
+    "whatis-slab.txt": lambda: to_text(slab()),
     "whatis-slab.json": lambda: report_to_json(slab()),
     "whatis-slab.drgn": lambda: whatis_to_drgn(slab()),
-    "whatis-module.txt": lambda: whatis_to_text(module()),
+    "whatis-module.txt": lambda: to_text(module()),
     "whatis-module.drgn": lambda: whatis_to_drgn(module()),
-    "whatis-stack.txt": lambda: whatis_to_text(stack()),
-    "whatis-percpu.txt": lambda: whatis_to_text(per_cpu()),
-    "whatis-user.txt": lambda: whatis_to_text(user()),
+    "whatis-stack.txt": lambda: to_text(stack()),
+    "whatis-percpu.txt": lambda: to_text(per_cpu()),
+    "whatis-user.txt": lambda: to_text(user()),
     "whatis-user.drgn": lambda: whatis_to_drgn(user()),
-    "whatis-hole.txt": lambda: whatis_to_text(hole()),
-    "whatis-aliases.txt": lambda: whatis_to_text(with_mappings()),
-    "whatis-doubtful.txt": lambda: whatis_to_text(doubtful()),
-    "whatis-kasan.txt": lambda: whatis_to_text(shadowed()),
+    "whatis-hole.txt": lambda: to_text(hole()),
+    "whatis-aliases.txt": lambda: to_text(with_mappings()),
+    "whatis-doubtful.txt": lambda: to_text(doubtful()),
+    "whatis-kasan.txt": lambda: to_text(shadowed()),
 }
 
 
@@ -254,7 +254,7 @@ HEADLINES = (
 @pytest.mark.parametrize(("identity", "headline"), HEADLINES)
 def test_the_first_line_tells_the_most(identity: Identity, headline: str) -> None:
     report = at(KERNEL, kernel_walk(), identity)
-    assert f"\n\n{headline}\n" in whatis_to_text(report)
+    assert f"\n\n{headline}\n" in to_text(report)
     jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(report_to_json(report)))
 
 
@@ -262,7 +262,7 @@ def test_an_alias_that_leads_elsewhere_is_told() -> None:
     wrong = as_alias("physmap", kernel_walk(), FRAME + 4096)
     gone = as_alias("text", lost_walk(Outcome.NONE), FRAME)
     frame = FrameFacts(PageUse.OTHER, PAGE, OwnerFacts(), Outcome.MAPPED, (wrong, gone))
-    text = whatis_to_text(replace(slab(), frame=frame))
+    text = to_text(replace(slab(), frame=frame))
     assert "physmap: leads to ANOTHER frame" in text
     assert "text: not there (none)" in text
 
@@ -271,9 +271,7 @@ def test_an_alias_that_leads_elsewhere_is_told() -> None:
 def test_every_use_has_words(use: PageUse) -> None:
     frame = FrameFacts(use, PAGE, OwnerFacts(), Outcome.MAPPED, ())
     (row,) = (
-        row
-        for row in whatis_to_text(replace(slab(), frame=frame)).splitlines()
-        if row.startswith("use ")
+        row for row in to_text(replace(slab(), frame=frame)).splitlines() if row.startswith("use ")
     )
     assert len(row) > len("use      x")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What changed between two reports as text: a block a region, the worst first."""
+"""What changed between two reports of verify: a block for each region, the worst first."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from rich.table import Table
-
-from pageproof.model import Finding, Severity, Verdict
+from pageproof.model import Finding, Severity
 from pageproof.model.auditdiff import AuditDiffReport
 from pageproof.model.diff import (
     Aspect,
@@ -26,78 +24,60 @@ from pageproof.model.diff import (
     Span,
     VerdictChange,
 )
-from pageproof.render import PLAIN_WIDTH, phrases
-from pageproof.render.findings import finding_line
-from pageproof.render.sheet import LABEL, Console, Sheet, Text, print_facts
+from pageproof.render import phrases, styles
+from pageproof.render.draw.common import FOLDED, columns, region_title
+from pageproof.render.findings import FindingGroup
+from pageproof.render.sheet import Cell, Fact, Part, Sheet, styled
+from pageproof.render.styles import DOUBT, PLAIN, TITLE, VERDICTS
 from pageproof.space.units import PAGE_BYTES
 
-#: So many frames of one kind are told one by one.
+#: Of frames that moved on one side of a region, this many are shown one by one.
 _FRAMES: Final = 8
-_STYLES: Final = {
-    Verdict.SAME: "bold green",
-    Verdict.DIFFERENT: "bold red",
-    Verdict.UNKNOWN: "bold yellow",
-}
-#: What both kinds of reports have in common is printed here.
+#: The parts that comparisons of verify and of audit share are drawn here.
 AnyDiff = DiffReport | AuditDiffReport
-#: A line of a block: what, its pages, whose, how.
-_Line = tuple[Text, str, str, str]
+#: A row of a block: what changed, its pages, the process, how it changed.
+_Row = tuple[Cell, str, str, str]
 
 
-def diff_to_text(report: DiffReport, *, color: bool = False, width: int = PLAIN_WIDTH) -> str:
-    """Text with a newline at its end."""
-    sheet = Sheet(color=color, width=width)
-    console = sheet.console
-    print_sides(console, report, *(phrases.counts(one.summary) for one in (report.old, report.new)))
+def draw_diff(report: DiffReport, sheet: Sheet) -> None:
+    """Draw both sides, a block for each region that changed, findings and the sum."""
+    draw_sides(report, sheet, *(phrases.counts(one.summary) for one in (report.old, report.new)))
     for block in _blocks(report):
-        console.print()
-        console.print(_title(block, report.regions))
-        table = Table.grid(padding=(0, 2))
-        for _ in range(4):
-            table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        for line in _lines(block, report):
-            table.add_row("", *line)
-        if table.row_count:
-            console.print(table)
-    print_finding_changes(console, report)
-    print_sum(console, report, _worse(report.summary), _nothing(report))
-    return sheet.text()
+        sheet.gap()
+        sheet.line(*_title(block, report.regions))
+        sheet.table(columns(4, FOLDED), (("", *row) for row in _rows(block, report)))
+    draw_finding_changes(report, sheet)
+    draw_sum(report, sheet, _worse(report.summary), _nothing(report))
 
 
-def print_sides(console: Console, report: AnyDiff, old: str, new: str) -> None:
-    """Which two reports, what they say, and whether they are of one boot."""
-    rows = [
+def draw_sides(report: AnyDiff, sheet: Sheet, old: str, new: str) -> None:
+    """Draw which two reports these are, their counts, and whether they are of one boot."""
+    rows: list[Fact] = [
         (label, f"{one.path}: {phrases.target(one.target)}; {said}")
         for label, one, said in (("old", report.old, old), ("new", report.new, new))
     ]
     if not report.boot:
         rows.append(("kernel", f"Linux {report.new.target.release}"))
-    print_facts(console, rows)
+    sheet.facts(rows)
     if report.boot:
-        _boot(console, report.boot)
+        _boot(report.boot, sheet)
 
 
-def _boot(console: Console, boot: Sequence[Difference]) -> None:
-    console.print()
-    console.print(
-        Text(
-            "These reports are of two boots, or of two kernels: addresses, PIDs and frames can't "
-            "be compared. Findings are, by their id.",
-            style="bold yellow",
-        )
+def _boot(boot: Sequence[Difference], sheet: Sheet) -> None:
+    sheet.gap()
+    sheet.line(
+        "These reports are of two boots, or of two kernels: addresses, PIDs and frames can't "
+        "be compared. Findings are, by their id.",
+        style=DOUBT,
     )
-    table = Table.grid(padding=(0, 2))
-    for one in boot:
-        table.add_row(one.name, f"{one.old} -> {one.new}")
-    console.print(table)
+    sheet.table((FOLDED, FOLDED), ((one.name, f"{one.old} -> {one.new}") for one in boot))
 
 
-# Blocks: a region, and all that changed in it
+# Blocks: a region and its changes
 
 
 def _blocks(report: DiffReport) -> list[RegionName | None]:
-    """Each region that something changed in, once; the lists have the worst first."""
+    """Return each region with a change, once; the lists have the worst first."""
     of_verdicts = [one.region for one in report.verdicts]
     others = [
         *(one.region for one in report.regions),
@@ -114,26 +94,23 @@ def _key(region: RegionName | None) -> tuple[object, ...]:
     return () if region is None else (region.kind, region.part, region.owner)
 
 
-def _title(region: RegionName | None, changes: Sequence[RegionChange]) -> Text:
+def _title(region: RegionName | None, changes: Sequence[RegionChange]) -> Iterator[Part]:
     if region is None:
-        return Text("addresses that were named", style="bold")
-    kind = f"{region.kind} {region.part}".rstrip()
-    owner = f"{region.owner_type} {phrases.address(region.owner)}"
-    size = phrases.size(region.pages * PAGE_BYTES)
-    text = Text.assemble((kind, "bold"), f"  {region.name}, {size}", (f"  {owner}", LABEL))
+        yield "addresses that were named", TITLE
+        return
+    yield from region_title(region)
     for one in changes:
         if _key(one.region) == _key(region) and one.change is not Change.CHANGED:
-            text.append(f"  {one.change.value}", style="bold")
-    return text
+            yield f"  {one.change.value}", TITLE
 
 
-def _lines(region: RegionName | None, report: DiffReport) -> Iterator[_Line]:
+def _rows(region: RegionName | None, report: DiffReport) -> Iterator[_Row]:
     key = _key(region)
     yield from (_verdict(one) for one in report.verdicts if _key(one.region) == key)
     for change in report.regions:
         if _key(change.region) == key:
             for one in change.differences:
-                yield Text(f"region's {one.name}"), "", "", f"{one.old} -> {one.new}"
+                yield f"region's {one.name}", "", "", f"{one.old} -> {one.new}"
     for mapping in report.mappings:
         if _key(mapping.region) == key:
             yield from _mapping(mapping)
@@ -142,12 +119,12 @@ def _lines(region: RegionName | None, report: DiffReport) -> Iterator[_Line]:
         yield from _frames(side, list(group))
 
 
-def _verdict(one: VerdictChange) -> _Line:
-    what = Text(_opinion(one.new), style=_STYLES[one.new.verdict])
-    what.append(f", was {_opinion(one.old)}" if one.old else ", new", style="default")
+def _verdict(one: VerdictChange) -> _Row:
+    before = f", was {_opinion(one.old)}" if one.old else ", new"
+    what = styled(_opinion(one.new), (before, PLAIN), style=VERDICTS[one.new.verdict])
     pages = phrases.plural(one.pages, "page")
     if one.page is not None:
-        pages = _page_numbers(one.page, one.pages)
+        pages = phrases.page_numbers(one.page, one.pages)
     return what, pages, _who(one), f"at {phrases.address(one.user_address)}"
 
 
@@ -155,27 +132,23 @@ def _opinion(one: Opinion) -> str:
     return one.reason.value if one.reason else one.verdict.value
 
 
-def _page_numbers(first: int, pages: int) -> str:
-    return f"page {first}" if pages == 1 else f"pages {first}-{first + pages - 1}"
-
-
 def _who(one: VerdictChange | MappingChange | FrameChange) -> str:
     return f"pid {one.pid} ({one.comm})"
 
 
-def _mapping(one: MappingChange) -> Iterator[_Line]:
-    what = Text(f"mapping {one.change.value}")
+def _mapping(one: MappingChange) -> Iterator[_Row]:
+    what = f"mapping {one.change.value}"
     pages = sum(span.end - span.start for span in one.new or one.old) // PAGE_BYTES
     ways = " -> ".join(_spans(spans) for spans in _both(one))
     yield what, phrases.plural(pages, "page"), _who(one), ways
     if Aspect.VM_FLAGS in one.aspects:
-        yield Text("  vm_flags"), "", "", _words(one, "vm_flags")
+        yield "  vm_flags", "", "", _words(one, "vm_flags")
     if Aspect.VM_PAGE_PROT in one.aspects:
-        yield Text("  vm_page_prot"), "", "", _words(one, "vm_page_prot")
+        yield "  vm_page_prot", "", "", _words(one, "vm_page_prot")
 
 
 def _both(one: MappingChange) -> list[tuple[Span, ...]]:
-    """The VMAs of both reports, or of one where they are at the same place."""
+    """Return the VMAs of both reports, or of one if they are at the same place in both."""
     old, new = (
         [(span.start, span.end, span.pgoff_pages) for span in spans] for spans in (one.old, one.new)
     )
@@ -189,7 +162,7 @@ def _spans(spans: Sequence[Span]) -> str:
 
 
 def _words(one: MappingChange, name: str) -> str:
-    """Bits of a word before and after, of all VMAs, and the names that came and went."""
+    """Return the bits of all VMAs before and after, and the names that came and went."""
     texts, names = [], []
     for spans in (one.old, one.new):
         values = sorted({int(getattr(span, name)) for span in spans})
@@ -200,40 +173,42 @@ def _words(one: MappingChange, name: str) -> str:
     return " ".join([" -> ".join(texts), *came, *went])
 
 
-def _frames(side: Side, frames: Sequence[FrameChange]) -> Iterator[_Line]:
+def _frames(side: Side, frames: Sequence[FrameChange]) -> Iterator[_Row]:
     for one in frames[:_FRAMES]:
         page = phrases.address(one.user_address) if one.page is None else f"page {one.page}"
-        # The kernel's frame of a region's page is everybody's.
+        # On the kernel's side of a region's page, all processes share one frame.
         who = "" if side is Side.KERNEL and one.region else _who(one)
         moved = f"PFN 0x{one.old_pfn:x} -> PFN 0x{one.new_pfn:x}"
-        yield Text(f"{side.value} frame moved"), page, who, moved
+        yield f"{side.value} frame moved", page, who, moved
     if len(frames) > _FRAMES:
-        yield Text(""), "", "", f"and {len(frames) - _FRAMES} more; JSON has each"
+        yield "", "", "", f"and {len(frames) - _FRAMES} more; JSON has each"
 
 
 # Findings and the sum
 
 
-def print_finding_changes(console: Console, report: AnyDiff) -> None:
-    """Findings that are new or gone, those that are alike in one line."""
+def draw_finding_changes(report: AnyDiff, sheet: Sheet) -> None:
+    """Draw findings that are new or gone, those that say the same in one line."""
     if report.findings:
-        console.print()
+        sheet.gap()
     groups: dict[tuple[Change, Severity, str, str], list[tuple[Finding, int]]] = {}
     for one in report.findings:
         finding = one.finding
         key = one.change, finding.severity, finding.id, finding.sentence
         groups.setdefault(key, []).append((finding, one.times))
-    for (change, severity, _, _), like in groups.items():
+    for (change, *_), like in groups.items():
         more = sum(times for _, times in like) - 1
-        console.print(finding_line(f"{change.value} {severity.value}: ", like[0][0], more))
+        every = tuple(finding for finding, _ in like)
+        group = FindingGroup(every[0], more, every, change=change.value, evidence=False)
+        sheet.finding(group)
 
 
-def print_sum(console: Console, report: AnyDiff, worse: str, nothing: str) -> None:
-    """The last line.
+def draw_sum(report: AnyDiff, sheet: Sheet, worse: str, nothing: str) -> None:
+    """Draw the last line.
 
     Args:
-        console: to print to.
-        report: with its exit code.
+        report: the comparison.
+        sheet: what to draw on.
         worse: what is worse than before; "" if nothing is.
         nothing: why there was nothing to compare; "" if there was something.
     """
@@ -248,9 +223,8 @@ def print_sum(console: Console, report: AnyDiff, worse: str, nothing: str) -> No
         text = "nothing has changed"
     else:
         text = f"{phrases.plural(changes, 'change')}, none of them for the worse"
-    style = {0: "bold green", 1: "bold red"}.get(report.summary.exit_code, "bold yellow")
-    console.print()
-    console.print(Text(text, style=style))
+    sheet.gap()
+    sheet.line(text, style=styles.of_exit(report.summary.exit_code))
 
 
 def _worse(summary: DiffSummary) -> str:

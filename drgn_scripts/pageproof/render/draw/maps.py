@@ -1,36 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An address space as text: procfs's lines, and under each what the tables hold."""
+"""An address space: the lines of procfs, and under each what the page tables hold."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from pageproof.model import MapsReport, Run, VmaLine, VmaResidency
-from pageproof.render import PLAIN_WIDTH, phrases, words
-from pageproof.render.sheet import LABEL, Console, Sheet, Text, print_facts, target_facts
+from pageproof.render import phrases, styles
+from pageproof.render.draw.common import draw_head
+from pageproof.render.sheet import Fact, Sheet
+from pageproof.render.styles import BAD, LABEL
 
-#: Where procfs begins the name: ``seq_setwidth(m, 25 + sizeof(void *) * 6 - 1)``.
+#: Column of the name in procfs: ``seq_setwidth(m, 25 + sizeof(void *) * 6 - 1)``.
 _NAME_COLUMN: Final = 72
 _LEAVES: Final = {1 << 12: "4K", 1 << 21: "2M", 1 << 30: "1G"}
 
 
-def maps_to_text(
-    report: MapsReport, *, pages: bool = False, color: bool = False, width: int = PLAIN_WIDTH
-) -> str:
-    """Text with a newline at its end.
+def draw_maps(report: MapsReport, sheet: Sheet) -> None:
+    """Draw the VMAs and what is resident in each; if the sheet is verbose, the ranges too.
 
-    Args:
-        report: what maps has to say.
-        pages: with the ranges under each VMA.
-        color: with the terminal's escape sequences.
-        width: columns; procfs's own lines are not folded.
+    Lines are never folded, as procfs's are not.
     """
-    sheet = Sheet(color=color, width=width)
     process = report.process
-    head = target_facts(report.target, report.paging)
-    head += [("note", note) for note in report.target.notes]
     threads = f"{phrases.plural(process.threads, 'thread')} on mm {phrases.address(process.mm)}"
-    head += [
+    head: list[Fact] = [
         ("process", f"{phrases.process(process)}, {threads}"),
         ("tables", f"{phrases.size(report.pgtables_bytes)} below the root 0x{process.root:x}"),
     ]
@@ -38,21 +31,20 @@ def maps_to_text(
         head.append(("torn", "the VMAs changed while they were looked at"))
     if report.lost:
         head.append(("missing", f"some VMAs cannot be read: {report.lost}"))
-    print_facts(sheet.console, head)
-    sheet.console.print()
+    draw_head(report, sheet, head)
+    sheet.gap()
     for vma in report.vmas:
-        _vma(sheet.console, vma, pages)
+        _vma(vma, sheet)
     if report.outside:
         where = "where no VMA is found" if report.lost else "where no VMA is"
-        _line(sheet.console, Text(f"mapped {where}", style="bold red"))
+        sheet.line(f"mapped {where}", style=BAD, fold=False)
         for run in report.outside:
-            _run(sheet.console, run)
-    _line(sheet.console, _total(report))
-    return sheet.text()
+            _run(run, sheet)
+    sheet.line(_total(report), style=styles.of_exit(report.exit_code), fold=False)
 
 
 def procfs_line(line: VmaLine) -> str:
-    """A VMA as a line of ``/proc/PID/maps``; without the blank at its end if it has no name."""
+    """Return a VMA as a line of ``/proc/PID/maps``, without the blank that ends a nameless one."""
     text = (
         f"{line.vma.start:08x}-{line.vma.end:08x} {line.permissions} {line.offset_bytes:08x} "
         f"{line.device_major:02x}:{line.device_minor:02x} {line.inode_number} "
@@ -60,18 +52,10 @@ def procfs_line(line: VmaLine) -> str:
     return f"{text:<{_NAME_COLUMN}} {line.name}" if line.name else text.rstrip()
 
 
-def _vma(console: Console, vma: VmaResidency, pages: bool) -> None:
+def _vma(vma: VmaResidency, sheet: Sheet) -> None:
     letters = vma.line.permissions
-    style = (
-        "bold red"
-        if "w" in letters and "x" in letters
-        else "yellow"
-        if "w" in letters
-        else "green"
-        if "x" in letters
-        else ""
-    )
-    _line(console, Text(procfs_line(vma.line), style=style))
+    style = styles.of_rights(write="w" in letters, execute="x" in letters)
+    sheet.line(procfs_line(vma.line), style=style, fold=False)
     resident = [
         f"{phrases.size(count)} in {name}"
         for name, count in (
@@ -91,36 +75,29 @@ def _vma(console: Console, vma: VmaResidency, pages: bool) -> None:
     parts = [", ".join(resident) or "nothing resident"]
     parts += [part for part in (", ".join(shares), types) if part]
     parts.append(vma.line.vma.vm_flags_words)
-    _line(console, Text(f"    {'; '.join(parts)}", style=LABEL))
-    if pages:
+    sheet.line(f"    {'; '.join(parts)}", style=LABEL, fold=False)
+    if sheet.verbose:
         for run in vma.runs:
-            _run(console, run)
+            _run(run, sheet)
 
 
-def _run(console: Console, run: Run) -> None:
+def _run(run: Run, sheet: Sheet) -> None:
     length = run.last - run.start + 1
     leaf = _LEAVES.get(run.leaf_bytes, phrases.size(run.leaf_bytes))
     text = f"    {run.start:012x}-{run.last + 1:012x}  {phrases.size(length):>9}  {leaf}"
     if run.frame is None:
-        _line(console, Text(f"{text}  {run.outcome.value}"))
+        sheet.line(f"{text}  {run.outcome.value}", fold=False)
         return
     memory = "-" if run.memory_type is None else run.memory_type.value
     text += f"  PFN 0x{run.frame >> 12:x}  {phrases.permissions(run.permissions)}  {memory}"
-    _line(console, Text(text, style=words.access_style(run.permissions)))
+    sheet.line(text, style=styles.of_access(run.permissions), fold=False)
 
 
-def _total(report: MapsReport) -> Text:
+def _total(report: MapsReport) -> str:
     small = sum(vma.resident_4k_bytes for vma in report.vmas)
     large = sum(vma.resident_2m_bytes for vma in report.vmas)
     huge = sum(vma.resident_1g_bytes for vma in report.vmas)
-    text = (
+    return (
         f"{phrases.plural(len(report.vmas), 'VMA')}, {phrases.size(small + large + huge)} resident"
-    )
-    text += (
         f": {phrases.size(small)} in 4K, {phrases.size(large)} in 2M, {phrases.size(huge)} in 1G"
     )
-    return Text(text, style="bold green" if report.exit_code == 0 else "bold yellow")
-
-
-def _line(console: Console, text: Text) -> None:
-    console.print(text, soft_wrap=True)

@@ -1,39 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What changed between two audits as text: the rules, then the findings."""
+"""What changed between two audits: the rules, then the findings."""
 
 from __future__ import annotations
-
-from rich.table import Table
 
 from pageproof.model import Severity
 from pageproof.model.audit import RuleOutcome, Ruling
 from pageproof.model.auditdiff import AuditDiffReport, AuditDiffSummary, AuditSummary, RuleChange
-from pageproof.render import PLAIN_WIDTH, phrases
-from pageproof.render.audittext import ruling
-from pageproof.render.difftext import print_finding_changes, print_sides, print_sum
-from pageproof.render.sheet import LABEL, Sheet, Text
+from pageproof.render import phrases
+from pageproof.render.draw.audit import ruling
+from pageproof.render.draw.common import FOLDED, columns
+from pageproof.render.draw.diff import draw_finding_changes, draw_sides, draw_sum
+from pageproof.render.sheet import Cell, Sheet, styled
+from pageproof.render.styles import DOUBT, LABEL, PLAIN
 
 
-def audit_diff_to_text(
-    report: AuditDiffReport, *, color: bool = False, width: int = PLAIN_WIDTH
-) -> str:
-    """Text with a newline at its end."""
-    sheet = Sheet(color=color, width=width)
-    console = sheet.console
-    print_sides(console, report, _counts(report.old.summary), _counts(report.new.summary))
+def draw_audit_diff(report: AuditDiffReport, sheet: Sheet) -> None:
+    """Draw both sides, the rules and findings that changed, and the sum."""
+    draw_sides(report, sheet, _counts(report.old.summary), _counts(report.new.summary))
     if report.rules:
-        table = Table.grid(padding=(0, 2))
-        for _ in range(2):
-            table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        for rule in report.rules:
-            table.add_row(*_rule(rule))
-        console.print()
-        console.print(table)
-    print_finding_changes(console, report)
+        sheet.gap()
+        sheet.table(columns(2, FOLDED), map(_rule, report.rules))
+    draw_finding_changes(report, sheet)
     nothing = "" if report.summary.compared else "there was no rule to compare"
-    print_sum(console, report, _worse(report.summary), nothing)
-    return sheet.text()
+    draw_sum(report, sheet, _worse(report.summary), nothing)
 
 
 def _counts(summary: AuditSummary) -> str:
@@ -50,13 +39,13 @@ def _counts(summary: AuditSummary) -> str:
     return f"{phrases.plural(summary.rules, 'rule')}: {', '.join(parts) or 'nothing is wrong'}"
 
 
-def _rule(one: RuleChange) -> tuple[Text, str, Text]:
-    """What it is and was, its name, and why it is or was not decided."""
+def _rule(one: RuleChange) -> tuple[Cell, ...]:
+    """Return its outcome now and before, its name, and why it is or was not decided."""
     undecided = one.new is not None and bool(one.new.reason)
-    what = Text(_state(one.new), style="bold yellow" if undecided else "")
-    what.append(f", was {_state(one.old)}" if one.old else ", new", style="default")
+    before = f", was {_state(one.old)}" if one.old else ", new"
+    what = styled(_state(one.new), (before, PLAIN), style=DOUBT if undecided else "")
     reasons = (side.reason for side in (one.new, one.old) if side and side.reason)
-    return what, one.rule, Text(next(reasons, ""), style=LABEL)
+    return what, one.rule, styled(next(reasons, ""), style=LABEL)
 
 
 def _state(one: RuleOutcome | None) -> str:

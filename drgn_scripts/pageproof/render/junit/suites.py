@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
 
 from pageproof.render.printable import printable
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
 @dataclass
@@ -61,6 +64,8 @@ class Suite:
 
 def suites_to_xml(name: str, seconds: float, suites: Sequence[Suite]) -> str:
     """XML text with a newline at its end; names that occur twice get a number."""
+    from xml.etree import ElementTree  # here, because it takes long to load
+
     root = ElementTree.Element(
         "testsuites", {"name": name, "time": f"{seconds:.3f}", **_counts(suites)}
     )
@@ -91,25 +96,27 @@ def _counts(suites: Iterable[Suite]) -> dict[str, str]:
     }
 
 
-def _write(root: ElementTree.Element, suite: Suite, name: str) -> None:
+def _write(root: Element, suite: Suite, name: str) -> None:
+    from xml.etree.ElementTree import SubElement
+
     facts = {"name": name, **_counts([suite]), "skipped": str(suite.count("skipped"))}
-    made = ElementTree.SubElement(root, "testsuite", facts)
-    properties = ElementTree.SubElement(made, "properties")
+    made = SubElement(root, "testsuite", facts)
+    properties = SubElement(made, "properties")
     for key, value in suite.properties.items():
-        ElementTree.SubElement(properties, "property", name=key, value=printable(value))
+        SubElement(properties, "property", name=key, value=printable(value))
     # Servers take what is before the last dot for a package.
     place = suite.place or f"pageproof.{name.replace('.', '_')}"
     taken: set[str] = set()
     for case in suite.cases:
         unique = _unique(printable(case.name), taken)
-        one = ElementTree.SubElement(made, "testcase", classname=place, name=unique)
+        one = SubElement(made, "testcase", classname=place, name=unique)
         if case.outcome:
-            said = ElementTree.SubElement(one, case.outcome, message=printable(case.message))
+            said = SubElement(one, case.outcome, message=printable(case.message))
             said.text = _lines(case.text) or None
         if case.out:
-            ElementTree.SubElement(one, "system-out").text = _lines(case.out)
+            SubElement(one, "system-out").text = _lines(case.out)
     if suite.out:
-        ElementTree.SubElement(made, "system-out").text = _lines(suite.out)
+        SubElement(made, "system-out").text = _lines(suite.out)
 
 
 def _lines(lines: Iterable[str]) -> str:

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Code for drgn's own prompt or ``drgn … SCRIPT`` that looks at the same."""
+"""Code that walks to the same frame."""
 
 from __future__ import annotations
 
-from pageproof.model import MapsReport, TableSet, WalkReport
-from pageproof.model.alias import AliasReport
+from pageproof.model import TableSet, WalkReport
 
 
 def walk_to_drgn(report: WalkReport) -> str:
@@ -57,54 +56,3 @@ def walk_to_drgn(report: WalkReport) -> str:
             '    print(f"follow_phys: {error}")',
         ]
     return "\n".join(lines) + "\n"
-
-
-def maps_to_drgn(report: MapsReport) -> str:
-    """The VMAs, and of each how many pages drgn finds present, asked one by one."""
-    return f"""\
-from drgn import FaultError
-from drgn.helpers.linux.mm import follow_phys, for_each_vma, vma_name
-from drgn.helpers.linux.pid import find_task
-
-mm = find_task(prog, {report.process.pid}).mm.read_()
-print(mm.pgtables_bytes.counter.value_(), "bytes of page tables")
-for vma in for_each_vma(mm):
-    start, end = vma.vm_start.value_(), vma.vm_end.value_()
-    present = 0
-    for address in range(start, end, 4096):
-        try:
-            follow_phys(mm, address)
-        except FaultError:
-            continue
-        present += 1
-    name = vma_name(vma).decode()
-    print(f"{{start:x}}-{{end:x}} {{vma.vm_flags.value_():#x}} {{present}} pages {{name}}")
-"""
-
-
-def alias_to_drgn(report: AliasReport) -> str:
-    """drgn asked for each page of each VMA, one by one: the slow way to the same."""
-    return f"""\
-from drgn import FaultError
-from drgn.helpers.linux.mm import follow_phys, for_each_vma, pfn_to_page, pfn_to_virt
-from drgn.helpers.linux.pid import for_each_task
-
-pfn = 0x{report.pfn:x}
-page = pfn_to_page(prog, pfn)
-print(page.format_(dereference=False), "refcount", page._refcount.counter.value_())
-print(f"physmap {{pfn_to_virt(prog, pfn).value_():016x}}")
-seen = set()
-for task in for_each_task(prog):
-    mm = task.mm.read_()
-    if not mm or mm.value_() in seen:
-        continue
-    seen.add(mm.value_())
-    for vma in for_each_vma(mm):
-        for address in range(vma.vm_start.value_(), vma.vm_end.value_(), 4096):
-            try:
-                found = follow_phys(mm, address).value_() >> 12
-            except FaultError:
-                continue
-            if found == pfn:
-                print(f"pid {{task.tgid.value_()}} {{address:016x}}")
-"""

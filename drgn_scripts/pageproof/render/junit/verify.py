@@ -32,13 +32,13 @@ from pageproof.model import (
 )
 from pageproof.render import phrases
 from pageproof.render.findings import spans
-from pageproof.render.junitxml import Case, Suite, suites_to_xml
+from pageproof.render.junit.suites import Case, Suite, suites_to_xml
 
 #: So many bad pages of a mapping are told one by one.
 _TOLD: Final = 8
 
 
-def report_to_junit(
+def verify_to_junit(
     report: Report, rules: Callable[[str], Sequence[str]], *, strict: bool = True
 ) -> str:
     """XML text with a newline at its end.
@@ -63,7 +63,7 @@ def report_to_junit(
 
 def _suites(report: Report, rules: Callable[[str], Sequence[str]], strict: bool) -> Iterator[Suite]:
     for number, region in enumerate(report.regions):
-        label = f"{region.kind} {region.part}".rstrip()
+        label = phrases.region_kind(region.kind, region.part)
         suite = Suite(f"{label}: {region.name}", _properties(report, region))
         proofs = [one for one in report.proofs if one.evidence.region == number]
         suite.cases += [_verdict(report, one, proofs, strict) for one in region.uses]
@@ -104,7 +104,7 @@ def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict
     pages = mapping.vma.pages
     lines = [f"{phrases.process(mapping)}, {mapping.vma.start:x}-{mapping.vma.end:x}"]
     lines += [
-        f"{_page_numbers(use.first_page + run.first_page, run.pages)}: "
+        f"{phrases.page_numbers(use.first_page + run.first_page, run.pages)}: "
         + (run.reason.value if run.reason else run.verdict.value)
         for run in use.runs
     ]
@@ -114,7 +114,7 @@ def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict
         if proof.evidence.mapping == use.mapping and proof.verdict is not Verdict.SAME
     ]
     told = [phrases.headline(proof, mapping) for proof in bad[:_TOLD]]
-    case = Case(f"verdict: {mapping.comm}, {_page_numbers(use.first_page, pages)}")
+    case = Case(f"verdict: {mapping.comm}, {phrases.page_numbers(use.first_page, pages)}")
     different = sum(run.pages for run in use.runs if run.verdict is Verdict.DIFFERENT)
     different = different or sum(one.verdict is Verdict.DIFFERENT for one in bad)
     unknown = sum(run.pages for run in use.runs if run.verdict is Verdict.UNKNOWN)
@@ -131,10 +131,6 @@ def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict
     else:
         case.out = lines
     return case
-
-
-def _page_numbers(first: int, pages: int) -> str:
-    return f"page {first}" if pages == 1 else f"pages {first}-{first + pages - 1}"
 
 
 def _named(report: Report, proof: PageProof) -> Case:

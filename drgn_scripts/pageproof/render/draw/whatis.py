@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an address is, as text: one line for each thing that it is."""
+"""What an address is: a headline, and a line for each thing that is known about it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from pageproof.model.whatis import (
     VmapFacts,
     WhatisReport,
 )
-from pageproof.render import PLAIN_WIDTH, phrases, words
-from pageproof.render.aliastext import print_aliases
-from pageproof.render.mapstext import procfs_line
-from pageproof.render.sheet import Sheet, Text, print_facts, target_facts
+from pageproof.render import phrases, styles, words
+from pageproof.render.draw.alias import draw_aliases
+from pageproof.render.draw.common import draw_head
+from pageproof.render.draw.maps import procfs_line
+from pageproof.render.sheet import Fact, Sheet
 
 #: What each use of a frame means, for those whose name does not say it.
 _USES: Final = {
@@ -43,33 +44,19 @@ _CONTENT: Final = {
 }
 
 
-def whatis_to_text(report: WhatisReport, *, color: bool = False, width: int = PLAIN_WIDTH) -> str:
-    """Text with a newline at its end.
-
-    Args:
-        report: what whatis has to say.
-        color: with the terminal's escape sequences.
-        width: columns.
-    """
-    sheet = Sheet(color=color, width=width)
-    head = target_facts(report.target, report.paging)
-    head += [("note", note) for note in report.target.notes]
-    print_facts(sheet.console, [*head, *_asked(report)])
-    sheet.console.print()
-    style = "bold green" if report.exit_code == 0 else "bold yellow"
-    sheet.console.print(Text(_headline(report), style=style), soft_wrap=True)
-    print_facts(sheet.console, [*_identity(report), *_frame(report), *_doubts(report)])
+def draw_whatis(report: WhatisReport, sheet: Sheet) -> None:
+    """Draw the headline, then the identity, the frame, and what is not known."""
+    draw_head(report, sheet, _asked(report))
+    sheet.gap()
+    sheet.line(_headline(report), style=styles.of_exit(report.exit_code), fold=False)
+    sheet.facts([*_identity(report), *_frame(report), *_doubts(report)])
     if report.mappings:
-        sheet.console.print()
-        print_aliases(sheet.console, report.mappings)
-    return sheet.text()
+        sheet.gap()
+        draw_aliases(report.mappings, sheet)
 
 
-def _asked(report: WhatisReport) -> Iterator[tuple[str, str]]:
-    text = phrases.address(report.address)
-    plain = report.asked.replace("_", "").lower().removeprefix("0x").lstrip("0")
-    if plain != f"{report.address:x}".lstrip("0"):
-        text += f", {report.asked}"
+def _asked(report: WhatisReport) -> Iterator[Fact]:
+    text = phrases.asked_address(report.address, report.asked)
     if report.cpu is not None:
         text += f" of CPU {report.cpu}"
     yield "address", text
@@ -87,11 +74,11 @@ def _asked(report: WhatisReport) -> Iterator[tuple[str, str]]:
 def _no_vma(report: WhatisReport) -> str:
     if any(one.question == "vma" for one in report.unknown):
         return "unknown, see below"
-    return "no VMA covers this address"
+    return phrases.NO_VMA
 
 
 def _headline(report: WhatisReport) -> str:
-    """The most telling of all, in one line."""
+    """Return the most specific thing that is known about the address."""
     found = report.identity
     if found.task is not None:
         task = found.task
@@ -159,7 +146,7 @@ def _vmap(area: VmapFacts) -> str:
     return f"{place}vmalloc area of {area.caller or 'an unknown caller'}, +0x{area.offset_bytes:x}"
 
 
-def _identity(report: WhatisReport) -> Iterator[tuple[str, str]]:
+def _identity(report: WhatisReport) -> Iterator[Fact]:
     found = report.identity
     if found.task is not None:
         task = found.task
@@ -190,7 +177,7 @@ def _identity(report: WhatisReport) -> Iterator[tuple[str, str]]:
         yield "" if number else "drgn", text
 
 
-def _area(area: VmapFacts) -> Iterator[tuple[str, str]]:
+def _area(area: VmapFacts) -> Iterator[Fact]:
     span = f"{phrases.address(area.start)}-{phrases.address(area.end)}"
     yield "vmalloc", f"{span}, {phrases.size(area.end - area.start)}, {area.flags_words}"
     memory = phrases.plural(area.pages, "page") if area.pages else ""
@@ -201,7 +188,7 @@ def _area(area: VmapFacts) -> Iterator[tuple[str, str]]:
         yield "", ", ".join(parts)
 
 
-def _shadow(shadow: ShadowFacts | None, kasan: bool) -> Iterator[tuple[str, str]]:
+def _shadow(shadow: ShadowFacts | None, kasan: bool) -> Iterator[Fact]:
     if shadow is None:
         yield "kasan", "not known" if kasan else "this kernel has none"
         return
@@ -214,7 +201,7 @@ def _shadow(shadow: ShadowFacts | None, kasan: bool) -> Iterator[tuple[str, str]
     yield "", f"{shadow.values[0]:02x}: {shadow.meanings[0]}"
 
 
-def _frame(report: WhatisReport) -> Iterator[tuple[str, str]]:
+def _frame(report: WhatisReport) -> Iterator[Fact]:
     walk, frame = report.walk, report.frame
     yield "frame", f"{phrases.frame(walk)}, by the tables of {report.tables_of}"
     if walk.paddr is not None:
@@ -237,7 +224,7 @@ def _use(frame: FrameFacts) -> str:
     return _USES.get(frame.use, frame.use.value)
 
 
-def _use_of(frame: FrameFacts) -> Iterator[tuple[str, str]]:
+def _use_of(frame: FrameFacts) -> Iterator[Fact]:
     text = _use(frame)
     owner = frame.owner
     if frame.use is PageUse.TYPED and frame.page is not None:
@@ -266,10 +253,9 @@ def _alias(alias: AliasFacts) -> str:
     return f"{text}: not there ({alias.outcome.value})"
 
 
-def _doubts(report: WhatisReport) -> Iterator[tuple[str, str]]:
+def _doubts(report: WhatisReport) -> Iterator[Fact]:
     if not report.stable:
-        times = phrases.plural(report.attempts, "attempt")
-        yield "torn", f"it changed while it was looked at ({times})"
+        yield "torn", phrases.torn(report.attempts)
     for number, one in enumerate(report.unknown):
         yield "" if number else "unknown", _unknown(one)
 

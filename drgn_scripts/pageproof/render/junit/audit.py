@@ -6,7 +6,7 @@ from __future__ import annotations
 from pageproof.model import Severity
 from pageproof.model.audit import AuditReport, RuleOutcome
 from pageproof.render import phrases
-from pageproof.render.junitxml import Case, Suite, suites_to_xml
+from pageproof.render.junit.suites import Case, Suite, suites_to_xml
 
 _NAME = "pageproof audit"
 

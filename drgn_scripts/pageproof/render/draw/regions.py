@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Shared regions: a block for each, with a row for each VMA that maps it."""
+
+from __future__ import annotations
+
+from pageproof.model.regions import RegionsReport, RegionUse, SharedRegion
+from pageproof.render import phrases, styles
+from pageproof.render.draw.common import columns, draw_head, region_title
+from pageproof.render.sheet import Sheet
+
+
+def draw_regions(report: RegionsReport, sheet: Sheet) -> None:
+    """Draw the regions, findings and the sum."""
+    draw_head(report, sheet)
+    for region in report.regions:
+        sheet.gap()
+        sheet.line(*region_title(region))
+        sheet.table(columns(4), [_use(region, use) for use in region.uses])
+    sheet.gap()
+    sheet.findings(report.findings)
+    sheet.line(_sum(report), style=styles.of_exit(report.exit_code))
+
+
+def _use(region: SharedRegion, use: RegionUse) -> tuple[str, ...]:
+    mapping, vma = use.mapping, use.mapping.vma
+    assert vma is not None
+    pages = vma.pages
+    part = "" if (use.first_page, pages) == (0, region.pages) else f"from page {use.first_page}, "
+    resident = f"{part}{use.resident_pages} of {phrases.plural(pages, 'page')} mapped"
+    if use.unknown_pages:
+        resident += f", {use.unknown_pages} unknown"
+    return "", f"{mapping.pid} {mapping.comm}", f"{vma.start:x}-{vma.end:x}", resident
+
+
+def _sum(report: RegionsReport) -> str:
+    if not report.regions:
+        unread = any(finding.id == "task-unreadable" for finding in report.findings)
+        return "no shared region was found" + (" in what can be read" if unread else "")
+    processes = {use.mapping.mm for region in report.regions for use in region.uses}
+    return (
+        f"{phrases.plural(len(report.regions), 'region')} in "
+        f"{phrases.plural(len(processes), 'address space')}"
+    )

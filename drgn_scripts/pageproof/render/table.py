@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The table of reports and forms: which function draws a report, and which forms there are.
+
+A form that is made from a sheet or from the model, as text and JSON are, exists for every report
+as soon as it is in :data:`FORMS`. JUnit and drgn code exist for reports that have a function of
+their own for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pageproof.model import MapsReport, Report, WalkReport
+from pageproof.model.alias import AliasReport
+from pageproof.model.audit import AuditReport
+from pageproof.model.auditdiff import AuditDiffReport
+from pageproof.model.diff import DiffReport
+from pageproof.model.kmap import KernelMap
+from pageproof.model.regions import RegionsReport
+from pageproof.model.whatis import WhatisReport
+from pageproof.render import PLAIN_WIDTH, Options
+from pageproof.render.draw.alias import draw_alias
+from pageproof.render.draw.audit import draw_audit
+from pageproof.render.draw.auditdiff import draw_audit_diff
+from pageproof.render.draw.diff import draw_diff
+from pageproof.render.draw.kmap import ExplainedArea, draw_explained_area, draw_kmap
+from pageproof.render.draw.maps import draw_maps
+from pageproof.render.draw.regions import draw_regions
+from pageproof.render.draw.rules import (
+    ExplainedRules,
+    ListedRules,
+    draw_explained,
+    draw_listed,
+    explained_to_json,
+)
+from pageproof.render.draw.verify import draw_verify
+from pageproof.render.draw.walk import draw_walk
+from pageproof.render.draw.whatis import draw_whatis
+from pageproof.render.drgn.alias import alias_to_drgn
+from pageproof.render.drgn.kmap import kmap_to_drgn
+from pageproof.render.drgn.maps import maps_to_drgn
+from pageproof.render.drgn.walk import walk_to_drgn
+from pageproof.render.drgn.whatis import whatis_to_drgn
+from pageproof.render.jsonform import report_to_json
+from pageproof.render.junit.audit import audit_to_junit
+from pageproof.render.junit.verify import verify_to_junit
+from pageproof.render.sheet import Sheet
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How reports of a type are written.
+
+    Attributes:
+        draw: lays a report out on a sheet, from which text is made.
+        json: returns a report as JSON; None for answers that are text only.
+        junit: returns a report as JUnit XML, if there is such a form.
+        drgn: returns drgn code that does the same, if there is such a form.
+    """
+
+    draw: Callable[[Any, Sheet], None]
+    json: Callable[[Any], str] | None = report_to_json
+    junit: Callable[[Any, Options], str] | None = None
+    drgn: Callable[[Any], str] | None = None
+
+
+def _verify_to_junit(report: Report, options: Options) -> str:
+    return verify_to_junit(report, options.rules, strict=options.strict)
+
+
+#: By the type of the report. What is not in the model is an answer of one command's option.
+REPORTS: Final[dict[type, Drawing]] = {
+    Report: Drawing(draw_verify, junit=_verify_to_junit),
+    RegionsReport: Drawing(draw_regions),
+    WalkReport: Drawing(draw_walk, drgn=walk_to_drgn),
+    MapsReport: Drawing(draw_maps, drgn=maps_to_drgn),
+    KernelMap: Drawing(draw_kmap, drgn=kmap_to_drgn),
+    WhatisReport: Drawing(draw_whatis, drgn=whatis_to_drgn),
+    AliasReport: Drawing(draw_alias, drgn=alias_to_drgn),
+    AuditReport: Drawing(draw_audit, junit=lambda report, options: audit_to_junit(report)),
+    DiffReport: Drawing(draw_diff),
+    AuditDiffReport: Drawing(draw_audit_diff),
+    ExplainedRules: Drawing(draw_explained, json=explained_to_json),
+    ListedRules: Drawing(draw_listed, json=None),
+    ExplainedArea: Drawing(draw_explained_area, json=None),
+}
+
+
+def _text(report: Any, drawing: Drawing, options: Options) -> str:
+    from pageproof.render.textform import sheet_to_text  # here, because rich takes long to load
+
+    sheet = _sheet(report, drawing, options)
+    return sheet_to_text(sheet, color=options.color, width=options.width)
+
+
+def _json(report: Any, drawing: Drawing, options: Options) -> str:
+    assert drawing.json is not None
+    return drawing.json(report)
+
+
+def _junit(report: Any, drawing: Drawing, options: Options) -> str:
+    assert drawing.junit is not None
+    return drawing.junit(report, options)
+
+
+def _drgn(report: Any, drawing: Drawing, options: Options) -> str:
+    assert drawing.drgn is not None
+    return drawing.drgn(report)
+
+
+#: By the name of the form, as ``--format`` has it.
+FORMS: Final[dict[str, Callable[[Any, Drawing, Options], str]]] = {
+    "text": _text,
+    "json": _json,
+    "junit": _junit,
+    "drgn": _drgn,
+}
+
+
+def _sheet(report: Any, drawing: Drawing, options: Options) -> Sheet:
+    sheet = Sheet(verbose=options.verbose)
+    drawing.draw(report, sheet)
+    return sheet
+
+
+def forms_of(kind: type) -> tuple[str, ...]:
+    """Return the names of the forms that reports of a type have."""
+    drawing = REPORTS[kind]
+    return tuple(name for name in FORMS if getattr(drawing, name, drawing.draw) is not None)
+
+
+def write_report(report: Any, form: str, options: Options) -> str:
+    """Return a report in one of its forms, with a newline at its end.
+
+    Args:
+        report: of a type in :data:`REPORTS`.
+        form: a name in :func:`forms_of`.
+        options: how to write it.
+    """
+    return FORMS[form](report, REPORTS[type(report)], options)
+
+
+def to_text(
+    report: Any, *, verbose: bool = False, color: bool = False, width: int = PLAIN_WIDTH
+) -> str:
+    """Return a report as text; see :class:`Options`."""
+    return write_report(report, "text", Options(verbose=verbose, color=color, width=width))

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A sheet as text for a terminal or a file.
+
+rich passes ESC, C1 and bidirectional controls through. So all strings of a report become
+:class:`_Text`, which escapes them, and no other module of this room imports rich.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Final
+
+from rich.console import Console as RichConsole
+from rich.style import Style
+from rich.table import Table as RichTable
+from rich.text import Text as RichText
+
+from pageproof.render.findings import FindingGroup
+from pageproof.render.printable import printable
+from pageproof.render.sheet import Block, Cell, Facts, Findings, Line, Sheet, Table, styled
+from pageproof.render.styles import LABEL, PLAIN, SEVERITIES
+
+_LABEL_WIDTH: Final = 7
+#: Before the rest of a folded line; further in than the rows of any table.
+_INDENT: Final = " " * 6
+
+
+def sheet_to_text(sheet: Sheet, *, color: bool, width: int) -> str:
+    """Return text with a newline at its end and no blanks at the ends of lines.
+
+    Args:
+        sheet: the report.
+        color: use the terminal's escape sequences for colours.
+        width: columns at which lines are folded.
+    """
+    out = io.StringIO()
+    console = _Console(
+        file=out,
+        width=max(width, sheet.least_width),
+        force_terminal=color,
+        color_system="standard" if color else None,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    for block in sheet.blocks:
+        _print(console, block)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+class _Text(RichText):
+    """rich's Text, but every string is escaped."""
+
+    def __init__(self, text: str = "", style: str | Style = "", **options: Any) -> None:
+        super().__init__(printable(text), style, **options)
+
+    def append(self, text: RichText | str, style: str | Style | None = None) -> _Text:
+        super().append(printable(text) if isinstance(text, str) else text, style)
+        return self
+
+
+class _Console(RichConsole):
+    """rich's Console, but strings are escaped, and folded lines are continued with an indent."""
+
+    def render_str(self, text: str, **options: Any) -> RichText:
+        return super().render_str(printable(text), **options)
+
+    def print_line(self, text: RichText) -> None:
+        """Print a line; if it is folded, indent the rest.
+
+        Otherwise a long name could be folded so that its rest looks like a line of the report.
+        """
+        first, *more = text.wrap(self, self.width)
+        if not more:
+            self.print(text)
+            return
+        rest = text[len(first.plain) :]
+        rest = rest[len(rest.plain) - len(rest.plain.lstrip()) :]
+        indented = rest.wrap(self, self.width - len(_INDENT))
+        self.print(RichText("\n").join([first, *(RichText(_INDENT) + line for line in indented)]))
+
+
+def _print(console: _Console, block: Block) -> None:
+    match block:
+        case Line(text, fold=True):
+            console.print_line(_text(text))
+        case Line(text):
+            console.print(_text(text), soft_wrap=True)
+        case Facts():
+            console.print(_facts(block))
+        case Table():
+            console.print(_table(block))
+        case Findings(groups, most):
+            for group in groups[:most]:
+                _print_finding(console, group)
+            if most is not None and len(groups) > most:
+                more = f"and {len(groups) - most} more findings"
+                console.print_line(_Text(more, style=LABEL))
+
+
+def _text(cell: Cell) -> _Text:
+    if isinstance(cell, str):
+        return _Text(cell)
+    made = _Text(style=cell.style)
+    for part in cell.parts:
+        if isinstance(part, str):
+            made.append(part)
+        else:
+            made.append(*part)
+    return made
+
+
+def _facts(facts: Facts) -> RichTable:
+    made = RichTable.grid(padding=(0, 2))
+    made.add_column(style=LABEL, width=_LABEL_WIDTH, no_wrap=True)
+    for _ in range(max((len(row) for row in facts.rows), default=2) - 1):
+        made.add_column(overflow="fold")
+    for label, *texts in facts.rows:
+        made.add_row(_text(label), *map(_text, texts))
+    return made
+
+
+def _table(table: Table) -> RichTable:
+    made = RichTable.grid(padding=(0, table.gap))
+    for column in table.columns:
+        made.add_column(
+            style=column.style,
+            justify="right" if column.right else "left",
+            no_wrap=not column.fold,
+            overflow="fold" if column.fold else "ellipsis",
+        )
+    if any(column.heading for column in table.columns):
+        made.add_row(*(_Text(column.heading, style=LABEL) for column in table.columns))
+    for row in table.rows:
+        made.add_row(*map(_text, row))
+    return made
+
+
+def _print_finding(console: _Console, group: FindingGroup) -> None:
+    """Print severity, sentence, id for ``explain`` and place, then the evidence."""
+    one = group.shown
+    place = f"{one.id}; {one.where}" if one.where else one.id
+    place += f" and {group.more} more" if group.more else ""
+    head = f"{group.change} {one.severity.value}: ".lstrip()
+    line = styled(head, (f"{one.sentence} [{place}]", PLAIN), style=SEVERITIES[one.severity])
+    console.print_line(_text(line))
+    if group.evidence:
+        for key, value in one.evidence:
+            if value:
+                console.print_line(_Text(f"    {key}: {value}", style=LABEL))
