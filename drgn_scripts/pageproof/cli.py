@@ -29,19 +29,30 @@ _Open = Callable[[Callable[[str], None]], "Target"]
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, with errors that look like all others."""
+    """argparse, but errors look like all others, and a parser may be filled when it is used.
+
+    Args:
+        fill: adds the options and commands, before the parser parses anything.
+    """
+
+    def __init__(
+        self, *args: Any, fill: Callable[[_Parser], None] | None = None, **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self._fill = fill
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        fill, self._fill = self._fill, None
+        if fill is not None:
+            fill(self)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise PageproofError(message, "", f"see {self.prog} --help")
 
 
-def build_parser(*, target: bool = True, lab: bool = False) -> argparse.ArgumentParser:
-    """The whole command line.
-
-    Args:
-        target: with target options; a drgn script has them from drgn.
-        lab: with the lab's own commands, which need its package.
-    """
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     parser = _Parser(
         prog="pageproof",
         description="Prove that a kernel mapping and a user mapping are the same physical memory.",
@@ -50,9 +61,10 @@ def build_parser(*, target: bool = True, lab: bool = False) -> argparse.Argument
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"pageproof {__version__}")
-    _add_traceback(parser)
-    if target:
-        _add_target(parser)
+    parser.add_argument(
+        "-v", action="store_true", dest="traceback", help="show the traceback of a bug in pageproof"
+    )  # for the help; _is_verbose() looks for it
+    _add_target(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for command in (*COMMANDS, *OFFLINE):
         one = commands.add_parser(
@@ -65,18 +77,8 @@ def build_parser(*, target: bool = True, lab: bool = False) -> argparse.Argument
         )
         command.add_options(one)
         one.set_defaults(chosen=command)
-    if lab:
-        _add_lab(commands)
-    else:
-        commands.add_parser("lab", help="real kernels in QEMU to try all of it on", add_help=False)
+    commands.add_parser("lab", help="real kernels in QEMU to try pageproof on", fill=_fill_lab)
     return parser
-
-
-def _add_traceback(parser: argparse.ArgumentParser) -> None:
-    """For the help; :func:`_is_verbose` looks for it."""
-    parser.add_argument(
-        "-v", action="store_true", dest="traceback", help="show the traceback of a bug in pageproof"
-    )
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
@@ -95,14 +97,15 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_lab(commands: Any) -> None:
+def _fill_lab(parser: _Parser) -> None:
+    """Add the lab's own commands, which are in a package that is not installed everywhere."""
     try:
-        from pageproof_lab.cli import add_parser
+        from pageproof_lab.cli import add_commands
     except ImportError as error:
         raise PageproofError(
             f"the lab is not installed: {error}", "", "run it from the project's own tree"
         ) from None
-    add_parser(commands)
+    add_commands(parser)
 
 
 def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: _Open) -> int:
@@ -142,32 +145,16 @@ def _open(args: argparse.Namespace) -> _Open:
 
 
 def _run(argv: Sequence[str]) -> int:
-    if _command_of(argv) == "lab":
-        args = build_parser(lab=True).parse_args(argv)
-        run: Callable[[argparse.Namespace], int] = args.run
-        return run(args)
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.command is None:
         parser.print_help(sys.stderr)
         return Exit.USAGE
+    if args.command == "lab":
+        return int(args.run(args))
     if isinstance(args.chosen, Offline) and (args.core or args.qemu or args.symbols):
         raise PageproofError(f"{args.chosen.name} looks at no target: leave its options out")
     return _run_command(args.chosen, args, _open(args))
-
-
-def _command_of(argv: Sequence[str]) -> str | None:
-    """The command in a command line, without parsing what belongs to it."""
-    args, _ = _sieve().parse_known_args([arg for arg in argv if arg not in ("-h", "--help")])
-    return args.rest[0] if args.rest else None
-
-
-def _sieve() -> argparse.ArgumentParser:
-    parser = _Parser(prog="pageproof", add_help=False, allow_abbrev=False)
-    _add_traceback(parser)
-    _add_target(parser)
-    parser.add_argument("rest", nargs=argparse.REMAINDER)
-    return parser
 
 
 def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:

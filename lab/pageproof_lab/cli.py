@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pageproof_lab import LabError, demo, lint
 from pageproof_lab.bench.bench_engine import bench_engine
@@ -261,9 +260,8 @@ def _demo(args: argparse.Namespace) -> int:
     return demo.demo(args.kernel, _options(args))
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add `lab` to the parser of `pageproof`; each command sets `run`."""
-    lab = subparsers.add_parser("lab", help="real kernels in QEMU to try pageproof on")
+def add_commands(lab: argparse.ArgumentParser) -> None:
+    """Add the commands to the parser of `pageproof lab`; each sets `run`."""
     commands = lab.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
 
     def add(name: str, function: Command, text: str) -> argparse.ArgumentParser:
