@@ -347,11 +347,11 @@ def test_a_list_of_pages_for_an_address(machine: Machine) -> None:
     ("words", "said"),
     [
         (("--kernel", "file.no_such"), "'struct file' has no member 'no_such'"),
-        (("--pages", "file.private_data"), "void * is no list of pages"),
-        (("--pages", "[1, 2]"), "1 is no struct page * or struct folio *"),
-        (("--pages", "'text'"), "a str is no list of pages"),
-        (("--pages", '[cast("struct page *", file.private_data)]'), "is no struct page"),
-        (("--pages", "[Object(prog, 'struct page *', 8)]"), "0x8 is no struct page"),
+        (("--pages", "file.private_data"), "void * is not a list of pages"),
+        (("--pages", "[1, 2]"), "1 is not a struct page * or struct folio *"),
+        (("--pages", "'text'"), "a str is not a list of pages"),
+        (("--pages", '[cast("struct page *", file.private_data)]'), "is not a struct page"),
+        (("--pages", "[Object(prog, 'struct page *', 8)]"), "0x8 is not a struct page"),
     ],
 )
 def test_a_kernel_side_that_is_none(loaded: Machine, words: tuple[str, str], said: str) -> None:

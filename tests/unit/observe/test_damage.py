@@ -44,7 +44,7 @@ def xarray(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
 def test_both_sides_must_say_that_a_page_is_the_files(xarray: Callable[[int], Any]) -> None:
     entry: Any = SimpleNamespace(value_=lambda: HEAD)
     assert folio.is_cached(head(), xarray(HEAD), 5, entry)
-    with pytest.raises(ValueError, match="is damaged: it stands in the file's page cache"):
+    with pytest.raises(ValueError, match="is damaged: the file's page cache contains it"):
         folio.is_cached(head(0xBAD), xarray(HEAD), 5, entry)
 
 

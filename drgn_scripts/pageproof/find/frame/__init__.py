@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Facts about frames: ``struct page``, counts, owners."""
+"""Facts about frames: ``struct page``, counts, owners, content."""

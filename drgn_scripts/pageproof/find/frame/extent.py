@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the kernel object at an address ends: what follows belongs to somebody else."""
+"""Where the kernel object at an address ends. The memory after it belongs to something else."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Extent:
     """An object of the kernel.
 
     Attributes:
-        end: address of the first page that has nothing of it.
-        words: what it is.
+        end: address of the first page after it.
+        words: what it is, for people.
     """
 
     end: int
@@ -42,17 +42,17 @@ class Extent:
 
 
 def extent_of(prog: drgn.Program, address: int) -> Extent | None:
-    """The object that an address is in; None if the kernel does not record its size.
+    """Return the object at an address; None if the kernel does not record its size.
 
-    Slab objects of a page or more, compound pages (large kmalloc()), vmalloc areas, variables.
-    Of smaller slab objects, rules about pages report what else is in the page. A block of
-    alloc_pages() without __GFP_COMP has no recorded size.
+    Recorded are slab objects of a page or more, compound pages (large kmalloc()), vmalloc areas and
+    variables. Rules about pages report what else is in the page of a smaller slab object. A block
+    of alloc_pages() without __GFP_COMP has no recorded size.
     """
     for find in (_slab, _compound, _variable, _area):
         try:
             found = find(prog, address)
         except _BROKEN:
-            continue  # the dump lacks it, or it changed while it was read
+            continue  # the dump omits it, or it changed while it was read
         if found is not None and found.end > address:
             return found
     return None
@@ -71,7 +71,10 @@ def _slab(prog: drgn.Program, address: int) -> Extent | None:
 
 
 def _compound(prog: drgn.Program, address: int) -> Extent | None:
-    """Only of RAM: device memory consists of as many compound pages as there are huge pages."""
+    """Return the compound page of RAM at an address.
+
+    Device memory consists of compound pages of huge-page size, which are not objects.
+    """
     if address not in physmap(prog):
         return None
     page = virt_to_page(prog, address)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Page flags in words: one name for each bit."""
+"""Names of page flags, one for each bit."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import drgn
 _CACHE: Final = "pageproof page flags"
 #: ``PAGE_MAPPING_ANON`` of include/linux/page-flags.h, in ``page->mapping``.
 _ANONYMOUS: Final = 1
-#: Second meanings of a bit, and the kinds of pages for which they hold.
+#: Second meanings of a bit, by the kind of page that they apply to.
 _OF_FREE: Final = frozenset({"reported"})
 _OF_ANONYMOUS: Final = frozenset({"anon_exclusive"})
 _OF_FILE: Final = frozenset({"mappedtodisk"})
-#: ``folio_test_swapcache()``: both bits, whatever the page is.
+#: ``folio_test_swapcache()`` tests both bits, for any kind of page.
 _SWAPCACHE, _SWAPBACKED = "swapcache", "swapbacked"
 
 
 def flag_names(prog: drgn.Program, flags: int, mapping: int, *, buddy: bool) -> list[str]:
-    """The flags of a page, in the order of their bits.
+    """Return the names of a page's flags, in the order of their bits.
 
-    Several enumerators of ``enum pageflags`` share a bit. Its name is the first of them, as the
-    kernel prints it (``%pGp``), unless the page is of a kind for which another holds.
+    Several enumerators of ``enum pageflags`` share a bit. The first is used, as in the kernel's
+    ``%pGp``, unless another applies to this kind of page.
 
     Args:
         prog: the target.
-        flags: ``page->flags`` of a head page, or of one that is not compound.
-        mapping: its ``mapping``; 0 for a page that keeps something else there.
-        buddy: it is free.
+        flags: ``page->flags`` of a head page, or of a page that is not compound.
+        mapping: its ``mapping``; 0 if the page uses the word for something else.
+        buddy: the page is free.
     """
     table = _table(prog)
     kind = _OF_FREE if buddy else frozenset()
@@ -45,7 +45,7 @@ def flag_names(prog: drgn.Program, flags: int, mapping: int, *, buddy: bool) -> 
 
 
 def _table(prog: drgn.Program) -> dict[int, tuple[str, ...]]:
-    """Names by bit: first the plain one, which the enumeration has before ``__NR_PAGEFLAGS``."""
+    """Return names by bit. The plain name is first: it precedes ``__NR_PAGEFLAGS`` in the enum."""
     known: dict[int, tuple[str, ...]] | None = prog.cache.get(_CACHE)
     if known is None:
         names: dict[int, tuple[str, ...]] = {}

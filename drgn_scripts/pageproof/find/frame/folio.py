@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Pages of a file: whether their ``struct page`` says so too."""
+"""Pages of a file, checked against their ``struct page``."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pageproof.find.bounded import xa_load
 
 
 def is_cached(head: drgn.Object, pages: drgn.Object, index: int, entry: drgn.Object) -> bool:
-    """Whether a folio is one of the file's that has it in its page cache.
+    """Return whether a folio belongs to the file whose page cache contains it.
 
-    Both sides must say so: what a damaged table of vmemmap leads to is another page's data.
+    Both sides are compared: a damaged vmemmap table may lead to the data of another page.
 
     Args:
         head: ``struct page *`` of the entry's folio.
         pages: ``struct xarray *``, the file's ``i_pages``.
-        index: of the entry in it.
-        entry: as it was read.
+        index: index of the entry in ``pages``.
+        entry: the entry that was read.
 
     Returns:
-        False if the page has left the file meanwhile.
+        False if the page was removed from the file during the look-up.
 
     Raises:
-        ValueError: the file has it, and it says that it is another's.
+        ValueError: the file contains the folio, but the folio names another file.
     """
     mapping = pages.value_() - drgn.offsetof(pages.prog_.type("struct address_space"), "i_pages")
     if head.mapping.value_() == mapping:
@@ -31,6 +31,6 @@ def is_cached(head: drgn.Object, pages: drgn.Object, index: int, entry: drgn.Obj
     if xa_load(pages, index).value_() != entry.value_():
         return False
     raise ValueError(
-        f"struct page {head.value_():#x} is damaged: it stands in the file's page cache, "
-        "and says that it is not the file's"
+        f"struct page {head.value_():#x} is damaged: the file's page cache contains it, "
+        "but its mapping is not the file's"
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Free pages: what a block of the buddy allocator or a list of a CPU holds.
+"""Free pages: blocks of the buddy allocator, and pages on the free lists of CPUs.
 
-Neither ``_refcount`` nor the type of a page proves that it is free: the tails of a block that
-``__get_free_pages()`` or ``dma_alloc_coherent()`` gave are in use and have neither.
+A page with ``_refcount`` 0 and no type is not necessarily free: the tail pages of a block from
+``__get_free_pages()`` or ``dma_alloc_coherent()`` are in use and look the same.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from drgn.helpers.linux.percpu import per_cpu_ptr
 from pageproof.find.frame.records import UNREFERENCED, PageLayout, class_of, page_layout
 from pageproof.model.auditfacts import FrameClass
 
-#: ``MAX_ORDER`` was 11, and is 10, of the same blocks; some configurations have more.
+#: ``MAX_ORDER`` was 11 (exclusive) and is 10 (inclusive), for the same blocks. Some
+#: configurations have more.
 _MAX_ORDER: Final = 15
-#: ``PAGE_ALLOC_COSTLY_ORDER``, and the order of the lists behind those up to it: a huge page's
+#: ``PAGE_ALLOC_COSTLY_ORDER``. The lists after those for orders 0 to 3 hold huge pages
 #: (pindex_to_order() of mm/page_alloc.c).
 _COSTLY_ORDER: Final = 3
 _HUGE_ORDER: Final = 9
-#: Pages on the lists of all CPUs that are looked at: 4 GiB, ten times what large machines keep.
+#: Limit of pages on the lists of all CPUs: 4 GiB, ten times what large machines have.
 _MOST_PAGES: Final = 1 << 20
 _CACHE: Final = "pageproof page layout"
 
@@ -38,7 +39,7 @@ class FreeBlock:
     """Pages that were freed in one piece.
 
     Attributes:
-        order: of their number.
+        order: log2 of the number of pages.
         cpu: the CPU whose list holds them; None for the buddy allocator.
     """
 
@@ -48,16 +49,16 @@ class FreeBlock:
 
     @property
     def end_pfn(self) -> int:
-        """One past its last frame."""
+        """PFN after the last frame."""
         return self.first_pfn + (1 << self.order)
 
     def has(self, pfn: int) -> bool:
-        """Whether a frame is in it."""
+        """Return whether the block contains a frame."""
         return self.first_pfn <= pfn < self.end_pfn
 
 
 class FreeLists:
-    """The free lists as they are when they are first needed.
+    """The free lists, read when they are first needed.
 
     Attributes:
         doubt: why some of the lists of CPUs may be missing; "" before they are read.
@@ -68,10 +69,10 @@ class FreeLists:
         self.doubt = ""
 
     def block(self, pfn: int) -> FreeBlock | None:
-        """The free block that a frame is in, None if none is found.
+        """Return the free block that contains a frame; None if none is found.
 
         Raises:
-            FaultError: the frame's own ``struct page`` can't be read.
+            FaultError: the frame's own ``struct page`` cannot be read.
         """
         own = class_of(self._read(pfn), self._layout)
         if not own & (FrameClass.FREE | UNREFERENCED):
@@ -81,11 +82,11 @@ class FreeLists:
         return self._buddy(pfn) or self._on_a_list(pfn)
 
     def per_cpu(self) -> dict[int, FreeBlock]:
-        """All blocks on the lists of CPUs, by their first frame."""
+        """Return all blocks on the lists of CPUs, by their first frame."""
         return self._blocks
 
     def _buddy(self, pfn: int) -> FreeBlock | None:
-        """Only the first page of a block is marked, and has its order."""
+        """Search for the first page of the block: only that page is marked and has the order."""
         at = self._layout.private
         for order in range(_MAX_ORDER + 1):
             first = pfn & -(1 << order)
@@ -106,7 +107,7 @@ class FreeLists:
                 if not self._is_linked(first):
                     continue
                 block = self._blocks.get(first)
-                # Once more: it may have been taken off while the lists were read.
+                # Check again: the page may have been allocated while the lists were read.
                 if block is not None and block.has(pfn) and self._is_linked(first):
                     return block
             except drgn.FaultError:
@@ -114,9 +115,10 @@ class FreeLists:
         return None
 
     def _is_linked(self, pfn: int) -> bool:
-        """Whether a page without references is in some list, by its neighbours' word.
+        """Return whether the neighbours of a page's list link point back to it.
 
-        It saves walking the lists for pages that were never in one; list_del() leaves poison.
+        Then the page is on some list. Most pages are not (list_del() leaves poison), and the lists
+        need not be walked for these.
         """
         data = self._read(pfn)
         bits = class_of(data, self._layout)
@@ -168,12 +170,12 @@ class FreeLists:
                     yield FreeBlock(pfn, order, cpu)
 
     def _all_lists(self) -> Iterator[tuple[int, drgn.Object]]:
-        """(CPU, the array of its lists for a zone)."""
+        """Yield (CPU, array of its lists for a zone)."""
         cpus = list(for_each_possible_cpu(self._prog))
         for node in for_each_online_pgdat(self._prog):
             for zone in node.node_zones:
                 if not zone.present_pages:
-                    continue  # its lists are the boot CPU's, for all
+                    continue  # an empty zone has no lists of its own
                 try:
                     pointer = zone.per_cpu_pageset  # since 5.14: 28f836b6777b
                 except AttributeError:
@@ -183,18 +185,23 @@ class FreeLists:
                     yield cpu, one.lists if one.type_.type.has_member("lists") else one.pcp.lists
 
     def _list(self, head: int, seen: set[int]) -> Iterator[int]:
-        """The pages of one list. What is no page, or was there before, ends it, and is a doubt."""
+        """Yield the pages of one list.
+
+        A link that leads to no page, or to a page seen before, ends the list and sets ``doubt``.
+        """
         size, at = self._layout.page_bytes, self._layout.lru
         link = self._prog.read_u64(head)
         while link != head:
             pfn, rest = divmod(link - at - self._vmemmap, size)
             if rest or pfn in seen or len(seen) >= _MOST_PAGES:
-                self.doubt = f"a list of free pages at {head:#x} is broken, or changed meanwhile"
+                self.doubt = (
+                    f"a list of free pages at {head:#x} is broken, or it changed while it was read"
+                )
                 return
             seen.add(pfn)
             yield pfn
             try:
                 link = self._prog.read_u64(link)
             except drgn.FaultError:
-                self.doubt = f"a list of free pages at {head:#x} leads to what can't be read"
+                self.doubt = f"a list of free pages at {head:#x} leads to memory that can't be read"
                 return

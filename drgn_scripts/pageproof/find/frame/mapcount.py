@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How many user mappings the kernel counts of pages."""
+"""How many user mappings of a page the kernel counts."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _ANONYMOUS: Final = 1
 
 
 def page_mapcount(prog: drgn.Program, pfn: int, page: StructPageFacts | None) -> int | None:
-    """What the kernel's own ``page_mapcount()`` would say (include/linux/mm.h, mm/internal.h).
+    """Return the result of the kernel's ``page_mapcount()`` (include/linux/mm.h, mm/internal.h).
 
-    That of a page in a compound one is its own entries' count and the whole's:
-    huge leaves count for each page in them.
+    For a page of a compound page it is the page's own count plus the count of the whole: a huge
+    leaf counts for every page that it maps.
 
     Args:
         prog: the target.
@@ -37,9 +37,8 @@ def page_mapcount(prog: drgn.Program, pfn: int, page: StructPageFacts | None) ->
         page: its ``struct page``.
 
     Returns:
-        None where there is no such count: for a typed page (slab, page table …; not
-        hugetlbfs's), without a struct page, or where the kernel counts large folios as a
-        whole only.
+        None if there is no such count: for a typed page (slab, page table …, but not hugetlb),
+        without a struct page, or if the kernel only counts large folios as a whole.
     """
     if page is None:
         return None
@@ -47,7 +46,7 @@ def page_mapcount(prog: drgn.Program, pfn: int, page: StructPageFacts | None) ->
     if own is None:
         if page.type_words != "hugetlb":
             return None
-        own = 0  # PGTY_hugetlb stands where the count would be: all is counted for the whole
+        own = 0  # PGTY_hugetlb uses the word of the count; only the whole is counted
     try:
         found = pfn_to_page(prog, pfn)
         if not PageCompound(found):
@@ -60,14 +59,14 @@ def page_mapcount(prog: drgn.Program, pfn: int, page: StructPageFacts | None) ->
 def _in_compound(prog: drgn.Program, head: drgn.Object, own: int) -> int | None:
     try:
         folio = cast("struct folio *", head)
-        # Before it was a folio's it stood in the first tail page, as compound_mapcount.
+        # In older kernels it is compound_mapcount of the first tail page.
         entire = folio._entire_mapcount.counter.value_() + 1
     except (LookupError, AttributeError):
         first_tail = head[1]
         entire = first_tail.compound_mapcount.counter.value_() + 1
         if not head.mapping.value_() & _ANONYMOUS:
-            # A page of a file counts the entries that map the whole of it too; but not hugetlbfs's,
-            # which do not count by themselves.
+            # The count of a file's page includes the entries that map the whole. Pages of hugetlbfs
+            # have no count of their own.
             return int(max(own, entire))
         return int(own + entire - _double_mapped(prog, first_tail, entire))
     try:
@@ -79,7 +78,7 @@ def _in_compound(prog: drgn.Program, head: drgn.Object, own: int) -> int | None:
 
 
 def _double_mapped(prog: drgn.Program, first_tail: drgn.Object, entire: int) -> int:
-    """1 if the pages' own counts include one for all huge leaves together."""
+    """Return 1 if each page's own count includes one for all huge leaves together."""
     try:
         bit = prog.constant(_DOUBLE_MAP).value_()
     except LookupError:
@@ -88,16 +87,21 @@ def _double_mapped(prog: drgn.Program, first_tail: drgn.Object, entire: int) -> 
 
 
 def read_mapcounts(prog: drgn.Program, pfn: int, pages: int) -> tuple[int, ...]:
-    """How many entries map each of some frames in a row (``folio_precise_page_mapcount()``).
+    """Return how many entries map each of several frames (``folio_precise_page_mapcount()``).
 
-    ``struct page`` counts the entries that map it alone; those that map the
-    whole of a large folio are counted in that. Before 6.2 (cb67f4282bf9) a page
-    that is mapped in both ways counts one more itself (PG_double_map), which is
-    enough to know that it is not mapped once.
+    ``struct page`` counts the entries that map the page alone. Entries that map the whole of a
+    large folio are counted in the folio. Before 6.2 (cb67f4282bf9) a page that is mapped in both
+    ways has one more in its own count (PG_double_map). The result is then too large, but it is
+    still clear that the page is mapped more than once.
+
+    Args:
+        prog: the target.
+        pfn: the first frame.
+        pages: number of frames.
 
     Returns:
-        A number a frame; 0 or less for a typed page, and for one that is not
-        counted. Nothing where there are no such frames in the target.
+        One number for each frame; 0 or less for a typed page and for a page without a count.
+        Empty if the target does not have these frames.
     """
     kind = prog.type("struct page")
     offset = offsetof(kind, "_mapcount")
@@ -117,16 +121,16 @@ def read_mapcounts(prog: drgn.Program, pfn: int, pages: int) -> tuple[int, ...]:
 
 
 def _large_folios(prog: drgn.Program, pfn: int, data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Large folios among frames in a row.
+    """Yield the large folios among consecutive frames.
 
     Args:
         prog: the target.
-        pfn: of the first.
-        data: their ``struct page``s, one after the other.
+        pfn: the first frame.
+        data: ``struct page`` of each frame.
 
     Yields:
-        Index of the first frame, one past that of the last, and how many
-        entries map the folio as a whole.
+        Index of the folio's first frame, index after its last frame, and how many entries map the
+        folio as a whole.
     """
     try:
         if not prog.type("struct folio").has_member("_entire_mapcount"):
@@ -134,7 +138,7 @@ def _large_folios(prog: drgn.Program, pfn: int, data: bytes) -> Iterator[tuple[i
     except LookupError:
         return
     kind = prog.type("struct page")
-    # Since 7.1 (d50569612c29) it is not always the head's address; bit 0 still says that it is one.
+    # Since 7.1 (d50569612c29) it is not always the head's address. Bit 0 still marks a tail page.
     link = "compound_info" if kind.has_member("compound_info") else "compound_head"
     offset, size = offsetof(kind, link), sizeof(kind)
     head_flag = 1 << prog.constant("PG_head").value_()
@@ -153,7 +157,7 @@ def _large_folios(prog: drgn.Program, pfn: int, data: bytes) -> Iterator[tuple[i
 
 
 def huge_zero_pfn(prog: drgn.Program) -> int | None:
-    """First frame of the huge page of zeros; None while there is none."""
+    """Return the first frame of the huge zero page; None if it is not allocated."""
     pfn = optional_number(prog, "huge_zero_pfn")  # since 5.13: 3b77e8c8cde5
     if pfn is None:
         try:

@@ -12,25 +12,25 @@ from pageproof.find.process.mappings import mm_object
 from pageproof.model import Answer, SecondOpinion
 from pageproof.space.units import PAGE_SHIFT
 
-#: The words of ``follow_phys()`` for an entry that maps nothing. It has others for a table that it
-#: can't read (libdrgn/linux_kernel_helpers.c).
+#: Message of ``follow_phys()`` for an entry that maps nothing. A table that cannot be read has
+#: other messages (libdrgn/linux_kernel_helpers.c).
 _NOT_MAPPED: Final = "address is not mapped"
 
 
 def second_opinion(
     prog: drgn.Program, mm: int | None, address: int, sme_mask: int
 ) -> SecondOpinion:
-    """What drgn's own walker makes of an address.
+    """Translate an address with drgn's own walker.
 
     Args:
         prog: the target.
         mm: address of ``struct mm_struct``; None for the kernel's own tables.
         address: virtual address.
-        sme_mask: the C-bit. It is taken out of drgn's physical address; drgn itself does not take
-            it out of the addresses of tables, so that it can't read them.
+        sme_mask: the C-bit, which is removed from the physical address. drgn does not remove it
+            from the addresses of tables and so cannot read them.
 
     Returns:
-        With an answer only where drgn is silent whatever our walk says; see
+        ``answer`` is set only if drgn gives no usable answer, whatever our own walk found; see
         :func:`pageproof.judge.weigh`.
     """
     space = prog["init_mm"].address_of_() if mm is None else mm_object(prog, mm)

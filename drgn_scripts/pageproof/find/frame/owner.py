@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whose a page is, as far as ``struct page`` has it, and whose copy of a variable is meant."""
+"""The owner of a page: the object that its ``struct page`` points to."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from pageproof.find.process.paths import inode_path
 from pageproof.model import FileFacts, StructPageFacts
 from pageproof.model.whatis import OwnerFacts
 
-#: ``PAGE_MAPPING_FLAGS`` of include/linux/page-flags.h: anonymous; with both bits KSM.
+#: ``PAGE_MAPPING_ANON`` and ``PAGE_MAPPING_FLAGS`` of include/linux/page-flags.h. Both bits set
+#: mean KSM.
 _ANONYMOUS, _FLAGS = 0x1, 0x3
 
 
 def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFacts:
-    """Read what ``struct page`` says of its owner.
+    """Read the owner of a page from its ``struct page``.
 
     Args:
         prog: the target.
-        pfn: of the frame.
-        page: its ``struct page``; the owner of a typed page has another place.
+        pfn: the frame.
+        page: its ``struct page``. Typed pages keep their owner elsewhere.
 
     Raises:
-        FaultError: it can't be read.
+        FaultError: the data cannot be read.
     """
     block = FreeLists(prog).block(pfn) if page.buddy else None
     if block is not None:
@@ -40,7 +41,7 @@ def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFac
     if kind or not mapping:
         return OwnerFacts(mapping, anonymous=bool(kind & _ANONYMOUS), ksm=kind == _FLAGS)
     inode = head.mapping.host.read_()
-    # Others keep other things in this word: an address_space is its inode's own.
+    # Some users store something else in this word. An address_space is referenced by its inode.
     if not inode or inode.i_mapping.value_() != mapping:
         return OwnerFacts(mapping)
     path = inode_path(inode)
@@ -53,7 +54,7 @@ def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFac
 
 
 def _index_of(prog: drgn.Program, pfn: int, head: drgn.Object, inode: drgn.Object) -> int:
-    """A page's place in its file: that of the head, as ``index`` of a tail is no such thing."""
+    """Return a page's index in its file, from the head: the ``index`` of a tail page is invalid."""
     index = int(page_index(head).value_())
     kind = inode.i_sb.s_type.name.string_()
     if kind == b"hugetlbfs" and _counts_huge_pages(prog):
@@ -62,9 +63,10 @@ def _index_of(prog: drgn.Program, pfn: int, head: drgn.Object, inode: drgn.Objec
 
 
 def _counts_huge_pages(prog: drgn.Program) -> bool:
-    """Whether hugetlbfs numbers huge pages, and not pages: until 6.7 (a08c7193e4f1).
+    """Return whether the index of hugetlbfs counts huge pages: before 6.7 (a08c7193e4f1).
 
-    The function that translates it went then; it had another name before 5.13 (fe19bd3dae3d).
+    That commit removed the function that converts the index. Before 5.13 (fe19bd3dae3d) the
+    function had another name.
     """
     for name in ("hugetlb_basepage_index", "__basepage_index"):
         try:
@@ -76,14 +78,15 @@ def _counts_huge_pages(prog: drgn.Program) -> bool:
 
 
 def named_file_of(prog: drgn.Program, page: StructPageFacts, mapped: FileFacts) -> str:
-    """A file that has a name, whose page cache a page is in, unless it is the mapped one.
+    """Describe the named file whose page cache contains a page, unless it is the mapped file.
 
-    Files without a name (``shmem_file_setup()``, ``anon_inode_getfile()``) are drivers' own memory.
+    Files without a name (``shmem_file_setup()``, ``anon_inode_getfile()``) hold a driver's own
+    memory.
 
     Args:
         prog: the target.
         page: its ``struct page``.
-        mapped: the file behind the mapping that has it.
+        mapped: the file of the VMA that maps the page.
 
     Returns:
         Its inode number and file system; "" if there is no such file.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel knows about a frame, and content by several routes."""
+"""``struct page`` of a frame."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from pageproof.find.frame.free import FreeLists
 from pageproof.find.frame.pagetype import OLD_BUDDY, OLD_OFFLINE, OLD_TYPE_BASE, old_table
 from pageproof.model import StructPageFacts
 
-#: ``PAGE_TYPE``'s top byte from 6.12 on (4ffca5a96678) is one of enum pagetype.
+#: Top byte of ``page_type`` since 6.12 (4ffca5a96678) for a page without a type; other values are
+#: those of enum pagetype.
 _NO_TYPE: Final = 0xFF
 
 
 def struct_page_facts(
     prog: drgn.Program, pfn: int, lists: FreeLists | None = None
 ) -> StructPageFacts | None:
-    """``struct page`` of a frame; None where there is none, or it is not in the target.
+    """Read ``struct page`` of a frame; None if there is none or the target does not have it.
 
     Args:
         prog: the target.
-        pfn: of the frame.
-        lists: of free pages; those of this moment if there are none.
+        pfn: the frame.
+        lists: the free lists; by default they are read now.
     """
     try:
         return _struct_page(prog, pfn, lists or FreeLists(prog))
@@ -41,11 +42,11 @@ def struct_page_facts(
 
 def _struct_page(prog: drgn.Program, pfn: int, lists: FreeLists) -> StructPageFacts:
     page = pfn_to_page(prog, pfn)
-    # Type, flags and references of a compound page are its head's: in a tail these words hold
-    # other things (struct folio of include/linux/mm_types.h), but for PG_hwpoison.
+    # The head has the type, flags and references of a compound page. A tail page uses these words
+    # for other things (struct folio of include/linux/mm_types.h), except PG_hwpoison.
     head = compound_head(page)
     flags = page_flags(head).value_()
-    # At once, as the two counts change together: references first when a mapping comes.
+    # Read both counts at once: they change together, and a new mapping takes its reference first.
     own = page[0].read_()
     whole = own if head == page else head[0].read_()
     mapcount = own._mapcount.counter.value_()
@@ -54,7 +55,7 @@ def _struct_page(prog: drgn.Program, pfn: int, lists: FreeLists) -> StructPageFa
     if PageSlab(head):
         words, typed = "slab", True
     if not refcount and head == page and (buddy or not typed):
-        # Only the first page of a free block is marked, and none on a CPU's list.
+        # Only the first page of a free block is marked, and no page on a CPU's list is.
         buddy = lists.block(pfn) is not None
     typed = typed or buddy
     mapping = 0 if typed else whole.mapping.value_()
@@ -78,7 +79,7 @@ def _struct_page(prog: drgn.Program, pfn: int, lists: FreeLists) -> StructPageFa
 
 
 def _flag(prog: drgn.Program, name: str) -> int:
-    """A page flag's bit; 0 where the kernel has no such flag."""
+    """Return the mask of a page flag; 0 if the kernel does not have it."""
     try:
         return 1 << int(prog.constant(name).value_())
     except LookupError:
@@ -86,17 +87,17 @@ def _flag(prog: drgn.Program, name: str) -> int:
 
 
 def _page_type(prog: drgn.Program, page: drgn.Object) -> tuple[bool, str, bool]:
-    """(is typed, name of the type, is free in the buddy allocator).
+    """Return (has a type, name of the type, is free in the buddy allocator).
 
-    ``page_type`` shares its word with ``_mapcount``. From 6.12 the type is its
-    top byte; before, a bit that is clear under PAGE_TYPE_BASE.
+    ``page_type`` shares its word with ``_mapcount``. Since 6.12 the type is the top byte. Before,
+    it is a cleared bit below PAGE_TYPE_BASE.
     """
     value = page.page_type.value_() & 0xFFFF_FFFF
     try:
         buddy = prog.constant("PGTY_buddy")
     except LookupError:
         typed = value & OLD_TYPE_BASE == OLD_TYPE_BASE and value != 0xFFFF_FFFF
-        # A negative _mapcount that is a small number below -1 is no type.
+        # A _mapcount slightly below -1 is not a type.
         typed = typed and value & 0x0FFF_0000 == 0x0FFF_0000
         if not typed:
             return False, "", False

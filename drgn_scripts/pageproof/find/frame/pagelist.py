@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Lists of pages as drivers keep them: arrays of ``struct page *`` or folios, scatterlists."""
+"""Lists of pages of a driver: arrays of ``struct page *`` or folios, scatterlists."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from pageproof.space.units import PAGE_BYTES
 #: ``SG_CHAIN`` and ``SG_END`` of include/linux/scatterlist.h, bits of ``page_link``.
 _SG_CHAIN: Final = 0x1
 _SG_END: Final = 0x2
-#: A list that was read while it changed may have no end.
+#: Limit, because a list that changes while it is read may not end.
 _MAX_ENTRIES: Final = 1 << 22
 
 
 def page_addresses(found: object, length: int | None) -> list[int | None]:
-    """The direct mapping's address of each page of a list.
+    """Return the address in the direct map of each page of a list.
 
     Args:
-        found: what an expression gave: an array of, or a pointer to, ``struct page *`` or
-            ``struct folio *`` (of a folio all pages count), a Python sequence of these; a
+        found: the value of an expression. An array of, or a pointer to, ``struct page *`` or
+            ``struct folio *`` (a folio stands for all its pages), or a Python sequence of these; a
             ``struct sg_table`` or ``struct scatterlist``, or a pointer to one.
-        length: pages that are wanted, for a pointer to an array, which does not tell its own.
+        length: number of pages, for a pointer to an array of unknown length.
 
     Returns:
-        None for a NULL in it.
+        One item for each page; None for a NULL pointer.
 
     Raises:
-        ValueError: it is no such list, or its length is not known.
-        FaultError: it can't be read.
+        ValueError: the value is not a list of pages, or its length is not known.
+        FaultError: the list cannot be read.
     """
     if isinstance(found, drgn.Object):
         return list(_of_object(found, length))
     if isinstance(found, Iterable) and not isinstance(found, (str, bytes)):
         return list(_of_pointers(found))
-    raise ValueError(f"a {type(found).__name__} is no list of pages")
+    raise ValueError(f"a {type(found).__name__} is not a list of pages")
 
 
 def _of_object(found: drgn.Object, length: int | None) -> Iterator[int | None]:
@@ -49,7 +49,7 @@ def _of_object(found: drgn.Object, length: int | None) -> Iterator[int | None]:
         tag = _tag(found.type_.type)
         if _tag_behind(found.type_.type) in ("page", "folio"):
             if length is None:
-                raise ValueError(f"{found.type_.type_name()} does not say how long its array is")
+                raise ValueError(f"{found.type_.type_name()} does not have the length of its array")
             yield from _of_pointers(found[number] for number in range(length))
             return
         if tag:
@@ -63,14 +63,14 @@ def _of_object(found: drgn.Object, length: int | None) -> Iterator[int | None]:
     elif kind is drgn.TypeKind.ARRAY and _tag(found.type_.type) == "scatterlist":
         yield from _of_scatterlist(found[0].address_of_())
     else:
-        raise ValueError(f"{found.type_.type_name()} is no list of pages")
+        raise ValueError(f"{found.type_.type_name()} is not a list of pages")
 
 
 def _of_pointers(pointers: Iterable[drgn.Object]) -> Iterator[int | None]:
     for pointer in pointers:
         tag = _tag_behind(pointer.type_) if isinstance(pointer, drgn.Object) else ""
         if tag not in ("page", "folio"):
-            raise ValueError(f"{pointer!r} is no struct page * or struct folio *")
+            raise ValueError(f"{pointer!r} is not a struct page * or struct folio *")
         if not pointer:
             yield None
             continue
@@ -97,16 +97,16 @@ def _of_scatterlist(entry: drgn.Object) -> Iterator[int | None]:
 
 
 def _direct_address(page: drgn.Object) -> int:
-    """Where the direct mapping has the frame of a ``struct page *``.
+    """Return the address in the direct map of the frame of a ``struct page *``.
 
     Raises:
-        ValueError: it points elsewhere: to the memory itself, or to another structure.
+        ValueError: the pointer is outside vmemmap, or not at the start of a struct page.
     """
     offset = page.value_() - pfn_to_page(page.prog_, 0).value_()
     pfn, rest = divmod(offset, drgn.sizeof(page.type_.type))
-    # A module's data lies behind vmemmap, and so do others: only what physical memory can have.
+    # Modules and other areas follow vmemmap: accept only frames that physical memory can have.
     if rest or not 0 <= pfn < len(physmap(page.prog_)) // PAGE_BYTES:
-        raise ValueError(f"{page.value_():#x} is no struct page")
+        raise ValueError(f"{page.value_():#x} is not a struct page")
     return int(page_to_virt(page).value_())
 
 
@@ -117,12 +117,12 @@ def _plain(type_: drgn.Type) -> drgn.Type:
 
 
 def _tag(type_: drgn.Type) -> str:
-    """Of a struct its tag."""
+    """Return the tag of a struct type; "" for another type."""
     plain = _plain(type_)
     return (plain.tag or "") if plain.kind is drgn.TypeKind.STRUCT else ""
 
 
 def _tag_behind(type_: drgn.Type) -> str:
-    """Of a pointer to a struct that one's tag."""
+    """Return the tag of the struct that a pointer type points to; "" for another type."""
     plain = _plain(type_)
     return _tag(plain.type) if plain.kind is drgn.TypeKind.POINTER else ""

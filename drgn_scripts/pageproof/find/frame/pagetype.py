@@ -8,7 +8,7 @@ from typing import Final
 import drgn
 
 #: ``PAGE_TYPE_BASE`` and ``PG_*`` of ``include/linux/page-flags.h``:
-#: a page has a type if the type's bit is *clear* under a base whose bits are all set.
+#: a page has a type if the type's bit is *clear* and all bits of the base are set.
 OLD_TYPE_BASE: Final = 0xF000_0000
 OLD_BUDDY: Final = 0x80
 OLD_OFFLINE: Final = 0x100

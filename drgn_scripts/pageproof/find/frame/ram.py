@@ -15,26 +15,26 @@ from pageproof.model import MemoryType
 from pageproof.model.auditfacts import Section, Span
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 
-#: ``IORESOURCE_SYSTEM_RAM`` of include/linux/ioport.h: memory, and it is RAM.
+#: ``IORESOURCE_SYSRAM`` of include/linux/ioport.h, a flag of RAM beside IORESOURCE_MEM.
 _SYSTEM_RAM: Final = 0x0100_0000
-#: A tree that was read while it changed may be a ring.
+#: Limit, because a tree that changes while it is read may lead back to itself.
 _MOST_RESOURCES: Final = 1 << 16
 #: ``PFN_SECTION_SHIFT`` of x86_64: SECTION_SIZE_BITS is 27 (arch/x86/include/asm/sparsemem.h).
 _SECTION_SHIFT: Final = 27 - PAGE_SHIFT
-#: ``SECTION_HAS_MEM_MAP``, ``SECTION_IS_EARLY`` of include/linux/mmzone.h; all flags are below
+#: ``SECTION_HAS_MEM_MAP``, ``SECTION_IS_EARLY`` of include/linux/mmzone.h. All flags are below
 #: the alignment of a section's struct pages.
 _HAS_MEM_MAP: Final = 1 << 1
 _IS_EARLY: Final = 1 << 3
 _SECTION_FLAGS: Final = (1 << 12) - 1
-#: ``KFENCE_POOL_SIZE`` with Kconfig's number of objects; where it has another one, the array of
-#: metadata says so.
+#: CONFIG_KFENCE_NUM_OBJECTS by default. If it differs, the length of the array of metadata is used
+#: (``KFENCE_POOL_SIZE`` of include/linux/kfence.h).
 _KFENCE_OBJECTS: Final = 255
 
 
 def system_ram(prog: drgn.Program) -> tuple[Span, ...]:
-    """Physical memory of ``iomem_resource``'s System RAM, whole pages, in order.
+    """Return the System RAM of ``iomem_resource`` in whole pages, in order of address.
 
-    This is what ``/proc/iomem`` shows; memblock is thrown away after boot.
+    It is what ``/proc/iomem`` shows. memblock is not kept after boot.
     """
     spans: list[Span] = []
     for one in _resources(prog):
@@ -47,16 +47,16 @@ def system_ram(prog: drgn.Program) -> tuple[Span, ...]:
 
 
 def physical_resources(prog: drgn.Program) -> tuple[Span, ...]:
-    """All that the kernel knows in physical memory: RAM, devices and their windows, reserved.
+    """Return everything in ``iomem_resource``: RAM, devices and their windows, reserved memory.
 
     Raises:
-        FaultError, LookupError, ValueError: the list can't be read.
+        FaultError, LookupError, ValueError: the list cannot be read.
     """
     return tuple(Span(one.start.value_(), one.end.value_() + 1) for one in _resources(prog))
 
 
 def _resources(prog: drgn.Program) -> Iterator[drgn.Object]:
-    """``struct resource`` of ``iomem_resource``, the outermost ones."""
+    """Yield the top-level ``struct resource`` of ``iomem_resource``."""
     resource = prog["iomem_resource"].child
     for _ in range(_MOST_RESOURCES):
         if not resource:
@@ -68,10 +68,11 @@ def _resources(prog: drgn.Program) -> Iterator[drgn.Object]:
 
 
 def has_its_zone(prog: drgn.Program, pfn: int) -> bool:
-    """Whether a ``struct page`` is one: the zone that its flags name has the frame.
+    """Return whether the zone in a ``struct page``'s flags contains the frame.
 
-    What ``page_outside_zone_boundaries()`` of mm/page_alloc.c looks at. Reserved pages in holes
-    have the nearest zone (``init_unavailable_range()``), so that they prove nothing.
+    If not, the data is not a struct page. It is the check of ``page_outside_zone_boundaries()``
+    (mm/page_alloc.c). Reserved pages always pass: in holes they have the nearest zone
+    (``init_unavailable_range()``).
     """
     try:
         page = pfn_to_page(prog, pfn)
@@ -89,7 +90,7 @@ def has_its_zone(prog: drgn.Program, pfn: int) -> bool:
 
 
 def memory_sections(prog: drgn.Program) -> Iterator[Section]:
-    """Sections that have struct pages; the facts of their zones are added later.
+    """Yield the sections that have struct pages.
 
     Raises:
         LookupError: the kernel has no sparse memory model.
@@ -116,14 +117,14 @@ def memory_sections(prog: drgn.Program) -> Iterator[Section]:
 
 
 def _zones(prog: drgn.Program, pfns: Iterable[int]) -> Iterator[tuple[int, int, int]]:
-    """Zones that the flags of struct pages name, of pages that are in use."""
+    """Yield (frame, start, end) of the zone in the flags of each struct page in use."""
     for pfn in pfns:
         try:
             page = pfn_to_page(prog, pfn)
             zone = zone_of(prog, page)
         except (drgn.FaultError, LookupError):
             continue
-        # Of pages in holes the kernel sets up the nearest zone (init_unavailable_range()).
+        # Pages in holes have the nearest zone (init_unavailable_range()).
         if (
             zone is not None
             and not page_flags(page).value_() >> prog.constant("PG_reserved").value_() & 1
@@ -133,13 +134,16 @@ def _zones(prog: drgn.Program, pfns: Iterable[int]) -> Iterator[tuple[int, int, 
 
 
 def zone_of(prog: drgn.Program, page: drgn.Object) -> drgn.Object | None:
-    """``page_zone()``, by the widths that VMEMMAP leaves: nodes, then zones, from the top."""
+    """Return the zone of a page, like ``page_zone()``.
+
+    With VMEMMAP the top bits of the flags are the node and then the zone.
+    """
     zones = prog.constant("__MAX_NR_ZONES").value_()
     width = max((zones - 1).bit_length(), 1)
     flags = page_flags(page).value_()
     try:
         nodes = prog["node_data"]
-    except LookupError:  # without CONFIG_NUMA: one node, and no bits that name it
+    except LookupError:  # without CONFIG_NUMA there is one node, and no bits for it
         return prog["contig_page_data"].node_zones[flags >> 64 - width]
     node_bits = (len(nodes) - 1).bit_length()
     node = flags >> 64 - node_bits if node_bits else 0
@@ -151,13 +155,13 @@ def zone_of(prog: drgn.Program, page: drgn.Object) -> drgn.Object | None:
 def why_unmapped(
     prog: drgn.Program, pfns: Iterable[int], executed: frozenset[int]
 ) -> Iterator[tuple[int, str]]:
-    """Frames that are deliberately not in the direct map, and why.
+    """Yield frames that are not in the direct map on purpose, and the reason.
 
     Args:
         prog: the target.
-        pfns: RAM frames that are not there.
-        executed: frames that the kernel executes in the modules' space: execmem takes
-            the direct map's alias of its cache away (since 6.13: 2e45474ab14f).
+        pfns: RAM frames that the direct map does not have.
+        executed: frames that the kernel executes in the modules' space. execmem removes its cache
+            from the direct map (since 6.13: 2e45474ab14f).
     """
     secret = _address(prog, "secretmem_aops")
     debug = optional_number(prog, "_debug_pagealloc_enabled_early")
@@ -183,7 +187,7 @@ def _by_struct_page(prog: drgn.Program, pfn: int, secret: int | None) -> str:
     except drgn.FaultError:
         return ""
     try:
-        # A page of a file; bits 0 and 1 say that it is something else.
+        # Bits 0 and 1 are clear for a page of a file.
         mapping = compound_head(page).mapping.value_()
         if secret is None or not mapping or mapping & 3:
             return ""
@@ -214,7 +218,7 @@ def _address(prog: drgn.Program, name: str) -> int | None:
 
 
 def _constant(prog: drgn.Program, *names: str) -> int | None:
-    """The first enumerator of these that the kernel has; None if it has none."""
+    """Return the first of these enumerators that the kernel has; None if it has none."""
     for name in names:
         try:
             return int(prog.constant(name))
@@ -224,11 +228,11 @@ def _constant(prog: drgn.Program, *names: str) -> int | None:
 
 
 def recorded_types(prog: drgn.Program, pfns: Iterable[int]) -> Iterator[tuple[int, MemoryType]]:
-    """The memory type that ``struct page`` records of RAM frames.
+    """Yield RAM frames with the memory type that ``struct page`` records.
 
-    ``get_page_memtype()`` of arch/x86/mm/pat/memtype.c: two flags, of which
-    one had the name PG_uncached until "x86: remove PG_uncached" (6.12). Nothing is recorded
-    without CONFIG_X86_PAT, which brings that flag.
+    It is in two flags (``get_page_memtype()`` of arch/x86/mm/pat/memtype.c). One of them was
+    PG_uncached until "x86: remove PG_uncached" (6.12), and exists only with CONFIG_X86_PAT. Without
+    it nothing is recorded.
     """
     write_combining = prog.constant("PG_arch_1").value_()
     uncached = _constant(prog, "PG_uncached", "PG_arch_2")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``struct page`` of all frames at once: how its bytes say what a frame is."""
+"""``struct page`` of many frames at once, classified from their bytes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ UNREFERENCED: Final = FrameClass.UNREFERENCED
 
 @dataclass(frozen=True)
 class PageLayout:
-    """How struct page is read in bulk.
+    """The members of struct page that bulk reads use.
 
     Attributes:
-        page_bytes: its size.
-        mapcount: offset of ``_mapcount``, which types share.
-        private: offset of ``private``, which has the order of a free block.
+        page_bytes: size of struct page.
+        mapcount: offset of ``_mapcount``, whose word also holds the type.
+        private: offset of ``private``, the order of a free block.
         lru: offset of the link of free lists.
-        tests: (offset, mask, value, class), for eight bytes.
+        tests: (offset, mask, value, class): eight bytes at the offset, masked, equal the value.
     """
 
     page_bytes: int
@@ -39,12 +39,12 @@ class PageLayout:
 
 
 def page_layout(prog: drgn.Program) -> PageLayout:
-    """The layout of the kernel under test.
+    """Return the layout in the kernel under test.
 
     Raises:
-        LookupError: its debug info does not say, or the size of struct page does not divide a
-            page. Its records are read page by page where a dump lacks some, and cut records would
-            give classes that mean nothing.
+        LookupError: the debug info lacks a member, or the size of struct page does not divide a
+            page. The records are read page by page where a dump omits some, so a record would be
+            cut in two and its class would be meaningless.
     """
     kind = prog.type("struct page")
     if PAGE_BYTES % sizeof(kind):
@@ -55,7 +55,7 @@ def page_layout(prog: drgn.Program) -> PageLayout:
     flags, mapcount = offsetof(kind, "flags"), offsetof(kind, "_mapcount")
     if offsetof(kind, "_refcount") != mapcount + 4:
         raise LookupError("_refcount does not follow _mapcount in struct page")
-    # Since 7.1 (d50569612c29) it is not always the head's address; bit 0 still says tail.
+    # Since 7.1 (d50569612c29) it is not always the head's address. Bit 0 still marks a tail page.
     link = offsetof(kind, "compound_info" if kind.has_member("compound_info") else "compound_head")
     tests = [
         (link, 1, 1, FrameClass.TAIL),
@@ -97,20 +97,20 @@ def _flag(prog: drgn.Program, name: str) -> tuple[int, int]:
 
 
 def _type(prog: drgn.Program, name: str) -> tuple[int, int]:
-    """(mask, value) of ``page_type`` for a type.
+    """Return (mask, value) of ``page_type`` for a type.
 
-    Since 6.12 (4ffca5a96678) its top byte is one of enum pagetype; before, its bit is clear
-    under a base that is all set.
+    Since 6.12 (4ffca5a96678) the top byte is a value of enum pagetype. Before, the bit of the type
+    is clear and the base is set.
     """
     if _has(prog, "PGTY_buddy"):
         return 0xFF00_0000, prog.constant(f"PGTY_{name}").value_() << 24
     if name == "slab":
-        return 0, 1  # never: it was a flag
+        return 0, 1  # matches nothing: slab was a flag
     bit = OLD_BUDDY if name == "buddy" else old_table(prog)
     return OLD_TYPE_BASE | bit, OLD_TYPE_BASE
 
 
-#: What the raw classes of a page make it: that of a tail page, or of a reserved one, is no doubt.
+#: Final class by raw class. A tail page or a reserved page without references is not suspicious.
 _FINAL: Final = bytes(
     bits & ~UNREFERENCED if bits & (FrameClass.TAIL | FrameClass.RESERVED) else bits
     for bits in range(256)
@@ -119,7 +119,7 @@ _IS_BUDDY: Final = bytes(bits & FrameClass.FREE for bits in range(256))
 
 
 def free_blocks(raw: bytes, data: bytes, layout: PageLayout) -> Iterator[tuple[int, int]]:
-    """(index, pages) of the blocks of the page allocator, whose first page alone is marked."""
+    """Yield (index, pages) of free blocks, of which only the first page is marked."""
     buddies = raw.translate(_IS_BUDDY)
     at = buddies.find(FrameClass.FREE)
     while at >= 0:
@@ -131,7 +131,7 @@ def free_blocks(raw: bytes, data: bytes, layout: PageLayout) -> Iterator[tuple[i
 
 
 def class_of(data: bytes, layout: PageLayout) -> int:
-    """The raw classes of one ``struct page``, by the tests of its layout."""
+    """Return the raw classes of one ``struct page``, by the tests of the layout."""
     bits = 0
     for offset, mask, value, bit in layout.tests:
         if int.from_bytes(data[offset : offset + 8], "little") & mask == value:
@@ -140,12 +140,12 @@ def class_of(data: bytes, layout: PageLayout) -> int:
 
 
 def classes_of(raw: bytes, data: bytes, layout: PageLayout) -> bytes:
-    """Classes of frames in a row.
+    """Return the classes of consecutive frames.
 
     Args:
-        raw: what the tests say of each.
-        data: their struct pages.
-        layout: as they were read with.
+        raw: raw class of each frame.
+        data: struct page of each frame.
+        layout: layout of struct page.
     """
     found = bytearray(raw.translate(_FINAL))
     for first, pages in free_blocks(raw, data, layout):
@@ -155,6 +155,6 @@ def classes_of(raw: bytes, data: bytes, layout: PageLayout) -> bytes:
 
 
 def mapcounts_of(data: bytes, layout: PageLayout) -> list[int]:
-    """``_mapcount`` + 1 of struct pages in a row; negative for what has a type."""
+    """Return ``_mapcount`` + 1 of consecutive struct pages; negative for a typed page."""
     step = layout.page_bytes // 4
     return [n + 1 for n in memoryview(data).cast("i")[layout.mapcount // 4 :: step]]

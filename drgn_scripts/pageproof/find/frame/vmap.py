@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""All vmalloc areas with the pages that they own."""
+"""All vmalloc areas and the pages in them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pageproof.find.kernel.symbols import symbol_name
 from pageproof.model.auditfacts import Area
 
 _POINTER_BYTES: Final = 8
-#: More pages than an area can have here: a count that makes no sense.
+#: A larger count of pages (1 TiB) is not valid.
 _MOST_PAGES: Final = 1 << 28
 _NO_PAGES: Final[tuple[int, ...]] = ()
 
 
 def vmap_areas(prog: drgn.Program, vmemmap: int, page_bytes: int) -> Iterator[Area]:
-    """Every area, in order of address.
+    """Yield every area, in order of address.
 
     Args:
         prog: the target.
-        vmemmap: struct page of frame 0.
+        vmemmap: address of struct page of frame 0.
         page_bytes: ``sizeof(struct page)``.
 
     Raises:
