@@ -57,7 +57,7 @@ def test_an_address_that_leads_to_no_frame(loaded: Machine) -> None:
         ("file.no_such_member", "'struct file' has no member 'no_such_member'"),
         ("prog[", "SyntaxError"),
         ("file.f_op.open.no", "this can't be evaluated"),
-        ("'text'.upper()", "this is a str and no address"),
+        ("'text'.upper()", "this is a str and not an address"),
     ],
 )
 def test_an_expression_that_gives_no_address(loaded: Machine, expression: str, said: str) -> None:

@@ -163,11 +163,11 @@ def test_a_device_is_its_number(named: Named) -> None:
     [
         (BLOCK, "vma.vm_file", "not the beginning of a page"),
         (BLOCK, "&block", "not the beginning of a page"),
-        (BLOCK, "unset", "this gives 0x0, which is no kernel address: unset is an integer"),
+        (BLOCK, "unset", "this gives 0x0, which is not a kernel address: unset is an integer"),
         (BLOCK, "twice", "several variables have this name: shares_named at 0x"),
         (BLOCK, 'prog["twice"]', "several variables have this name: shares_named at 0x"),
         (BLOCK, "no_such_name", "no such symbol or variable"),
-        (BLOCK, "1000", "this gives 0x1000, which is no kernel address"),
+        (BLOCK, "1000", "this gives 0x1000, which is not a kernel address"),
     ],
 )
 def test_a_kernel_side_that_is_something_else(

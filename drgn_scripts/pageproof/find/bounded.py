@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Walks over the kernel's lists and trees that end on any data.
 
-A damaged dump, or a list that is read while it changes, may lead back into itself. drgn's own
-iterators follow such a list for ever (``radix_tree_for_each()`` with growing memory, ``xa_load()``
-in C, where not even Ctrl-C ends it), so that nothing else in this room uses them.
+In a damaged dump, or while the kernel changes it, a list may lead back to itself. drgn's own
+iterators follow such a list forever: ``radix_tree_for_each()`` with growing memory, ``xa_load()``
+in C, which Ctrl-C cannot interrupt. This room therefore uses only the functions here.
 
 A walk over a tree yields everything that it can reach before it raises.
 """
@@ -17,18 +17,19 @@ import drgn
 from drgn import NULL, container_of
 from drgn.helpers.linux.mm import compound_order
 
-#: More entries than any list of the kernel has that is looked at here.
+#: Limit of entries; no list that is read here has more.
 _MAX_ENTRIES: Final = 1 << 20
-#: Nodes of an XArray: each holds up to 64 entries.
+#: Limit of nodes of an XArray; each has up to 64 entries.
 _MAX_NODES: Final = 1 << 20
-#: Deeper than a red-black tree of 2^64 nodes: no path is longer than twice the shortest.
+#: Limit of depth; a red-black tree of 2^64 nodes is not deeper.
 _MAX_DEPTH: Final = 128
-#: Messages of a walk that are kept; the rest is counted.
+#: Messages of a walk that are kept. Further ones are only counted.
 _MAX_MESSAGES: Final = 3
 _POINTER_BYTES: Final = 8
-#: A page of hugetlbfs of 1 GiB is the largest (``MAX_FOLIO_ORDER`` of include/linux/mmzone.h).
+#: Order of the largest folio, a 1 GiB page of hugetlbfs (``MAX_FOLIO_ORDER`` of
+#: include/linux/mmzone.h).
 _MAX_ORDER: Final = 18
-#: include/linux/xarray.h: ``XA_ZERO_ENTRY``; above the second, an internal entry is a node.
+#: include/linux/xarray.h: ``XA_ZERO_ENTRY``; an internal entry above the second is a node.
 _ZERO_ENTRY, _LAST_NO_NODE = 257 << 2 | 2, 4096
 _LAST_SIBLING: Final = 256
 
@@ -36,20 +37,20 @@ _Key = TypeVar("_Key", contravariant=True)
 
 
 class DamagedError(ValueError):
-    """A list or tree of the kernel makes no sense; what could be reached was yielded."""
+    """A list or tree of the kernel is not valid. Everything reachable was yielded before."""
 
 
 class _Compare(Protocol[_Key]):
-    """Less than 0 if the key is before an entry, more if after it, 0 if it is that one."""
+    """Return less than 0 if the key is before the entry, more if after it, 0 if it matches."""
 
     def __call__(self, key: _Key, entry: drgn.Object, /) -> int: ...
 
 
 class Losses:
-    """What a walk left out, for one message.
+    """The parts that a walk skipped, as one message.
 
     Args:
-        first: what is known from before; "" for nothing.
+        first: a message from an earlier walk; "" for none.
     """
 
     def __init__(self, first: str = "") -> None:
@@ -70,7 +71,7 @@ class Losses:
         return bool(self._messages)
 
     def check(self) -> None:
-        """Raise DamagedError if anything was left out."""
+        """Raise DamagedError if anything was skipped."""
         if self:
             raise DamagedError(str(self))
 
@@ -78,13 +79,13 @@ class Losses:
 def list_entries(
     kind: str, head: drgn.Object, member: str, limit: int = _MAX_ENTRIES
 ) -> Iterator[drgn.Object]:
-    """The entries of a ``struct list_head``, as ``list_for_each_entry()``.
+    """Yield the entries of a ``struct list_head``, like ``list_for_each_entry()``.
 
     Args:
         kind: name of the entries' type.
         head: ``struct list_head *``.
-        member: the list's member in the type.
-        limit: no sound list has more entries.
+        member: name of the link in the type.
+        limit: maximum number of entries.
 
     Raises:
         drgn.FaultError: a link cannot be read.
@@ -103,7 +104,7 @@ def list_entries(
 def hlist_entries(
     kind: str, head: drgn.Object, member: str, limit: int = _MAX_ENTRIES
 ) -> Iterator[drgn.Object]:
-    """The entries of a ``struct hlist_head``; as :func:`list_entries`."""
+    """Yield the entries of a ``struct hlist_head``; see :func:`list_entries`."""
     type_ = head.prog_.type(kind)
     seen: set[int] = set()
     link = head.first.read_()
@@ -126,18 +127,18 @@ def _count(link: int, seen: set[int], limit: int) -> None:
 def rb_find(
     kind: str | drgn.Type, root: drgn.Object, member: str, key: _Key, compare: _Compare[_Key]
 ) -> drgn.Object:
-    """The entry of a red-black tree that a key belongs to; a null pointer if there is none.
+    """Return the entry of a red-black tree for a key; a null pointer if there is none.
 
     Args:
         kind: the entries' type, or its name.
         root: ``struct rb_root *``.
-        member: the node's member in the type.
-        key: for `compare`.
-        compare: finds the way.
+        member: name of the node in the type.
+        key: first argument of `compare`.
+        compare: compares the key with an entry.
 
     Raises:
         drgn.FaultError: a node cannot be read.
-        DamagedError: the tree is deeper than it can be.
+        DamagedError: the tree is too deep.
     """
     prog = root.prog_
     type_ = prog.type(kind) if isinstance(kind, str) else kind
@@ -154,18 +155,18 @@ def rb_find(
 
 
 def xa_entries(xa: drgn.Object, max_nodes: int = _MAX_NODES) -> Iterator[tuple[int, drgn.Object]]:
-    """(index, ``void *``) of every entry of an XArray, as ``xa_for_each()``.
+    """Yield (index, ``void *``) of every entry of an XArray, like ``xa_for_each()``.
 
-    A node is left out if it cannot be read, was met before, or has not the shift of its level
-    (``xas_create()`` of lib/xarray.c makes every level).
+    A node is skipped if it cannot be read, was visited before, or does not have the shift of its
+    level (``xas_create()`` of lib/xarray.c creates every level).
 
     Args:
-        xa: ``struct xarray *``, or what has its layout since 4.20 (f8d5d0cc145c), a
-            ``struct radix_tree_root *``.
-        max_nodes: no sound one has more.
+        xa: ``struct xarray *``, or a ``struct radix_tree_root *``, which has the same layout since
+            4.20 (f8d5d0cc145c).
+        max_nodes: maximum number of nodes.
 
     Raises:
-        DamagedError: some of it was left out.
+        DamagedError: some nodes were skipped.
     """
     walk = _XArray(xa, max_nodes)
     yield from walk.entries()
@@ -173,7 +174,7 @@ def xa_entries(xa: drgn.Object, max_nodes: int = _MAX_NODES) -> Iterator[tuple[i
 
 
 def xa_load(xa: drgn.Object, index: int) -> drgn.Object:
-    """The ``void *`` entry at an index of an XArray; a null pointer if there is none.
+    """Return the ``void *`` entry at an index of an XArray; a null pointer if there is none.
 
     Raises:
         drgn.FaultError: a node cannot be read.
@@ -184,7 +185,7 @@ def xa_load(xa: drgn.Object, index: int) -> drgn.Object:
 
 
 class _XArray:
-    """One walk; its nodes are read with one read each."""
+    """One walk, with one read for each node."""
 
     def __init__(self, xa: drgn.Object, max_nodes: int) -> None:
         self.losses = Losses()
@@ -206,7 +207,7 @@ class _XArray:
                 yield 0, self._entry(self._head)
             return
         seen: set[int] = set()
-        #: Nodes to visit: address, first index, and the shift that they must have; -1 for any.
+        #: Nodes to visit: address, first index, and the required shift; -1 for any.
         todo = [(self._head - 2, 0, -1)]
         while todo:
             address, first, wanted = todo.pop()
@@ -227,7 +228,7 @@ class _XArray:
     def _visit(
         self, address: int, first: int, wanted: int, seen: set[int]
     ) -> tuple[int, tuple[int, ...]]:
-        """A node's shift and slots; no slots of one that is left out."""
+        """Return the shift and slots of a node; no slots if it is skipped."""
         nothing: tuple[int, ...] = ()
         lost = f"the entries from {first} on are left out: "
         if address in seen:
@@ -254,7 +255,7 @@ class _XArray:
             if shift >= last:
                 raise DamagedError(f"node {entry - 2:#x} of a tree has the shift {shift}")
             number = index >> shift
-            # Only the root can lack an index that its parent has.
+            # Only at the root may the index be too large.
             if last == 64 and number >= self._slots:
                 return 0
             entry, last = slots[number % self._slots], shift
@@ -277,24 +278,24 @@ class _XArray:
 
 
 def _is_node(entry: int) -> bool:
-    """``xa_is_node()``"""
+    """Return ``xa_is_node()``."""
     return entry & 3 == 2 and entry > _LAST_NO_NODE
 
 
 def _is_sibling(entry: int) -> bool:
-    """``xa_is_sibling()``: a slot that has what another slot of its node has."""
+    """Return ``xa_is_sibling()``: the slot refers to another slot of its node."""
     return entry & 3 == 2 and entry < _LAST_SIBLING
 
 
 def compound_pages(head: drgn.Object) -> int:
-    """Number of pages of a compound page, from its head.
+    """Return the number of pages of a compound page.
 
     Args:
-        head: ``struct page *``.
+        head: ``struct page *`` of the head page.
 
     Raises:
         drgn.FaultError: it cannot be read.
-        DamagedError: there are more than there can be.
+        DamagedError: the order is too large.
     """
     order = int(compound_order(head))
     if order > _MAX_ORDER:

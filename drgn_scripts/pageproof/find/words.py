@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Raw words in words: vm_flags, vm_page_prot, i_mode. Pure functions of an integer."""
+"""Text for integers of the kernel: vm_flags, vm_page_prot, i_mode."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import stat
 from collections.abc import Mapping
 from typing import Final
 
-#: ``include/linux/mm.h``, the bits whose meaning is the same from 5.10 to 7.2
-#: on x86_64. From 7.0 the names are enumerators (``VMA_READ_BIT``) and come
-#: from the target; before they were macros, which DWARF does not have.
+#: ``include/linux/mm.h``: the bits that mean the same from 5.10 to 7.2 on x86_64. Since 7.0 the
+#: names are enumerators (``VMA_READ_BIT``) and are read from the target. Before, they were macros,
+#: which DWARF does not have.
 VM_FLAGS: Final[dict[int, str]] = {
     0: "READ",
     1: "WRITE",
@@ -64,12 +64,12 @@ _PAGE_PROT: Final = (
 
 
 def vm_flags_words(flags: int, names: Mapping[int, str] = VM_FLAGS) -> str:
-    """``vm_flags`` as names joined with "|"; a bit without a name as "bit N"."""
+    """Return ``vm_flags`` as names joined with "|"; a bit without a name is "bit N"."""
     return "|".join(names.get(bit, f"bit {bit}") for bit in range(64) if flags >> bit & 1) or "none"
 
 
 def page_prot_words(prot: int) -> str:
-    """``vm_page_prot`` as names of page-table bits joined with "|"."""
+    """Return ``vm_page_prot`` as names of page-table bits joined with "|"."""
     words = [name for bit, name in _PAGE_PROT if prot >> bit & 1]
     key = prot >> 59 & 0xF
     if key:
@@ -91,13 +91,13 @@ _FILE_TYPES: Final = {
 
 
 def i_mode_words(mode: int) -> str:
-    """``i_mode`` as "character device, rw-------"."""
+    """Return ``i_mode`` as text, such as "character device, rw-------"."""
     kind = _FILE_TYPES.get(stat.S_IFMT(mode), "no type")
     return f"{kind}, {stat.filemode(mode)[1:]}"
 
 
 def text_words(data: bytes) -> str:
-    """Bytes up to the first NUL as text; what is not printable ASCII as ``\\xNN``."""
+    """Return the bytes before the first NUL as text; other than printable ASCII as ``\\xNN``."""
     used = data.split(b"\0", 1)[0]
     return "".join(
         chr(byte) if 0x20 <= byte < 0x7F and byte != 0x5C else f"\\x{byte:02x}" for byte in used

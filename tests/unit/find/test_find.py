@@ -125,10 +125,10 @@ def test_find_address(prog: drgn.Program, text: str, address: int) -> None:
     [
         ("nothing", "no such symbol or variable"),
         ("nothing.member", "no such symbol or variable"),
-        ("umh_shm_region.nothing", "no such symbol or variable|no address"),
-        ("__import__('os')", "this is no address"),
-        ("a b", "this is no address"),
-        ("", "this is no address"),
+        ("umh_shm_region.nothing", "no such symbol or variable|not an address"),
+        ("__import__('os')", "this is not an address"),
+        ("a b", "this is not an address"),
+        ("", "this is not an address"),
     ],
 )
 def test_what_is_no_address(prog: drgn.Program, text: str, message: str) -> None:

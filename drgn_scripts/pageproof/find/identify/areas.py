@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Regions whose every place has a meaning of its own: fixmap, cpu_entry_area, espfix, LDT."""
+"""Areas in which each address has a meaning: fixmap, cpu_entry_area, espfix, LDT, vsyscall."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pageproof.model.whatis import (
 )
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 
-#: ``FIXADDR_TOP``: the last page of the 2 MiB after vsyscall's.
+#: ``FIXADDR_TOP``: the last page of the 2 MiB after the vsyscall page.
 _FIXADDR_TOP: Final = 0xFFFF_FFFF_FF7F_F000
 #: ``ESPFIX_STACK_SIZE`` of arch/x86/include/asm/espfix.h.
 _ESPFIX_BYTES: Final = 64
@@ -32,7 +32,7 @@ _VSYSCALLS: Final = ("gettimeofday", "time", "getcpu")
 
 
 def find_fixmap(place: Place) -> FixmapFacts | None:
-    """The slot of an address, by the enumerators of ``enum fixed_addresses``."""
+    """Return the fixmap slot of an address, named by ``enum fixed_addresses``."""
     if place.region not in ("fixmap", "boot-fixmap", "vsyscall"):
         return None
     names = [
@@ -46,9 +46,9 @@ def find_fixmap(place: Place) -> FixmapFacts | None:
 
 
 def slot_name(names: Sequence[tuple[int, str]], slot: int) -> tuple[str, int]:
-    """(the last enumerator at or before a slot, slots after it); ("", slot) for none.
+    """Return (the last enumerator at or before a slot, slots after it); ("", slot) if none.
 
-    Several names may have one value; ends and marks ("__end_of_…") give way to the others.
+    If several names have one value, markers such as "__end_of_…" are used last.
     """
     before = [(value, name) for value, name in names if value <= slot]
     if not before:
@@ -60,7 +60,7 @@ def slot_name(names: Sequence[tuple[int, str]], slot: int) -> tuple[str, int]:
 
 
 def find_cpu_entry(place: Place) -> CpuEntryFacts | None:
-    """The CPU and the member of its ``struct cpu_entry_area``."""
+    """Return the CPU of an address, and the member of its ``struct cpu_entry_area``."""
     if place.region != "cpu-entry-area":
         return None
     prog, address = place.prog, place.address
@@ -85,9 +85,9 @@ def _entry_index(place: Place, cpu: int) -> int:
 
 
 def member_path(kind: drgn.Type, offset: int) -> tuple[str, int]:
-    """(path of the innermost member of a struct that has an offset, its offset).
+    """Return (path of the innermost member at an offset of a struct, offset of the member).
 
-    A gap between members is named by the struct around it; "" for the outermost.
+    In a gap between members it is the enclosing member, or "" in the outermost struct.
     """
     names: list[str] = []
     base = 0
@@ -108,23 +108,24 @@ def member_path(kind: drgn.Type, offset: int) -> tuple[str, int]:
 
 
 def find_ldt(place: Place) -> LdtFacts | None:
-    """The slot and the entry of the LDT remap, which only PTI has.
+    """Return the slot and the entry of the LDT remap, which exists only with PTI.
 
     Raises:
-        Missing: it is another one for each process, and none was named.
+        Missing: each process has its own, and the user named none.
     """
     if place.region != "ldt" or not place.paging.pti:
         return None
     if place.pid is None:
-        raise Missing("each process has an LDT of its own here: say of which with --pid PID")
+        raise Missing("each process has an LDT of its own here: name one with --pid PID")
     slot, offset = divmod(place.address - place.layout.ldt, _LDT_SLOT_BYTES)
     return LdtFacts(slot, offset // _LDT_ENTRY_BYTES) if slot < 2 else None
 
 
 def find_espfix(place: Place) -> EspfixFacts | None:
-    """The CPU whose stack it is. Bits 16 to 31 count for nothing: each stack is there 65536 times.
+    """Return the CPU of an espfix stack, and the offset of the address in the stack.
 
-    So that it does not matter what the upper half of ESP was (arch/x86/kernel/espfix_64.c).
+    Each stack is mapped 65536 times, once for each value of bits 16 to 31, so that the upper half
+    of ESP does not matter (arch/x86/kernel/espfix_64.c).
     """
     if place.region != "espfix" or not place.layout.espfix_configured:
         return None
@@ -138,7 +139,7 @@ def find_espfix(place: Place) -> EspfixFacts | None:
 
 
 def espfix_offset(stack: int, address: int) -> int | None:
-    """How far into an espfix stack an address is, in any of its images; None if it is not."""
+    """Return the offset of an address in any image of an espfix stack; None if outside."""
     low = 0xFFFF
     if stack >> 32 != address >> 32:
         return None
@@ -147,7 +148,7 @@ def espfix_offset(stack: int, address: int) -> int | None:
 
 
 def find_vsyscall(place: Place) -> VsyscallFacts | None:
-    """Which of the three calls, and whether the kernel lets programs call it."""
+    """Return the vsyscall at an address, and the mode of vsyscalls."""
     if place.region != "vsyscall":
         return None
     mode = place.prog["vsyscall_mode"]

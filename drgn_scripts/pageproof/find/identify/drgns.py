@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What drgn itself makes of an address; a task's stack is known from here."""
+"""drgn's own identification of an address. It is the source for the stacks of tasks."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from pageproof.model.whatis import TaskFacts, TaskPart
 
 
 def drgn_identities(place: Place) -> tuple[tuple[str, ...], TaskFacts | None, Exception | None]:
-    """Ask ``identify_address_all()``.
+    """Call drgn's ``identify_address_all()``.
 
     Returns:
-        Its words; the task, if there is one; and what ended it before its end, if anything did.
+        The text of each result; the task, if one was found; the error that ended it, if any.
     """
     words: list[str] = []
     task: TaskFacts | None = None
     if place.address >> 63 == 0:
-        return (), None, None  # it knows of kernel addresses only
+        return (), None, None  # drgn identifies kernel addresses only
     try:
         for one in identified(place.prog, place.address):
             words.append(str(one))
             if task is None and isinstance(one, IdentifiedTaskStack | IdentifiedTaskStruct):
                 task = _task(one)
-    except Exception as error:  # drgn's helpers raise whatever broken lists make of them
+    except Exception as error:  # drgn's helpers may raise anything on broken lists
         return tuple(words), task, error
     return tuple(words), task, None
 
 
 def identified(prog: drgn.Program, address: int) -> Iterator[IdentifiedAddress]:
-    """``identify_address_all()``, where the trees end that it walks without a bound.
+    """Call ``identify_address_all()`` after checking the trees that it walks without a bound.
 
     Raises:
-        DamagedError: one of them does not.
-        Exception: whatever drgn's helpers make of broken data.
+        DamagedError: one of the trees does not end.
+        Exception: any error of drgn's helpers on broken data.
     """
     check_tasks(prog)
     area_at(prog, address)

@@ -34,27 +34,27 @@ _VM_FLAGS: Final = (
 
 
 def find_slab(place: Place) -> SlabFacts | None:
-    """The slab object of an address in the direct map.
+    """Return the slab object at an address in the direct map.
 
     Raises:
-        Missing: a slab without a cache, as zeros in place of left-out memory look.
+        Missing: as :func:`slab_facts`.
     """
     return slab_facts(place.prog, place.address) if place.region == "physmap" else None
 
 
 def slab_at(prog: drgn.Program, address: int) -> SlabFacts | None:
-    """The slab object of any address; None where there is none, or it can't be told."""
+    """Return the slab object at any address; None if there is none or it cannot be read."""
     try:
         return slab_facts(prog, address) if address in physmap(prog) else None
     except (Missing, drgn.FaultError, LookupError, ValueError):
-        return None  # a dump may lack what the cache is made of
+        return None  # a dump may omit the slab cache
 
 
 def slab_facts(prog: drgn.Program, address: int) -> SlabFacts | None:
-    """The slab object of an address, which is in the direct map.
+    """Return the slab object at an address, which must be in the direct map.
 
     Raises:
-        Missing: a slab without a cache, as zeros in place of left-out memory look.
+        Missing: the slab has no cache. It looks like that if a dump gives zeros for omitted memory.
     """
     info = slab_object_info(prog, address)
     if info is None:
@@ -77,10 +77,12 @@ def slab_facts(prog: drgn.Program, address: int) -> SlabFacts | None:
 
 
 def find_vmap(place: Place) -> VmapFacts | None:
-    """The vmalloc area of an address.
+    """Return the vmalloc area of an address.
+
+    An area of ``vm_map_ram()`` has no ``struct vm_struct``, and only its name is known.
 
     Raises:
-        Missing: a page is mapped, and no area is known to have it.
+        Missing: a page is mapped, but no area contains it.
     """
     if place.region not in ("vmalloc", "modules"):
         return None
@@ -104,7 +106,7 @@ def find_vmap(place: Place) -> VmapFacts | None:
 
 
 def vmap_words(flags: int) -> str:
-    """Flags of a ``struct vm_struct`` as words; a bit without a name as "bit N"."""
+    """Return the flags of a ``struct vm_struct`` as words; a bit without a name is "bit N"."""
     words = [word for bit, word in _VM_FLAGS if flags & bit]
     known = sum(bit for bit, _ in _VM_FLAGS)
     words += [f"bit {bit}" for bit in range(64) if (flags & ~known) >> bit & 1]
@@ -112,7 +114,7 @@ def vmap_words(flags: int) -> str:
 
 
 def find_page_struct(place: Place) -> PageStructFacts | None:
-    """The frame whose ``struct page`` has an address."""
+    """Return the frame whose ``struct page`` contains an address."""
     if place.region != "vmemmap":
         return None
     size = place.layout.struct_page_bytes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Per-CPU memory: which CPU's, and which variable."""
+"""Per-CPU memory: the CPU and the variable."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pageproof.space.units import ADDRESS_LAST
 
 
 def find_per_cpu(place: Place) -> PerCpuFacts | None:
-    """The CPU whose unit an address is in, and the variable.
+    """Return the CPU and the variable of an address in per-CPU memory.
 
-    The first chunk is in the direct map as a rule, the others are vmalloc areas (mm/percpu.c).
+    The first chunk is usually in the direct map. The others are vmalloc areas (mm/percpu.c).
     """
     if place.region not in ("physmap", "vmalloc"):
         return None
@@ -28,7 +28,7 @@ def find_per_cpu(place: Place) -> PerCpuFacts | None:
     try:
         start, _ = static_range(prog)
     except LookupError:
-        return None  # without CONFIG_SMP these are variables like others
+        return None  # without CONFIG_SMP they are ordinary variables
     unit_bytes = prog["pcpu_unit_size"].value_()
     offsets = prog["pcpu_unit_offsets"]
     first = prog["pcpu_base_addr"].value_()
@@ -37,19 +37,19 @@ def find_per_cpu(place: Place) -> PerCpuFacts | None:
         for cpu in for_each_possible_cpu(prog):
             unit = base + offsets[cpu].value_()
             if unit <= address < unit + unit_bytes:
-                # __addr_to_pcpu_ptr(): all chunks count from the first one's base.
+                # __addr_to_pcpu_ptr(): pointers of all chunks count from the base of the first.
                 pointer = address - offsets[cpu].value_() - first + start & ADDRESS_LAST
                 return _name(prog, cpu, pointer)
     return None
 
 
 def _chunks(prog: drgn.Program, first: int) -> Iterator[int]:
-    """Base addresses of all chunks."""
+    """Yield the base address of each chunk."""
     yield first
     lists = prog["pcpu_chunk_lists"]
     count = prog["pcpu_nr_slots"].value_()
     with suppress(LookupError):
-        # Chunks with and without memcg accounting have lists of their own, from 5.9 to 5.13
+        # From 5.9 to 5.13, chunks with and without memcg accounting are on separate lists
         # (3c7be18ac9a0, faf65dde844a).
         count *= prog.constant("PCPU_NR_CHUNK_TYPES").value_()
     seen = {first}
@@ -76,9 +76,9 @@ def _name(prog: drgn.Program, cpu: int, pointer: int) -> PerCpuFacts:
 
 
 def _variable(prog: drgn.Program, pointer: int, start: int) -> tuple[str, int]:
-    """(name, offset) by the symbol table; ("", offset into all of it) for a gap.
+    """Return (name, offset) from the symbol table; ("", offset from start) in a gap.
 
-    drgn has no symbols by such an address where they count from 0, but has them all in a list.
+    If the pointers count from 0, drgn finds no symbol by address, so search the list of all.
     """
     for symbol in prog.symbols():
         if symbol.size and symbol.address <= pointer < symbol.address + symbol.size:

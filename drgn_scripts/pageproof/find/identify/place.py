@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What every finder is given: an address, where it lies, and where its walk ended."""
+"""The input of every question: an address, its row of the memory map, and its walk."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pageproof.model.kmap import LayoutFacts
 
 
 class Missing(Exception):
-    """An answer that should be there and is not: the question stays open."""
+    """An answer is expected but was not found. The question stays open."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """An address to be identified.
+    """An address to identify.
 
     Attributes:
         prog: the target.
-        read_virtual: reads kernel memory, or raises MemoryGap.
-        region: the name of the row of the memory map that it is in.
-        pid: whose tables were asked for; None for the kernel's own.
-        walk: through the page tables that map it.
+        read_virtual: reads kernel memory (address, length in bytes), or raises MemoryGap.
+        region: name of the row of the memory map that contains the address.
+        pid: the process whose tables were walked; None for the kernel's own.
+        walk: the walk of the page tables for the address.
     """
 
     prog: drgn.Program

@@ -12,10 +12,10 @@ from pageproof.space.units import ADDRESS_END
 
 _SHIFT: Final = 3
 _BYTES: Final = 8
-#: ``__VIRTUAL_MASK_SHIFT`` by levels: the size of the kernel's half.
+#: ``__VIRTUAL_MASK_SHIFT`` by levels: log2 of the size of the kernel's half.
 _HALF_BITS: Final = {4: 47, 5: 56}
 
-#: Macros, which DWARF does not have; their values are the same from 5.10 to 7.2.
+#: Macros, which DWARF does not have. Kernels 5.10 to 7.2 have the same values.
 _CODES: Final = {
     0xFF: "freed page",
     0xFE: "redzone of a large kmalloc",
@@ -24,7 +24,7 @@ _CODES: Final = {
     0xFB: "freed slab object",
     0xFA: "freed slab object, with its track",
     0xF9: "redzone of a global variable",
-    0xF8: "nothing: of a vmap area, or a variable out of its scope",
+    0xF8: "not valid: a vmap area, or a variable out of its scope",
     0xF1: "redzone left of a stack variable",
     0xF2: "redzone between stack variables",
     0xF3: "redzone right of a stack variable",
@@ -35,13 +35,13 @@ _CODES: Final = {
 
 
 def find_shadow(place: Place) -> ShadowFacts | None:
-    """The shadow of a kernel address; for an address in the shadow, what it is the shadow of."""
+    """Return the shadow of a kernel address, or the memory of an address in the shadow."""
     end = place.layout.kasan_end
     if end is None or place.address >> 63 == 0:
         return None
     if place.region == "kasan":
         if place.address < shadow_of(-1 << _HALF_BITS[place.layout.levels] & ADDRESS_END - 1, end):
-            return None  # the rest of the PGD entry in which the shadow begins
+            return None  # the rest of the PGD entry in which the shadow starts
         shadow = place.address
         memory = shadowed(shadow, end)
     else:
@@ -50,23 +50,23 @@ def find_shadow(place: Place) -> ShadowFacts | None:
     try:
         values = tuple(place.read_virtual(shadow, _BYTES))
     except MemoryGap:
-        # Memory without a shadow is no fault: nothing is mapped for most holes.
+        # Not an error: most holes have no shadow.
         return ShadowFacts(shadow, memory, (), ())
     return ShadowFacts(shadow, memory, values, tuple(meaning(value) for value in values))
 
 
 def shadow_of(address: int, end: int) -> int:
-    """``kasan_mem_to_shadow()``; the shadow of the last byte ends where the region does."""
+    """Return ``kasan_mem_to_shadow()``. The shadow of the last byte is the end of the area."""
     return (address >> _SHIFT) + end - (ADDRESS_END >> _SHIFT)
 
 
 def shadowed(shadow: int, end: int) -> int:
-    """``kasan_shadow_to_mem()``."""
+    """Return ``kasan_shadow_to_mem()``."""
     return (shadow - end + (ADDRESS_END >> _SHIFT)) << _SHIFT
 
 
 def meaning(value: int) -> str:
-    """A shadow byte in words."""
+    """Return the meaning of a shadow byte in words."""
     if value == 0:
         return "all 8 bytes may be used"
     if value < _BYTES:

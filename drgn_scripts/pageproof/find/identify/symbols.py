@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Symbols of the kernel and its modules, and the parts of a module."""
+"""Symbols of the kernel and its modules, and the module of an address."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pageproof.find.kernel.modules import module_at, part_at
 from pageproof.find.kernel.symbols import module_symbol
 from pageproof.model.whatis import ModuleFacts, SymbolFacts
 
-#: arch/x86/kernel/vmlinux.lds.S. Init goes before data: it is in the middle of the image.
+#: arch/x86/kernel/vmlinux.lds.S. Init is checked first: it is in the middle of the image.
 _SECTIONS: Final = (
     ("init", "__init_begin", "__init_end"),
     ("text", "_text", "_etext"),
@@ -25,7 +25,7 @@ _SECTIONS: Final = (
 
 
 def find_symbol(place: Place) -> SymbolFacts | None:
-    """The symbol that an address is in: by debug info, else by what the module brought itself."""
+    """Return the symbol at an address, from debug info or from the module's own kallsyms."""
     if place.region not in ("text", "modules"):
         return None
     try:
@@ -53,7 +53,7 @@ def _facts(
 
 
 def _section(prog: drgn.Program, address: int) -> str:
-    """The part of the kernel's image, by the marks of its linker script; "" between them."""
+    """Return the part of the kernel's image, from its linker script; "" between the parts."""
     for name, first, last in _SECTIONS:
         try:
             start, end = prog.symbol(first).address, end_symbol(prog, last)
@@ -65,13 +65,16 @@ def _section(prog: drgn.Program, address: int) -> str:
 
 
 def _init_is_freed(prog: drgn.Program) -> bool:
-    """``free_initmem()`` runs right before the state says "running" (init/main.c)."""
+    """Return whether init memory was freed.
+
+    ``free_initmem()`` runs right before the state becomes SYSTEM_RUNNING (init/main.c).
+    """
     running = prog.constant("SYSTEM_RUNNING").value_()
     return int(prog["system_state"].value_()) >= int(running)
 
 
 def find_module(place: Place) -> ModuleFacts | None:
-    """The module whose memory an address is in."""
+    """Return the module whose memory contains an address."""
     if place.region not in ("modules", "vmalloc"):
         return None
     module = module_at(place.prog, place.address)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whose memory a page of vmalloc space is: a task's stack, per-CPU memory, a module, a driver's."""
+"""The owner of a page of vmalloc space: a task's stack, per-CPU memory, a module, a driver."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pageproof.space.units import ADDRESS_LAST
 #: ``call rel32`` of x86_64 (Intel SDM 2A, CALL).
 _CALL: Final = 0xE8
 _CALL_BYTES: Final = 5
-#: What may be wrong with a target's data (DamagedError among it), or not there at all.
+#: Errors on damaged or missing data. ValueError includes DamagedError.
 BROKEN: Final = (
     drgn.FaultError,
     LookupError,
@@ -34,7 +34,7 @@ Stacks = dict[int, drgn.Object]
 
 
 def task_stacks(prog: drgn.Program) -> Stacks:
-    """The stacks of all tasks; those that can't be read are left out."""
+    """Return the stacks of all tasks, except those that cannot be read."""
     try:
         tasks, _ = all_tasks(prog)
     except BROKEN:
@@ -49,18 +49,18 @@ def task_stacks(prog: drgn.Program) -> Stacks:
 
 
 def area_owner(prog: drgn.Program, address: int, stacks: Stacks) -> AreaOwner | None:
-    """The owner of the area of vmalloc space that has an address.
+    """Return the owner of the vmalloc area at an address.
 
     Args:
         prog: the target.
         address: a kernel address.
-        stacks: of tasks.
+        stacks: the stacks of tasks.
 
     Returns:
-        None where there is no area, or it maps a device (``ioremap()``).
+        None if there is no area, or it maps a device (``ioremap()``).
 
     Raises:
-        FaultError: its data can't be read.
+        FaultError: its data cannot be read.
     """
     area = area_at(prog, address)
     if area is None or area.flags & VM_IOREMAP:
@@ -77,7 +77,7 @@ def area_owner(prog: drgn.Program, address: int, stacks: Stacks) -> AreaOwner | 
     if module:
         return AreaOwner(OwnerKind.MODULE, start, end, owns=True, caller=words, module=module)
     task = stacks.get(start)
-    # Once more: it may have ended, and its memory be another task's.
+    # Read again: the task may have ended, and another one may use its memory.
     if task is not None and task.stack.value_() == start:
         pid, comm = task.pid.value_(), task.comm.string_().decode("utf-8", "replace")
         return AreaOwner(OwnerKind.STACK, start, end, True, words, pid=pid, comm=comm)
@@ -86,10 +86,10 @@ def area_owner(prog: drgn.Program, address: int, stacks: Stacks) -> AreaOwner | 
 
 
 def _is_call_of_allocator(prog: drgn.Program, caller: int) -> bool:
-    """Whether a call of an allocator returns to an address.
+    """Return whether the code before a return address calls an allocator.
 
-    Many drivers allocate in their init function, whose memory is freed then. The code of another
-    module may have that place by now, and has asked for nothing.
+    Many drivers allocate in their init function, whose memory is freed afterwards. By now another
+    module may have its code there, and that module did not allocate the area.
     """
     if caller < _CALL_BYTES:
         return False
@@ -103,7 +103,7 @@ def _is_call_of_allocator(prog: drgn.Program, caller: int) -> bool:
 
 
 def module_name(prog: drgn.Program, address: int) -> str:
-    """The module that has an address; "" for the kernel's image and all else."""
+    """Return the name of the module at an address; "" if there is none."""
     try:
         module = module_at(prog, address)
         return "" if module is None else module.name.string_().decode("utf-8", "replace")
@@ -112,14 +112,14 @@ def module_name(prog: drgn.Program, address: int) -> str:
 
 
 def are_related(prog: drgn.Program, one: str, other: str) -> bool | None:
-    """Whether two modules use each other, directly or by way of others.
+    """Return whether two modules use each other, directly or through other modules.
 
-    A library of drivers (videobuf2) may allocate what another module maps. Two modules of which
-    neither can call the other have no memory in common by any but the kernel's own means.
+    One module may allocate memory that another maps, such as the library videobuf2. Two modules
+    that cannot call each other share memory only through the kernel itself.
 
     Returns:
-        None where that is not known: one of them is "", or the kernel keeps no list of users
-        (CONFIG_MODULE_UNLOAD).
+        None if it is not known: one name is "", or the kernel has no list of users (without
+        CONFIG_MODULE_UNLOAD).
     """
     if not one or not other:
         return None
@@ -141,7 +141,7 @@ def are_related(prog: drgn.Program, one: str, other: str) -> bool | None:
 
 
 def _uses(prog: drgn.Program) -> Iterator[tuple[str, str]]:
-    """(module that uses, module that is used)."""
+    """Yield (user, used module)."""
     for module in all_modules(prog):
         used = module.name.string_().decode("utf-8", "replace")
         users = list_entries("struct module_use", module.source_list.address_of_(), "source_list")

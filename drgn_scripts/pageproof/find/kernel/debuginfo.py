@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a program's debug info says: asked once, for it stays the same while memory changes."""
+"""Facts from a program's debug info, which do not change while memory changes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _Said = TypeVar("_Said")
 
 
 def of_program(ask: Callable[[drgn.Program], _Said]) -> Callable[[drgn.Program], _Said]:
-    """Keep what a function gives for a program; a look-up by name may take drgn a millisecond.
+    """Cache the result of a function for each program. One look-up by name may take a millisecond.
 
-    For what holds no object of drgn's only: the program would keep itself alive.
+    The result must not hold a drgn object: the program would keep itself alive.
     """
     key = f"{ask.__module__}.{ask.__qualname__}"
 
@@ -30,9 +30,9 @@ def of_program(ask: Callable[[drgn.Program], _Said]) -> Callable[[drgn.Program],
 
 
 def load_module_debug_info(prog: drgn.Program, modules: Collection[str]) -> None:
-    """Load debug info of the named modules, of those that are loaded and as far as drgn finds it.
+    """Load debug info of the named modules, if the target has loaded them and drgn finds it.
 
-    That some is missing is said where the types are needed.
+    Missing debug info is reported where the types are needed.
     """
     wanted = [
         module

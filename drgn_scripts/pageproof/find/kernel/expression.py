@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Addresses as a user writes them: hex, symbols, and members of variables."""
+"""Addresses that the user gives: hex, symbols, members of variables, expressions."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PATH: Final = re.compile(
     r"(?P<amp>&?)(?P<name>[A-Za-z_]\w*)(?P<rest>((\.|->)[A-Za-z_]\w*|\[\d+\])*)"
 )
 _POINTER_BYTES: Final = 8
-#: The name of the function that stands for ``prog["name"]``.
+#: The function that replaces ``prog["name"]`` in an expression.
 _FIND: Final = "__pageproof_variable"
 _STEP: Final = re.compile(r"(?:\.|->)(?P<member>\w+)|\[(?P<index>\d+)\]")
 
 
 def parse_hex(text: str) -> int | None:
-    """A 64-bit number in hex, with or without 0x; None if it is none."""
+    """Parse a 64-bit number in hex, with or without 0x; None if the text is not one."""
     if not _HEX.fullmatch(text):
         return None
     value = int(text, 16)
@@ -42,20 +42,20 @@ def find_address(
     text: str,
     choose: Callable[[drgn.Object], drgn.Object] = _as_it_is,
 ) -> int:
-    """The address that a text names.
+    """Return the address that a text names.
 
-    Hex goes first: ``add`` is 0xadd. Else it is a variable with members
-    (``umh_shm_region.kaddr``) or a symbol. A pointer stands for what it points
-    at; anything else, and everything after ``&``, for where it is.
+    Hex is tried first: ``add`` is 0xadd. Otherwise the text is a variable with members
+    (``umh_shm_region.kaddr``) or a symbol. A pointer gives the address that it points to. Any other
+    object, and everything after ``&``, gives its own address.
 
     Args:
         prog: the target.
         text: as the user wrote it.
-        choose: makes of a variable the one that is meant, before its members are looked at: a
-            CPU's copy of it.
+        choose: called with the variable before its members are read, to replace it by the copy of
+            one CPU.
 
     Raises:
-        PageproofError: it names nothing.
+        PageproofError: the text names nothing.
     """
     value = parse_hex(text)
     if value is not None:
@@ -63,7 +63,9 @@ def find_address(
     match = _PATH.fullmatch(text)
     if match is None:
         raise PageproofError(
-            "this is no address", repr(text), "give hex, a symbol, or a variable and its members"
+            "this is not an address",
+            repr(text),
+            "give hex, a symbol, or a variable and its members",
         )
     try:
         found = choose(prog[match["name"]])
@@ -72,10 +74,10 @@ def find_address(
         if not match["amp"] and found.type_.kind is drgn.TypeKind.POINTER:
             return int(found.value_())
         if found.address_ is None:
-            raise PageproofError("this is a value and no address", repr(text))
+            raise PageproofError("this is a value and not an address", repr(text))
         return int(found.address_)
     except (AttributeError, TypeError) as error:
-        raise PageproofError(f"this is no address: {error}", repr(text)) from None
+        raise PageproofError(f"this is not an address: {error}", repr(text)) from None
     except drgn.FaultError as error:
         raise PageproofError(f"the address can't be read: {error}", repr(text)) from None
     except drgn.ObjectAbsentError:
@@ -95,13 +97,13 @@ def find_address(
 
 @dataclass(frozen=True)
 class UserSide:
-    """What an expression of the user's may name: addresses, 0 for what there is not.
+    """The user side of a mapping, for expressions: addresses, 0 if there is none.
 
     Attributes:
         vma: ``struct vm_area_struct *``.
         file: its ``struct file *``.
-        operations: the file's ``struct file_operations *``: names of the module behind it count
-            before others of the same name.
+        operations: the file's ``struct file_operations *``. Names in the module that contains it
+            take precedence over the same names elsewhere.
     """
 
     vma: int = 0
@@ -111,10 +113,10 @@ class UserSide:
 
 @dataclass(frozen=True)
 class KernelAddress:
-    """A kernel address as the user gave it.
+    """A kernel address that the user gave.
 
     Attributes:
-        by_value: if it is what an integer variable holds: which variable, and where that is.
+        by_value: if it is the value of an integer variable, a description of the variable; else "".
     """
 
     address: int
@@ -122,13 +124,13 @@ class KernelAddress:
 
 
 def kernel_address(prog: drgn.Program, text: str, user: UserSide) -> KernelAddress:
-    """The kernel address that a user compares with, which may hang on the user's side.
+    """Return the kernel address of a comparison. The text may refer to the user side.
 
-    Hex; a variable and its members; or an expression, see :func:`evaluate`. A pointer stands for
-    what it points at, and so does an integer of a pointer's size; any other object for where it is.
+    The text is hex, a variable and its members, or an expression, see :func:`evaluate`. A pointer,
+    or an integer of a pointer's size, gives its value. Any other object gives its own address.
 
     Raises:
-        PageproofError: it gives no address of the kernel, or the name is ambiguous.
+        PageproofError: the text does not give a kernel address, or a name is ambiguous.
     """
     found: object
     path = _PATH.fullmatch(text)
@@ -143,9 +145,9 @@ def kernel_address(prog: drgn.Program, text: str, user: UserSide) -> KernelAddre
     except (drgn.FaultError, drgn.ObjectAbsentError) as error:
         raise PageproofError(f"the address can't be read: {error}", repr(text)) from None
     if taken is None:
-        raise PageproofError(f"this is a {type(found).__name__} and no address", repr(text))
+        raise PageproofError(f"this is a {type(found).__name__} and not an address", repr(text))
     if taken.address not in _kernel_half(prog):
-        what = f"this gives {taken.address:#x}, which is no kernel address"
+        what = f"this gives {taken.address:#x}, which is not a kernel address"
         if taken.by_value:
             raise PageproofError(f"{what}: {taken.by_value}", "", _own_address(text))
         raise PageproofError(what, repr(text))
@@ -162,10 +164,10 @@ def _kernel_half(prog: drgn.Program) -> range:
 
 
 def _at_path(prog: drgn.Program, path: re.Match[str], user: UserSide) -> object:
-    """A variable with its members; the address of what has no type here.
+    """Return a variable or member; the address of a symbol that has no type.
 
     Raises:
-        PageproofError: it names nothing, or several.
+        PageproofError: the text names nothing, or several variables have the name.
     """
     text, name = path[0], path["name"]
     found = find_variable(prog, name, user.operations)
@@ -181,11 +183,11 @@ def _at_path(prog: drgn.Program, path: re.Match[str], user: UserSide) -> object:
     except LookupError:
         raise _not_found(text) from None
     except (AttributeError, TypeError, ValueError) as error:
-        raise PageproofError(f"this is no address: {error}", repr(text)) from None
+        raise PageproofError(f"this is not an address: {error}", repr(text)) from None
 
 
 class _Names(ast.NodeTransformer):
-    """Has ``prog["name"]`` resolved as a name that stands alone is."""
+    """Replaces ``prog["name"]`` by a look-up that prefers the module of the file."""
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         self.generic_visit(node)
@@ -201,10 +203,10 @@ class _Names(ast.NodeTransformer):
 
 
 def check_syntax(text: str) -> None:
-    """Refuse what can't be an expression, before anything is looked for.
+    """Check the syntax of an address, before anything is looked up.
 
     Raises:
-        PageproofError: it has no valid syntax.
+        PageproofError: the syntax is not valid.
     """
     if parse_hex(text) is None and not _PATH.fullmatch(text):
         _parse(text)
@@ -213,21 +215,22 @@ def check_syntax(text: str) -> None:
 def _parse(text: str) -> ast.Expression:
     try:
         return ast.parse(text, mode="eval")
-    # ValueError: a NUL in it. RecursionError, MemoryError: nested too deeply.
+    # ValueError: the text has a NUL. RecursionError, MemoryError: it is nested too deeply.
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _not_evaluated(text, error) from None
 
 
 def evaluate(prog: drgn.Program, text: str, user: UserSide) -> object:
-    """The value of an expression as in drgn's shell, with all that is known there.
+    """Evaluate an expression with the names of drgn's shell.
 
-    ``vma`` and ``file`` are the user's: ``cast("struct my_ctx *", file.private_data).ring``.
-    ``prog["name"]`` prefers the module behind the file, and is refused if it is ambiguous.
+    ``vma`` and ``file`` are those of the user side:
+    ``cast("struct my_ctx *", file.private_data).ring``. ``prog["name"]`` prefers the module of the
+    file, and an ambiguous name is an error.
 
     Raises:
-        PageproofError: it can't be evaluated.
+        PageproofError: the expression cannot be evaluated.
     """
-    from drgn.cli import default_globals  # which is all of drgn's shell
+    from drgn.cli import default_globals  # imports all of drgn's shell
 
     def find(name: str) -> drgn.Object:
         found = find_variable(prog, name, user.operations)
@@ -239,11 +242,11 @@ def evaluate(prog: drgn.Program, text: str, user: UserSide) -> object:
     names[_FIND] = find
     tree = ast.fix_missing_locations(_Names().visit(_parse(text)))
     try:
-        # The user's own words, in the user's own process, as drgn's shell takes them.
+        # The user may run any code here, as in drgn's shell: it runs with the user's rights.
         return eval(compile(tree, "<expression>", "eval"), names)
     except PageproofError:
         raise
-    except Exception as error:  # whatever an expression can raise
+    except Exception as error:  # an expression can raise anything
         raise _not_evaluated(text, error) from None
 
 
@@ -257,7 +260,7 @@ def _not_evaluated(text: str, error: BaseException) -> PageproofError:
 
 
 def _address_of(found: object, text: str) -> KernelAddress | None:
-    """What an object stands for; None for what is no address."""
+    """Return the address that an object gives; None if it gives none."""
     if not isinstance(found, drgn.Object):
         is_address = isinstance(found, int) and 0 <= found < 1 << 64
         return KernelAddress(int(found)) if is_address else None  # type: ignore[call-overload]
@@ -277,7 +280,7 @@ def _address_of(found: object, text: str) -> KernelAddress | None:
 
 def _not_found(text: str) -> PageproofError:
     return PageproofError(
-        "the target knows no such symbol or variable",
+        "the target has no such symbol or variable",
         repr(text),
         "give hex, or debug info that has it with -s",
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's image and its modules: whether something static is still there."""
+"""The kernel's image, and whether an address is in it or in a loaded module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pageproof.space.units import ADDRESS_LAST
 
 @of_program
 def image_ends(prog: drgn.Program) -> tuple[int, int]:
-    """Addresses of the image's first byte and of that after its last; equal if not known."""
+    """Return the start and end address of the image; equal if not known."""
     try:
         return int(prog.symbol("_text").address), end_symbol(prog, "_end")
     except LookupError:
@@ -21,11 +21,11 @@ def image_ends(prog: drgn.Program) -> tuple[int, int]:
 
 
 def end_symbol(prog: drgn.Program, name: str) -> int:
-    """Address of a symbol that marks an end of the image.
+    """Return the address of a symbol that may mark the end of the image.
 
-    drgn moves symbols by the bias only if that leads into the image (elf_symbol_address() of its
-    libdrgn/elf_symtab.c), and the end of the image is the first byte after it. Only where the
-    linker rounded up the last segment does it lie inside.
+    drgn adds the KASLR bias to a symbol only if the result is inside the image
+    (elf_symbol_address() of libdrgn/elf_symtab.c). The end of the image is the first byte after it,
+    and is inside only if the linker rounded up the last segment.
 
     Raises:
         LookupError: there is no such symbol.
@@ -40,7 +40,7 @@ def end_symbol(prog: drgn.Program, name: str) -> int:
 
 
 def is_loaded(prog: drgn.Program, address: int) -> bool:
-    """Whether an address is the image's or a loaded module's; True where that can't be told."""
+    """Return whether an address is in the image or a loaded module; True if not known."""
     start, end = image_ends(prog)
     try:
         return start <= address < end or module_at(prog, address) is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Variables of modules that have no debug info here, by what the kernel itself keeps of them."""
+"""Symbols of modules that have no debug info, from the kernel's own tables."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _STT_OBJECT: Final = 1
 _STT_FUNC: Final = 2
 #: ``KSYM_NAME_LEN`` was 128, and is 512 since 6.1 (b8a94bfb3395).
 _NAME_BYTES: Final = 512
-#: The largest modules have some ten thousand.
+#: Limit of symbols; the largest modules have some ten thousand.
 _MAX_SYMBOLS: Final = 1 << 20
 _BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, ValueError)
 
 
 def module_variable(prog: drgn.Program, address: int) -> str | None:
-    """The name of a module's variable at an address; None where the target does not say.
+    """Return the name of a module's variable at an address; None if not known.
 
-    From the table in ``struct module.kallsyms``, as it is: drgn's module_kallsyms() makes an
-    object of each symbol, and large modules have tens of thousands.
+    This reads the raw table in ``struct module.kallsyms``. drgn's module_kallsyms() creates an
+    object for each symbol, and large modules have tens of thousands.
     """
     try:
         module = module_at(prog, address)
@@ -46,10 +46,8 @@ def module_variable(prog: drgn.Program, address: int) -> str | None:
 
 
 def symbols_named(module: drgn.Object, name: str) -> list[int]:
-    """Addresses of a module's symbols that have a name; none where the target does not say.
-
-    From the same table, by the places that the name has in its strings.
-    """
+    """Return the addresses of a module's symbols with a given name; empty if not known."""
+    # Read the whole string table at once and compare at the offset of each symbol's name.
     try:
         symbols, strings = _table(module), module.kallsyms.strtab.value_()
         last = max((place for place, *_ in symbols), default=0)
@@ -58,14 +56,14 @@ def symbols_named(module: drgn.Object, name: str) -> list[int]:
         end = last + len(module.prog_.read_c_string(strings + last, max_size=_NAME_BYTES))
         text = b"\0" + module.prog_.read(strings, end) + b"\0"
         wanted = b"\0" + name.encode() + b"\0"
-        # One byte was put before the text: a name begins where its NUL is found.
+        # One byte precedes the text, so a name starts at the offset of the NUL before it.
         return [value for place, _, value in symbols if text.startswith(wanted, place)]
     except _BROKEN:
         return []
 
 
 def functions(module: drgn.Object) -> list[int]:
-    """Addresses of a module's functions; none where the target does not say."""
+    """Return the addresses of a module's functions; empty if not known."""
     try:
         return [value for _, kind, value in _table(module) if kind == _STT_FUNC]
     except _BROKEN:
@@ -73,7 +71,7 @@ def functions(module: drgn.Object) -> list[int]:
 
 
 def _table(module: drgn.Object) -> list[tuple[int, int, int]]:
-    """(place of the name, type, address) of a module's symbols."""
+    """Return (offset of the name, type, address) of each symbol of a module."""
     table = module.kallsyms
     count = int(table.num_symtab)
     if count > _MAX_SYMBOLS:

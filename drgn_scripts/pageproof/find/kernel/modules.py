@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The loaded modules, and debug info of one of them, loaded once a type of it is missed.
+"""The loaded modules, and loading the debug info of one when a type is missing.
 
-It takes seconds, and whoever asks about one thing may have that module loaded for another; and
-vmlinux has many a module's types.
+Loading takes seconds, and vmlinux may have the module's types already.
 """
 
 from __future__ import annotations
@@ -27,12 +26,12 @@ _PARTS: Final = {
     "INIT_RODATA": "init rodata",
 }
 
-#: The module area has room for fewer: a page each, in 2 GiB.
+#: Limit of modules: 2 GiB of module area, at least a page for each.
 _MAX_MODULES: Final = 1 << 19
 
 
 def all_modules(prog: drgn.Program) -> Iterator[drgn.Object]:
-    """``struct module *`` of every loaded module.
+    """Yield ``struct module *`` of every loaded module.
 
     Raises:
         drgn.FaultError: a link of the list cannot be read.
@@ -46,19 +45,19 @@ def all_modules(prog: drgn.Program) -> Iterator[drgn.Object]:
 
 
 def is_named(prog: drgn.Program, name: str) -> bool:
-    """Whether a module of that name is loaded.
+    """Return whether a module of that name is loaded.
 
     Raises:
-        as :func:`all_modules`, if it is not found before that.
+        as :func:`all_modules`, if the module is not found before the error.
     """
     return any(module.name.string_() == name.encode() for module in all_modules(prog))
 
 
 def module_at(prog: drgn.Program, address: int) -> drgn.Object | None:
-    """``struct module *`` of the module that has an address; None if none has.
+    """Return ``struct module *`` of the module at an address; None if there is none.
 
-    From the tree of modules (``mod_find()`` of kernel/module/tree_lookup.c). Without
-    CONFIG_MODULES_TREE_LOOKUP, from their list.
+    It is read from the tree of modules (``mod_find()`` of kernel/module/tree_lookup.c), or without
+    CONFIG_MODULES_TREE_LOOKUP from their list.
 
     Raises:
         drgn.FaultError: some of it cannot be read.
@@ -66,9 +65,9 @@ def module_at(prog: drgn.Program, address: int) -> drgn.Object | None:
     """
     try:
         root = prog["mod_tree"].root
-    except (AttributeError, LookupError):  # mod_tree may be there, without its root
+    except (AttributeError, LookupError):  # mod_tree may exist without a root
         return _in_list(prog, address)
-    # Of the two copies the one that is not being changed (include/linux/rbtree_latch.h).
+    # Use the copy that is not being changed (include/linux/rbtree_latch.h).
     copy = int(root.seq.seqcount.sequence) & 1
     found = rb_find(
         _part_type(prog), root.tree[copy].address_of_(), f"mtn.node.node[{copy}]", address, _order
@@ -77,7 +76,7 @@ def module_at(prog: drgn.Program, address: int) -> drgn.Object | None:
 
 
 def _part_type(prog: drgn.Program) -> drgn.Type:
-    """What the tree consists of."""
+    """Return the type of the tree's entries."""
     try:
         # Since 6.4: ac3b43283923 ("module: replace module_layout with module_memory")
         return prog.type("struct module_memory")
@@ -104,10 +103,10 @@ def _in_list(prog: drgn.Program, address: int) -> drgn.Object | None:
 
 
 def part_at(module: drgn.Object, address: int) -> ModuleFacts:
-    """The part of a module that has an address.
+    """Return the part of a module that contains an address.
 
     Raises:
-        ValueError: none has, though the kernel's tree of modules says so.
+        ValueError: no part contains it, though the kernel's tree of modules does.
     """
     name = module.name.string_().decode("utf-8", "replace")
     for part, start, size in _parts(module):
@@ -117,7 +116,7 @@ def part_at(module: drgn.Object, address: int) -> ModuleFacts:
 
 
 def _parts(module: drgn.Object) -> Iterator[tuple[str, int, int]]:
-    """(name, start, bytes) of each part."""
+    """Yield (name, start, bytes) of each part."""
     try:
         memory = module.mem  # since 6.4: ac3b43283923 ("module: replace module_layout …")
     except AttributeError:
@@ -132,7 +131,7 @@ def _parts(module: drgn.Object) -> Iterator[tuple[str, int, int]]:
 
 
 def _layout_parts(layout: drgn.Object, prefix: str) -> Iterator[tuple[str, int, int]]:
-    """A ``struct module_layout``: text, rodata, read-only after init, data, one after the other."""
+    """Yield the parts of a ``struct module_layout``, which are contiguous."""
     start, done = layout.base.value_(), 0
     ends = (
         ("text", layout.text_size),
@@ -148,7 +147,7 @@ def _layout_parts(layout: drgn.Object, prefix: str) -> Iterator[tuple[str, int, 
 
 
 def load_when_missed(prog: drgn.Program, module: str) -> bool:
-    """Load a module's debug info, as far as drgn finds it; once. False if that was tried before."""
+    """Load a module's debug info if drgn finds it. Return False if that was tried before."""
     tried: set[str] = prog.cache.setdefault("pageproof modules", set())
     if module in tried:
         return False
@@ -158,7 +157,7 @@ def load_when_missed(prog: drgn.Program, module: str) -> bool:
 
 
 def no_debug_info(prog: drgn.Program, module: str) -> str:
-    """What to say of a module that lacks its debug info; "" of one that has it, or of none."""
+    """Return a message if a module lacks its debug info; "" if it has it or is not loaded."""
     if not any(one.name == module and one.wants_debug_file() for one in prog.modules()):
         return ""
     release = prog["UTS_RELEASE"].string_().decode()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which variable a name means: vmlinux and each module have names of their own."""
+"""The variable that a name means. vmlinux and each module have their own names."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from pageproof.find.kernel.kallsyms import functions, symbols_named
 from pageproof.find.kernel.modules import module_at
 
 _BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, ValueError)
-#: More candidates are not listed.
+#: Limit of candidates in a message.
 _LISTED: Final = 8
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A variable or function of a name.
+    """A variable or function with a given name.
 
     Attributes:
         owner: a module's name; "vmlinux".
-        known: debug info or a symbol table has it, not only the target's own list.
+        known: debug info or a symbol table has it, and not only the target's kallsyms.
     """
 
     owner: str
@@ -37,9 +37,9 @@ class _Candidate:
 
 
 def find_variable(prog: drgn.Program, name: str, operations: int) -> drgn.Object | None:
-    """The variable or constant of a name; None if debug info has none.
+    """Return the variable or constant with a name; None if debug info has none.
 
-    If several have the name, the one of the module to which a file's operations belong counts.
+    If several have the name, the one in the module of the file's operations is used.
 
     Args:
         prog: the target.
@@ -47,7 +47,7 @@ def find_variable(prog: drgn.Program, name: str, operations: int) -> drgn.Object
         operations: address of ``struct file_operations``; 0 for none.
 
     Raises:
-        PageproofError: several have that name, or the one that counts has no debug info here.
+        PageproofError: the name is ambiguous, or the variable meant has no debug info.
     """
     chosen = _choose(prog, name, operations)
     try:
@@ -63,7 +63,7 @@ def find_variable(prog: drgn.Program, name: str, operations: int) -> drgn.Object
         except LookupError:
             continue
         if found.address_ == chosen.address:
-            files[name] = file  # to look through a large module takes seconds
+            files[name] = file  # the search of a large module takes seconds
             return found
     raise PageproofError(
         f"{chosen} has no debug info here, and vmlinux or another module has this name too",
@@ -73,7 +73,7 @@ def find_variable(prog: drgn.Program, name: str, operations: int) -> drgn.Object
 
 
 def find_symbol(prog: drgn.Program, name: str, operations: int) -> int | None:
-    """The address of what a symbol table names; None if none does.
+    """Return the address of a name in a symbol table; None if there is none.
 
     Raises:
         PageproofError: as :func:`find_variable`.
@@ -83,14 +83,14 @@ def find_symbol(prog: drgn.Program, name: str, operations: int) -> int | None:
 
 
 def _choose(prog: drgn.Program, name: str, operations: int) -> _Candidate | None:
-    """The only candidate, or the only one of the file's module; None if there is none."""
+    """Return the only candidate, or the only one in the file's module; None if there is none."""
     module = _module_at(prog, operations) if operations else None
     found = {
         symbol.address: _Candidate(_owner(prog, symbol.address), symbol.address)
         for symbol in prog.symbols(name)
     }
     if module and not any(one.owner == _name(module) for one in found.values()):
-        # Without the module's debug info, a name of its own must not be taken for vmlinux's.
+        # Without the module's debug info, its name must not be resolved to vmlinux's.
         for address in symbols_named(module, name):
             found.setdefault(address, _Candidate(_name(module), address, known=False))
     candidates = sorted(found.values(), key=lambda one: one.address)
@@ -112,7 +112,7 @@ def _choose(prog: drgn.Program, name: str, operations: int) -> _Candidate | None
 
 
 def _module_at(prog: drgn.Program, address: int) -> drgn.Object | None:
-    """``struct module *`` that has an address; None if the target does not say."""
+    """Return ``struct module *`` at an address; None if not known."""
     try:
         return module_at(prog, address)
     except _BROKEN:
@@ -129,7 +129,7 @@ def _owner(prog: drgn.Program, address: int) -> str:
 
 
 def _source_files(prog: drgn.Program, address: int) -> Iterator[str]:
-    """Those that the functions of a module come from."""
+    """Yield the source files of the functions of the module at an address."""
     module = _module_at(prog, address)
     if module is None:
         return

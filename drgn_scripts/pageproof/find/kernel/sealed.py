@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What of the kernel's image is sealed: text, read-only data, what PTI shows of it."""
+"""The protected parts of the kernel's image: text, read-only data, the parts that PTI shares."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PMD_BYTES: Final = 2 << 20
 
 
 def image_facts(prog: drgn.Program) -> ImageFacts:
-    """Where text and read-only data are, and what of them PTI may share.
+    """Return the ranges of text and read-only data, and the part that PTI may share.
 
     Raises:
-        LookupError: the target's symbols are not there.
+        LookupError: a symbol is missing.
     """
     text, etext = _symbol(prog, "_text"), _symbol(prog, "_etext")
     start, end = _symbol(prog, "__start_rodata"), _symbol(prog, "__end_rodata")
@@ -29,7 +29,7 @@ def image_facts(prog: drgn.Program) -> ImageFacts:
         rodata=Span(start, end & -PAGE_BYTES),
         shared=Span(text & -_PMD_BYTES, -(-end // _PMD_BYTES) * _PMD_BYTES),
         tss_pages=tuple(sorted(_tss_pages(prog))),
-        # Of CONFIG_STRICT_KERNEL_RWX, which x86_64 always has.
+        # rodata_enabled belongs to CONFIG_STRICT_KERNEL_RWX, which x86_64 always has.
         read_only=optional_number(prog, "rodata_enabled") != 0,
     )
 
