@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The number of a character device, by the path of one of its nodes."""
+"""Numbers of character devices, from a VMA or from the path of a device node."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NUMBERS: Final = re.compile(r"(\d+):(\d+)")
 _MINOR_BITS: Final = 20
 #: ``MAXSYMLINKS`` of include/linux/namei.h.
 _MAX_LINKS: Final = 40
-#: Mounts one upon the other.
+#: Limit of mounts on one directory.
 _MAX_MOUNTS: Final = 1 << 10
 #: ``PATH_MAX``.
 _PATH_BYTES: Final = 4096
@@ -27,7 +27,7 @@ _BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, ValueError)
 
 
 def parse_number(text: str) -> int | None:
-    """``dev_t`` of MAJOR:MINOR; None if the text is something else."""
+    """Parse MAJOR:MINOR to a ``dev_t``; None if the text is something else."""
     match = _NUMBERS.fullmatch(text)
     return None if match is None else int(match[1]) << _MINOR_BITS | int(match[2])
 
@@ -44,7 +44,7 @@ def number_words(number: int) -> str:
 
 
 def device_of(vma: drgn.Object) -> int | None:
-    """``dev_t`` of the character device that a ``struct vm_area_struct *`` maps; else None."""
+    """Return ``dev_t`` of the character device that a ``struct vm_area_struct *`` maps, or None."""
     file = vma.vm_file
     if not file or not stat.S_ISCHR(int(file.f_inode.i_mode)):
         return None
@@ -52,16 +52,17 @@ def device_of(vma: drgn.Object) -> int | None:
 
 
 def is_at_path(vma: drgn.Object, path: str) -> bool:
-    """Whether the file of a VMA has or had a path, seen from the root of its mount namespace."""
+    """Return whether a path, seen from the root of the mount namespace, is or was a VMA's file."""
     found = d_path(path_of(vma.vm_file)).removesuffix(b" (deleted)")
     return found == path.encode("utf-8", "surrogateescape")
 
 
 def number_of_node(prog: drgn.Program, path: str) -> int | None:
-    """``dev_t`` of a character device's node, as PID 1 would find it.
+    """Return ``dev_t`` of a character device's node, looked up as PID 1 would.
 
-    None if the kernel has no such path in its cache of names (dcache), or the node is no character
-    device. devtmpfs keeps all of its names there.
+    Returns:
+        None if the path is not in the kernel's dcache, or the node is not a character device. All
+        names of devtmpfs are in the dcache.
     """
     try:
         inode = _lookup(prog, path)
@@ -73,11 +74,11 @@ def number_of_node(prog: drgn.Program, path: str) -> int | None:
 
 
 def _lookup(prog: drgn.Program, path: str) -> drgn.Object | None:
-    """``struct inode *`` of an absolute path."""
+    """Return ``struct inode *`` of an absolute path."""
     root = find_task(prog, 1).fs.root.read_()
     root_mount = container_of(root.mnt, "struct mount", "mnt")
-    # drgn's path_lookup() starts at init_task's root, on which switch_root mounts another one,
-    # and follows no symbolic links.
+    # drgn's path_lookup() starts at init_task's root, over which switch_root mounts another one,
+    # and it does not follow symbolic links.
     todo = _components(path)
     place = [(root_mount, root.dentry)]
     links = 0
@@ -122,7 +123,7 @@ def _child(dentry: drgn.Object, name: bytes) -> drgn.Object | None:
 
 
 def _top(mount: drgn.Object, dentry: drgn.Object) -> tuple[drgn.Object, drgn.Object]:
-    """What is mounted on a directory, on that and so on."""
+    """Follow the mounts on a directory to the topmost one."""
     for _ in range(_MAX_MOUNTS):
         children = list_entries("struct mount", mount.mnt_mounts.address_of_(), "mnt_child")
         over = next((child for child in children if child.mnt_mountpoint == dentry), None)

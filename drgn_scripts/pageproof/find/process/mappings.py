@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mappings in user address spaces, found in the kernel's lists, never by a process's name."""
+"""Mappings in user address spaces, from the kernel's lists of tasks and VMAs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from pageproof.find.process.vmas import for_each_vma
 from pageproof.find.words import VM_FLAGS, i_mode_words, page_prot_words, vm_flags_words
 from pageproof.model import PTI_USER_HALF, FileFacts, MappingFacts, PagingFacts, TaskFault, VmaFacts
 
-#: The end of user addresses with 5 levels of tables.
+#: End of user addresses with 5 levels of tables.
 _USER_END: Final = 1 << 56
-#: What drgn raises for data that makes no sense, as when it changes while it is read.
+#: Errors of drgn for data that is not valid, for example because it changes while it is read.
 BROKEN: Final = (drgn.FaultError, ValueError, NotImplementedError)
 
 
 @dataclass(frozen=True)
 class Mappings:
-    """What a search gave: the mappings, and the tasks that could not be searched to the end."""
+    """The result of a search: mappings, and tasks that could not be searched completely."""
 
     found: tuple[MappingFacts, ...]
     faults: tuple[TaskFault, ...]
@@ -37,7 +37,7 @@ class Mappings:
 
 @dataclass
 class _Space:
-    """One address space and who runs on it: thread group id -> comm."""
+    """One address space and the thread groups that use it: thread group id -> comm."""
 
     mm: drgn.Object
     groups: dict[int, str] = field(default_factory=dict)
@@ -47,10 +47,10 @@ class _Space:
 def find_mappings(
     prog: drgn.Program, paging: PagingFacts, fops: int, pid: int | None = None
 ) -> Mappings:
-    """Every VMA of every process whose file has the given file operations.
+    """Find every VMA of every process whose file has the given file operations.
 
-    Threads that share an address space are one mapping, named after their
-    group's leader. A fault in one task is noted and the search goes on.
+    Threads that share an address space are one mapping, with the name of their group's leader. An
+    error in one task is recorded and the search continues.
 
     Args:
         prog: the target.
@@ -72,7 +72,7 @@ def search(
     wanted: Callable[[drgn.Object], bool],
     pid: int | None = None,
 ) -> Mappings:
-    """Every VMA of every process that is wanted, in order of process and address."""
+    """Find every VMA that is ``wanted``, in order of process and address."""
     faults: list[TaskFault] = []
     found: list[MappingFacts] = []
     for space in _spaces(prog, pid, faults):
@@ -82,11 +82,11 @@ def search(
 
 
 def mapping_at(prog: drgn.Program, paging: PagingFacts, pid: int, address: int) -> MappingFacts:
-    """The mapping of one process that covers an address; without a VMA if none does.
+    """Return the mapping of one process at an address; without a VMA if none covers it.
 
     Raises:
         PageproofError: there is no such process, or it has no address space.
-        TornError: none was found, and some VMAs cannot be read.
+        TornError: no VMA was found, and some VMAs cannot be read.
     """
     found, lost = process_at(prog, paging, pid, address)
     if lost:
@@ -97,14 +97,15 @@ def mapping_at(prog: drgn.Program, paging: PagingFacts, pid: int, address: int) 
 def process_at(
     prog: drgn.Program, paging: PagingFacts, pid: int, address: int
 ) -> tuple[MappingFacts, str]:
-    """The mapping of one process that covers an address; without a VMA if none is found.
+    """Return the mapping of one process at an address; without a VMA if none is found.
 
     Returns:
-        It, and why its VMA is not known; "" if it is known, or known that there is none.
+        The mapping, and why its VMA is not known. The reason is "" if the VMA is known, or if it is
+        known that there is none.
 
     Raises:
         PageproofError: there is no such process, or it has no address space.
-        TornError: it cannot be read.
+        TornError: the address space cannot be read.
     """
     faults: list[TaskFault] = []
     space = _space_of(prog, pid, faults)
@@ -131,7 +132,7 @@ def check_process(prog: drgn.Program, pid: int) -> None:
 
 
 def address_spaces(prog: drgn.Program, paging: PagingFacts) -> Mappings:
-    """Every address space once, as such, without its VMAs; in order of process."""
+    """Find every address space, without its VMAs, in order of process."""
     faults: list[TaskFault] = []
     found = []
     for space in _spaces(prog, None, faults):
@@ -145,15 +146,15 @@ def address_spaces(prog: drgn.Program, paging: PagingFacts) -> Mappings:
 def address_space(
     prog: drgn.Program, paging: PagingFacts, pid: int
 ) -> tuple[MappingFacts, tuple[MappingFacts, ...], str]:
-    """A process's address space.
+    """Return a process's address space and its VMAs.
 
     Returns:
-        It as such, without a VMA; it with each of its VMAs that can be read; and why others are
-        missing, "" if none is.
+        The address space without a VMA; one mapping for each VMA that can be read; and why others
+        are missing, "" if none is.
 
     Raises:
         PageproofError: there is no such process, or it has no address space.
-        TornError: it cannot be read.
+        TornError: the address space cannot be read.
     """
     faults: list[TaskFault] = []
     space = _space_of(prog, pid, faults)
@@ -162,10 +163,10 @@ def address_space(
 
 
 def _as_such(prog: drgn.Program, paging: PagingFacts, space: _Space, pid: int) -> MappingFacts:
-    """An address space without a VMA.
+    """Return an address space without a VMA.
 
     Raises:
-        TornError: it cannot be read.
+        TornError: the address space cannot be read.
     """
     try:
         return _mapping(prog, paging, space, None)
@@ -178,14 +179,14 @@ def _unreadable(pid: int, reason: str) -> TornError:
 
 
 def _space_of(prog: drgn.Program, pid: int, faults: list[TaskFault]) -> _Space:
-    """The address space of a process.
+    """Return the address space of a process.
 
     Raises:
         PageproofError: there is no such process, or it has no address space.
         TornError: the list of tasks cannot be read to the end.
     """
     for space in _spaces(prog, pid, faults):
-        faults.clear()  # those were other tasks
+        faults.clear()  # they belong to other tasks
         return space
     ours = [fault for fault in faults if fault.pid in (0, pid)]
     if ours:
@@ -198,7 +199,7 @@ def _space_of(prog: drgn.Program, pid: int, faults: list[TaskFault]) -> _Space:
 
 
 def _spaces(prog: drgn.Program, pid: int | None, faults: list[TaskFault]) -> Iterator[_Space]:
-    """Address spaces by mm, in order of their lowest thread group id."""
+    """Yield the address spaces, in order of their lowest thread group id."""
     spaces: dict[int, _Space] = {}
     try:
         tasks, lost = all_tasks(prog)
@@ -211,7 +212,7 @@ def _spaces(prog: drgn.Program, pid: int | None, faults: list[TaskFault]) -> Ite
         try:
             number = task.tgid.value_()
             comm = task.group_leader.comm.string_().decode("utf-8", "replace")
-            mm = task.mm.read_()  # once: exec() and exit() change it
+            mm = task.mm.read_()  # read once: exec() and exit() change it
             if not mm:
                 continue
             space = spaces.setdefault(mm.value_(), _Space(mm))
@@ -231,7 +232,7 @@ def _mappings_of(
     wanted: Callable[[drgn.Object], bool],
     faults: list[TaskFault],
 ) -> Iterator[MappingFacts]:
-    """Those VMAs that are wanted; one fault for all that cannot be read."""
+    """Yield the VMAs that are wanted. Record one fault for all that cannot be read."""
     losses = Losses()
     try:
         for vma in for_each_vma(space.mm):
@@ -254,11 +255,11 @@ def _fault(space: _Space, error: object) -> TaskFault:
 def _mapping(
     prog: drgn.Program, paging: PagingFacts, space: _Space, vma: drgn.Object | None
 ) -> MappingFacts:
-    """Facts of an address space, and of one of its VMAs.
+    """Return facts about an address space, and about one of its VMAs.
 
     Raises:
-        drgn.FaultError: they can't be read.
-        ValueError: they make no sense: it was freed or built while it was read.
+        FaultError: the data cannot be read.
+        ValueError: the data is not valid: it was created or freed while it was read.
     """
     leader = min(space.groups)
     pgd = space.mm.pgd.value_() - paging.page_offset_base
@@ -277,10 +278,10 @@ def _mapping(
 
 
 def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
-    """Facts of a VMA.
+    """Return facts about a VMA.
 
     Raises:
-        ValueError: they make no sense: it was freed or built while it was read.
+        ValueError: the data is not valid: it was created or freed while it was read.
     """
     start, end = vma.vm_start.value_(), vma.vm_end.value_()
     if not start < end or (start | end) & 0xFFF or end > _USER_END:
@@ -308,7 +309,7 @@ def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
 
 
 def _has_fault(vma: drgn.Object) -> bool:
-    """Whether ``do_fault()`` and ``create_huge_pmd()`` of mm/memory.c have somebody to ask."""
+    """Return whether a page fault in the VMA can get a page (``do_fault()`` of mm/memory.c)."""
     ops = vma.vm_ops.read_()
     return not ops or bool(ops.fault) or bool(ops.huge_fault)
 
@@ -319,7 +320,7 @@ def _vm_flags(vma: drgn.Object) -> int:
 
 @of_program
 def _vm_flag_names(prog: drgn.Program) -> dict[int, str]:
-    """Our table, under what the target's own enumerators say (``VMA_*_BIT``, from 7.0)."""
+    """Return our table with names added from the target's enumerators (``VMA_*_BIT``, 7.0)."""
     names = dict(VM_FLAGS)
     try:
         enumeration = prog.constant("VMA_READ_BIT").type_
@@ -351,5 +352,5 @@ def _file(prog: drgn.Program, file: drgn.Object) -> FileFacts:
 
 
 def mm_object(prog: drgn.Program, mm: int) -> drgn.Object:
-    """``struct mm_struct *`` at an address; for the rooms' own use only."""
+    """Return ``struct mm_struct *`` at an address, for use in this room only."""
     return cast("struct mm_struct *", drgn.Object(prog, "unsigned long", mm))

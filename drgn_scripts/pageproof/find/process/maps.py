@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What ``/proc/PID/maps`` says (``show_map_vma()`` of fs/proc/task_mmu.c), from the same data."""
+"""The lines of ``/proc/PID/maps``, from the same data (``show_map_vma()``, fs/proc/task_mmu.c)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pageproof.model import MappingFacts, PagingFacts, VmaFacts, VmaLine
 from pageproof.space.units import ADDRESS_LAST, PAGE_SHIFT
 
 _READ, _WRITE, _EXEC, _MAYSHARE = 1, 2, 4, 0x80
-#: ``MM_CONTEXT_HAS_VSYSCALL`` of arch/x86/include/asm/mmu.h: bit 1, as BIT(1) before 6.4.
+#: ``MM_CONTEXT_HAS_VSYSCALL`` of arch/x86/include/asm/mmu.h: bit number 1, BIT(1) before 6.4.
 _HAS_VSYSCALL: Final = 1 << 1
 
 
@@ -40,11 +40,11 @@ class ProcessMaps:
 
 
 def process_maps(prog: drgn.Program, paging: PagingFacts, pid: int) -> ProcessMaps:
-    """Read the VMAs of a process as procfs shows them, the vsyscall page with them.
+    """Read the VMAs of a process as procfs shows them, including the vsyscall page.
 
     Raises:
         PageproofError: there is no such process, or it has no address space.
-        TornError: it cannot be read.
+        TornError: the process cannot be read.
     """
     process, mappings, lost = address_space(prog, paging, pid)
     losses = Losses(lost)
@@ -64,17 +64,17 @@ def process_maps(prog: drgn.Program, paging: PagingFacts, pid: int) -> ProcessMa
 
 
 def vma_line(prog: drgn.Program, facts: VmaFacts) -> VmaLine:
-    """What procfs says of a VMA.
+    """Return the line of procfs for a VMA.
 
     Raises:
-        FaultError: it can't be read.
+        FaultError: the VMA cannot be read.
     """
     vma = cast("struct vm_area_struct *", drgn.Object(prog, "unsigned long", facts.vma))
     number = inode = offset = 0
     if vma.vm_file:
         node = _user_inode(vma.vm_file)
         number, inode = int(node.i_sb.s_dev.value_()), int(node.i_ino.value_())
-        # Shifted as a loff_t, printed as an unsigned long long.
+        # procfs shifts it as a loff_t and prints it as an unsigned long long.
         offset = facts.pgoff_pages << PAGE_SHIFT & ADDRESS_LAST
     major, minor = major_minor(number)
     return VmaLine(
@@ -89,7 +89,7 @@ def vma_line(prog: drgn.Program, facts: VmaFacts) -> VmaLine:
 
 
 def permission_letters(vm_flags: int) -> str:
-    """``vm_flags`` as "rw-p"."""
+    """Return ``vm_flags`` as letters, such as "rw-p"."""
     letters = zip("rwx", (_READ, _WRITE, _EXEC), strict=True)
     access = "".join(letter if vm_flags & bit else "-" for letter, bit in letters)
     return access + ("s" if vm_flags & _MAYSHARE else "p")
@@ -112,7 +112,7 @@ def _name(prog: drgn.Program, vma: drgn.Object) -> bytes:
 
 
 def _is_heap(prog: drgn.Program, start: int, end: int, first: int, last: int) -> bool:
-    """Whether a VMA is shown as the heap; what only adjoins it was one before 6.6."""
+    """Return whether a VMA is shown as the heap. Before 6.6 a neighbour of the heap is too."""
     if _heap_has_neighbours(prog):
         return start <= last and end >= first
     return start < last and end > first
@@ -121,7 +121,7 @@ def _is_heap(prog: drgn.Program, start: int, end: int, first: int, last: int) ->
 @of_program
 def _heap_has_neighbours(prog: drgn.Program) -> bool:
     try:
-        # 11250fd12eb8 ("mm: factor out VMA stack and heap checks") gave the check a name.
+        # The function exists since 11250fd12eb8 ("mm: factor out VMA stack and heap checks").
         prog.function("vma_is_initial_heap")
     except LookupError:
         return True
@@ -129,19 +129,19 @@ def _heap_has_neighbours(prog: drgn.Program) -> bool:
 
 
 def _anonymous_name(vma: drgn.Object) -> bytes:
-    """What PR_SET_VMA_ANON_NAME gave it; b"" for none."""
+    """Return the name that PR_SET_VMA_ANON_NAME gave a VMA; b"" for none."""
     try:
         name = vma.anon_name  # since 5.17: 9a10064f5625, if configured
     except AttributeError:
         return b""
     if vma.vm_file and name.address_ == vma.shared.address_:
-        # A union with ``shared``, of which files use the other part, until d09e8ca6cb93 (6.2).
+        # Until d09e8ca6cb93 (6.2) it is in a union with ``shared``, which file mappings use.
         return b""
     return bytes(name.name.string_()) if name else b""
 
 
 def _special_name(prog: drgn.Program, vma: drgn.Object) -> bytes:
-    """[vdso], [vvar] and their like; b"" for others."""
+    """Return the name of a special mapping, such as [vdso]; b"" for other VMAs."""
     try:
         ops = prog["special_mapping_vmops"].address_
     except LookupError:
@@ -153,19 +153,19 @@ def _special_name(prog: drgn.Program, vma: drgn.Object) -> bytes:
 
 
 def _path(file: drgn.Object) -> bytes:
-    """The path of a file as procfs prints it: of all characters it escapes a newline only."""
+    """Return the path of a file as procfs prints it: only newlines are escaped."""
     user = _user_path(file)
     return d_path(path_of(file) if user is None else user).replace(b"\n", b"\\012")
 
 
 def _user_inode(file: drgn.Object) -> drgn.Object:
-    """``file_user_inode()`` of include/linux/fs.h"""
+    """Return ``file_user_inode()`` of include/linux/fs.h."""
     user = _user_path(file)
     return file.f_inode if user is None else user.dentry.d_inode
 
 
 def _user_path(file: drgn.Object) -> drgn.Object | None:
-    """``struct path`` of what a process opened, if it is a file of overlayfs; None for others.
+    """Return ``struct path`` that a process opened for a file of overlayfs; None for other files.
 
     Since 6.8 the mapped file has the lower path: def3ae83da02 ("fs: store real path instead of fake
     path in backing file f_path").
@@ -180,10 +180,10 @@ def _user_path(file: drgn.Object) -> drgn.Object | None:
 
 @of_program
 def _backing_bit(prog: drgn.Program) -> int:
-    """The bit of ``FMODE_BACKING``, which debug info does not have.
+    """Return the bit of ``FMODE_BACKING``, which debug info does not have.
 
-    "fsnotify: opt-in for permission events at file open time" (6.14, and 6.12's stable kernels)
-    took bit 25 for itself.
+    "fsnotify: opt-in for permission events at file open time" (6.14, and stable kernels of 6.12)
+    took bit 25 for another flag.
     """
     try:
         prog.function("file_set_fsnotify_mode")
@@ -193,7 +193,7 @@ def _backing_bit(prog: drgn.Program) -> int:
 
 
 def _gate(prog: drgn.Program, mm: drgn.Object) -> list[VmaLine]:
-    """The vsyscall page, which has a VMA but in no process (``get_gate_vma()``)."""
+    """Return the line of the vsyscall page, whose VMA is in no process (``get_gate_vma()``)."""
     try:
         gate, mode = prog["gate_vma"], prog["vsyscall_mode"]
         names = {e.value: e.name for e in mode.type_.enumerators or ()}

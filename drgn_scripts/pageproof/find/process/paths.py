@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Paths of files as ``d_path()`` of fs/d_path.c makes them, and names of files without one."""
+"""Paths of files as ``d_path()`` of fs/d_path.c returns them, and names of files without one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from drgn import container_of
 from pageproof.find.bounded import DamagedError
 from pageproof.find.kernel.symbols import symbol_name
 
-#: ``PATH_MAX`` is 4096, which no component can be shorter than a byte and its slash; mounts
-#: on mounts add some.
+#: Limit of components and mounts. ``PATH_MAX`` is 4096, and a component has two bytes or more.
 _MAX_STEPS: Final = 1 << 13
-#: ``NAME_MAX``, and more for what has a name that nobody looks up: a memfd's is "memfd:" and 249.
+#: ``NAME_MAX`` is 255. Names that are not looked up may be longer, such as "memfd:" and 249 bytes.
 _NAME_BYTES: Final = 512
 #: ``DMA_BUF_NAME_LEN`` of include/linux/dma-buf.h
 _DMA_BUF_NAME_BYTES: Final = 32
@@ -23,19 +22,19 @@ _DELETED: Final = b" (deleted)"
 
 
 def path_of(file: drgn.Object) -> drgn.Object:
-    """``struct path`` of a file."""
+    """Return ``struct path`` of a file."""
     try:
-        # "fs: rename f_path to __f_path" made it a union in newer kernels; both names serve.
+        # Since "fs: rename f_path to __f_path" it is a union with both names.
         return file.f_path
     except AttributeError:
         return file.__f_path
 
 
 def name_of(dentry: drgn.Object) -> bytes:
-    """The name of a ``struct dentry *``, which ends at its length or at a NUL.
+    """Return the name of a ``struct dentry *``, up to its length or a NUL.
 
     Raises:
-        drgn.FaultError: it cannot be read.
+        FaultError: the name cannot be read.
     """
     name = dentry.d_name
     length = min(int(name.len), _NAME_BYTES)
@@ -44,16 +43,16 @@ def name_of(dentry: drgn.Object) -> bytes:
 
 
 def d_path(path: drgn.Object) -> bytes:
-    """The path of a ``struct path`` from the root of its mounts; what has none has its name.
+    """Return the path of a ``struct path`` from the root of its mounts, or its generated name.
 
     Raises:
-        drgn.FaultError: it cannot be read.
-        DamagedError: the path has no end.
+        FaultError: the path cannot be read.
+        DamagedError: the path does not end.
     """
     prog = path.prog_
     dentry = path.dentry.read_()
     maker = dentry.d_op.d_dname.value_() if dentry.d_op else 0
-    # A file system of such files may be mounted; its root has a path.
+    # A file system with generated names may be mounted. Its root has a path.
     if maker and (dentry.d_parent != dentry or path.mnt.mnt_root != dentry):
         return _made_name(prog, maker, dentry)
     unlinked = not dentry.d_hash.pprev and dentry.d_parent != dentry
@@ -62,7 +61,7 @@ def d_path(path: drgn.Object) -> bytes:
 
 
 def _names(path: drgn.Object, dentry: drgn.Object) -> Iterator[bytes]:
-    """The path's components, from the last to the first; ``__prepend_path()``."""
+    """Return the path's components from last to first, like ``__prepend_path()``."""
     mount = container_of(path.mnt.read_(), path.prog_.type("struct mount"), "mnt")
     names: list[bytes] = []
     for _ in range(_MAX_STEPS):
@@ -74,18 +73,18 @@ def _names(path: drgn.Object, dentry: drgn.Object) -> Iterator[bytes]:
             continue
         above = dentry.d_parent.read_()
         if above == dentry:
-            return iter(())  # it has escaped from its mount: the kernel says "/"
+            return iter(())  # outside its mount: the kernel prints "/"
         names.append(name_of(dentry))
         dentry = above
     raise DamagedError(f"a path has more than {_MAX_STEPS} components")
 
 
 def dentry_path(dentry: drgn.Object) -> bytes:
-    """The path of a ``struct dentry *`` from the root of its file system, without a "/" there.
+    """Return the path of a ``struct dentry *`` from the root of its file system, without "/".
 
     Raises:
-        drgn.FaultError: it cannot be read.
-        DamagedError: the path has no end.
+        FaultError: the path cannot be read.
+        DamagedError: the path does not end.
     """
     names: list[bytes] = []
     for _ in range(_MAX_STEPS):
@@ -98,7 +97,7 @@ def dentry_path(dentry: drgn.Object) -> bytes:
 
 
 def inode_path(inode: drgn.Object) -> bytes | None:
-    """Any path of a ``struct inode *`` from the root of its file system; None if it has no name.
+    """Return one path of a ``struct inode *`` in its file system; None if it has no name.
 
     Raises:
         as :func:`dentry_path`.
@@ -113,7 +112,7 @@ def inode_path(inode: drgn.Object) -> bytes | None:
 
 
 def _dma_buf_name(dentry: drgn.Object) -> bytes:
-    """The name that DMA_BUF_SET_NAME gave it, as much as ``dmabuffs_dname()`` copies."""
+    """Return the name that DMA_BUF_SET_NAME gave, cut as in ``dmabuffs_dname()``."""
     name = drgn.cast("struct dma_buf *", dentry.d_fsdata).name.value_()
     if not name:
         return b""
@@ -122,10 +121,10 @@ def _dma_buf_name(dentry: drgn.Object) -> bytes:
 
 
 def _made_name(prog: drgn.Program, maker: int, dentry: drgn.Object) -> bytes:
-    """What ``dentry_operations.d_dname`` says of a file that nobody can look up.
+    """Return the name that ``dentry_operations.d_dname`` generates.
 
-    Those of pipes, pidfds and namespaces are missing: no process can map these. What another
-    function makes is not known: it and the file's own name are given, in brackets.
+    Pipes, pidfds and namespaces are left out, because no process can map them. For an unknown
+    function the result is its name and the file's own name, in brackets.
     """
     name = name_of(dentry)
     function = symbol_name(prog, maker)

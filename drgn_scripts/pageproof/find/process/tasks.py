@@ -10,14 +10,15 @@ from drgn import NULL, cast, container_of
 
 from pageproof.find.bounded import DamagedError, Losses, xa_entries, xa_load
 
-#: ``PID_MAX_LIMIT`` of include/linux/threads.h, 64 to a node, and the nodes above them.
+#: Limit of nodes: ``PID_MAX_LIMIT`` (include/linux/threads.h) with 64 PIDs in a node, and the nodes
+#: above these.
 _MAX_NODES: Final = (1 << 22) // 64 + (1 << 11)
-#: Processes that fork and exit move the tree while it is read; a damaged one stays as it is.
+#: Processes that fork and exit change the tree while it is read. In damaged data it stays broken.
 _ATTEMPTS: Final = 3
 
 
 def all_tasks(prog: drgn.Program) -> tuple[list[drgn.Object], str]:
-    """``struct task_struct *`` of every task, in order of PID, and why some may be missing.
+    """Return ``struct task_struct *`` of every task in order of PID, and why some may be missing.
 
     Raises:
         drgn.FaultError: the root of the PIDs cannot be read.
@@ -59,17 +60,17 @@ def _look(prog: drgn.Program) -> tuple[list[drgn.Object], str]:
 
 
 def find_task(prog: drgn.Program, pid: int) -> drgn.Object:
-    """``struct task_struct *`` of a PID; a null pointer if there is none.
+    """Return ``struct task_struct *`` of a PID; a null pointer if there is none.
 
     Raises:
         drgn.FaultError: a node cannot be read.
-        DamagedError: the tree leads back up.
+        DamagedError: the tree leads back to itself.
     """
     return _Link(prog).task_of(xa_load(_pids(prog), pid))
 
 
 def _pids(prog: drgn.Program) -> drgn.Object:
-    """The tree of ``struct pid``, by number.
+    """Return the tree of ``struct pid``, by number.
 
     Since 4.15: 95846ecf9dac ("pid: replace pid bitmap implementation with IDR API").
     """
@@ -87,7 +88,7 @@ class _Link:
         self._member = f"pid_links[{self._kind}]"
 
     def task_of(self, entry: drgn.Object) -> drgn.Object:
-        """The task whose own PID it is; a null pointer for a group's or a session's."""
+        """Return the task with this PID; a null pointer if it is only a group's or a session's."""
         if not entry:
             return self._none
         first = cast(self._pid, entry).tasks[self._kind].first.read_()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The VMAs of an address space, with one read for each node of the tree that they stand in.
+"""The VMAs of an address space, with one read for each node of their tree.
 
-drgn's ``for_each_vma()`` reads a node's 32 words one by one. Over QEMU's monitor, where each takes
-15 µs, that is most of the time of a search of all processes.
+drgn's ``for_each_vma()`` reads a node's 32 words one by one. Through QEMU's monitor each read takes
+15 µs, which would be most of the time of a search of all processes.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from pageproof.model.auditfacts import VmaBounds
 _LEAF, _RANGE, _ARANGE = 1, 2, 3
 _TYPE_SHIFT, _TYPE_MASK = 3, 0xF
 _NODE_BYTES: Final = 256
-#: ``XA_ZERO_ENTRY`` of include/linux/xarray.h: reserved, nothing is there.
+#: ``XA_ZERO_ENTRY`` of include/linux/xarray.h: a reserved slot without an entry.
 _ZERO_ENTRY: Final = 257 << 2 | 2
 _LAST_INDEX: Final = (1 << 64) - 1
 #: include/linux/rwbase_rt.h
 _READER_BIAS, _U32 = 1 << 31, (1 << 32) - 1
-#: A tree or list that was read while it changed may lead back to itself. ``vm.max_map_count`` is
-#: 65530 unless somebody raises it.
+#: Limits, because a tree or list that changes while it is read may lead back to itself.
+#: ``vm.max_map_count`` is 65530 by default.
 _MAX_NODES: Final = 1 << 17
 _MAX_VMAS: Final = 1 << 20
-#: After the first. One takes a millisecond or two by QEMU's monitor.
+#: Walks after the first. One takes a millisecond or two through QEMU's monitor.
 _WALKS: Final = 8
 
 
 def for_each_vma(mm: drgn.Object) -> Iterator[drgn.Object]:
-    """``struct vm_area_struct *`` of an address space, in order of address.
+    """Yield ``struct vm_area_struct *`` of an address space, in order of address.
 
-    All that can be reached are yielded, and then it raises if some are missing.
+    If some are missing, it raises after all reachable VMAs were yielded.
 
     Raises:
-        drgn.FaultError: the root or the list cannot be read.
+        FaultError: the root or the list cannot be read.
         DamagedError: some VMAs are missing, or the tree or list leads back into itself.
     """
     before = _count(mm)
     vmas, losses = _still(mm)
     yield from vmas
-    # What is mapped or unmapped meanwhile is not missing.
+    # VMAs that were mapped or unmapped during the walk are not missing.
     expected = min(before, _count(mm))
     if len(vmas) < expected:
         losses.add(f"only {len(vmas)} of {expected} VMAs (mm->map_count) were found")
@@ -52,9 +52,9 @@ def for_each_vma(mm: drgn.Object) -> Iterator[drgn.Object]:
 
 
 def _still(mm: drgn.Object) -> tuple[list[drgn.Object], Losses]:
-    """The VMAs as two walks in a row found them, and what both left out.
+    """Return the VMAs that two consecutive walks found, and the parts that they skipped.
 
-    Nodes of a tree are copied when it changes: one walk may miss a VMA that is there all the time.
+    The kernel copies nodes when the tree changes, so one walk may miss a VMA that exists all along.
     """
     vmas, losses = _walk(mm)
     for _ in range(_WALKS):
@@ -100,9 +100,10 @@ def _in_tree_or_list(mm: drgn.Object, losses: Losses) -> Iterator[drgn.Object]:
 
 
 def _in_list(mm: drgn.Object) -> Iterator[drgn.Object]:
-    """As drgn's for_each_vma(), whose objects are references.
+    """Yield the VMAs of a kernel before 6.1.
 
-    On a live system such a "vma.vm_next" may be another VMA each time that it is read.
+    drgn's for_each_vma() yields references. On a live system such a reference ("vma.vm_next") may
+    be another VMA each time that it is read.
     """
     seen: set[int] = set()
     vma = mm.mmap.read_()
@@ -117,10 +118,10 @@ def _in_list(mm: drgn.Object) -> Iterator[drgn.Object]:
 
 
 def vma_bounds(mm: drgn.Object) -> Iterator[VmaBounds]:
-    """Where the VMAs of an address space are and what they allow, with one read for each.
+    """Yield the range and flags of each VMA of an address space, with one read for each.
 
     Raises:
-        as :func:`for_each_vma`, and ValueError if a VMA makes no sense.
+        as :func:`for_each_vma`, and ValueError if a VMA is not valid.
     """
     prog = mm.prog_
     kind = prog.type("struct vm_area_struct")
@@ -171,7 +172,7 @@ def _there(entries: list[int]) -> Iterator[int]:
 
 
 def _is_node(root: int) -> bool:
-    """``xa_is_node()``: an internal entry above those that mean something by themselves."""
+    """Return ``xa_is_node()``: an internal entry that is not a special value."""
     return root & 3 == 2 and root > 4096
 
 
@@ -180,9 +181,9 @@ def _kind(entry: int) -> int:
 
 
 def _node(prog: drgn.Program, entry: int, last: int) -> tuple[list[int], list[int]]:
-    """A node's slots, and the last index of each but the last, which is the node's.
+    """Return (pivots, slots) of a node, cut as in ``ma_data_end()`` of lib/maple_tree.c.
 
-    As ``ma_data_end()`` of lib/maple_tree.c tells how many there are.
+    A pivot is the last index of its slot. The last slot ends with the node and has no pivot.
     """
     address, kind = entry & -_NODE_BYTES, _kind(entry)
     if kind == _ARANGE:
@@ -200,11 +201,11 @@ def _node(prog: drgn.Program, entry: int, last: int) -> tuple[list[int], list[in
 
 
 def is_locked(mm: drgn.Object) -> bool:
-    """Whether somebody holds an mm's mmap_lock, to read or to write.
+    """Return whether an mm's mmap_lock is held, for reading or writing.
 
-    ``struct rw_semaphore`` (kernel/locking/rwsem.c): bits 1 and 2 of its count say that somebody
-    waits, and that the lock is handed over; all others that it is held. With PREEMPT_RT it is a
-    ``struct rwbase_rt`` (include/linux/rwbase_rt.h): READER_BIAS alone says that it is free.
+    In ``struct rw_semaphore`` (kernel/locking/rwsem.c) bits 1 and 2 of the count mean waiters and
+    handoff. Any other bit means that the lock is held. With PREEMPT_RT it is a ``struct rwbase_rt``
+    (include/linux/rwbase_rt.h), which is free if the count is READER_BIAS.
     """
     lock = mm.mmap_lock
     try:

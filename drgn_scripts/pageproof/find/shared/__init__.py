@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Finders of what the running kernel shares with user space: a file each, one shape for all."""
+"""Finders of memory that the running kernel shares with user space, one file for each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pageproof.find.shared.umh_shm import UMH_SHM
 from pageproof.find.shared.vdso import VDSO
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
 
-#: Our own, in the order in which they are shown.
+#: Pageproof's own finders, in the order of the output.
 FINDERS: Final[tuple[Finder, ...]] = (
     UMH_SHM,
     PERF,
@@ -49,7 +49,7 @@ FINDERS: Final[tuple[Finder, ...]] = (
     VDSO,
 )
 
-#: What a finder may meet: memory that moves, a layout that it does not know.
+#: Errors of a finder: memory that changes, or an unknown layout.
 _BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, TypeError, ValueError)
 
 __all__ = [
@@ -70,7 +70,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Claimed:
-    """A VMA, and the region that it maps."""
+    """A VMA and the region that it maps."""
 
     finder: Finder
     claim: Claim
@@ -79,7 +79,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Unclaimed:
-    """A VMA whose region could not be read, and why."""
+    """A VMA whose region could not be read, and the reason."""
 
     kind: str
     vma: int
@@ -88,7 +88,7 @@ class Unclaimed:
 
 @dataclass(frozen=True)
 class Unknown:
-    """A VMA of a known file, and what its finder says of the part, which it does not know."""
+    """A VMA that maps an unknown part of a known file, and the finder's text about the part."""
 
     kind: str
     mapping: MappingFacts
@@ -97,7 +97,7 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search gave, and what it could not tell."""
+    """The result of a search."""
 
     claimed: tuple[Claimed, ...]
     unclaimed: tuple[Unclaimed, ...]
@@ -107,10 +107,10 @@ class Found:
 
 @cache
 def all_finders() -> tuple[Finder, ...]:
-    """Ours, and then those that installed packages bring.
+    """Return pageproof's own finders, then those of installed packages.
 
     Raises:
-        PageproofError: one of those can't be used.
+        PageproofError: a package's finder cannot be used.
     """
     return FINDERS + plugin_finders(finder.kind for finder in FINDERS)
 
@@ -122,14 +122,14 @@ def find_shared(
     pid: int | None = None,
     only: Callable[[drgn.Object], bool] | None = None,
 ) -> Found:
-    """Every VMA that maps memory which the kernel shares, as far as the finders know.
+    """Find every VMA that maps shared memory which a finder recognises.
 
     Args:
         prog: the target.
         paging: its paging form.
-        finders: whom to ask; where several know a VMA's operations, the last first.
+        finders: finders to use. If several match a VMA's operations, the last is tried first.
         pid: only the address space of this process.
-        only: what a ``struct vm_area_struct *`` has to meet.
+        only: filter of ``struct vm_area_struct *``.
     """
     finders = tuple(finders)
     of_any = tuple(finder for finder in finders if not finder.operations)
@@ -141,10 +141,10 @@ def find_shared(
     parts: dict[int, tuple[str, str]] = {}
     unclaimed: list[Unclaimed] = []
 
-    f_ops: dict[int, int] = {}  # of many VMAs' file
+    f_ops: dict[int, int] = {}  # by file, which many VMAs may share
 
     def operations(vma: drgn.Object) -> Iterator[int]:
-        here = vma[0].read_()  # all of it by one read
+        here = vma[0].read_()  # one read for all members
         if file := here.vm_file:
             address = file.value_()
             if address not in f_ops:
@@ -169,7 +169,7 @@ def find_shared(
                 continue
             except _BROKEN as error:
                 message = _message(error)
-                if isinstance(error, LookupError):  # a type is not known
+                if isinstance(error, LookupError):  # a type is missing
                     message = no_debug_info(prog, finder.module) or message
                 unclaimed.append(Unclaimed(finder.kind, vma.value_(), message))
                 return False
@@ -181,7 +181,7 @@ def find_shared(
     mappings = search(prog, paging, wanted, pid)
     claimed, unknown = [], []
     for mapping in mappings.found:
-        assert mapping.vma is not None  # they were found by their VMAs
+        assert mapping.vma is not None  # search() found it by its VMA
         vma = mapping.vma.vma
         if vma in claims:
             claimed.append(Claimed(*claims[vma], mapping))
@@ -192,7 +192,7 @@ def find_shared(
 
 
 def _claim(finder: Finder, vma: drgn.Object) -> Claim | None:
-    """A finder's claim; where a type is not known, once more with its module's debug info."""
+    """Return a finder's claim. If a type is missing, load its module's debug info and retry."""
     try:
         return finder.claim(vma)
     except LookupError:
@@ -202,7 +202,7 @@ def _claim(finder: Finder, vma: drgn.Object) -> Claim | None:
 
 
 def claim_again(prog: drgn.Program, one: Claimed) -> Claim | None:
-    """What the VMA shows now; None if it has gone or can't be read."""
+    """Return the claim that the VMA gives now; None if it is gone or cannot be read."""
     assert one.mapping.vma is not None
     try:
         return _claim(one.finder, drgn.Object(prog, "struct vm_area_struct *", one.mapping.vma.vma))
@@ -211,7 +211,7 @@ def claim_again(prog: drgn.Program, one: Claimed) -> Claim | None:
 
 
 def by_region(claimed: Iterable[Claimed]) -> list[list[Claimed]]:
-    """All VMAs of each region, in the finders' order and then in that of processes."""
+    """Group VMAs by region, in the order of the finders and then of processes."""
     order = {finder.kind: number for number, finder in enumerate(all_finders())}
     regions: dict[tuple[str, int, str], list[Claimed]] = {}
     for one in claimed:
@@ -224,10 +224,10 @@ def by_region(claimed: Iterable[Claimed]) -> list[list[Claimed]]:
 
 
 def kernel_pages(prog: drgn.Program, one: Claimed) -> Sequence[int | None]:
-    """Kernel virtual address of each page of a region; None for one that is not there.
+    """Return the kernel virtual address of each page of a region; None for a missing page.
 
     Raises:
-        ValueError: they can't be read.
+        ValueError: the list of pages cannot be read.
     """
     try:
         return one.finder.kernel_pages(prog, one.claim)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ring of completions that io_setup() maps into a process: pages of a file of its own."""
+"""The completion ring that io_setup() maps into a process: pages of an internal file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pageproof.find.shared.finder import Claim, Finder, UnknownPart, behind_the_
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    """The file leads to its context.
+    """Return the region of the file's context.
 
-    Not the process: on many kernels a child maps the ring of its parent after fork().
+    The process cannot be used: on many kernels a child maps the ring of its parent after fork().
     """
     ctx = _context(vma.vm_file.f_inode)
     if not ctx or ctx.aio_ring_file != vma.vm_file:
         # put_aio_ring_file() of fs/aio.c.
-        raise UnknownPart("a ring that io_destroy() has parted from its context")
+        raise UnknownPart("a ring that io_destroy() has detached from its context")
     pages, page = int(ctx.nr_pages), int(vma.vm_pgoff)
     if page >= pages:
         raise behind_the_end("its ring")
@@ -36,7 +36,7 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 
 def _context(inode: drgn.Object) -> drgn.Object:
-    """``struct kioctx *`` of a ring's inode."""
+    """Return ``struct kioctx *`` of a ring's inode."""
     try:
         # 3833d335d7be ("aio: Stop using i_private_data and i_private_lock")
         return container_of(inode, "struct aio_inode_info", "vfs_inode").ctx
@@ -50,7 +50,7 @@ def _context(inode: drgn.Object) -> drgn.Object:
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
-    """Where the direct mapping has them: the kernel maps them nowhere else."""
+    """Return the addresses in the direct map, the only place where the kernel maps the pages."""
     ctx = owner_of(prog, claim)
     try:
         ring = ctx.ring_folios  # since 6.11: "fs: aio: convert to ring_folios and internal_folios"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""BPF maps that processes map: arrays (global data among them), ring buffers, arenas."""
+"""BPF maps that processes map: arrays (including global data), ring buffers, arenas."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from pageproof.space.units import PAGE_BYTES
 #: ``BPF_F_MMAPABLE``, part of the kernel's ABI.
 _MMAPABLE: Final = 0x400
 _U32: Final = (1 << 32) - 1
-#: Half of ``GUARD_SZ`` of kernel/bpf/arena.c: what an instruction's 16 bits of offset can reach.
+#: Half of ``GUARD_SZ`` of kernel/bpf/arena.c: the range of the 16-bit offset of an instruction.
 _ARENA_GUARD_BYTES: Final = 1 << 15
 
 
 @dataclass(frozen=True)
 class _Part:
-    """How one type of map is built.
+    """The layout of one type of map.
 
     Attributes:
-        name: the region's part.
+        name: name of the region's part.
         struct: the C type that begins with ``struct bpf_map``.
-        pages: size of what can be mapped.
-        address: where the kernel has it, in one piece.
+        pages: number of pages that can be mapped.
+        address: kernel address of the first page; the pages are contiguous.
     """
 
     name: str
@@ -38,19 +38,19 @@ class _Part:
 
 
 def _array_pages(array: drgn.Object) -> int:
-    """As ``array_map_mmap()`` checks; none for an array that lies among other kernel data."""
+    """Return the size that ``array_map_mmap()`` allows; 0 if the array cannot be mapped."""
     if not int(array.map.map_flags) & _MMAPABLE:
         return 0
     return -(-int(array.map.max_entries) * int(array.elem_size) // PAGE_BYTES)
 
 
 def _ring_pages(ring: drgn.Object) -> int:
-    """The positions' two pages, and the data twice (``bpf_ringbuf_area_alloc()``)."""
+    """Return two pages of positions plus the data twice (``bpf_ringbuf_area_alloc()``)."""
     return 2 + 2 * int(ring.map.max_entries) // PAGE_BYTES
 
 
 def _ring_address(ring: drgn.Object) -> int:
-    """Of the first page that can be mapped: ``RINGBUF_PGOFF`` of kernel/bpf/ringbuf.c."""
+    """Return the address of the first page that can be mapped (``RINGBUF_PGOFF``)."""
     offset = offsetof(ring.rb.type_.type, "consumer_pos")
     return int(ring.rb.value_()) + int(offset)
 
@@ -60,7 +60,7 @@ def _arena_pages(arena: drgn.Object) -> int:
 
 
 def _arena_address(arena: drgn.Object) -> int:
-    """Where ``arena_vm_fault()`` puts the page of the arena's first user address."""
+    """Return the address at which ``arena_vm_fault()`` maps the first page of the arena."""
     kernel_start = int(arena.kern_vm.addr.value_()) + _ARENA_GUARD_BYTES
     return kernel_start + (int(arena.user_vm_start) & _U32)
 
@@ -70,7 +70,7 @@ _ARRAY: Final = _Part(
 )
 _RING: Final = _Part("ringbuf", "struct bpf_ringbuf_map", _ring_pages, _ring_address)
 _ARENA: Final = _Part("arena", "struct bpf_arena", _arena_pages, _arena_address)
-#: By the name of the enumerator: older kernels have fewer.
+#: By name of the enumerator, because older kernels have fewer.
 _PARTS: Final = {
     "BPF_MAP_TYPE_ARRAY": _ARRAY,
     "BPF_MAP_TYPE_RINGBUF": _RING,
@@ -104,9 +104,9 @@ def _type_name(bpf_map: drgn.Object) -> str:
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
-    """In one piece, whatever it is made of.
+    """Return contiguous addresses.
 
-    A page of an arena that nobody touched yet has its address too, but nothing is mapped there.
+    A page of an arena that was never touched has an address too, but is not mapped.
     """
     (part,) = {one for one in _PARTS.values() if one.name == claim.part}
     return adjoining(part.address(owner_of(prog, claim)), claim.pages)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A device that no finder knows: its user says where the kernel has the pages, or nobody does."""
+"""A device without a finder: the user gives the kernel side, or it is unknown."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DEVICE: Final = "device"
 
 @dataclass(frozen=True)
 class KernelSide:
-    """Where the pages of a device's region are, in the user's words; all None if not said.
+    """The kernel side of a device's region as the user gave it; all None if not given.
 
     Attributes:
         address: expression for the address of the region's first page.
         pages: expression for a list of its pages.
-        length_bytes: how large it is; by default, as far as it is mapped.
+        length_bytes: size of the region; by default as much as is mapped.
     """
 
     address: str | None = None
@@ -40,31 +40,31 @@ class KernelSide:
         return self.address is not None or self.pages is not None
 
     def check(self) -> None:
-        """Refuse what can't be an expression, also if nothing is mapped that it is needed for.
+        """Check the syntax, even if nothing is mapped and the expression is not needed.
 
         Raises:
-            PageproofError: it has no valid syntax.
+            PageproofError: the syntax is not valid.
         """
         for text in (self.address, self.pages):
             if text is not None:
                 check_syntax(text)
 
 
-#: Nothing was said of the kernel's side.
+#: The user gave no kernel side.
 UNSAID: Final = KernelSide()
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """The kernel's side of some pages.
+    """The kernel side of several pages.
 
     Attributes:
-        pages: the address of each; None for one that is not there.
+        pages: address of each page; None for a missing page.
         by_value: see :class:`pageproof.find.kernel.expression.KernelAddress`.
-        ends: the kernel object after whose end no page counts; "" if it is as large as was asked.
-        offset_bytes: of the address in its page.
-        is_object: a slab object begins at the address. A driver may map the page that it is in, by
-            mistake; or the user has named the context of the file, and no member of it.
+        ends: the kernel object that limits the region; "" if it is as large as requested.
+        offset_bytes: offset of the address in its page.
+        is_object: a slab object starts at the address. Either the driver maps the object's page by
+            mistake, or the user named the context of the file instead of a member.
     """
 
     pages: Sequence[int | None]
@@ -75,7 +75,7 @@ class Resolved:
 
 
 def user_side(vma: drgn.Object) -> UserSide:
-    """What an expression may name, from a ``struct vm_area_struct *``, which may be NULL."""
+    """Return the user side of a ``struct vm_area_struct *``, which may be NULL."""
     if not vma:
         return UserSide()
     file = vma.vm_file
@@ -84,17 +84,17 @@ def user_side(vma: drgn.Object) -> UserSide:
 
 
 def resolve(prog: drgn.Program, kernel: KernelSide, user: UserSide, pages: int) -> Resolved:
-    """The kernel's side as the user says it.
+    """Resolve the kernel side that the user gave.
 
     Args:
         prog: the target.
-        kernel: the user's words.
-        user: what they may name.
-        pages: how many are wanted; there may be fewer, and in a list more.
+        kernel: the user's expressions.
+        user: objects that the expressions may name.
+        pages: number of pages. The result may be shorter, and for a list longer.
 
     Raises:
-        PageproofError: the words give no address or list of pages.
-        ValueError, FaultError: the list can't be read.
+        PageproofError: the expression does not give an address or list of pages.
+        ValueError, FaultError: the list cannot be read.
     """
     if kernel.pages is not None:
         return Resolved(page_addresses(evaluate(prog, kernel.pages, user), pages))
@@ -113,7 +113,7 @@ def resolve(prog: drgn.Program, kernel: KernelSide, user: UserSide, pages: int) 
 
 
 def resolve_claim(prog: drgn.Program, kernel: KernelSide, claim: Claim) -> Resolved:
-    """The kernel's side of a region of :func:`device_finder`.
+    """Resolve the kernel side of a region of :func:`device_finder`.
 
     Raises:
         as :func:`resolve`.
@@ -127,7 +127,7 @@ def resolve_claim(prog: drgn.Program, kernel: KernelSide, claim: Claim) -> Resol
 
 
 def misaligned(kernel: KernelSide, found: Resolved) -> str:
-    """Why an address that is not the beginning of a page cannot be the region's."""
+    """Return the message for an address that is not the start of a page."""
     address = (found.pages[0] or 0) + found.offset_bytes
     return (
         f"--kernel gives {address:#x}, which is not the beginning of a page, {kernel.address!r}; "
@@ -136,10 +136,10 @@ def misaligned(kernel: KernelSide, found: Resolved) -> str:
 
 
 def device_finder(device: str, kernel: KernelSide) -> Finder:
-    """A finder of any VMA, with the kernel's side as the user says; without one, all unknown."""
+    """Return a finder for any VMA, with the kernel side of the user, or an unknown one."""
 
     def claim(vma: drgn.Object) -> Claim:
-        # Each VMA may have memory of its own where the expression hangs on it.
+        # If the expression uses the VMA, each VMA may have its own memory.
         own = re.search(r"\bvma\b", kernel.address or kernel.pages or "")
         end = int(vma.vm_pgoff) + (int(vma.vm_end) - int(vma.vm_start)) // PAGE_BYTES
         one = Claim(
@@ -162,7 +162,7 @@ def device_finder(device: str, kernel: KernelSide) -> Finder:
 
     return Finder(
         kind=DEVICE,
-        help="a device's memory, its kernel side as the user says",
+        help="a device's memory, with the kernel side that the user gave",
         operations=(),
         claim=claim,
         kernel_pages=_kernel_pages,

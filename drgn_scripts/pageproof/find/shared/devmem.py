@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""/dev/mem: all physical memory, by its addresses (drivers/char/mem.c)."""
+"""/dev/mem: all of physical memory (drivers/char/mem.c)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pageproof.space.units import PAGE_BYTES
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    """The offset is the physical address (``mmap_mem()``, ``mmap_mem_prepare()`` in 7.2)."""
+    """Use the offset as the physical address (``mmap_mem()``, ``mmap_mem_prepare()`` in 7.2)."""
     not_private(vma)
     prog = vma.prog_
-    # As far as valid_mmap_phys_addr_range() lets it go (arch/x86/mm/mmap.c).
+    # The limit of valid_mmap_phys_addr_range() (arch/x86/mm/mmap.c).
     end = 1 << int(prog["boot_cpu_data"].x86_phys_bits)
     return Claim(
         owner=prog["iomem_resource"].address_of_().value_(),

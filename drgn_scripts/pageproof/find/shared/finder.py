@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a finder is: it knows one kind of shared memory by the VMAs that map it."""
+"""What a finder is: it recognises one kind of shared memory by the VMAs that map it."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import drgn
 
 from pageproof.space.units import PAGE_BYTES
 
-#: What ``/proc/PID/maps`` calls shared. VM_SHARED is not set where the file was opened for
-#: reading only (``do_mmap()``).
+#: ``VM_MAYSHARE``, which ``/proc/PID/maps`` shows as shared. VM_SHARED is not set if the file was
+#: opened for reading only (``do_mmap()``).
 _VM_MAYSHARE: Final = 0x80
 
 
 class UnknownPart(Exception):
-    """A VMA maps a part of a file that a finder knows, but no part that it knows.
+    """A VMA maps an unknown part of a file that the finder recognises.
 
-    The message names the part: "a ring of provided buffers".
+    The message names the part, such as "a ring of provided buffers".
     """
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A region as one VMA shows it. Claims of the same region differ in first_page only.
+    """The region that one VMA maps. Claims of the same region differ in first_page only.
 
     Attributes:
-        owner: address of the kernel object that has the pages.
+        owner: address of the kernel object that owns the pages.
         owner_type: its C type, such as ``struct perf_event``.
-        part: which of the object's regions; "" for the only one.
-        name: what it is, for people.
-        pages: size of the region.
-        first_page: page of the region that the VMA's first page is.
+        part: name of the region among the object's regions; "" if there is only one.
+        name: name of the region, for people.
+        pages: size of the region in pages.
+        first_page: index in the region of the VMA's first page.
     """
 
     owner: int
@@ -45,37 +45,37 @@ class Claim:
 
 
 def owner_of(prog: drgn.Program, claim: Claim) -> drgn.Object:
-    """The kernel object that has a region's pages, by a pointer."""
+    """Return a pointer to the kernel object that owns a region's pages."""
     return drgn.Object(prog, f"{claim.owner_type} *", claim.owner)
 
 
 def is_shared(vma: drgn.Object) -> bool:
-    """Whether a VMA is shared; a private one shares pages only until they are written."""
+    """Return whether a VMA is shared. A private one shares pages only until they are written."""
     return bool(int(vma.vm_flags) & _VM_MAYSHARE)
 
 
 def not_private(vma: drgn.Object) -> None:
-    """Refuse a private mapping, which shares pages with the kernel until they are written.
+    """Check that a mapping is not private; a private one shares pages only until it writes them.
 
     Raises:
-        UnknownPart: it is one.
+        UnknownPart: the mapping is private.
     """
     if not is_shared(vma):
         raise UnknownPart("a private mapping of it")
 
 
 def behind_the_end(of: str) -> UnknownPart:
-    """For a VMA that starts behind the last page of what its file has now."""
-    return UnknownPart(f"pages behind the end of {of}")
+    """Return the error for a VMA that starts after the last page of its file."""
+    return UnknownPart(f"pages after the end of {of}")
 
 
 def adjoining(address: int, pages: int) -> range:
-    """Addresses of pages that lie one after the other."""
+    """Return the addresses of contiguous pages."""
     return range(address, address + pages * PAGE_BYTES, PAGE_BYTES)
 
 
 class Lazy(Sequence[int | None]):
-    """Of a region of terabytes: where a page is is worked out when it is asked for."""
+    """Addresses that are computed on access, for regions of terabytes."""
 
     def __init__(self, pages: int, address: Callable[[int], int | None]) -> None:
         self._pages, self._address = pages, address
@@ -95,7 +95,7 @@ class Lazy(Sequence[int | None]):
 
 
 class Sparse(Lazy):
-    """Of a file of terabytes most pages may not be there."""
+    """Addresses by page number, for files of terabytes of which most pages are missing."""
 
     def __init__(self, pages: int, there: Mapping[int, int]) -> None:
         super().__init__(pages, there.get)
@@ -105,24 +105,24 @@ class Sparse(Lazy):
 class Finder:
     """One kind of shared memory.
 
-    ``claim`` and ``kernel_pages`` try the newest layout of the kernel's data
-    first and fall back; what they raise (``drgn.FaultError``, ``LookupError``,
-    ``AttributeError``, ``ValueError``) is reported, and the search goes on.
+    ``claim`` and ``kernel_pages`` try the newest layout of the kernel's data first and fall back to
+    older ones. Their errors (``drgn.FaultError``, ``LookupError``, ``AttributeError``,
+    ``ValueError``) are reported, and the search continues.
 
     Attributes:
         kind: its name on the command line.
-        help: one line: what memory it is.
-        operations: names of the ``struct file_operations``, or of the
-            ``struct vm_operations_struct`` of a VMA without a file of its own,
-            by which its VMAs are known. Files of anonymous inodes have no path. Empty: it is
-            asked for every VMA that nobody else claims.
-        claim: the region that a ``struct vm_area_struct *`` with these
-            operations maps; None if it is not of this kind after all. Raises
-            :class:`UnknownPart` for shared memory of this kind that it does not know.
-        kernel_pages: kernel virtual address of each page of a region; None for
-            one that is not there (yet).
+        help: one line about the memory, for readers of the finder.
+        operations: names of the ``struct file_operations`` of its files, or of the
+            ``struct vm_operations_struct`` of its VMAs. Files of anonymous inodes have no path, so
+            a path cannot be used. If empty, the finder is tried for every VMA that no other finder
+            claims.
+        claim: returns the region that a ``struct vm_area_struct *`` with these operations maps;
+            None if it is not of this kind after all. Raises :class:`UnknownPart` for shared memory
+            of this kind that it does not recognise.
+        kernel_pages: returns the kernel virtual address of each page of a region; None for a
+            missing page.
         module: name of the kernel module whose debug info is loaded if ``claim`` raises
-            ``LookupError``: if vmlinux does not have the types. "": none.
+            ``LookupError``, because vmlinux may lack the types; "" for none.
     """
 
     kind: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""hugetlbfs: files, memfds and System V shared memory of huge pages from the pool."""
+"""hugetlbfs: files, memfds and System V shared memory of huge pages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
-    """Where the direct mapping has them."""
+    """Return the addresses in the direct map."""
     pages: dict[int, int] = {}
     xarray = owner_of(prog, claim).i_mapping.i_pages.address_of_()
     for index, entry in xa_entries(xarray):
@@ -35,7 +35,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
         if not is_cached(head, xarray, index, entry):
             continue
         number, address = compound_pages(head), page_to_virt(head).value_()
-        # The index counts huge pages before 6.7 (a08c7193e4f1), where each is one entry.
+        # Before 6.7 (a08c7193e4f1) the index counts huge pages, and each is one entry.
         first = index if xa_load(xarray, index ^ 1) == entry else index * number
         for page in range(number):
             pages[first + page] = address + page * PAGE_BYTES

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""io_uring: its two rings, which are one region, and the submission entries."""
+"""io_uring: the two rings, which are one region, and the submission entries."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from pageproof.space.units import PAGE_BYTES
 
 _RINGS: Final = "rings"
 _SQES: Final = "sqes"
-#: ``IORING_OFF_*`` of include/uapi/linux/io_uring.h: which part the offset in the file means.
+#: Parts by offset in the file, divided by ``_PART_BYTES`` (``IORING_OFF_*`` of
+#: include/uapi/linux/io_uring.h).
 _PARTS: Final = {0: _RINGS, 1: _RINGS, 2: _SQES}
-#: What has an offset of its own above those, since 6.4 (c56e022c0a27), 6.13 (dfbbfbf19187) and
+#: Parts at higher offsets, since 6.4 (c56e022c0a27), 6.13 (dfbbfbf19187) and
 #: 6.15 (11ed914bbf94).
 _OTHERS: Final = {
     0x8000_0000: "a ring of provided buffers, group {}",
@@ -35,13 +36,13 @@ _OTHERS: Final = {
 }
 #: ``IORING_OFF_PBUF_SHIFT``.
 _GROUP_SHIFT: Final = 16
-#: The lowest bit of ``IORING_OFF_MMAP_MASK``. What is below it is a page only in the rest of a
-#: VMA that was split: mmap() itself begins with the first page wherever it is told to.
+#: The lowest bit of ``IORING_OFF_MMAP_MASK``. The bits below it are a page number only in the rest
+#: of a VMA that was split: mmap() always starts with the first page.
 _PART_BYTES: Final = 0x0800_0000
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    # Where remap_pfn_range() made a private one, vm_pgoff is a frame, no offset (mm/memory.c).
+    # In a private mapping remap_pfn_range() replaces vm_pgoff by a frame number (mm/memory.c).
     not_private(vma)
     number, offset = divmod(int(vma.vm_pgoff) * PAGE_BYTES, _PART_BYTES)
     part = _PARTS.get(number)
@@ -63,20 +64,20 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 
 def _unknown(part: int, offset: int) -> str:
-    """What an offset in the file is of."""
+    """Return the name of the part at an offset in the file."""
     words = _OTHERS.get(part, f"offset {part + offset:#x} of the file")
     return words.format(offset >> _GROUP_SHIFT)
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
-    """Contiguous: in the direct mapping, or by vmap()."""
+    """Return contiguous addresses, in the direct map or of vmap()."""
     ctx = owner_of(prog, claim)
     first, _ = _memory(ctx, claim.part)
     return adjoining(first, claim.pages)
 
 
 def _memory(ctx: drgn.Object, part: str) -> tuple[int, int]:
-    """The kernel's address of a region and its size in pages."""
+    """Return the kernel address of a region and its size in pages."""
     try:
         # Since 6.14: 81a4058e0cd0 ("io_uring: use region api for CQ") and the commit before it.
         region = ctx.ring_region if part == _RINGS else ctx.sq_region
@@ -85,11 +86,11 @@ def _memory(ctx: drgn.Object, part: str) -> tuple[int, int]:
         pass
     address = (ctx.rings if part == _RINGS else ctx.sq_sqes).value_()
     try:
-        # Since 6.10, and in stable ones before it: 3ab1db3c6039 ("io_uring: get rid of
+        # Since 6.10, and in older stable kernels: 3ab1db3c6039 ("io_uring: get rid of
         # remap_pfn_range() for mapping rings/sqes").
         return address, int(ctx.n_ring_pages if part == _RINGS else ctx.n_sqe_pages)
     except AttributeError:
-        # What mmap() may map is all of the compound page (io_uring_validate_mmap_request()).
+        # mmap() may map the whole compound page (io_uring_validate_mmap_request()).
         head = compound_head(virt_to_page(ctx.prog_, address))
         return address, compound_pages(head)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""KVM's vcpus: why one left the guest, with what data, and which pages it made dirty."""
+"""KVM's vcpus: kvm_run, PIO data, coalesced MMIO, and the ring of dirty pages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from drgn import cast
 from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining, behind_the_end, owner_of
 from pageproof.space.units import PAGE_BYTES
 
-#: ``KVM_PIO_PAGE_OFFSET`` and so on of arch/x86/include/uapi/asm/kvm.h, part of the kernel's ABI;
-#: ``struct kvm_run`` comes before them.
+#: ``KVM_PIO_PAGE_OFFSET`` and the like (arch/x86/include/uapi/asm/kvm.h), part of the kernel's ABI.
+#: ``struct kvm_run`` precedes them.
 _RUN: Final = 0
 _PIO: Final = 1
 _COALESCED_MMIO: Final = 2
@@ -21,16 +21,17 @@ _DIRTY_LOG: Final = 64
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    """A page's number in the region is its offset in the file, and between 2 and 64 is nothing.
+    """Return the region, in which a page has the index of its offset in the file.
 
-    kvm_vcpu_mmap() lets a VMA be as long as it likes, so that one can have the ring as well.
+    Pages 3 to 63 do not exist. kvm_vcpu_mmap() does not limit the length of a VMA, so one VMA may
+    also contain the ring.
     """
     vcpu = cast("struct kvm_vcpu *", vma.vm_file.private_data)
     ring_pages = _ring_pages(vcpu)
     pages = _DIRTY_LOG + ring_pages if ring_pages else _COALESCED_MMIO + 1
     page = int(vma.vm_pgoff)
     if page >= pages:
-        raise behind_the_end("what a vcpu has")
+        raise behind_the_end("the vcpu's memory")
     return Claim(
         owner=vcpu.value_(),
         owner_type="struct kvm_vcpu",
@@ -42,9 +43,9 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
-    """As ``kvm_vcpu_fault()`` of virt/kvm/kvm_main.c finds them.
+    """Return the addresses of the pages, as in ``kvm_vcpu_fault()`` of virt/kvm/kvm_main.c.
 
-    All vcpus of a VM have the same page of coalesced MMIO.
+    All vcpus of a VM share the page of coalesced MMIO.
     """
     vcpu = owner_of(prog, claim)
     there = {
@@ -60,7 +61,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
 
 
 def _ring_pages(vcpu: drgn.Object) -> int:
-    """Size of its ring of dirty pages; 0 if the VM was made without."""
+    """Return the size of the ring of dirty pages; 0 if the VM has none."""
     try:
         # Since 5.11: fb04a1eddb1a ("KVM: X86: Implement ring-based dirty memory tracking")
         return int(vcpu.kvm.dirty_ring_size) // PAGE_BYTES

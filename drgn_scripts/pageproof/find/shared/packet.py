@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""AF_PACKET's rings, of whichever version: received packets, then those to send, in one VMA."""
+"""AF_PACKET's rings of any version: received packets, then packets to send, in one VMA."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pageproof.find.shared.finder import (
 )
 
 _AF_PACKET: Final = 17
-#: Of these, sockets can be mapped too: TCP to receive without copies, XDP has rings.
+#: Other address families whose sockets can be mapped: TCP for receiving without copies, XDP rings.
 _OTHERS: Final = {2: "AF_INET", 10: "AF_INET6", 44: "AF_XDP"}
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    """``packet_mmap()`` of net/packet/af_packet.c maps all of both rings, or nothing."""
+    """Return both rings, which ``packet_mmap()`` of net/packet/af_packet.c maps as a whole."""
     sk = cast("struct socket *", vma.vm_file.private_data).sk
     family = int(sk.__sk_common.skc_family) if sk else 0
     if family != _AF_PACKET:
@@ -55,12 +55,12 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
         for page in _block_pages(ring, block)
     ]
     if len(pages) != claim.pages:
-        raise ValueError(f"there are {len(pages)} pages where {claim.pages} were found before")
+        raise ValueError(f"there are {len(pages)} pages now, and there were {claim.pages} before")
     return pages
 
 
 def _block_pages(ring: drgn.Object, block: int) -> Sequence[int]:
-    """Contiguous in the direct mapping, or in vmalloc's."""
+    """Return the contiguous pages of one block."""
     return adjoining(ring.pg_vec[block].buffer.value_(), int(ring.pg_vec_pages))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory of PCI devices: sysfs's files resourceN, and those of /proc/bus/pci."""
+"""Memory of PCI devices, mapped through resourceN of sysfs or /proc/bus/pci."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from pageproof.find.shared.physical import kernel_sides
 from pageproof.space.units import PAGE_BYTES
 
 _PCI: Final = "pci_phys_vm_ops"
-#: sysfs's own operations stand before a file's.
+#: sysfs's own operations wrap those of the file.
 _SYSFS: Final = "kernfs_vm_ops"
-#: ``PCI_STD_NUM_BARS``: both kinds of files have these only.
+#: ``PCI_STD_NUM_BARS``: both kinds of files have only these.
 _BARS: Final = 6
 _IORESOURCE_MEM: Final = 0x200
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    """``pci_mmap_resource_range()`` leaves the number of the page frame as the offset."""
+    """Return the BAR that contains vm_pgoff, which ``pci_mmap_resource_range()`` made a PFN."""
     if not _is_resource(vma):
         return None
     not_private(vma)
@@ -46,7 +46,7 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 
 def _is_resource(vma: drgn.Object) -> bool:
-    """``struct kernfs_open_file`` has the operations that sysfs's stand before."""
+    """Return whether the operations, or those that sysfs wraps, are PCI's."""
     prog, operations = vma.prog_, vma.vm_ops
     if symbol_name(prog, operations.value_()) == _SYSFS:
         seq_file = cast("struct seq_file *", vma.vm_file.private_data)
@@ -55,7 +55,7 @@ def _is_resource(vma: drgn.Object) -> bool:
 
 
 def _resources(prog: drgn.Program) -> Iterator[tuple[drgn.Object, int, range]]:
-    """(``struct pci_dev *``, number, page frames) of each BAR that is memory."""
+    """Yield (``struct pci_dev *``, number, page frames) of each BAR that is memory."""
     for device in _devices(prog):
         for bar in range(_BARS):
             resource = device.resource[bar]
@@ -65,7 +65,7 @@ def _resources(prog: drgn.Program) -> Iterator[tuple[drgn.Object, int, range]]:
 
 
 def _devices(prog: drgn.Program) -> Iterator[drgn.Object]:
-    """``struct pci_dev *`` of the devices on the bus.
+    """Yield ``struct pci_dev *`` of the devices on the bus.
 
     Raises:
         DamagedError: a list does not end.
@@ -83,7 +83,7 @@ def _devices(prog: drgn.Program) -> Iterator[drgn.Object]:
 
 
 def _is_file_of(file: drgn.Object, device: str, bar: int) -> bool:
-    """Two small BARs may lie in one page: then the file's name tells."""
+    """Return whether the file is the BAR's. The name is needed: two BARs may share a page."""
     dentry = path_of(file).dentry
     name, directory = (
         one.d_name.name.string_().decode("utf-8", "replace") for one in (dentry, dentry.d_parent)

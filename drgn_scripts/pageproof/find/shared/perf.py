@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""perf's ring buffers: a page of control, the data, and what a PMU writes by itself (aux)."""
+"""perf's ring buffers: a control page, the data, and the aux data that the PMU writes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ _AUX: Final = "aux"
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    """As ``perf_mmap_to_page()`` of kernel/events/ring_buffer.c finds the page of an offset.
+    """Return the region of an offset, as in ``perf_mmap_to_page()`` of kernel/events/ring_buffer.c.
 
-    Events may write into one buffer (PERF_EVENT_IOC_SET_OUTPUT): it is the owner.
+    The buffer is the owner, because several events may write into one
+    (PERF_EVENT_IOC_SET_OUTPUT).
     """
     rb = cast("struct perf_event *", vma.vm_file.private_data).rb
     if not rb:
-        # The last other mapping took it along (perf_mmap_close()).
-        raise UnknownPart("a ring buffer that its event does not have any more")
+        # perf_mmap_close() of the last other mapping detached it.
+        raise UnknownPart("a ring buffer that its event no longer has")
     page, aux_pages = int(vma.vm_pgoff), int(rb.aux_nr_pages)
     if aux_pages and page >= int(rb.aux_pgoff):
         part, pages, page = _AUX, aux_pages, page - int(rb.aux_pgoff)
@@ -59,9 +60,9 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
 
 
 def _vmalloc_order(rb: drgn.Object) -> int | None:
-    """log2 of the pages that one of ``nr_pages`` is where all of it is one vmalloc area.
+    """Return log2 of the pages in one unit of ``nr_pages`` if the buffer is one vmalloc area.
 
-    That is with CONFIG_PERF_USE_VMALLOC, on x86 for debugging only; else a page is a page.
+    None without CONFIG_PERF_USE_VMALLOC, which x86 has for debugging only.
     """
     try:
         return int(rb.page_order)

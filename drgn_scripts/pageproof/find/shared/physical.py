@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What memory that is mapped by its physical address has in common: where the kernel has it."""
+"""The kernel side of memory that is mapped by its physical address."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pageproof.space.units import PAGE_BYTES
 
 @dataclass(frozen=True)
 class _Area:
-    """What one ioremap() mapped.
+    """One ioremap() area.
 
     Attributes:
-        frames: numbers of its page frames.
-        address: where the kernel has the first.
+        frames: its page frames.
+        address: kernel address of the first frame.
     """
 
     frames: range
@@ -29,13 +29,13 @@ class _Area:
 
 
 def kernel_sides(prog: drgn.Program, first_pfn: int, pages: int) -> Sequence[int | None]:
-    """Where the kernel has adjoining page frames: where ioremap() mapped them, else the physmap.
+    """Return the kernel address of contiguous page frames, from ioremap() areas or the physmap.
 
-    A frame has an address in the physmap even if it is no RAM. That it is mapped there, only a
-    walk can tell; behind the physmap's end, where other regions are, it has none.
+    A frame has an address in the physmap even if it is not RAM. Only a walk shows whether it is
+    mapped there. A frame after the end of the physmap has no address.
 
     Raises:
-        ValueError: the kernel's data does not say where the physmap ends.
+        ValueError: the end of the physmap is not known.
     """
     wanted = range(first_pfn, first_pfn + pages)
     areas = [area for area in _ioremap_areas(prog) if _overlap(area.frames, wanted)]
@@ -60,7 +60,7 @@ def _overlap(one: range, other: range) -> bool:
 
 
 def _ioremap_areas(prog: drgn.Program) -> list[_Area]:
-    """In order of addresses, so that of several for one frame it is always the same."""
+    """Return the areas by address. If several map a frame, the lowest one is used."""
     return sorted(_ioremaps(all_areas(prog)), key=lambda area: area.address)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Finders that other packages bring, by entry points of the group ``pageproof.finders``."""
+"""Finders of other packages, from entry points of the group ``pageproof.finders``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ GROUP: Final = "pageproof.finders"
 
 
 def plugin_finders(taken: Iterable[str]) -> tuple[Finder, ...]:
-    """The finders of all installed packages, in order of the entry points' names.
+    """Return the finders of all installed packages, in order of the entry points' names.
 
     Args:
-        taken: kinds that they may not have.
+        taken: kinds that are in use already.
 
     Raises:
-        PageproofError: one can't be loaded, is no finder, or has the kind of another.
+        PageproofError: one cannot be loaded, is not a finder, or has the kind of another.
     """
     kinds = set(taken)
     found = []
@@ -36,10 +36,12 @@ def plugin_finders(taken: Iterable[str]) -> tuple[Finder, ...]:
 def _load(point: EntryPoint) -> Finder:
     try:
         finder = point.load()
-    except Exception as error:  # whatever an import can raise
+    except Exception as error:  # an import can raise anything
         raise _unusable(point, f"{type(error).__name__}: {error}") from None
     if not isinstance(finder, Finder):
-        raise _unusable(point, f"it is a {type(finder).__name__} and no pageproof.finders.Finder")
+        raise _unusable(
+            point, f"it is a {type(finder).__name__} and not a pageproof.finders.Finder"
+        )
     return finder
 
 
@@ -48,5 +50,5 @@ def _unusable(point: EntryPoint, why: str) -> PageproofError:
     return PageproofError(
         f"the finder {point.name} of the package {package} can't be used: {why}",
         point.value,
-        f"mend the package, or remove it (pip uninstall {package})",
+        f"fix the package, or remove it (pip uninstall {package})",
     )

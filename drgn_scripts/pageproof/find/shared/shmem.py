@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""memfd, tmpfs and System V shared memory: pages of a file that only memory and swap have."""
+"""memfd, tmpfs and System V shared memory: files whose pages are only in memory and swap."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from pageproof.find.process.paths import path_of
 from pageproof.find.shared.finder import Claim, Finder, Sparse, is_shared, owner_of
 from pageproof.space.units import PAGE_BYTES
 
-#: ``struct shm_file_data`` (ipc/shm.c) stands between the VMA and the file that has the pages.
-#: That of ``shm_file_operations_huge`` is hugetlbfs's.
+#: With these operations the VMA's file leads through ``struct shm_file_data`` (ipc/shm.c) to the
+#: file with the pages. ``shm_file_operations_huge`` leads to a file of hugetlbfs.
 _SYSV: Final = "shm_file_operations"
 
 
 def claim_of_file(vma: drgn.Object, sysv: str) -> Claim | None:
-    """The file of memory that a VMA maps; None for a private mapping.
+    """Return the file in memory that a VMA maps; None for a private mapping.
 
     Args:
         vma: ``struct vm_area_struct *``.
-        sysv: the file operations of System V shared memory that has such a file behind it.
+        sysv: name of the file operations of System V shared memory for this kind of file.
     """
     if not is_shared(vma):
         return None
@@ -52,15 +52,15 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
-    """Where the direct mapping has them: the kernel maps them nowhere else."""
+    """Return the addresses in the direct map, the only place where the kernel maps the pages."""
     xarray = owner_of(prog, claim).i_mapping.i_pages.address_of_()
     pages: dict[int, int] = {}
     seen: set[int] = set()
     for index, entry in xa_entries(xarray):
         if xa_is_value(entry):
             continue  # swapped out
-        # A large folio stands there once, or (before multi-index entries) once a page; always
-        # by its head.
+        # A large folio has one entry, or (before multi-index entries) one for each page. Every
+        # entry is the head.
         head = compound_head(cast("struct page *", entry))
         if head.value_() in seen:
             continue
@@ -75,7 +75,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
 
 
 def head_index(head: drgn.Object) -> int:
-    """``page->index``, which is a folio's only since 6.16 (acc53a0b4c15)."""
+    """Return ``page->index``, which only folios have since 6.16 (acc53a0b4c15)."""
     try:
         return int(head.index)
     except AttributeError:

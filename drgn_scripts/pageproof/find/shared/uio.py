@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""UIO: memory that a driver offers to a driver in user space (drivers/uio/uio.c)."""
+"""UIO: memory for a driver in user space (drivers/uio/uio.c)."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from pageproof.space.units import PAGE_BYTES
 #: ``UIO_MEM_…`` of include/linux/uio_driver.h. They are macros, which DWARF does not have.
 _PHYS, _LOGICAL, _VIRTUAL, _IOVA = 1, 2, 3, 4
 _DMA_COHERENT: Final = 5  # since 6.9: 576882ef5e7f
-#: ``addr`` is a physical address; cached or not is all that they differ in.
+#: ``addr`` is a physical address. They differ only in caching.
 _PHYSICAL: Final = (_PHYS, _IOVA)
-#: ``addr`` is the kernel's own.
+#: ``addr`` is a kernel virtual address.
 _ADDRESSED: Final = (_LOGICAL, _VIRTUAL, _DMA_COHERENT)
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
-    """The offset is the number of the map, and the VMA's first page is the map's.
+    """Return the map whose number is the offset; the VMA's first page is its first page.
 
-    Of a mapping that was split, the rear part's offset is none of that: the kernel itself takes
-    it for the map of that number (``uio_find_mem_index()``), and so does this.
+    In the rear part of a split mapping the offset is larger than the number of the map. The kernel
+    still uses it as the number (``uio_find_mem_index()``), and so does this.
     """
     not_private(vma)
     device = _device(vma.vm_file)
     info = device.info
     if not info:
-        raise ValueError("its driver has taken the UIO device away")
+        raise ValueError("the UIO device has lost its driver")
     if _has_own_mmap(info):
-        raise ValueError("the driver of the UIO device maps it in a way of its own")
+        raise ValueError("the driver of the UIO device maps it with a function of its own")
     number = int(vma.vm_pgoff)
     if number >= len(info.mem) or not info.mem[number].size:
         raise ValueError(f"the UIO device has no map {number}: the rest of a split mapping?")
@@ -63,22 +63,22 @@ def _has_own_mmap(info: drgn.Object) -> bool:
 
 
 def _device(file: drgn.Object) -> drgn.Object:
-    """``struct uio_device *``, the first member of ``struct uio_listener``.
+    """Return ``struct uio_device *``, the first member of ``struct uio_listener``.
 
-    Only uio.ko has the latter's type; the device's is in its drivers too.
+    Only uio.ko has the type of the listener. Drivers have the type of the device too.
     """
     return cast("struct uio_device **", file.private_data)[0]
 
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
-    """As ``uio_mmap()`` and ``uio_vma_fault()`` take the address of a map."""
+    """Return the addresses of a map, as in ``uio_mmap()`` and ``uio_vma_fault()``."""
     mem = owner_of(prog, claim).info.mem[int(claim.part.removeprefix("map"))]
     address, kind = int(mem.addr) & -PAGE_BYTES, int(mem.memtype)
     if kind in _PHYSICAL:
         return kernel_sides(prog, address // PAGE_BYTES, claim.pages)
     if kind in _ADDRESSED:
         return adjoining(address, claim.pages)
-    raise ValueError(f"memory of type {kind}, which is not known")
+    raise ValueError(f"unknown type of memory {kind}")
 
 
 UIO: Final = Finder(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The region of the module umh_shm: contiguous in kernel addresses, whatever it is made of."""
+"""The finder of the module umh_shm. Its region has contiguous kernel addresses."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The vDSO and the data that it reads: in the kernel's image, and in every process."""
+"""The vDSO and its data, which are in the kernel's image and in every process."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ _CODE: Final = "vdso"
 
 @dataclass(frozen=True)
 class _Places:
-    """Where ``vvar_fault()`` has which page of vvar.
+    """Page numbers in vvar, as in ``vvar_fault()``.
 
     Attributes:
-        pages: how many there are. What is not named here is Hyper-V's clock.
-        time: the time data.
-        namespace: the time data for those in a time namespace of their own: they have the
-            namespace's offsets at ``time``.
-        random: the state of random numbers, where that has a page.
-        kvm_clock: of KVM's clock, where vvar has it.
+        pages: number of pages. A page that is not listed here is Hyper-V's clock.
+        time: the time data, or in a time namespace the namespace's offsets.
+        namespace: the time data of processes in a time namespace.
+        random: the state of random numbers; None if it has no page.
+        kvm_clock: KVM's clock; None if vvar does not have it.
     """
 
     pages: int
@@ -56,13 +55,13 @@ def _places(prog: drgn.Program) -> _Places:
 
 
 def _older_places(image: drgn.Object) -> _Places:
-    """From the symbols of the image, which are offsets from its code."""
+    """Return the places from the symbols of the image, which are offsets from its code."""
     start = int(image.sym_vvar_start)
     return _Places(
         pages=-start // PAGE_BYTES,
         time=(int(image.sym_vvar_page) - start) // PAGE_BYTES,
         namespace=(int(image.sym_timens_page) - start) // PAGE_BYTES,
-        random=None,  # in the page of the time data
+        random=None,  # it is in the page of the time data
         kvm_clock=(int(image.sym_pvclock_page) - start) // PAGE_BYTES,
     )
 
@@ -103,14 +102,14 @@ def _claim(vma: drgn.Object) -> Claim | None:
         return _data(vma)
     name = cast("struct vm_special_mapping *", vma.vm_private_data).name.string_()
     if name == b"[vvar_vclock]":
-        return None  # the hypervisor's clocks (since 6.15), which are not the kernel's memory
+        return None  # clocks of the hypervisor (since 6.15), not memory of the kernel
     raise UnknownPart(name.decode("utf-8", "replace"))
 
 
 @of_program
 def _parts(prog: drgn.Program) -> dict[int, str]:
-    """What the kernel's ``struct vm_special_mapping`` at an address is of."""
-    # vdso_vvar_mapping: since 6.15 (df7fcbefa710) that of all architectures.
+    """Return the part that belongs to each ``struct vm_special_mapping``, by address."""
+    # vdso_vvar_mapping: since 6.15 (df7fcbefa710), for all architectures.
     names = {"vdso_mapping": _CODE, "vdso_vvar_mapping": _DATA, "vvar_mapping": _DATA}
     return {
         address: part
@@ -140,10 +139,10 @@ def _code(vma: drgn.Object) -> Claim:
 
 
 def _data(vma: drgn.Object) -> Claim | None:
-    """The region is the time namespace's: what is where depends on that.
+    """Return the region of the process's time namespace, which decides the order of the pages.
 
-    The kernel asks for that of the task that faults. Tasks that share an address space share it
-    (``copy_namespaces()`` and ``timens_install()``).
+    The kernel uses the namespace of the task that faults. Tasks that share an address space have
+    the same (``copy_namespaces()`` and ``timens_install()``).
     """
     prog = vma.prog_
     places = _places(prog)
@@ -172,7 +171,7 @@ def _data(vma: drgn.Object) -> Claim | None:
 
 
 def _task_of(mm: drgn.Object) -> drgn.Object:
-    """A task that has an address space: its owner, which only CONFIG_MEMCG keeps, or any."""
+    """Return a task of an address space: its owner (with CONFIG_MEMCG), or any."""
     try:
         return mm.owner
     except AttributeError:
@@ -180,7 +179,9 @@ def _task_of(mm: drgn.Object) -> drgn.Object:
 
 
 def searched_task(mm: drgn.Object) -> drgn.Object:
-    """A task that has an address space, searched among all; once, until one is missed.
+    """Search all tasks for one with a given address space.
+
+    The result of a search is cached, and the search is repeated if the cache is out of date.
 
     Raises:
         ValueError: no task has it.
