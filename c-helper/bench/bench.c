@@ -193,7 +193,6 @@ static void run_walks(struct world *world)
 static void index_once(struct world *world, const char *what)
 {
 	struct pw_index *index = must(pw_index_create());
-	struct pw_sweep_options options = { .last = (UINT64_C(1) << 30) - 1, .shared_once = true };
 	size_t records, found = 0;
 	uint64_t pages;
 	double start = now(), swept, sorted;
@@ -202,7 +201,7 @@ static void index_once(struct world *world, const char *what)
 		uint64_t root = (uint64_t)space * TABLES * PAGE;
 
 		if (pw_index_add(index, space, &world->paging, &world->memory,
-				 (uint64_t[]){ root, root }, &options, NULL))
+				 (uint64_t[]){ root, root }, 0, (UINT64_C(1) << 30) - 1, 0, NULL))
 			exit(2);
 	}
 	swept = now();
@@ -212,7 +211,7 @@ static void index_once(struct world *world, const char *what)
 	for (unsigned int i = 0; i < WALKS; i++) {
 		struct pw_mapping mappings[64];
 
-		found += pw_index_lookup(index, 0x100000 + random_frame() % 0x40000, mappings, 64);
+		found += pw_index_lookup(index, 0x100000 + random_frame() % 0x40000, 64, mappings);
 	}
 	pw_index_size(index, &records, &pages);
 	printf("  %-22s %8.1f ms  swept %.1f, sorted %.1f; %zu records, %.2f bytes a PTE;"

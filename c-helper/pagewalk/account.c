@@ -2,7 +2,7 @@
 /* Accounts of all frames: how each is mapped and how often, and where some of them are. */
 #include "internal.h"
 
-/* What the hook is told. */
+/* Argument of the sweep's hook. */
 struct accounting {
 	const struct pw_account *account;
 	const struct pw_paging *paging;
@@ -11,8 +11,8 @@ struct accounting {
 	void *arg;
 };
 
-/* Tell the runs of pages whose frames are marked: one range each. */
-static int tell_marked(struct accounting *a, const struct pw_range *range, uint64_t pfn,
+/* Report the runs of pages whose frames are marked, one range per run. */
+static int report_marked(struct accounting *a, const struct pw_range *range, uint64_t pfn,
 		       uint64_t pages)
 {
 	const uint8_t *marked = a->account->marked;
@@ -58,7 +58,7 @@ static int account_range(struct accounting *a, const struct pw_range *range)
 		for (uint64_t i = 0; i < pages; i++)
 			account->counts[pfn + i] += account->counts[pfn + i] < UINT8_MAX;
 	}
-	return account->marked ? tell_marked(a, range, pfn, pages) : 0;
+	return account->marked ? report_marked(a, range, pfn, pages) : 0;
 }
 
 static int account_ranges(void *arg, const struct pw_range *ranges, size_t count)
@@ -83,52 +83,25 @@ static int account_ranges(void *arg, const struct pw_range *ranges, size_t count
 }
 
 int pw_account_add(const struct pw_account *account, const struct pw_paging *paging,
-		   const struct pw_memory *memory, const uint64_t roots[2],
-		   const struct pw_sweep_options *options, pw_range_fn *hook, void *arg,
+		   const struct pw_memory *memory, const uint64_t roots[2], uint64_t first,
+		   uint64_t last, uint64_t max_entries, pw_range_fn *hook, void *arg,
 		   struct pw_sweep_stats *ret)
 {
 	struct accounting a = { account, paging, account->most_places, hook, arg };
-	struct pw_sweep_options all = *options;
 	const uint64_t within = (UINT64_C(1) << paging->form->page_shift) - 1;
+	const struct pw_sweep_options options = {
+		.first = first,
+		.last = last,
+		.max_entries = max_entries,
+		.merge = PW_MERGE_FRAMES,
+		.ignore = paging->form->ignorable & ~account->special,
+		.shared_once = true,
+		.each_table = true,
+		.skip = ~(PW_SKIP(PW_LEAF) | PW_SKIP(PW_PROT_NONE) | PW_SKIP(PW_INVALIDATED) |
+			  PW_SKIP(PW_TABLE)),
+	};
 
-	if (options->first & within || ~options->last & within)
+	if (first & within || ~last & within)
 		return PW_BAD_ARGUMENT;
-	all.merge = PW_MERGE_FRAMES;
-	all.ignore = paging->form->ignorable & ~account->special;
-	all.each_table = true;
-	all.skip = ~(PW_SKIP(PW_LEAF) | PW_SKIP(PW_PROT_NONE) | PW_SKIP(PW_INVALIDATED) |
-		     PW_SKIP(PW_TABLE));
-	return pw_sweep(paging, memory, roots, &all, account_ranges, &a, ret);
-}
-
-/* A field of a record: any eight bytes of it. */
-static uint64_t field_of(const unsigned char *record, uint32_t offset)
-{
-	return le64toh(*(const pw_unaligned *)(record + offset));
-}
-
-int pw_classify(const void *records, size_t count, size_t record_bytes,
-		const struct pw_class *classes, size_t class_count, uint8_t follows, uint8_t *ret)
-{
-	const unsigned char *record = records;
-
-	for (size_t c = 0; c < class_count; c++) {
-		if (record_bytes < 8 || classes[c].offset > record_bytes - 8)
-			return PW_BAD_ARGUMENT;
-	}
-	for (size_t i = 0; i < count; i++, record += record_bytes) {
-		uint8_t class = 0;
-
-		for (size_t c = 0; c < class_count; c++) {
-			const struct pw_class *it = &classes[c];
-
-			if ((field_of(record, it->offset) & it->mask) == it->value)
-				class |= it->class;
-		}
-		/* What follows another record, as a tail page its head, is of its class too. */
-		if (class & follows)
-			class |= i ? ret[i - 1] : 0;
-		ret[i] = class;
-	}
-	return PW_OK;
+	return pw_sweep(paging, memory, roots, &options, account_ranges, &a, ret);
 }

@@ -19,14 +19,14 @@
 #define PSE BIT(7)
 #define PAT_4K BIT(7)
 #define G BIT(8)
-#define PROTNONE BIT(8)		/* GLOBAL's place while PRESENT is clear */
+#define PROTNONE BIT(8)		/* the bit of GLOBAL, while PRESENT is clear */
 #define PAT_LARGE BIT(12)
 #define NX BIT(63)
 #define PKEY (UINT64_C(0xf) << 59)
 
 #define SOFTWARE (BIT(9) | BIT(10) | BIT(11) | UINT64_C(0x7f) << 52)
 
-/* Bits 51:12. NX, protection keys and the software bits are not address. */
+/* Bits 51:12. NX, protection keys and the software bits are not address bits. */
 #define ADDRESS UINT64_C(0x000ffffffffff000)
 
 static const struct pw_rule pte_rules[] = {
@@ -44,7 +44,7 @@ static const struct pw_rule pte_rules[] = {
 		{ .mask = UINT64_MAX, .value = 0, .kind = PW_NONE },                              \
 		{ .mask = PSE | PROTNONE, .value = PSE | PROTNONE, .kind = PW_PROT_NONE,          \
 		  .inverted = true },                                                             \
-		/* pmd_present() is true for PSE alone: pmd_mkinvalid(), the frame is still named. */ \
+		/* pmd_present() is true for PSE alone: pmd_mkinvalid(), the frame stays. */ \
 		{ .mask = PSE, .value = PSE, .kind = PW_INVALIDATED, .inverted = true },          \
 		{ .mask = PROTNONE, .value = 0, .kind = PW_SWAP },                                \
 		{ .kind = PW_SPECIAL },                                                           \
@@ -105,17 +105,22 @@ static const struct pw_right rights[] = {
 	  .index_bits = 9, .rules = upper_rules, .table_bits = table_bits,                        \
 	  .other_bits = upper_bits }
 
-/* swap: SWP_TYPE_BITS and SWP_OFFSET_FIRST_BIT of pgtable_64.h. */
+/*
+ * Memory types are named by enum page_cache_mode of arch/x86/include/asm/pgtable_types.h.
+ * swap: SWP_TYPE_BITS and SWP_OFFSET_FIRST_BIT of pgtable_64.h.
+ */
 #define COMMON                                                                                    \
 	.page_shift = 12, .root_mask = ADDRESS, .address_mask = ADDRESS,                          \
-	.ignorable = A | D | SOFTWARE,                                                            \
+	.ignorable = A | D | SOFTWARE, .rights = PW_WRITE | PW_EXECUTE | PW_USER,                 \
 	.table_rights = rights, .leaf_rights = rights,                                            \
+	.memory_types = 6,                                                                        \
+	.memory_type = { "WB", "WC", "UC-", "UC", "WT", "WP" },                                   \
 	.swap = { .type_shift = 59, .type_bits = 5, .offset_shift = 9, .offset_bits = 50,         \
 		  .offset_inverted = true }
 
 /* With 4 levels Linux folds the P4D and calls the top PGD. */
 const struct pw_form pw_x86_64_4_levels = {
-	.name = "x86_64, 4 levels",
+	.name = "x86_64-4",
 	.levels = 4,
 	.half_bits = 47,
 	COMMON,
@@ -123,7 +128,7 @@ const struct pw_form pw_x86_64_4_levels = {
 };
 
 const struct pw_form pw_x86_64_5_levels = {
-	.name = "x86_64, 5 levels",
+	.name = "x86_64-5",
 	.levels = 5,
 	.half_bits = 56,
 	COMMON,

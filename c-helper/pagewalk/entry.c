@@ -5,8 +5,8 @@
 #include "internal.h"
 
 /*
- * The smallest MAX_SWAPFILES that any configuration had: a type below it is swap even where the
- * target's layout is not known.
+ * The smallest MAX_SWAPFILES of any configuration: a type below it is swap even if the target's
+ * layout is not known.
  */
 #define ALWAYS_SWAP_BELOW (32 - 4 - 3 - 1 - 2)
 
@@ -35,7 +35,7 @@ static enum pw_kind swap_kind(const struct pw_swap_layout *layout, unsigned int 
 	if (IS(device))
 		return PW_DEVICE_PRIVATE;
 	if (IS(marker)) {
-		/* 5.19 to 6.2: SWP_SWAPIN_ERROR stood before the markers (9f186f9e5fa9). */
+		/* 5.19 to 6.2: SWP_SWAPIN_ERROR came before the markers (9f186f9e5fa9). */
 		if (layout->marker.count == 2 && type == layout->marker.first)
 			return PW_POISON_MARKER;
 		return marker_kind(offset);
@@ -55,7 +55,7 @@ struct pw_entry pw_decode(const struct pw_paging *paging, const struct pw_level 
 		rule++;
 	entry.kind = rule->kind;
 	entry.inverted = rule->inverted;
-	if (raw & rule->reserved & ~paging->encrypt_mask) {
+	if (raw & rule->reserved & ~(paging->encrypt_mask >> form->address_shift)) {
 		entry.kind = PW_RESERVED_BITS;
 	} else if (entry.kind == PW_TABLE) {
 		entry.base = pw_address_of(paging, raw);
@@ -101,7 +101,7 @@ uint8_t pw_memory_type_of(const struct pw_paging *paging, const struct pw_level 
 	return paging->memory_types[index];
 }
 
-/* Text that is put together piece by piece and counted as snprintf() counts. */
+/* Text built from pieces; length counts as snprintf() does, also beyond the room. */
 struct text {
 	char *text;
 	size_t room, length;
@@ -118,16 +118,16 @@ static void put(struct text *text, const char *name, const char *format, uint64_
 	text->length += length > 0 ? (size_t)length : 0;
 }
 
-int pw_flag_names(const struct pw_paging *paging, const struct pw_step *step, char *text,
-		  size_t room)
+int pw_flag_names(const struct pw_paging *paging, const struct pw_step *step, size_t room,
+		  char *ret)
 {
 	const struct pw_form *form = paging->form;
-	struct text out = { .text = text, .room = room };
+	struct text out = { .text = ret, .room = room };
 	const struct pw_level *level;
 	struct pw_entry entry;
 
 	if (room)
-		*text = '\0';
+		*ret = '\0';
 	if (step->level < 1 || step->level > form->levels || step->kind == PW_NONE)
 		return 0;
 	level = &form->level[form->levels - step->level];
@@ -175,19 +175,4 @@ const char *pw_kind_name(enum pw_kind kind)
 	};
 
 	return (unsigned int)kind < PW_KINDS ? names[kind] : "?";
-}
-
-const char *pw_outcome_name(enum pw_kind kind)
-{
-	return kind == PW_LEAF ? "mapped" : pw_kind_name(kind);
-}
-
-const char *pw_memory_type_name(enum pw_memory_type type)
-{
-	static const char *const names[PW_MEMORY_TYPES] = {
-		[PW_WB] = "WB", [PW_WC] = "WC", [PW_UC_MINUS] = "UC-",
-		[PW_UC] = "UC", [PW_WT] = "WT", [PW_WP] = "WP",
-	};
-
-	return (unsigned int)type < PW_MEMORY_TYPES ? names[type] : "?";
 }

@@ -4,7 +4,7 @@
 
 #include "index.h"
 
-/* What the hook is told. */
+/* Argument of the sweep's hook. */
 struct adding {
 	struct pw_index *index;
 	uint32_t space;
@@ -27,7 +27,7 @@ void pw_index_destroy(struct pw_index *index)
 	free(index);
 }
 
-/* Make room for one more of size bytes; realloc() moves large blocks without copying them. */
+/* Make room for one more element of size bytes. */
 static bool make_room(void **array, size_t count, size_t *room, size_t size)
 {
 	size_t more = *room ? *room + *room / 2 : 256;
@@ -110,23 +110,28 @@ static int add_ranges(void *arg, const struct pw_range *ranges, size_t count)
 }
 
 int pw_index_add(struct pw_index *index, uint32_t space, const struct pw_paging *paging,
-		 const struct pw_memory *memory, const uint64_t roots[2],
-		 const struct pw_sweep_options *options, struct pw_sweep_stats *ret)
+		 const struct pw_memory *memory, const uint64_t roots[2], uint64_t first,
+		 uint64_t last, uint64_t max_entries, struct pw_sweep_stats *ret)
 {
 	struct adding adding = { index, space, paging->form, false };
-	struct pw_sweep_options all = *options;
+	const struct pw_sweep_options options = {
+		.first = first,
+		.last = last,
+		.max_entries = max_entries,
+		.merge = PW_MERGE_FRAMES,
+		.ignore = paging->form->ignorable,
+		.shared_once = true,
+		.shared_by_rights = true,	/* a record's rights must hold for its shares */
+		.skip = ~(PW_SKIP(PW_LEAF) | PW_SKIP(PW_PROT_NONE) | PW_SKIP(PW_INVALIDATED) |
+			  PW_SKIP(PW_TABLE)),
+	};
 	int err;
 
 	if (space >= PW_INDEX_SPACES ||
 	    (index->page_shift && index->page_shift != paging->form->page_shift))
 		return PW_BAD_ARGUMENT;
 	index->page_shift = paging->form->page_shift;
-	all.merge = PW_MERGE_FRAMES;
-	all.ignore = paging->form->ignorable;
-	all.shared_by_rights = true;	/* else a record's rights would not hold for its shares */
-	all.skip = ~(PW_SKIP(PW_LEAF) | PW_SKIP(PW_PROT_NONE) | PW_SKIP(PW_INVALIDATED) |
-		     PW_SKIP(PW_TABLE));
-	err = pw_sweep(paging, memory, roots, &all, add_ranges, &adding, ret);
+	err = pw_sweep(paging, memory, roots, &options, add_ranges, &adding, ret);
 	return adding.no_memory ? PW_NO_MEMORY : err;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the engine's files share; nothing here is for users. */
+/* What the engine's files share. Users of the engine need pagewalk.h only. */
 #ifndef PAGEWALK_INTERNAL_H
 #define PAGEWALK_INTERNAL_H
 
@@ -8,45 +8,47 @@
 #include "form.h"
 
 #define PW_ENTRY_BYTES 8
+/* The rights that bits of entries give or take. */
+#define PW_ALL_RIGHTS (PW_WRITE | PW_EXECUTE | PW_USER | PW_USER_EXECUTE)
 
 /* entry.c: one entry. */
 
 struct pw_entry {
-	uint8_t kind;
-	bool inverted;
-	int16_t swap_type;		/* -1: no swap entry */
+	uint8_t kind;			/* enum pw_kind */
+	bool inverted;			/* the address bits are stored inverted */
+	int16_t swap_type;		/* -1: not a swap entry */
 	uint64_t swap_offset;
-	uint64_t base;			/* PW_NO_PADDR: points nowhere */
+	uint64_t base;			/* physical address it points at, or PW_NO_PADDR */
 };
 
 /*
- * upper: the entry is on the way to the upper half. What swap would be is PW_SPECIAL there: the
- * kernel's own memory is never swapped out.
+ * Decode an entry. upper: the entry is on the way to the upper half. An entry that would be swap
+ * there is PW_SPECIAL, because the kernel's own memory is never swapped out.
  */
 struct pw_entry pw_decode(const struct pw_paging *paging, const struct pw_level *level,
 			  uint64_t raw, bool upper);
+/* The rights of above that an entry leaves. */
 uint8_t pw_rights_left(const struct pw_right *rights, uint64_t raw, uint8_t above);
+/* The memory type of a leaf, a number of paging->memory_types. */
 uint8_t pw_memory_type_of(const struct pw_paging *paging, const struct pw_level *level,
 			  uint64_t raw);
 
-#define PW_ALL_RIGHTS (PW_WRITE | PW_EXECUTE | PW_USER)
-
-/* The root's physical address in what its register holds. */
+/* The root's physical address, from the value of its register. */
 static inline uint64_t pw_root_of(const struct pw_paging *paging, uint64_t value)
 {
 	return value & paging->form->root_mask & ~paging->encrypt_mask;
 }
 
-/* The physical address in an entry, without anything else. */
+/* The physical address in an entry. */
 static inline uint64_t pw_address_of(const struct pw_paging *paging, uint64_t raw)
 {
 	const struct pw_form *form = paging->form;
 
-	return ((raw & form->address_mask) | (raw & form->high_mask) << form->high_shift) &
-	       ~paging->encrypt_mask;
+	return ((raw & form->address_mask) << form->address_shift |
+		(raw & form->high_mask) << form->high_shift) & ~paging->encrypt_mask;
 }
 
-/* Bits in an address's place that are no address: they are the same in all entries of a run. */
+/* Bits of a physical address that are not address. They are equal in all entries of a run. */
 static inline uint64_t pw_no_address(const struct pw_paging *paging)
 {
 	return paging->encrypt_mask | paging->reserved_mask;
@@ -55,6 +57,19 @@ static inline uint64_t pw_no_address(const struct pw_paging *paging)
 static inline uint64_t pw_level_bytes(const struct pw_level *level)
 {
 	return UINT64_C(1) << level->shift;
+}
+
+/*
+ * The bits of a leaf's entry that count up from one frame to the next. The high part of a split
+ * address is not among them: a carry into it ends a run. In a huge leaf, address bits below its
+ * size are flags.
+ */
+static inline uint64_t pw_frame_bits(const struct pw_paging *paging, const struct pw_level *level)
+{
+	const uint8_t shift = paging->form->address_shift;
+
+	return paging->form->address_mask & -(pw_level_bytes(level) >> shift) &
+	       ~(pw_no_address(paging) >> shift);
 }
 
 static inline size_t pw_table_bytes(const struct pw_level *level)
@@ -80,16 +95,17 @@ static inline int pw_half_of(const struct pw_form *form, uint64_t address)
 /* memory.c: physical memory. */
 
 /*
- * Point *ret at length bytes of physical memory: the caller's own where there is a direct mapping,
- * else buffer, which is filled. Returns 0, a kind (PW_EXCLUDED ...) or a negative number.
+ * Point *ret at length bytes of physical memory: the caller's own bytes where there is a direct
+ * mapping, else buffer, filled by the callback. Returns 0, a kind (PW_EXCLUDED, PW_ZERO_FILLED,
+ * PW_UNREADABLE) or a negative number of the callback.
  */
 int pw_fetch(const struct pw_memory *memory, uint64_t paddr, size_t length, void *buffer,
 	     const void **ret);
-/* Tell the processor that a table may be fetched soon; any address will do. */
+/* Hint that a table may be read soon. Any address is allowed. */
 void pw_prefetch(const struct pw_memory *memory, uint64_t paddr);
 bool pw_all_zero(const void *bytes, size_t length);
 
-/* A dump's segments need not be aligned in its file, nor so in memory. */
+/* Segments need not be aligned in a dump's file, so neither are they in memory. */
 typedef uint64_t pw_unaligned __attribute__((aligned(1), may_alias));
 
 static inline uint64_t pw_load(const void *table, size_t index)
@@ -97,7 +113,7 @@ static inline uint64_t pw_load(const void *table, size_t index)
 	return le64toh(((const pw_unaligned *)table)[index]);
 }
 
-/* seen.c: which tables were walked, and where. */
+/* seen.c: which tables were walked, and at which address first. */
 
 struct pw_seen {
 	struct pw_seen_slot {
@@ -108,15 +124,15 @@ struct pw_seen {
 
 void pw_seen_init(struct pw_seen *seen);
 void pw_seen_deinit(struct pw_seen *seen);
-/* What a table is known by: tables are aligned to 64 bytes at least. Never 0. */
+/* The key of a table. Its low PW_TABLE_ALIGN_BITS bits are free for the rest. Never 0. */
 static inline uint64_t pw_seen_key(unsigned int depth, uint64_t table, uint8_t rights)
 {
 	return table | (uint64_t)rights << 3 | (depth + 1);
 }
 
-/* The address of the first walk of a table; NULL if there was none. */
+/* The address of the first walk of a table; NULL if it was not walked. */
 const uint64_t *pw_seen_find(const struct pw_seen *seen, uint64_t key);
-/* False if there is no memory. The key must not be there yet. */
+/* Returns false if there is no memory. The key must not be there yet. */
 bool pw_seen_add(struct pw_seen *seen, uint64_t key, uint64_t address);
 
 /* sort.c: records of the index. */
@@ -125,7 +141,7 @@ struct pw_record {
 	uint64_t high, low;
 };
 
-/* Sort by high >> shift, stably. False if there is no memory. */
+/* Sort by high >> shift, stably. Returns false if there is no memory. */
 bool pw_sort(struct pw_record *records, size_t count, unsigned int shift);
 
 #endif

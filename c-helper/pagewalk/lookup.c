@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Asking the index: binary search in each class, then what shared tables add. */
+/* Looking up a frame: binary search in each class, then the places of shared tables. */
 #include <stdlib.h>
 
 #include "index.h"
@@ -15,7 +15,7 @@ int pw_compare_shares(const void *left, const void *right)
 	return a->first < b->first ? -1 : a->first > b->first;
 }
 
-/* The mappings that a lookup has found; the count goes on when the room is full. */
+/* The mappings that a lookup has found. count goes on when the room is full. */
 struct found {
 	struct pw_mapping *mappings;
 	size_t room, count;
@@ -30,7 +30,7 @@ static void add_mapping(struct found *found, const struct pw_mapping *mapping)
 	found->count++;
 }
 
-/* The first share that is not below the wanted one. */
+/* Index of the first share that does not sort before the wanted one. */
 static size_t first_share(const struct pw_index *index, const struct share *wanted)
 {
 	size_t low = 0, high = index->share_count;
@@ -47,16 +47,16 @@ static size_t first_share(const struct pw_index *index, const struct share *want
 }
 
 /*
- * Count a mapping, and what is mapped through the shared tables that it is under, of at least so
- * many bytes. Seen from a stretch that was not walked only larger ones can hold it: the recursion
- * is as deep as there are levels, and each step finds something.
+ * Add a mapping, and its other places through shared tables that span at least bytes. From such a
+ * place only tables that span more can lead to a further place, so the recursion is at most as
+ * deep as there are levels.
  */
 static void add_with_shares(const struct pw_index *index, const struct pw_mapping *mapping,
 			    struct found *found, uint64_t bytes)
 {
 	add_mapping(found, mapping);
 	while (found->count < PW_INDEX_MOST) {
-		/* The next size that there is, then the shares of it that hold the address. */
+		/* Find the next size of a share, then the shares of that size that hold the address. */
 		struct share wanted = { .bytes = bytes };
 		size_t i = first_share(index, &wanted);
 
@@ -105,8 +105,8 @@ static size_t first_from(const struct records *class, uint64_t pfn)
 	return low;
 }
 
-size_t pw_index_lookup(const struct pw_index *index, uint64_t pfn, struct pw_mapping *ret,
-		       size_t room)
+size_t pw_index_lookup(const struct pw_index *index, uint64_t pfn, size_t room,
+		       struct pw_mapping *ret)
 {
 	struct found found = { ret, room, 0 };
 
@@ -124,7 +124,7 @@ size_t pw_index_lookup(const struct pw_index *index, uint64_t pfn, struct pw_map
 
 			if (offset >= pages_of(record))
 				continue;
-			/* 45 bits were kept: the sign comes back. */
+			/* The record keeps 45 bits: extend the sign. */
 			vpn = (uint64_t)((int64_t)(vpn << VPN_SHIFT) >> VPN_SHIFT);
 			add_with_shares(index, &(struct pw_mapping){
 				.address = (vpn + offset) << index->page_shift,

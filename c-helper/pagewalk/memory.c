@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Physical memory: the caller's direct mappings first, then its callback. */
+/* Physical memory: the caller's direct mappings first, then the callback. */
 #include "internal.h"
 
-/* As much of a table as keeps the processor busy until its own prefetching has seen the rest. */
+/* Bytes of a table to prefetch: the processor's own prefetcher has recognised the pattern by then. */
 #define CACHE_LINE 64
 #define PREFETCHED (8 * CACHE_LINE)
 
@@ -10,7 +10,7 @@ static const struct pw_direct *find_direct(const struct pw_memory *memory, uint6
 {
 	size_t low = 0, high = memory->direct_count;
 
-	/* The last that begins at or below paddr is direct[low - 1]. */
+	/* direct[low - 1] is the last one that begins at or below paddr. */
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Which tables were walked, and where: a hash table with open addressing. */
+/* Which tables were walked, and at which address first: a hash table with open addressing. */
 #include <stdlib.h>
 
 #include "internal.h"
@@ -16,10 +16,10 @@ void pw_seen_deinit(struct pw_seen *seen)
 	free(seen->slots);
 }
 
-/* The slot of a key, or the empty one where it would be. There is always an empty one. */
+/* The slot of a key, or the empty slot for it. The table is never full. */
 static struct pw_seen_slot *slot_of(const struct pw_seen *seen, uint64_t key)
 {
-	/* Fibonacci hashing; the high half is the good one. */
+	/* Fibonacci hashing: the high bits are mixed best. */
 	size_t at = (size_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 32);
 
 	for (;; at++) {

@@ -15,7 +15,8 @@ static unsigned int digit_of(const struct pw_record *record, unsigned int shift)
 
 bool pw_sort(struct pw_record *records, size_t count, unsigned int shift)
 {
-	uint64_t all = 0, any = 0;
+	uint64_t any = 0;
+	bool sorted = true;
 	struct pw_record *from = records, *to, *other;
 
 	if (count < 2)
@@ -24,10 +25,10 @@ bool pw_sort(struct pw_record *records, size_t count, unsigned int shift)
 		uint64_t differs = records[i].high ^ records[0].high;
 
 		any |= differs;
-		all |= i && records[i].high >> shift < records[i - 1].high >> shift;
+		sorted &= !i || records[i].high >> shift >= records[i - 1].high >> shift;
 	}
-	if (!all)
-		return true;		/* in order already */
+	if (sorted)
+		return true;
 	other = malloc(count * sizeof(*other));
 	if (!other)
 		return false;

@@ -1,22 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Sweeping a range of addresses: every entry in it, in order, down the tree of tables. */
+/*
+ * Sweeping a range of addresses: every entry in it, in order, down the tree of tables.
+ *
+ * Functions here return 0 to go on. Anything else ends the sweep: a negative number of a callback,
+ * or a positive enum pw_status.
+ */
 #include <stdlib.h>
 
-#include "sweep.h"
+#include "runs.h"
+
+struct sweep {
+	const struct pw_paging *paging;
+	const struct pw_memory *memory;
+	const struct pw_sweep_options *options;
+	uint64_t entries_left;
+	struct pw_sweep_stats stats;
+	struct pw_seen seen;
+	unsigned char *buffer[PW_MAX_LEVELS];	/* a table of each level, for the callback */
+	struct batch batch;
+};
 
 static int sweep_table(struct sweep *s, struct table *table);
 
-/* A table at entry i: go down, unless it was walked already. */
+/* Descend into the table at entry i, unless it was walked already. */
 static int enter(struct sweep *s, const struct table *table, uint32_t i, uint64_t raw,
 		 const struct pw_entry *entry)
 {
-	uint64_t start = start_of(s, table, i), last = last_of(s, table, i);
+	uint64_t start = start_of(table, i), last = last_of(table, i);
 	uint8_t rights = pw_rights_left(s->paging->form->table_rights, raw, table->rights);
 	struct table below = {
 		.level = table->level + 1,
 		.depth = table->depth + 1,
 		.paddr = entry->base,
 		.base = table->base + ((uint64_t)i << table->level->shift),
+		.first = table->first,
+		.last = table->last,
 		.rights = rights,
 	};
 
@@ -27,20 +45,20 @@ static int enter(struct sweep *s, const struct table *table, uint32_t i, uint64_
 
 		if (seen) {
 			s->stats.shared++;
-			return pw_emit(s, &(struct pw_range){
+			return pw_emit(&s->batch, &(struct pw_range){
 				.start = start, .last = last, .paddr = PW_NO_PADDR, .entry = raw,
 				.table = table->paddr, .shared_with = *seen,
 				.level = table->level->number, .kind = PW_TABLE,
 				.rights = rights | PW_ACCESS,
 			});
 		}
-		/* Only a table that is walked whole can stand for a later one. */
+		/* A table walked in part cannot represent a later one. */
 		if (last - start == pw_level_bytes(table->level) - 1 &&
 		    !pw_seen_add(&s->seen, key, start))
-			return NO_MEMORY;
+			return PW_NO_MEMORY;
 	}
 	if (s->options->each_table) {
-		int err = pw_emit(s, &(struct pw_range){
+		int err = pw_emit(&s->batch, &(struct pw_range){
 			.start = start, .last = last, .paddr = PW_NO_PADDR, .entry = raw,
 			.table = table->paddr, .shared_with = start,
 			.level = table->level->number, .kind = PW_TABLE,
@@ -53,7 +71,10 @@ static int enter(struct sweep *s, const struct table *table, uint32_t i, uint64_
 	return sweep_table(s, &below);
 }
 
-/* Have the table's bytes; a gap is one range over all that is asked of it, and *gap is true. */
+/*
+ * Read the table's bytes. If that fails, emit one range for all of the table that the sweep covers
+ * and set *gap.
+ */
 static int fetch_table(struct sweep *s, struct table *table, uint32_t first, bool *gap)
 {
 	size_t length = pw_table_bytes(table->level);
@@ -68,8 +89,8 @@ static int fetch_table(struct sweep *s, struct table *table, uint32_t first, boo
 	s->stats.gaps++;
 	s->stats.entries++;
 	s->entries_left--;
-	return pw_emit(s, &(struct pw_range){
-		.start = start_of(s, table, first), .last = last_of(s, table, table->end - 1),
+	return pw_emit(&s->batch, &(struct pw_range){
+		.start = start_of(table, first), .last = last_of(table, table->end - 1),
 		.paddr = PW_NO_PADDR, .table = table->paddr, .level = table->level->number,
 		.kind = (uint8_t)err, .gap_length = (uint32_t)length,
 	});
@@ -78,8 +99,8 @@ static int fetch_table(struct sweep *s, struct table *table, uint32_t first, boo
 static int sweep_table(struct sweep *s, struct table *table)
 {
 	const struct pw_level *level = table->level;
-	const uint64_t start = start_of(s, table, 0);
-	const uint64_t last = last_of(s, table, (UINT32_C(1) << level->index_bits) - 1);
+	const uint64_t start = start_of(table, 0);
+	const uint64_t last = last_of(table, (UINT32_C(1) << level->index_bits) - 1);
 	const bool upper = table->base >> 63;
 	uint32_t i = pw_index_of(level, start), end = pw_index_of(level, last) + 1;
 	bool gap;
@@ -87,7 +108,7 @@ static int sweep_table(struct sweep *s, struct table *table)
 
 	if (!s->entries_left) {
 		s->stats.stopped_at = start;
-		return WORK_DONE;
+		return PW_TOO_MUCH_WORK;
 	}
 	table->end = end;
 	err = fetch_table(s, table, i, &gap);
@@ -100,11 +121,11 @@ static int sweep_table(struct sweep *s, struct table *table)
 
 		table->end = s->entries_left < end - i ? i + (uint32_t)s->entries_left : end;
 		if (table->end == i) {
-			s->stats.stopped_at = start_of(s, table, i);
-			return WORK_DONE;
+			s->stats.stopped_at = start_of(table, i);
+			return PW_TOO_MUCH_WORK;
 		}
-		if (entry.kind == PW_TABLE && table->depth + 1 < s->paging->form->levels) {
-			/* Tables lie anywhere: while this one is read, the next one can come. */
+		if (entry.kind == PW_TABLE) {
+			/* Tables are scattered: fetch the next one while this one is read. */
 			if (i + 1 < end)
 				pw_prefetch(s->memory,
 					    pw_address_of(s->paging, pw_load(table->bytes, i + 1)));
@@ -117,15 +138,14 @@ static int sweep_table(struct sweep *s, struct table *table)
 			continue;
 		}
 		if (pw_names_frame(entry.kind)) {
-			err = pw_sweep_frames(s, table, i, &entry, &next);
+			err = pw_sweep_frames(&s->batch, table, i, &entry, &next);
 		} else {
 			if (entry.kind == PW_NONE && s->options->merge != PW_MERGE_NOTHING)
 				next = pw_run_end(table->bytes, i, table->end, 0, UINT64_MAX, 0);
-			err = pw_emit(s, &(struct pw_range){
-				.start = start_of(s, table, i), .last = last_of(s, table, next - 1),
+			err = pw_emit(&s->batch, &(struct pw_range){
+				.start = start_of(table, i), .last = last_of(table, next - 1),
 				.paddr = PW_NO_PADDR, .entry = raw, .table = table->paddr,
-				.level = level->number,
-				.kind = entry.kind == PW_TABLE ? PW_SPECIAL : entry.kind,
+				.level = level->number, .kind = entry.kind,
 			});
 		}
 		if (err)
@@ -137,7 +157,7 @@ static int sweep_table(struct sweep *s, struct table *table)
 	return 0;
 }
 
-/* The part of the range that is in one half of the address space. */
+/* Sweep the part of the range that is in one half of the address space. */
 static int sweep_half(struct sweep *s, const uint64_t roots[2], int half)
 {
 	const struct pw_form *form = s->paging->form;
@@ -148,12 +168,12 @@ static int sweep_half(struct sweep *s, const uint64_t roots[2], int half)
 		.level = top,
 		.paddr = pw_root_of(s->paging, roots[half]),
 		.base = half ? -(UINT64_C(1) << (top->shift + top->index_bits)) : 0,
-		.rights = PW_ALL_RIGHTS,
+		.first = s->options->first > low ? s->options->first : low,
+		.last = s->options->last < high ? s->options->last : high,
+		.rights = form->rights,
 	};
 
-	s->first = s->options->first > low ? s->options->first : low;
-	s->last = s->options->last < high ? s->options->last : high;
-	return s->first <= s->last ? sweep_table(s, &table) : 0;
+	return table.first <= table.last ? sweep_table(s, &table) : 0;
 }
 
 static int alloc_buffers(struct sweep *s)
@@ -163,7 +183,7 @@ static int alloc_buffers(struct sweep *s)
 	for (unsigned int depth = 0; s->memory->read && depth < form->levels; depth++) {
 		s->buffer[depth] = malloc(pw_table_bytes(&form->level[depth]));
 		if (!s->buffer[depth])
-			return NO_MEMORY;
+			return PW_NO_MEMORY;
 	}
 	return 0;
 }
@@ -186,18 +206,21 @@ int pw_sweep(const struct pw_paging *paging, const struct pw_memory *memory,
 	s->memory = memory;
 	s->options = options;
 	s->entries_left = options->max_entries ? options->max_entries : PW_MAX_ENTRIES;
-	s->ignore = options->ignore & paging->form->ignorable;
-	s->hook = hook;
-	s->arg = arg;
+	s->batch.paging = paging;
+	s->batch.ignore = options->ignore & paging->form->ignorable;
+	s->batch.skip = options->skip;
+	s->batch.merge = options->merge;
+	s->batch.hook = hook;
+	s->batch.arg = arg;
 	pw_seen_init(&s->seen);
 
 	err = alloc_buffers(s);
 	for (int half = 0; !err && half < 2; half++)
 		err = sweep_half(s, roots, half);
-	if (!err || err == WORK_DONE || err == NO_MEMORY) {
-		int last = pw_flush(s);
+	if (err >= 0) {
+		int flushed = pw_flush(&s->batch);
 
-		err = last ? last : err;
+		err = flushed ? flushed : err;
 	}
 
 	if (ret)
@@ -206,7 +229,5 @@ int pw_sweep(const struct pw_paging *paging, const struct pw_memory *memory,
 		free(s->buffer[depth]);
 	pw_seen_deinit(&s->seen);
 	free(s);
-	if (err == WORK_DONE)
-		return PW_TOO_MUCH_WORK;
-	return err == NO_MEMORY ? PW_NO_MEMORY : err;
+	return err;
 }

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The walk for one address. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "internal.h"
@@ -13,7 +11,7 @@ static void set_gap(struct pw_walk *walk, const struct pw_level *level, uint64_t
 	walk->gap = (struct pw_gap){ table, paddr, (uint32_t)length, level->number };
 }
 
-/* Tell whether the zero in a table is one of many that the target made up; as pw_fetch(). */
+/* Return PW_ZERO_FILLED if the whole table is zero, else as pw_fetch(). */
 static int doubt_zero(const struct pw_memory *memory, uint64_t table, size_t length)
 {
 	const void *bytes;
@@ -39,7 +37,7 @@ int pw_walk(const struct pw_paging *paging, const struct pw_memory *memory,
 		.swap_type = -1,
 		.outcome = PW_NON_CANONICAL,
 	};
-	uint8_t rights = PW_ALL_RIGHTS;
+	uint8_t rights = form->rights;
 
 	for (unsigned int depth = 0; half >= 0 && depth < form->levels; depth++) {
 		const struct pw_level *level = &form->level[depth];
@@ -88,26 +86,4 @@ int pw_walk(const struct pw_paging *paging, const struct pw_memory *memory,
 	}
 	*ret = walk;
 	return PW_OK;
-}
-
-int pw_describe(const struct pw_paging *paging, const struct pw_walk *walk, char *text,
-		size_t room)
-{
-	const struct pw_form *form = paging->form;
-	const struct pw_step *step = &walk->step[walk->steps ? walk->steps - 1 : 0];
-	const char *name = pw_outcome_name(walk->outcome);
-
-	if (walk->outcome == PW_LEAF)
-		return snprintf(text, room, "%s", "");
-	if (walk->outcome == PW_NON_CANONICAL)
-		return snprintf(text, room, "%#018" PRIx64 " is not canonical with %u levels",
-				walk->address, form->levels);
-	if (walk->gap.length)
-		return snprintf(text, room,
-				"%s table at %#" PRIx64 ": %s, reading %" PRIu32 " bytes at %#" PRIx64,
-				form->level[form->levels - walk->gap.level].name, walk->gap.table, name,
-				walk->gap.length, walk->gap.paddr);
-	return snprintf(text, room, "%s entry %" PRIu32 " of the table at %#" PRIx64 " is %s",
-			form->level[form->levels - step->level].name, step->index, step->table,
-			name);
 }

@@ -6,19 +6,21 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "pagewalk.h"
+#include "form.h"
 
-/* What the module object keeps: nothing is global, so that each interpreter has its own. */
+/* Kept by the module object, because each interpreter needs its own. */
 struct state {
+	PyObject *form_type;
 	PyObject *walker_type;
 	PyObject *index_type;
 };
 
-/* A paging form and memory; does not change after it was made, so that threads may share it. */
+/* A paging form and memory. Never changes after its creation, so threads may share it. */
 struct walker {
 	PyObject_HEAD
 	struct pw_paging paging;
 	struct pw_swap_layout layout;
+	PyObject *form;			/* a Form that paging points into, or NULL: a built-in one */
 	PyObject *read;			/* callable or NULL */
 	struct pw_direct *direct;
 	Py_buffer *views;		/* what direct points into */
@@ -26,8 +28,8 @@ struct walker {
 };
 
 /*
- * One call into the engine. With the GIL released, thread is where to take it back for the
- * callback; NULL: it is held.
+ * One call into the engine. thread: where the callback takes the GIL back; NULL while the GIL is
+ * held.
  */
 struct call {
 	const struct walker *walker;
@@ -35,20 +37,29 @@ struct call {
 	struct pw_memory memory;
 };
 
-extern PyType_Spec walker_spec, index_spec;
+extern PyType_Spec form_spec, walker_spec, index_spec;
 
-/* walker.c */
-void call_init(struct call *call, const struct walker *walker);
-void call_release_gil(struct call *call);
-void call_take_gil(struct call *call);
+/* arguments.c: converters for O& of PyArg_Parse. They return 1, or 0 with an exception set. */
+
 /*
- * For PyArg_Parse's O&: an int from 0 to 2^64 - 1 or 2^32 - 1, else ValueError. Its own I would mask
- * a larger number.
+ * An int from 0 to 2^64 - 1, 2^32 - 1 or 255, else ValueError. PyArg_Parse's own K and I would drop
+ * the high bits of a larger number, and its b raises OverflowError.
  */
 int to_u64(PyObject *object, void *ret);
 int to_u32(PyObject *object, void *ret);
+int to_u8(PyObject *object, void *ret);
+/* uint64_t[2]: the roots of both halves, from one number for both or a tuple of two. */
+int to_roots(PyObject *object, void *ret);
 
-/* error.c: the one place where the engine's errors become Python's. Returns NULL. */
+/* call.c */
+void call_init(struct call *call, const struct walker *walker);
+void call_release_gil(struct call *call);
+void call_take_gil(struct call *call);
+
+/* form.c: the engine's form in a Form. It lives as long as the object. */
+const struct pw_form *form_of(PyObject *form);
+
+/* error.c: turns the engine's errors into Python's. Returns NULL. */
 PyObject *set_error(int status);
 
 #endif

@@ -8,10 +8,10 @@ PyObject *set_error(int status)
 	case PW_NO_MEMORY:
 		return PyErr_NoMemory();
 	case PW_BAD_ARGUMENT:
-		PyErr_SetString(PyExc_ValueError, "no range, or no such address space");
+		PyErr_SetString(PyExc_ValueError, "not a range of addresses, or no such address space");
 		return NULL;
 	default:
-		/* A negative number: the callback failed, and its exception is set. */
+		/* The callback failed and has set its exception. */
 		if (!PyErr_Occurred())
 			PyErr_Format(PyExc_SystemError, "the engine returned %d", status);
 		return NULL;

@@ -4,7 +4,7 @@
 
 #define MOST_CLASSES 32
 
-/* The names of the numbers that the types give, from the engine, so that no list is kept twice. */
+/* Add a tuple of names by number. They come from the engine, so that no list exists twice. */
 static int add_names(PyObject *module, const char *name, int count, const char *(*name_of)(int))
 {
 	PyObject *names = PyTuple_New(count);
@@ -28,7 +28,7 @@ static const char *kind_name(int kind)
 
 static const char *type_name(int type)
 {
-	return pw_memory_type_name((enum pw_memory_type)type);
+	return pw_x86_64_4_levels.memory_type[type];
 }
 
 static int add_type(PyObject *module, PyType_Spec *spec, PyObject **ret)
@@ -41,15 +41,16 @@ static int module_exec(PyObject *module)
 {
 	struct state *state = PyModule_GetState(module);
 
-	if (add_type(module, &walker_spec, &state->walker_type) ||
+	if (add_type(module, &form_spec, &state->form_type) ||
+	    add_type(module, &walker_spec, &state->walker_type) ||
 	    add_type(module, &index_spec, &state->index_type) ||
 	    add_names(module, "KINDS", PW_KINDS, kind_name) ||
-	    add_names(module, "MEMORY_TYPES", PW_MEMORY_TYPES, type_name) ||
+	    add_names(module, "MEMORY_TYPES", pw_x86_64_4_levels.memory_types, type_name) ||
 	    PyModule_AddStringConstant(module, "RANGE_FORMAT", "=6Q4BI"))
 		return -1;
 #define ADD(name) PyModule_AddIntConstant(module, #name, PW_##name)
-	return ADD(WRITE) || ADD(EXECUTE) || ADD(USER) || ADD(ACCESS) || ADD(MERGE_NOTHING) ||
-	       ADD(MERGE_FRAMES) || ADD(MERGE_LIKE) || ADD(INDEX_SPACES) ||
+	return ADD(WRITE) || ADD(EXECUTE) || ADD(USER) || ADD(USER_EXECUTE) || ADD(ACCESS) ||
+	       ADD(MERGE_NOTHING) || ADD(MERGE_FRAMES) || ADD(MERGE_LIKE) || ADD(INDEX_SPACES) ||
 	       ADD(USE_SPECIAL) || ADD(USE_NORMAL) ? -1 : 0;
 }
 
@@ -57,6 +58,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
 	struct state *state = PyModule_GetState(module);
 
+	Py_VISIT(state->form_type);
 	Py_VISIT(state->walker_type);
 	Py_VISIT(state->index_type);
 	return 0;
@@ -66,6 +68,7 @@ static int module_clear(PyObject *module)
 {
 	struct state *state = PyModule_GetState(module);
 
+	Py_CLEAR(state->form_type);
 	Py_CLEAR(state->walker_type);
 	Py_CLEAR(state->index_type);
 	return 0;
@@ -88,7 +91,7 @@ static PyObject *classify(PyObject *module, PyObject *args)
 		return NULL;
 	count = PyTuple_Size(list);
 	if (bytes <= 0 || count > MOST_CLASSES) {
-		PyErr_SetString(PyExc_ValueError, "no records, or too many classes");
+		PyErr_SetString(PyExc_ValueError, "record_bytes must be positive, and classes at most 32");
 		goto out;
 	}
 	for (Py_ssize_t i = 0; i < count; i++) {
@@ -96,10 +99,10 @@ static PyObject *classify(PyObject *module, PyObject *args)
 		struct pw_class *it = &classes[i];
 
 		if (!PyTuple_Check(numbers)) {
-			PyErr_SetString(PyExc_TypeError, "a class is a tuple of four numbers");
+			PyErr_SetString(PyExc_TypeError, "a class must be a tuple of four numbers");
 			goto out;
 		}
-		if (!PyArg_ParseTuple(numbers, "O&O&O&b;a class has four numbers", to_u32,
+		if (!PyArg_ParseTuple(numbers, "O&O&O&b;a class must have four numbers", to_u32,
 				      &it->offset, to_u64, &it->mask, to_u64, &it->value,
 				      &it->class))
 			goto out;

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The page-table engine in C (c-helper/pagewalk): thin, batches of plain tuples and buffers.
+"""The page-table engine in C (c-helper/pagewalk): thin, with batches of plain tuples and buffers.
 
-Users want pageproof.walk, which makes dataclasses of these. Numbers of kinds and memory types are
-indices into KINDS and MEMORY_TYPES.
+Use pageproof.walk, which makes dataclasses of these. Kinds are indices into KINDS. Memory types
+are indices into the memory_types of the form, which is MEMORY_TYPES for x86_64. Levels are numbers
+from 1, the last level.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,15 +13,20 @@ from typing import Final
 _Buffer = bytes | bytearray | memoryview | mmap
 
 KINDS: Final[tuple[str, ...]]
-"""Values of EntryKind and, from "non-canonical" on, of Outcome only; "leaf" ends a mapped walk."""
+"""Values of EntryKind and, from "non-canonical" on, of Outcome only. The outcome of a mapped walk
+is "leaf"."""
 MEMORY_TYPES: Final[tuple[str, ...]]
+"""The memory types of x86_64."""
 RANGE_FORMAT: Final[str]
 """struct's format of one range of a sweep (56 bytes): start, last, paddr (2**64 - 1: none), entry,
 table, shared_with, level, kind ("table": shared), rights, memory type, length of a gap."""
 WRITE: Final[int]
 EXECUTE: Final[int]
+"""For both modes, or for the kernel only if the form has the right "user-execute"."""
 USER: Final[int]
 ACCESS: Final[int]
+USER_EXECUTE: Final[int]
+"""For user mode. Set only if the form has the right "user-execute"."""
 MERGE_NOTHING: Final[int]
 MERGE_FRAMES: Final[int]
 MERGE_LIKE: Final[int]
@@ -36,26 +42,125 @@ def classify(
     follows: int,
     /,
 ) -> bytes:
-    """Say of each record of a row, such as struct page, which classes it is of.
+    """Classify an array of records, such as struct page.
 
     Args:
         records: one after the other.
-        classes: (offset, mask, value, bit of the class): eight bytes there, under the mask.
-        follows: a record of one of these classes is also of those of the record before it.
+        classes: (offset, mask, value, bit of the class): a record is of the class if the eight
+            bytes at offset, little-endian and masked, equal value.
+        follows: a record of one of these classes also gets the classes of the record before it.
+
+    Returns:
+        one byte per record, the bits of its classes.
 
     Raises:
-        ValueError: an offset is not in a record.
+        ValueError: an offset is outside a record.
     """
+
+_Rule = tuple[str, int, int, int, bool]
+"""kind, mask, value, reserved, inverted.
+
+The first rule of a level with ``entry & mask == value`` decides. The last rule of a level, and
+only that one, has mask 0. kind is one of KINDS up to "reserved-bits". If the entry has a bit of
+reserved, it is "reserved-bits" instead. A rule of kind "swap" leaves the kind to the swap layout of
+the target (Walker's swap). inverted: the bits of the address are stored inverted.
+"""
+_Bit = tuple[str, int, int, int]
+"""name, mask, value, shift.
+
+The name of a bit, reported if ``entry & mask == value``. With value 0 it is a field instead:
+reported as name and number, ``(entry & mask) >> shift``, unless that is 0. shift is 0 for a bit.
+"""
+_Right = tuple[str, int, int]
+"""right ("write", "execute", "user" or "user-execute"), mask, value.
+
+An entry leaves the right only if ``entry & mask == value``. A right may be in a list several times:
+then each condition must hold.
+"""
+_Level = tuple[
+    str, int, tuple[_Rule, ...], tuple[_Bit, ...], tuple[_Bit, ...], tuple[int, int, int]
+]
+"""name, index_bits, rules, table_bits, other_bits, type_bits.
+
+Attributes:
+    index_bits: log2 of the entries of a table, 1 to 16. Entries have 8 bytes.
+    rules: at most 16.
+    table_bits, other_bits: names of the bits of entries that point at tables, and of others. At
+        most 64 each.
+    type_bits: of a leaf, the masks of bits 0, 1 and 2 of its index into Walker's memory_types; 0
+        for a bit that the level lacks.
+"""
+
+class Form:
+    """A paging form as plain data: what an architecture's page tables look like. Immutable."""
+
+    def __new__(
+        cls,
+        name: str,
+        page_shift: int,
+        levels: tuple[_Level, ...],
+        address_mask: int,
+        root_mask: int,
+        leaf_rights: tuple[_Right, ...],
+        memory_types: tuple[str, ...],
+        *,
+        roots: int = 1,
+        address_shift: int = 0,
+        high_mask: int = 0,
+        high_shift: int = 0,
+        table_rights: tuple[_Right, ...] = (),
+        ignorable: int = 0,
+        swap: tuple[int, int, int, int, bool] = (0, 0, 0, 0, False),
+    ) -> Form:
+        """Check and copy the data.
+
+        The physical address in an entry is ``(entry & address_mask) << address_shift |
+        (entry & high_mask) << high_shift``. The bits of address_mask adjoin, and the address that
+        they give names each page. Rules, rights and type_bits must not depend on bits of a frame's
+        address, nor on ignorable bits: then a merged range agrees with single walks.
+
+        Names are 1 to 15 visible ASCII characters without blanks; the form's may have 31.
+
+        Args:
+            page_shift: log2 of the bytes of a page, 10 to 24.
+            levels: from the top, 1 to 5. An entry of the last level spans a page, an entry of
+                another level spans a table of the level below. The topmost table may be smaller
+                than a page; other tables are aligned to 256 bytes at least.
+            address_mask: see above. A physical address has at most 40 bits above page_shift.
+            root_mask: the bits of the topmost table's address in the register that holds it.
+            leaf_rights: what a leaf leaves of the rights from above. At most 16.
+            memory_types: their names, 1 to 6.
+            roots: 1 if both halves of the address space share a topmost table, of which the upper
+                half uses the upper entries (x86_64, riscv); 2 if each half has its own (arm64).
+                Canonical addresses have all bits alike above the bits that the tables translate;
+                with one root, the highest translated bit must be the same too. At most 44 bits
+                above page_shift in a half.
+            address_shift, high_mask, high_shift: see above.
+            table_rights: what an entry that points at a table leaves of the rights of everything
+                below it. At most 16. A right that neither list names is never taken away, except
+                "user-execute", which the form then does not have.
+            ignorable: bits that may differ inside a merged range: accessed, dirty, software.
+            swap: type_shift, type_bits (at most 8), offset_shift, offset_bits (at most 63),
+                offset_inverted.
+
+        Raises:
+            ValueError: the data is not a form, and why.
+            TypeError: an item has the wrong type.
+        """
 
 _Step = tuple[int, int, int, int, int, str, int | None]
 _Stats = tuple[int, int, int, int]
+
+_Root = int | tuple[int, int]
+"""Physical address of the topmost table, or the value of the register that holds it (CR3). A tuple
+has the root of the lower and of the upper half; an int is for both."""
 
 class Walker:
     """A paging form and memory. Immutable; threads may share it."""
 
     def __new__(
         cls,
-        levels: int,
+        form: Form | str,
         memory_types: bytes,
         *,
         encrypt_mask: int = 0,
@@ -66,28 +171,31 @@ class Walker:
         direct: Sequence[tuple[int, _Buffer | int]] = (),
         reserved_mask: int = 0,
     ) -> Walker:
-        """Make one.
+        """Describe a target.
 
         Args:
-            levels: 4 or 5.
-            memory_types: 8 bytes, the memory type of each PAT index.
-            encrypt_mask: the C-bit; taken out of every physical address.
-            swap: (first, count) of hwpoison, migration, device memory, markers; None: not known.
-            zero_fills: a table of nothing but zeros proves nothing.
-            read: read(paddr, length) gives so many bytes, or the number of a kind ("excluded",
-                "zero-filled", "unreadable"); what it raises ends the call.
-            direct: (paddr, buffer) of physical memory that is there already, asked first; with
-                a length instead of a buffer it is known to be left out of the dump.
-            reserved_mask: address bits that the processor lacks: an entry with one of them is
-                "reserved-bits".
+            form: a Form, or the name of a built-in one: "x86_64-4" or "x86_64-5", by the number of
+                levels.
+            memory_types: 8 bytes, by a leaf's index (of the PAT, of MAIR_EL1): a memory type.
+            encrypt_mask: SME's C-bit; removed from every physical address.
+            swap: (first, count) of the swap types that mean hwpoison, migration, device memory and
+                markers; None: not known.
+            zero_fills: the target gives zeros for memory that it lacks, so a table of zeros is
+                reported as "zero-filled".
+            read: read(paddr, length) returns that many bytes, or the number of a kind ("excluded",
+                "zero-filled", "unreadable"). An exception of it ends the call.
+            direct: (paddr, buffer) of physical memory, used before read; or (paddr, length) of
+                memory that the dump omits.
+            reserved_mask: physical address bits that the processor lacks. An entry with one of them
+                is "reserved-bits".
 
         Raises:
-            ValueError: a number is out of its range; ranges of direct overlap.
-            TypeError: swap is no tuple, or read is not callable.
+            ValueError: unknown form, a number is out of its range, or ranges of direct overlap.
+            TypeError: an argument has the wrong type.
         """
 
     def walk(
-        self, root: int, address: int, /
+        self, root: _Root, address: int, /
     ) -> tuple[
         int,
         int,
@@ -103,17 +211,17 @@ class Walker:
         int,
         tuple[_Step, ...],
     ]:
-        """Walk for one address; root may be a CR3 value.
+        """Walk for one address.
 
         Returns:
             outcome, root, paddr, leaf bytes (0: no leaf), rights, memory type, swap type (-1:
             none), swap offset, level, table, paddr and length (0: none) of the read that failed,
-            and the steps: level, table, index, entry, kind, names of flags, base.
+            and the steps: level, table, index, entry, kind, names of bits, base.
         """
 
     def sweep(
         self,
-        root: int,
+        root: _Root,
         first: int,
         last: int,
         *,
@@ -123,18 +231,18 @@ class Walker:
         shared_once: bool = True,
         max_entries: int = 0,
     ) -> tuple[bytes, _Stats, int | None]:
-        """Sweep the addresses first to last, both inclusive; the GIL is released meanwhile.
+        """Sweep the addresses first to last, both inclusive. Releases the GIL.
 
         Args:
             merge: MERGE_NOTHING, MERGE_FRAMES (adjoining and alike), MERGE_LIKE (frames anywhere).
-            ignore: bits of entries that may differ in a range: accessed, dirty, software.
-            skip: bit n: ranges of kind n are not given.
-            shared_once: a table that was walked whole is reported, not repeated.
+            ignore: bits that may differ in a range; only the ignorable bits of the form count.
+            skip: bit n: do not report ranges of kind n.
+            shared_once: report a table that was walked whole instead of walking it again.
             max_entries: the bound on work; 0: 2**32.
 
         Returns:
-            ranges one after the other (RANGE_FORMAT); tables read, entries, gaps, shared tables;
-            None, or where the bound on work ended it.
+            ranges one after the other (RANGE_FORMAT); counts of tables read, entries, gaps and
+            shared tables; None, or the address where the bound on work ended the sweep.
 
         Raises:
             ValueError: first is after last.
@@ -142,7 +250,7 @@ class Walker:
 
     def account(
         self,
-        root: int,
+        root: _Root,
         first: int,
         last: int,
         uses: bytearray,
@@ -153,55 +261,54 @@ class Walker:
         most_places: int = 0,
         max_entries: int = 0,
     ) -> tuple[bytes, _Stats, int | None]:
-        """Sweep, and add what is mapped to accounts of all frames; the GIL is released meanwhile.
+        """Sweep, and add the mappings to accounts of all frames. Releases the GIL.
 
         Args:
-            uses: by PFN, 1 << memory type | USE_NORMAL or USE_SPECIAL; is added to.
-            counts: how many entries of the last level map it, less special ones; is added to.
-            marked: the frames whose places are wanted.
+            uses: by PFN: 1 << memory type | USE_NORMAL or USE_SPECIAL. Bits are added.
+            counts: by PFN: number of last-level entries, less special ones, up to 255. Is added to.
+            marked: by PFN: report where the frame is mapped.
             special: the bit of special entries.
-            most_places: how many runs of marked frames are given at most.
+            most_places: limit of reported runs of marked frames.
 
         Returns:
-            as of sweep(); the ranges are entries that lead to tables ("table", paddr is the
-            table's) and runs of marked frames.
+            as sweep(). The ranges are entries that point at tables ("table", paddr is the table's)
+            and runs of marked frames.
 
         Raises:
-            ValueError: the range is not of whole pages, or the arrays differ in length.
+            ValueError: the range does not consist of whole pages, or the arrays differ in length.
         """
 
 class Index:
-    """For a frame all mappings of it. One thread at a time: RuntimeError otherwise."""
+    """For a frame, all its mappings. One thread at a time: RuntimeError otherwise."""
 
     def __new__(cls) -> Index: ...
     def add(
         self,
         walker: Walker,
         space: int,
-        root: int,
+        root: _Root,
         first: int,
         last: int,
         *,
-        shared_once: bool = True,
         max_entries: int = 0,
     ) -> tuple[_Stats, bool]:
-        """Add the mappings of a range of an address space; the GIL is released meanwhile.
+        """Add the mappings of a range of an address space. Releases the GIL.
 
         Args:
-            space: the caller's number for it, below INDEX_SPACES.
+            space: the caller's number for the space, below INDEX_SPACES.
 
         Returns:
-            what sweep() counts, and whether it is all: False if max_entries ended it.
+            the counts of sweep(), and False if max_entries ended it early.
 
         Raises:
-            ValueError: there is no such space, or first is after last.
+            ValueError: no such space, first is after last, or another page size than before.
         """
 
     def finish(self) -> None:
-        """Sort; before the first lookup, and after each add."""
+        """Sort, after the last add and before the first lookup."""
 
     def lookup(self, pfn: int, /) -> list[tuple[int, int, int, int, int]]:
-        """All mappings of a frame: space, address, level, rights, memory type; in this order."""
+        """All mappings of a frame, sorted: space, address, level, rights, memory type."""
 
     def size(self) -> tuple[int, int]:
-        """Records (16 bytes each), and the pages that they stand for."""
+        """Records (16 bytes each), and the pages that they represent."""

@@ -5,106 +5,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(sizeof(struct pw_range) == 56, "RANGE_FORMAT of the .pyi says 6Q4BI");
+/* RANGE_FORMAT of module.c, "=6Q4BI", has these offsets. */
+#define AT(member, offset) \
+	_Static_assert(offsetof(struct pw_range, member) == (offset), #member " in RANGE_FORMAT")
+AT(start, 0);
+AT(last, 8);
+AT(paddr, 16);
+AT(entry, 24);
+AT(table, 32);
+AT(shared_with, 40);
+AT(level, 48);
+AT(kind, 49);
+AT(rights, 50);
+AT(memory_type, 51);
+AT(gap_length, 52);
+_Static_assert(sizeof(struct pw_range) == 56, "size of RANGE_FORMAT");
+#undef AT
 
-#define CALLBACK_FAILED (-1)
-
-int to_u64(PyObject *object, void *ret)
-{
-	unsigned long long value = PyLong_AsUnsignedLongLong(object);
-
-	if (PyErr_Occurred()) {
-		if (PyErr_ExceptionMatches(PyExc_OverflowError))
-			PyErr_Format(PyExc_ValueError, "%R is no 64-bit number", object);
-		return 0;
-	}
-	*(uint64_t *)ret = value;
-	return 1;
-}
-
-int to_u32(PyObject *object, void *ret)
-{
-	uint64_t value;
-
-	if (!to_u64(object, &value))
-		return 0;
-	if (value > UINT32_MAX) {
-		PyErr_Format(PyExc_ValueError, "%R is no 32-bit number", object);
-		return 0;
-	}
-	*(uint32_t *)ret = (uint32_t)value;
-	return 1;
-}
-
-/* What the callable said: bytes of the length asked for, or the number of a kind. */
-static int take_answer(PyObject *answer, void *data, size_t length)
-{
-	Py_buffer view;
-	bool fits;
-
-	if (PyLong_Check(answer)) {
-		long kind = PyLong_AsLong(answer);
-
-		if (kind == PW_EXCLUDED || kind == PW_ZERO_FILLED || kind == PW_UNREADABLE)
-			return (int)kind;
-		if (!PyErr_Occurred())
-			PyErr_Format(PyExc_ValueError, "read() gave %ld, which is no gap", kind);
-		return CALLBACK_FAILED;
-	}
-	if (PyObject_GetBuffer(answer, &view, PyBUF_SIMPLE))
-		return CALLBACK_FAILED;
-	fits = (size_t)view.len == length;
-	if (fits)
-		memcpy(data, view.buf, length);
-	else
-		PyErr_Format(PyExc_ValueError, "read() gave %zd bytes instead of %zu", view.len,
-			     length);
-	PyBuffer_Release(&view);
-	return fits ? 0 : CALLBACK_FAILED;
-}
-
-static int read_by_callable(void *arg, uint64_t paddr, void *data, size_t length)
-{
-	struct call *call = arg;
-	bool released = call->thread;
-	PyObject *answer;
-	int err = CALLBACK_FAILED;
-
-	if (released)
-		call_take_gil(call);
-	answer = PyObject_CallFunction(call->walker->read, "KK", (unsigned long long)paddr,
-				       (unsigned long long)length);
-	if (answer) {
-		err = take_answer(answer, data, length);
-		Py_DECREF(answer);
-	}
-	/* Ctrl-C must end a sweep too: with the GIL taken back, this is the time to look. */
-	if (err >= 0 && PyErr_CheckSignals())
-		err = CALLBACK_FAILED;
-	if (released)
-		call_release_gil(call);
-	return err;
-}
-
-void call_init(struct call *call, const struct walker *walker)
-{
-	*call = (struct call){ .walker = walker };
-	call->memory.direct = walker->direct;
-	call->memory.direct_count = (size_t)walker->views_count;
-	call->memory.read = walker->read ? read_by_callable : NULL;
-	call->memory.arg = call;
-}
-
-void call_release_gil(struct call *call)
-{
-	call->thread = PyEval_SaveThread();
-}
-
-void call_take_gil(struct call *call)
-{
-	PyEval_RestoreThread(call->thread);
-	call->thread = NULL;
-}
+/* A step's names of bits: PW_MAX_BITS names of 15 letters with blanks and numbers of 20 digits. */
+#define FLAGS_ROOM (PW_MAX_BITS * (15 + 20 + 1))
 
 static PyObject *number_or_none(uint64_t number)
 {
@@ -115,9 +34,9 @@ static PyObject *number_or_none(uint64_t number)
 
 static PyObject *wrap_step(const struct walker *walker, const struct pw_step *step)
 {
-	char flags[160];
+	char flags[FLAGS_ROOM];
 
-	pw_flag_names(&walker->paging, step, flags, sizeof(flags));
+	pw_flag_names(&walker->paging, step, sizeof(flags), flags);
 	return Py_BuildValue("(iKIKisN)", step->level, (unsigned long long)step->table, step->index,
 			     (unsigned long long)step->entry, step->kind, flags,
 			     number_or_none(step->base));
@@ -152,15 +71,14 @@ static PyObject *walker_walk(PyObject *self, PyObject *args)
 	uint64_t roots[2], address;
 	int err;
 
-	if (!PyArg_ParseTuple(args, "O&O&:walk", to_u64, &roots[0], to_u64, &address))
+	if (!PyArg_ParseTuple(args, "O&O&:walk", to_roots, roots, to_u64, &address))
 		return NULL;
-	roots[1] = roots[0];
 	call_init(&call, walker);
 	err = pw_walk(&walker->paging, &call.memory, roots, address, &walk);
 	return err ? set_error(err) : wrap_walk(walker, &walk);
 }
 
-/* Ranges as they come, in one block. */
+/* All ranges of a sweep, in one block. */
 struct ranges {
 	struct pw_range *ranges;
 	size_t count, room;
@@ -213,12 +131,11 @@ static PyObject *walker_sweep(PyObject *self, PyObject *args, PyObject *keywords
 	int shared_once = 1, err;
 	PyObject *ret;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O&O&|$bO&O&pO&:sweep", names, to_u64,
-					 &roots[0], to_u64, &options.first, to_u64, &options.last,
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O&O&|$bO&O&pO&:sweep", names, to_roots,
+					 roots, to_u64, &options.first, to_u64, &options.last,
 					 &merge, to_u64, &options.ignore, to_u32, &skip,
 					 &shared_once, to_u64, &options.max_entries))
 		return NULL;
-	roots[1] = roots[0];
 	options.merge = merge;
 	options.skip = skip;
 	options.shared_once = shared_once;
@@ -233,12 +150,12 @@ static PyObject *walker_sweep(PyObject *self, PyObject *args, PyObject *keywords
 	return ret;
 }
 
-/* The arrays of an account, by PFN and of one length. */
+/* The arrays of an account, by PFN and of the same length. */
 static bool parse_account(struct pw_account *account, Py_buffer *uses, Py_buffer *counts,
 			  Py_buffer *marked)
 {
 	if ((counts->obj && counts->len != uses->len) || (marked->obj && marked->len != uses->len)) {
-		PyErr_SetString(PyExc_ValueError, "the arrays of an account have one length");
+		PyErr_SetString(PyExc_ValueError, "the arrays of an account must have the same length");
 		return false;
 	}
 	account->frames = (uint64_t)uses->len;
@@ -253,29 +170,26 @@ static PyObject *walker_account(PyObject *self, PyObject *args, PyObject *keywor
 	static char *names[] = { "root", "first", "last", "uses", "counts", "marked", "special",
 				 "most_places", "max_entries", NULL };
 	struct walker *walker = (struct walker *)self;
-	struct pw_sweep_options options = { .shared_once = true };
 	struct pw_account account = { 0 };
 	Py_buffer uses = { 0 }, counts = { 0 }, marked = { 0 };
 	struct pw_sweep_stats stats;
 	struct ranges all = { 0 };
 	struct call call;
-	uint64_t roots[2];
+	uint64_t roots[2], first, last, max_entries = 0;
 	PyObject *ret = NULL;
 	int err;
 
 	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O&O&w*|$w*z*O&O&O&:account", names,
-					 to_u64, &roots[0], to_u64, &options.first, to_u64,
-					 &options.last, &uses, &counts, &marked, to_u64,
-					 &account.special, to_u64, &account.most_places, to_u64,
-					 &options.max_entries))
+					 to_roots, roots, to_u64, &first, to_u64, &last, &uses,
+					 &counts, &marked, to_u64, &account.special, to_u64,
+					 &account.most_places, to_u64, &max_entries))
 		return NULL;
 	if (!parse_account(&account, &uses, &counts, &marked))
 		goto out;
-	roots[1] = roots[0];
 	call_init(&call, walker);
 	call_release_gil(&call);
-	err = pw_account_add(&account, &walker->paging, &call.memory, roots, &options, keep_ranges,
-			     &all, &stats);
+	err = pw_account_add(&account, &walker->paging, &call.memory, roots, first, last, max_entries,
+			     keep_ranges, &all, &stats);
 	call_take_gil(&call);
 	if (all.no_memory)
 		err = PW_NO_MEMORY;
@@ -296,11 +210,11 @@ static bool parse_swap(struct walker *walker, PyObject *swap)
 	if (swap == Py_None)
 		return true;
 	if (!PyTuple_Check(swap)) {
-		PyErr_SetString(PyExc_TypeError, "swap is a tuple of four pairs");
+		PyErr_SetString(PyExc_TypeError, "swap must be a tuple of four pairs");
 		return false;
 	}
 	walker->paging.swap = to;
-	return PyArg_ParseTuple(swap, "(bb)(bb)(bb)(bb);swap is four pairs", &to->hwpoison.first,
+	return PyArg_ParseTuple(swap, "(bb)(bb)(bb)(bb);swap must be four pairs", &to->hwpoison.first,
 				&to->hwpoison.count, &to->migration.first, &to->migration.count,
 				&to->device.first, &to->device.count, &to->marker.first,
 				&to->marker.count);
@@ -313,7 +227,7 @@ static int by_paddr(const void *left, const void *right)
 	return a->paddr < b->paddr ? -1 : a->paddr > b->paddr;
 }
 
-/* One of direct: (paddr, buffer), or (paddr, length) for what was left out. */
+/* An item of direct: (paddr, buffer), or (paddr, length) for memory that the dump omits. */
 static bool parse_direct(struct walker *walker, PyObject *pair)
 {
 	struct pw_direct *to = &walker->direct[walker->views_count];
@@ -321,10 +235,10 @@ static bool parse_direct(struct walker *walker, PyObject *pair)
 	PyObject *what;
 
 	if (!PyTuple_Check(pair)) {
-		PyErr_SetString(PyExc_TypeError, "direct is pairs of an address and a buffer");
+		PyErr_SetString(PyExc_TypeError, "direct must be pairs of an address and a buffer");
 		return false;
 	}
-	if (!PyArg_ParseTuple(pair, "O&O;direct is pairs", to_u64, &to->paddr, &what))
+	if (!PyArg_ParseTuple(pair, "O&O;direct must be pairs", to_u64, &to->paddr, &what))
 		return false;
 	memset(view, 0, sizeof(*view));
 	if (PyLong_Check(what)) {
@@ -372,28 +286,60 @@ static bool parse_directs(struct walker *walker, PyObject *direct)
 
 static bool parse_types(struct walker *walker, const unsigned char *types, Py_ssize_t count)
 {
+	const int most = walker->paging.form->memory_types;
+
 	for (Py_ssize_t i = 0; count == 8 && i < 8; i++) {
-		if (types[i] >= PW_MEMORY_TYPES)
+		if (types[i] >= most)
 			count = -1;
 		walker->paging.memory_types[i] = types[i];
 	}
 	if (count != 8)
-		PyErr_SetString(PyExc_ValueError, "memory_types is 8 bytes, each below 6");
+		PyErr_Format(PyExc_ValueError, "memory_types must be 8 bytes, each below %d", most);
 	return count == 8;
+}
+
+static bool parse_form(struct walker *walker, PyObject *form)
+{
+	static const struct pw_form *const built_in[] = { &pw_x86_64_4_levels, &pw_x86_64_5_levels };
+	struct state *state = PyType_GetModuleState(Py_TYPE((PyObject *)walker));
+	const char *name;
+
+	if (!state)
+		return false;
+	if (PyObject_TypeCheck(form, (PyTypeObject *)state->form_type)) {
+		walker->form = Py_NewRef(form);
+		walker->paging.form = form_of(form);
+		return true;
+	}
+	if (!PyUnicode_Check(form)) {
+		PyErr_SetString(PyExc_TypeError, "form must be a Form or the name of a built-in one");
+		return false;
+	}
+	name = PyUnicode_AsUTF8AndSize(form, NULL);
+	for (size_t i = 0; name && i < sizeof(built_in) / sizeof(*built_in); i++) {
+		if (!strcmp(name, built_in[i]->name)) {
+			walker->paging.form = built_in[i];
+			return true;
+		}
+	}
+	if (name)
+		PyErr_Format(PyExc_ValueError, "unknown form %R; choose from %s, %s, or make a Form",
+			     form, built_in[0]->name, built_in[1]->name);
+	return false;
 }
 
 static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-	static char *names[] = { "levels", "memory_types", "encrypt_mask", "swap", "zero_fills",
+	static char *names[] = { "form", "memory_types", "encrypt_mask", "swap", "zero_fills",
 				 "read", "direct", "reserved_mask", NULL };
-	PyObject *swap = Py_None, *read = Py_None, *direct = NULL;
+	PyObject *form, *swap = Py_None, *read = Py_None, *direct = NULL;
 	const char *types;
 	Py_ssize_t types_count;
-	int levels, zero_fills = 0;
+	int zero_fills = 0;
 	uint64_t encrypt_mask = 0, reserved_mask = 0;
 	struct walker *walker;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "iy#|$O&OpOOO&:Walker", names, &levels, &types,
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "Oy#|$O&OpOOO&:Walker", names, &form, &types,
 					 &types_count, to_u64, &encrypt_mask, &swap, &zero_fills,
 					 &read, &direct, to_u64, &reserved_mask))
 		return NULL;
@@ -401,18 +347,15 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *keywor
 		PyErr_SetString(PyExc_TypeError, "read is not callable");
 		return NULL;
 	}
-	if (levels != 4 && levels != 5)
-		return PyErr_Format(PyExc_ValueError, "x86_64 has 4 or 5 levels of tables, not %d",
-				    levels);
 	walker = (struct walker *)PyType_GenericAlloc(type, 0);
 	if (!walker)
 		return NULL;
-	walker->paging.form = levels == 5 ? &pw_x86_64_5_levels : &pw_x86_64_4_levels;
 	walker->paging.encrypt_mask = encrypt_mask;
 	walker->paging.reserved_mask = reserved_mask;
 	walker->paging.zero_fills = zero_fills;
 	walker->read = read == Py_None ? NULL : Py_NewRef(read);
-	if (!parse_types(walker, (const unsigned char *)types, types_count) ||
+	if (!parse_form(walker, form) ||
+	    !parse_types(walker, (const unsigned char *)types, types_count) ||
 	    !parse_swap(walker, swap) || (direct && !parse_directs(walker, direct))) {
 		Py_DECREF(walker);
 		return NULL;
@@ -421,9 +364,9 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *keywor
 }
 
 /*
- * The views are not visited, so that the collector takes what they hold for used: a memoryview
- * that it clears before this object lets go of it is a crash (memory_clear() and memory_dealloc()
- * of CPython's Objects/memoryobject.c). Buffers hold no walker, so that no cycle stays for it.
+ * Does not visit the views, so that the collector regards their objects as in use. It would crash
+ * if it cleared a memoryview before this object released it (memory_clear() and memory_dealloc()
+ * of CPython's Objects/memoryobject.c). A buffer cannot refer to a walker, so no cycle is missed.
  */
 static int walker_traverse(PyObject *self, visitproc visit, void *arg)
 {
@@ -432,7 +375,7 @@ static int walker_traverse(PyObject *self, visitproc visit, void *arg)
 	return 0;
 }
 
-/* Not the views: a sweep of another thread may be reading there. They go with the object. */
+/* Keeps the views and the form, which a method called by a finalizer would still use. */
 static int walker_clear(PyObject *self)
 {
 	Py_CLEAR(((struct walker *)self)->read);
@@ -450,6 +393,7 @@ static void walker_dealloc(PyObject *self)
 		PyBuffer_Release(&walker->views[i]);
 	PyMem_Free(walker->views);
 	PyMem_Free(walker->direct);
+	Py_XDECREF(walker->form);
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
 	Py_DECREF(type);
 }

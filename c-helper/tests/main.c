@@ -8,7 +8,7 @@
 unsigned int passed, failed;
 const char *test_name = "";
 
-#define PAT { PW_WB, PW_WC, PW_UC_MINUS, PW_UC, PW_WB, PW_WP, PW_UC_MINUS, PW_WT }
+#define PAT { WB, WC, UC_MINUS, UC, WB, WP, UC_MINUS, WT }
 
 const struct pw_swap_layout layout_6_12 = {
 	.hwpoison = { 23, 1 }, .migration = { 24, 3 }, .device = { 27, 4 }, .marker = { 31, 1 },

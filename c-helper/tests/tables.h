@@ -26,6 +26,9 @@
 #define ADDRESS_BITS UINT64_C(0x000ffffffffff000)
 #define END UINT64_MAX
 
+/* Numbers of x86_64's memory types. */
+enum { WB, WC, UC_MINUS, UC, WT, WP };
+
 /* Tables of the tests; all else up to MEMORY_BYTES is zero, beyond it is nothing. */
 #define ROOT 0x1000
 #define T1 0x2000

@@ -38,13 +38,12 @@ static const struct row rows[] = {
 
 static int add(const struct pw_account *account, struct told *told, uint64_t last)
 {
-	const struct pw_sweep_options options = { .last = last, .shared_once = true };
 	struct tables tables;
 	int err;
 
 	tables_init(&tables, rows, MEMORY_BYTES, true);
 	err = pw_account_add(account, &four_levels, &tables.memory, (uint64_t[]){ ROOT, ROOT },
-			     &options, tell, told, NULL);
+			     0, last, 0, tell, told, NULL);
 	tables_deinit(&tables);
 	return err;
 }
@@ -58,11 +57,11 @@ static void accounts(void)
 	test_name = "account";
 	marked[5] = marked[6] = 1;
 	CHECK_SAME("status", add(&account, &told, BIT(30) - 1), PW_OK);
-	CHECK_SAME("a frame", uses[5], 1 << PW_WB | PW_USE_NORMAL);
+	CHECK_SAME("a frame", uses[5], 1 << WB | PW_USE_NORMAL);
 	CHECK_SAME("of two types", uses[6],
-		   1 << PW_WB | 1 << PW_UC | PW_USE_NORMAL | PW_USE_SPECIAL);
-	CHECK_SAME("PROT_NONE", uses[7], 1 << PW_WB | PW_USE_NORMAL);
-	CHECK_SAME("huge", uses[63], 1 << PW_WB | PW_USE_NORMAL);
+		   1 << WB | 1 << UC | PW_USE_NORMAL | PW_USE_SPECIAL);
+	CHECK_SAME("PROT_NONE", uses[7], 1 << WB | PW_USE_NORMAL);
+	CHECK_SAME("huge", uses[63], 1 << WB | PW_USE_NORMAL);
 	CHECK_SAME("counted", counts[5], 1);
 	CHECK_SAME("counted, less the special one", counts[6], 1);
 	CHECK_SAME("not counted by a huge leaf", counts[63], 0);

@@ -9,9 +9,6 @@
 #define FRAMES 64
 #define MOST 4096
 
-static const struct pw_sweep_options eight_megabytes = { .last = (PAGES << 12) - 1,
-							 .shared_once = true };
-
 /* xorshift: the same numbers on every machine. */
 static uint32_t number(uint32_t below)
 {
@@ -75,7 +72,7 @@ static size_t by_walking(const struct tables *spaces, uint64_t pfn, struct pw_ma
 static void compare(const struct pw_index *index, const struct tables *spaces, uint64_t pfn)
 {
 	static struct pw_mapping got[MOST], wanted[MOST];
-	size_t found = pw_index_lookup(index, pfn, got, MOST);
+	size_t found = pw_index_lookup(index, pfn, MOST, got);
 	size_t walked = by_walking(spaces, pfn, wanted);
 
 	CHECK_SAME("mappings found", found, walked);
@@ -86,7 +83,7 @@ static void compare(const struct pw_index *index, const struct tables *spaces, u
 		CHECK_SAME("rights", got[i].rights, wanted[i].rights);
 		CHECK_SAME("type", got[i].memory_type, wanted[i].memory_type);
 	}
-	CHECK_SAME("with no room", pw_index_lookup(index, pfn, got, 0), walked);
+	CHECK_SAME("with no room", pw_index_lookup(index, pfn, 0, got), walked);
 }
 
 static void random_spaces(void)
@@ -100,8 +97,8 @@ static void random_spaces(void)
 	for (uint32_t space = 0; space < SPACES; space++) {
 		fill(&spaces[space]);
 		CHECK_SAME("status", pw_index_add(index, space, &four_levels, &spaces[space].memory,
-						  (uint64_t[]){ ROOT, ROOT }, &eight_megabytes,
-						  NULL), PW_OK);
+						  (uint64_t[]){ ROOT, ROOT }, 0, (PAGES << 12) - 1,
+						  0, NULL), PW_OK);
 	}
 	CHECK_SAME("status", pw_index_finish(index), PW_OK);
 	for (uint64_t pfn = 0; pfn < FRAMES + 1; pfn += 1 + number(5))
@@ -124,7 +121,6 @@ static void long_runs(void)
 		{ ROOT, 256, T2 | TABLE }, { T2, 0, T3 | TABLE }, { T3, 0, T4 | TABLE },
 		{ T4, 0, (UINT64_C(5) << 30) | 0x7ff000 | P | NX }, { 0 },
 	};
-	struct pw_sweep_options all = { .last = END };
 	struct pw_index *index = pw_index_create();
 	struct pw_mapping got[4];
 	struct tables tables;
@@ -133,24 +129,24 @@ static void long_runs(void)
 	test_name = "long runs";
 	tables_init(&tables, rows, MEMORY_BYTES, true);
 	CHECK_SAME("status", pw_index_add(index, 65535, &four_levels, &tables.memory,
-					  (uint64_t[]){ ROOT, ROOT }, &all, NULL), PW_OK);
+					  (uint64_t[]){ ROOT, ROOT }, 0, END, 0, NULL), PW_OK);
 	CHECK_SAME("no such space", pw_index_add(index, 65536, &four_levels, &tables.memory,
-						 (uint64_t[]){ ROOT, ROOT }, &all, NULL),
+						 (uint64_t[]){ ROOT, ROOT }, 0, END, 0, NULL),
 		   PW_BAD_ARGUMENT);
 	CHECK_SAME("status", pw_index_finish(index), PW_OK);
 	for (uint64_t page = 0; page < 1 << 18; page += page < 66000 ? 1 : 4999) {
 		size_t wanted = page == 0x7ff ? 2 : 1;
 
-		CHECK_SAME("mappings", pw_index_lookup(index, first + page, got, 4), wanted);
+		CHECK_SAME("mappings", pw_index_lookup(index, first + page, 4, got), wanted);
 		CHECK_SAME("address", got[wanted - 1].address, -BIT(30) + (page << 12));
 		CHECK_SAME("space", got[wanted - 1].space, 65535);
 	}
-	CHECK_SAME("the last page", pw_index_lookup(index, first + (1 << 18) - 1, got, 4), 1);
+	CHECK_SAME("the last page", pw_index_lookup(index, first + (1 << 18) - 1, 4, got), 1);
 	CHECK_SAME("address", got[0].address, END - 0xfff);
-	pw_index_lookup(index, first + 0x7ff, got, 4);
+	pw_index_lookup(index, first + 0x7ff, 4, got);
 	CHECK_SAME("upper half", got[0].address, UINT64_C(0xffff800000000000));
-	CHECK_SAME("before", pw_index_lookup(index, first - 1, got, 4), 0);
-	CHECK_SAME("after", pw_index_lookup(index, first + (1 << 18), got, 4), 0);
+	CHECK_SAME("before", pw_index_lookup(index, first - 1, 4, got), 0);
+	CHECK_SAME("after", pw_index_lookup(index, first + (1 << 18), 4, got), 0);
 	tables_deinit(&tables);
 	pw_index_destroy(index);
 }
@@ -159,7 +155,6 @@ static void long_runs(void)
 static void shared_tables(void)
 {
 	static const struct row rows[] = { { T3, 5, 0x7000 | P }, { 0 } };
-	struct pw_sweep_options all = { .last = BIT(39) - 1, .shared_once = true };
 	struct pw_index *index = pw_index_create();
 	struct pw_sweep_stats stats;
 	struct tables tables;
@@ -173,10 +168,10 @@ static void shared_tables(void)
 	for (uint32_t i = 0; i < 512; i++)
 		tables_put(&tables, T2, i, T3 | TABLE);		/* PMD[*] */
 	CHECK_SAME("status", pw_index_add(index, 0, &four_levels, &tables.memory,
-					  (uint64_t[]){ ROOT, ROOT }, &all, &stats), PW_OK);
+					  (uint64_t[]){ ROOT, ROOT }, 0, BIT(39) - 1, 0, &stats), PW_OK);
 	CHECK_SAME("tables", stats.tables, 4);
 	CHECK_SAME("status", pw_index_finish(index), PW_OK);
-	CHECK_SAME("mappings", pw_index_lookup(index, 7, got, MOST), 8 * 512);
+	CHECK_SAME("mappings", pw_index_lookup(index, 7, MOST, got), 8 * 512);
 	for (uint32_t i = 0; i < 8 * 512; i++)
 		CHECK_SAME("address", got[i].address, ((uint64_t)i << 21) + 0x5000);
 	tables_deinit(&tables);
@@ -190,7 +185,6 @@ static void clipped_share(void)
 		{ ROOT, 0, T1 | TABLE }, { T1, 0, T2 | TABLE }, { T2, 0, T3 | TABLE },
 		{ T2, 1, T3 | TABLE }, { T3, 2, 0x7000 | P }, { T3, 9, 0x7000 | P }, { 0 },
 	};
-	struct pw_sweep_options part = { .last = 0x205fff, .shared_once = true };
 	struct pw_index *index = pw_index_create();
 	struct pw_sweep_stats stats;
 	struct pw_mapping got[4];
@@ -199,10 +193,10 @@ static void clipped_share(void)
 	test_name = "clipped share";
 	tables_init(&tables, rows, MEMORY_BYTES, true);
 	CHECK_SAME("status", pw_index_add(index, 0, &four_levels, &tables.memory,
-					  (uint64_t[]){ ROOT, ROOT }, &part, &stats), PW_OK);
+					  (uint64_t[]){ ROOT, ROOT }, 0, 0x205fff, 0, &stats), PW_OK);
 	CHECK_SAME("status", pw_index_finish(index), PW_OK);
 	CHECK_SAME("shared", stats.shared, 1);
-	CHECK_SAME("mappings", pw_index_lookup(index, 7, got, 4), 3);
+	CHECK_SAME("mappings", pw_index_lookup(index, 7, 4, got), 3);
 	CHECK_SAME("first", got[0].address, 0x2000);
 	CHECK_SAME("second", got[1].address, 0x9000);
 	CHECK_SAME("third", got[2].address, 0x202000);

@@ -57,7 +57,7 @@ class Bench:
         memory = self.target.reader.direct_memory() if direct else ()
         if direct and not memory:
             raise SystemExit("this target has no direct memory")
-        return engine.Walker(self.paging.levels, types, read=read, direct=memory)
+        return engine.Walker(f"x86_64-{self.paging.levels}", types, read=read, direct=memory)
 
     def sweep(self, walker: engine.Walker, root: int) -> tuple[bytes, int]:
         """All of a process's half of the address space: its ranges, and how many tables it took."""

@@ -22,7 +22,7 @@ from pageproof.find.kernel.areaowners import (
 from pageproof.find.kernel.layout import read_layout
 from pageproof.model import AreaOwner, MappingFacts, OwnerKind, PagingFacts
 from pageproof.model.kmap import MapRow
-from pageproof.walk import FrameIndex, TooMuchWork, Walker
+from pageproof.walk import Index, TooMuchWork, Walker
 
 #: Where areas are.
 ROWS: Final = ("vmalloc", "modules")
@@ -93,9 +93,9 @@ class Owners:
         return task_stacks(self._target.prog)
 
     @cached_property
-    def _index(self) -> FrameIndex | None:
+    def _index(self) -> Index | None:
         """None where the kernel does not say where its areas are: then no owner is known."""
-        index = self._walker.frames()
+        index = self._walker.index()
         try:
             for row in area_rows(self._target, self._paging):
                 index.add(0, self._paging.kernel_root, row.start, row.last)

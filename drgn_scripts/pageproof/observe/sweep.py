@@ -51,7 +51,7 @@ class Sweep:
         found = address_spaces(target.prog, paging)
         self._spaces = tuple(self._all_spaces(found.found))
         doubts: list[TaskFault | SweepGap] = [*found.faults]
-        self._index = walker.frames()
+        self._index = walker.index()
         for number, space in enumerate(self._spaces):
             for root, first, last in space.parts:
                 doubts += _gaps(space, self._index.add(number, root, first, last))

@@ -13,10 +13,10 @@ from pageproof.walk.account import (
     TableUse,
 )
 from pageproof.walk.make import WalkerChoice, make_walker
-from pageproof.walk.protocol import FrameIndex, Swept, Walker
+from pageproof.walk.protocol import Index, Swept, Walker
 from pageproof.walk.ranges import TooMuchWork, walk_range
 from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
-from pageproof.walk.x86_64 import LINUX_PAT, MOST_PHYSICAL_BITS, Paging, table_from_cr3
+from pageproof.walk.x86_64 import LINUX_PAT, MOST_PHYSICAL_BITS, Paging
 
 __all__ = [
     "LINUX_PAT",
@@ -26,8 +26,8 @@ __all__ = [
     "USE_SPECIAL",
     "Accounted",
     "Accounts",
-    "FrameIndex",
     "FramePlace",
+    "Index",
     "Paging",
     "ReadPhysical",
     "Swept",
@@ -36,7 +36,6 @@ __all__ = [
     "Walker",
     "WalkerChoice",
     "make_walker",
-    "table_from_cr3",
     "walk_address",
     "walk_range",
     "zeros_made_up",

@@ -26,7 +26,7 @@ from pageproof.walk.account import (
     FramePlace,
     TableUse,
 )
-from pageproof.walk.protocol import MAX_ENTRIES, FrameIndex, Swept
+from pageproof.walk.protocol import MAX_ENTRIES, Index, Swept
 from pageproof.walk.ranges import TooMuchWork, check_range
 from pageproof.walk.walker import ReadPhysical, zeros_made_up
 from pageproof.walk.x86_64 import ENTRIES, Level, Paging
@@ -45,7 +45,7 @@ DirectMemory = Sequence[tuple[int, memoryview | int]]
 _NO_PADDR: Final = ADDRESS_LAST
 
 
-class EngineFrames:
+class EngineIndex:
     """The engine's index, in C."""
 
     def __init__(self, index: pageproof_pagewalk.Index, walker: pageproof_pagewalk.Walker) -> None:
@@ -99,7 +99,7 @@ class EngineWalker:
         self._reading = _Reading()
         swap = paging.swap
         self._walker = engine.Walker(
-            paging.levels,
+            f"x86_64-{paging.levels}",
             bytes(self._types.index(each) for each in paging.pat),
             encrypt_mask=paging.sme_mask,
             swap=None
@@ -294,8 +294,8 @@ class EngineWalker:
         if stopped_at is not None:
             raise TooMuchWork(f"gave up at {stopped_at:#x}: too many entries")
 
-    def frames(self) -> FrameIndex:
-        return EngineFrames(self._engine.Index(), self._walker)
+    def index(self) -> Index:
+        return EngineIndex(self._engine.Index(), self._walker)
 
     def _range(
         self,

@@ -27,7 +27,7 @@ class Swept:
     whole: bool
 
 
-class FrameIndex(Protocol):
+class Index(Protocol):
     """Where frames are mapped. Add ranges, finish, then look up."""
 
     def add(self, space: int, root: int, first: int, last: int) -> Swept:
@@ -90,5 +90,5 @@ class Walker(Protocol):
     ) -> Accounted:
         """As :func:`pageproof.walk.account.account_range`."""
 
-    def frames(self) -> FrameIndex:
-        """An empty index of frames, filled with these tables."""
+    def index(self) -> Index:
+        """An empty index of frames, which sweeps of these tables fill."""

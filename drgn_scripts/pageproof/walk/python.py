@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pageproof.model import GAPS, Outcome, Range, Walk
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk.account import Accounted, Accounts, account_range
-from pageproof.walk.protocol import MAX_ENTRIES, FrameIndex, Swept, Walker
+from pageproof.walk.protocol import MAX_ENTRIES, Index, Swept, Walker
 from pageproof.walk.ranges import TooMuchWork, walk_range
 from pageproof.walk.walker import ReadPhysical, walk_address
 from pageproof.walk.x86_64 import Paging
@@ -55,8 +55,8 @@ class PythonWalker:
         read = _by_page(self._read)
         return account_range(read, root, first, last, self._paging, accounts, marked, most_places)
 
-    def frames(self) -> FrameIndex:
-        return PythonFrames(self, self._paging)
+    def index(self) -> Index:
+        return PythonIndex(self, self._paging)
 
 
 def _by_page(read_physical: ReadPhysical) -> ReadPhysical:
@@ -83,7 +83,7 @@ class _Space:
     shared: list[Range] = field(default_factory=list)
 
 
-class PythonFrames:
+class PythonIndex:
     """Keeps every range, and looks at each for each frame."""
 
     def __init__(self, walker: Walker, paging: Paging) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pageproof.model import PTI_USER_HALF, MemoryType, SwapLayout
+from pageproof.model import MemoryType, SwapLayout
 from pageproof.space.units import ADDRESS_LAST
 
 ENTRIES: Final = 512
@@ -135,14 +135,3 @@ class Paging:
         """True if bits 63 to 47 (4 levels) or 63 to 56 (5 levels) are all the same."""
         sign = self.tables[0].shift + 8
         return address >> sign in (0, ADDRESS_LAST >> sign)
-
-
-def table_from_cr3(cr3: int, *, user_half: bool = False) -> int:
-    """Physical address of the PGD in a CR3 value.
-
-    PCID (11:0), LAM (62:61) and NOFLUSH (63) are no address; bit 12 selects
-    user mode's half of the pair under PTI.
-    """
-    if user_half:
-        return cr3 & ADDRESS_MASK | PTI_USER_HALF
-    return cr3 & ADDRESS_MASK

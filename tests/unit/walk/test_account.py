@@ -107,8 +107,8 @@ def test_ranges_alike_wherever_the_frames_are() -> None:
 
 
 def test_arrays_must_fit() -> None:
-    quick = engine.Walker(4, bytes(8))
-    with pytest.raises(ValueError, match="one length"):
+    quick = engine.Walker("x86_64-4", bytes(8))
+    with pytest.raises(ValueError, match="same length"):
         quick.account(0, 0, 0xFFF, bytearray(4), counts=bytearray(5))
     with pytest.raises(ValueError, match=r"."):
         quick.account(0, 0, 0x7FF, bytearray(4))

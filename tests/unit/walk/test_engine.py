@@ -22,7 +22,7 @@ from pageproof.errors import PageproofError
 from pageproof.model import MemoryGap, MemoryType, Outcome, Range, SwapLayout
 from pageproof.observe.residency import merge
 from pageproof.space.units import PAGE_BYTES
-from pageproof.walk import Accounts, Paging, TooMuchWork, WalkerChoice, make_walker, table_from_cr3
+from pageproof.walk import Accounts, Paging, TooMuchWork, WalkerChoice, make_walker
 
 PAGES = 24
 END = (1 << 64) - 1
@@ -219,7 +219,7 @@ def test_the_reasons_of_two_sweeps_that_take_turns() -> None:
     sweep = walker.ranges(0x1000, 0, END)
     next(sweep)
     tables.missing = (0x3000,)
-    frames = walker.frames()
+    frames = walker.index()
     frames.add(0, 0x1000, 0, END)
     walker.account(0x1000, 0, END, Accounts.empty(1))
     assert next(sweep).detail == "PUD table at 0x3000: no memory at 0x3000"
@@ -265,7 +265,7 @@ def test_a_root_may_be_a_cr3_value() -> None:
     tables = Tables({0x1000: 0x2000 | TABLE}, missing=(0x2000,))
     walker = make_walker(tables.read, Paging(levels=4), WalkerChoice.C)
     cr3 = 1 << 63 | 0x1806
-    assert walker.walk(cr3, 0).root == table_from_cr3(cr3)
+    assert walker.walk(cr3, 0).root == 0x1000
 
 
 def test_what_the_reader_raises_comes_out() -> None:
@@ -309,7 +309,7 @@ def small_memory() -> bytearray:
 
 def test_direct_memory_needs_no_reader() -> None:
     memory = small_memory()
-    walker = engine.Walker(4, TYPES, direct=[(0, memory)])
+    walker = engine.Walker("x86_64-4", TYPES, direct=[(0, memory)])
     assert walker.walk(0, 5 * PAGE_BYTES + 7)[2] == 105 * PAGE_BYTES + 7
     data, stats, stopped = walker.sweep(
         0, 0, (1 << 30) - 1, merge=engine.MERGE_FRAMES, skip=1 << engine.KINDS.index("none")
@@ -322,14 +322,14 @@ def test_direct_memory_needs_no_reader() -> None:
 
 
 def test_direct_memory_that_was_left_out() -> None:
-    walker = engine.Walker(4, TYPES, direct=[(0, small_memory()), (1 << 40, 4096)])
+    walker = engine.Walker("x86_64-4", TYPES, direct=[(0, small_memory()), (1 << 40, 4096)])
     assert engine.KINDS[walker.walk(1 << 40, 0)[0]] == "excluded"
     assert engine.KINDS[walker.walk(1 << 41, 0)[0]] == "unreadable"
 
 
 def test_direct_memory_that_overlaps_is_refused() -> None:
     with pytest.raises(ValueError, match="overlap"):
-        engine.Walker(4, TYPES, direct=[(4096, b"12345678"), (0, bytes(4097))])
+        engine.Walker("x86_64-4", TYPES, direct=[(4096, b"12345678"), (0, bytes(4097))])
 
 
 def test_a_walker_that_its_own_reader_holds_is_collected() -> None:
@@ -344,7 +344,7 @@ def test_a_walker_that_its_own_reader_holds_is_collected() -> None:
     memory = small_memory()
     view = memoryview(memory)
     holder = Holder()
-    holder.walker = engine.Walker(4, TYPES, read=holder.read, direct=[(0, view)])
+    holder.walker = engine.Walker("x86_64-4", TYPES, read=holder.read, direct=[(0, view)])
     gone = weakref.ref(holder)
     del holder, view
     gc.collect()
@@ -354,7 +354,7 @@ def test_a_walker_that_its_own_reader_holds_is_collected() -> None:
 
 @pytest.mark.parametrize("answer", [b"1234567", 3, None, "text"])
 def test_nonsense_from_a_reader_is_an_error(answer: object) -> None:
-    walker = engine.Walker(4, TYPES, read=lambda paddr, length: answer)  # type: ignore[arg-type, return-value]
+    walker = engine.Walker("x86_64-4", TYPES, read=lambda paddr, length: answer)  # type: ignore[arg-type, return-value]
     with pytest.raises((ValueError, TypeError)):
         walker.walk(0, 0)
 
@@ -362,11 +362,11 @@ def test_nonsense_from_a_reader_is_an_error(answer: object) -> None:
 @pytest.mark.parametrize("types", [b"", bytes(7), bytes([0, 0, 0, 0, 0, 0, 0, 6])])
 def test_nonsense_as_memory_types_is_refused(types: bytes) -> None:
     with pytest.raises(ValueError, match="memory_types"):
-        engine.Walker(4, types)
+        engine.Walker("x86_64-4", types)
 
 
 def test_index_finds_what_was_added() -> None:
-    walker = engine.Walker(4, TYPES, direct=[(0, small_memory())])
+    walker = engine.Walker("x86_64-4", TYPES, direct=[(0, small_memory())])
     index = engine.Index()
     for space in (7, 3):
         stats, whole = index.add(walker, space, 0, 0, (1 << 47) - 1)
@@ -397,7 +397,7 @@ def test_several_threads_sweep_at_once() -> None:
         return bytes(memory[paddr : paddr + length])
 
     results: list[int] = []
-    walker = engine.Walker(4, TYPES, read=read)
+    walker = engine.Walker("x86_64-4", TYPES, read=read)
 
     def run() -> None:
         results.append(len(walker.sweep(0, 0, (1 << 21) - 1)[0]))
@@ -427,7 +427,7 @@ def compare_indices(rng: random.Random) -> int:
     paging = random_paging(rng)
     read = random_tables(rng, paging).read
     slow, quick = (make_walker(read, paging, one) for one in (WalkerChoice.PYTHON, WalkerChoice.C))
-    indices = slow.frames(), quick.frames()
+    indices = slow.index(), quick.index()
     roots = range(0, PAGES * PAGE_BYTES, 4 * PAGE_BYTES)
     frames: set[int] = set()
     for space, root in enumerate(roots):

@@ -15,7 +15,7 @@ END = (1 << 47) - 1
 
 
 def walker(read: Callable[[int, int], bytes] = lambda paddr, length: bytes(length)) -> Any:
-    return engine.Walker(4, TYPES, read=read)
+    return engine.Walker("x86_64-4", TYPES, read=read)
 
 
 class RunsPython:
@@ -24,9 +24,9 @@ class RunsPython:
     def __init__(self, code: Callable[[], None]) -> None:
         self._code = code
 
-    def __bool__(self) -> bool:
+    def __index__(self) -> int:
         self._code()
-        return True
+        return 0
 
 
 def test_a_thread_that_enters_while_another_parses() -> None:
@@ -47,7 +47,7 @@ def test_a_thread_that_enters_while_another_parses() -> None:
 
     try:
         with pytest.raises(RuntimeError, match="another thread"):
-            index.add(walker(), 1, 0, 0, END, shared_once=RunsPython(enter))  # type: ignore[arg-type]
+            index.add(walker(), 1, 0, 0, END, max_entries=RunsPython(enter))  # type: ignore[arg-type]
         for use in (index.finish, index.size, lambda: index.lookup(0)):
             with pytest.raises(RuntimeError, match="another thread"):
                 use()
@@ -78,13 +78,15 @@ WRONG: dict[str, Callable[[Any], object]] = {
     "classes": lambda wrong: engine.classify(bytes(64), 64, wrong, 0),
     "records": lambda wrong: engine.classify(wrong, 64, (), 0),
     "class offset": lambda wrong: engine.classify(bytes(64), 64, ((wrong, 1, 1, 1),), 0),
-    "swap": lambda wrong: engine.Walker(4, TYPES, swap=wrong),
-    "swap pair": lambda wrong: engine.Walker(4, TYPES, swap=(wrong, (0, 0), (0, 0), (0, 0))),
-    "levels": lambda wrong: engine.Walker(wrong, TYPES),
-    "memory types": lambda wrong: engine.Walker(4, wrong),
-    "read": lambda wrong: engine.Walker(4, TYPES, read=wrong),
-    "direct": lambda wrong: engine.Walker(4, TYPES, direct=wrong),
-    "direct pair": lambda wrong: engine.Walker(4, TYPES, direct=[wrong]),
+    "swap": lambda wrong: engine.Walker("x86_64-4", TYPES, swap=wrong),
+    "swap pair": lambda wrong: engine.Walker(
+        "x86_64-4", TYPES, swap=(wrong, (0, 0), (0, 0), (0, 0))
+    ),
+    "form": lambda wrong: engine.Walker(wrong, TYPES),
+    "memory types": lambda wrong: engine.Walker("x86_64-4", wrong),
+    "read": lambda wrong: engine.Walker("x86_64-4", TYPES, read=wrong),
+    "direct": lambda wrong: engine.Walker("x86_64-4", TYPES, direct=wrong),
+    "direct pair": lambda wrong: engine.Walker("x86_64-4", TYPES, direct=[wrong]),
     "walk root": lambda wrong: walker().walk(wrong, 0),
     "sweep skip": lambda wrong: walker().sweep(0, 0, END, skip=wrong),
     "account uses": lambda wrong: walker().account(0, 0, END, wrong),
@@ -107,4 +109,4 @@ def test_what_is_no_tuple_is_a_type_error(wrong: Any) -> None:
     with pytest.raises(TypeError, match="tuple"):
         engine.classify(bytes(64), 64, (wrong,), 0)
     with pytest.raises(TypeError, match="tuple"):
-        engine.Walker(4, TYPES, swap=wrong)
+        engine.Walker("x86_64-4", TYPES, swap=wrong)

@@ -17,7 +17,6 @@ from pageproof.walk import (
     Paging,
     WalkerChoice,
     make_walker,
-    table_from_cr3,
     walk_address,
 )
 
@@ -197,19 +196,6 @@ def test_c_bit_is_not_inverted_into_a_prot_none_frame() -> None:
 
 
 # CR3.
-
-
-@pytest.mark.parametrize(
-    ("cr3", "user_half", "expected"),
-    [
-        (0x8000_0000_0A00_2006, False, 0x0A00_2000),  # NOFLUSH and PCID 6
-        (0x6000_0000_0A00_2000, False, 0x0A00_2000),  # LAM_U48, LAM_U57
-        (0x8000_0000_0A00_2806, True, 0x0A00_3000),  # the half that user mode runs on
-        (0x8000_0000_0A00_3806, True, 0x0A00_3000),
-    ],
-)
-def test_cr3_is_more_than_an_address(cr3: int, user_half: bool, expected: int) -> None:
-    assert table_from_cr3(cr3, user_half=user_half) == expected
 
 
 def test_a_walk_may_start_from_cr3() -> None:

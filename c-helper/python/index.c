@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Index: parse, call the engine, wrap what it gives. */
+/* Index: parse, call the engine, wrap the result. */
 #include "binding.h"
 
 #include <stdlib.h>
@@ -7,13 +7,13 @@
 struct index {
 	PyObject_HEAD
 	struct pw_index *index;
-	bool busy;			/* a thread is in it, with the GIL released */
-	bool finished;			/* nothing was added since it was sorted */
+	bool busy;			/* a thread uses it, with the GIL released */
+	bool finished;			/* sorted, and nothing was added since */
 };
 
 /*
- * Returns the index, or NULL with RuntimeError. Arguments are parsed before: parsing may run Python
- * code, which lets other threads in between the test of busy and its being set.
+ * Returns the index, or NULL with RuntimeError. Parse arguments before: parsing may run Python code
+ * and so another thread, which must not come between the test of busy and its change.
  */
 static struct index *take(PyObject *self)
 {
@@ -55,26 +55,22 @@ static void index_dealloc(PyObject *self)
 
 static PyObject *index_add(PyObject *self, PyObject *args, PyObject *keywords)
 {
-	static char *names[] = { "walker", "space", "root", "first", "last", "shared_once",
-				 "max_entries", NULL };
+	static char *names[] = { "walker", "space", "root", "first", "last", "max_entries", NULL };
 	struct state *state = PyType_GetModuleState(Py_TYPE(self));
-	struct pw_sweep_options options = { 0 };
 	struct pw_sweep_stats stats;
 	struct index *index;
 	struct call call;
 	PyObject *walker;
-	uint64_t roots[2];
+	uint64_t roots[2], first, last, max_entries = 0;
 	uint32_t space;
-	int shared_once = 1, err;
+	int err;
 
 	if (!state ||
-	    !PyArg_ParseTupleAndKeywords(args, keywords, "O!O&O&O&O&|$pO&:add", names,
+	    !PyArg_ParseTupleAndKeywords(args, keywords, "O!O&O&O&O&|$O&:add", names,
 					 (PyTypeObject *)state->walker_type, &walker, to_u32,
-					 &space, to_u64, &roots[0], to_u64, &options.first, to_u64,
-					 &options.last, &shared_once, to_u64, &options.max_entries))
+					 &space, to_roots, roots, to_u64, &first, to_u64, &last,
+					 to_u64, &max_entries))
 		return NULL;
-	roots[1] = roots[0];
-	options.shared_once = shared_once;
 	index = take(self);
 	if (!index)
 		return NULL;
@@ -82,8 +78,8 @@ static PyObject *index_add(PyObject *self, PyObject *args, PyObject *keywords)
 	index->finished = false;
 	call_init(&call, (struct walker *)walker);
 	call_release_gil(&call);
-	err = pw_index_add(index->index, space, &call.walker->paging, &call.memory, roots, &options,
-			   &stats);
+	err = pw_index_add(index->index, space, &call.walker->paging, &call.memory, roots, first, last,
+			   max_entries, &stats);
 	call_take_gil(&call);
 	index->busy = false;
 	if (err && err != PW_TOO_MUCH_WORK)
@@ -142,15 +138,15 @@ static PyObject *index_lookup(PyObject *self, PyObject *args)
 	if (!index)
 		return NULL;
 	if (!index->finished) {
-		PyErr_SetString(PyExc_RuntimeError, "finish() comes before lookup()");
+		PyErr_SetString(PyExc_RuntimeError, "call finish() before lookup()");
 		return NULL;
 	}
-	found = pw_index_lookup(index->index, pfn, mappings, room);
+	found = pw_index_lookup(index->index, pfn, room, mappings);
 	if (found > room) {
 		mappings = malloc(found * sizeof(*mappings));
 		if (!mappings)
 			return PyErr_NoMemory();
-		found = pw_index_lookup(index->index, pfn, mappings, found);
+		found = pw_index_lookup(index->index, pfn, found, mappings);
 	}
 	list = wrap_mappings(mappings, found);
 	if (mappings != few)
