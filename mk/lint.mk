@@ -5,11 +5,11 @@
 # Files of the clone that are committed, or new and not ignored.
 files = $(shell git ls-files --cached --others --exclude-standard --deduplicate -- $(1))
 
-LINTS := lint-sources lint-python lint-types lint-shell lint-module
+LINTS := lint-sources lint-docs lint-python lint-types lint-shell lint-module
 
 .PHONY: lint lint-setup $(LINTS)
 
-lint: ## check all sources: licence lines, ruff, mypy --strict, shellcheck, checkpatch, sparse
+lint: ## check all: licence lines, documents, ruff, mypy --strict, shellcheck, checkpatch, sparse
 	$(Q)$(MAKE) --no-print-directory --keep-going $(LINTS)
 
 lint-setup:
@@ -17,6 +17,9 @@ lint-setup:
 
 lint-sources: lint-setup ## check only licence lines, length of files, white space, links
 	$(Q)$(VENV)/python setup/check_sources.py
+
+lint-docs: lint-setup ## check only documents: width, commands, transcripts, tables of rules
+	$(Q)$(VENV)/python setup/check_docs.py
 
 lint-python: lint-setup ## check only with ruff, rules and format
 	$(Q)$(VENV)/ruff check --quiet --output-format concise
