@@ -14,8 +14,9 @@ from machine import Machine
 from pageproof.attach import Target, given_target
 from pageproof.find.kernel.paging import read_paging
 from pageproof.model import PTI_USER_HALF, PagingFacts
+from pageproof.model.asked import WalkerChoice
 from pageproof.observe.walkers import paging_form, walker_of
-from pageproof.walk import Paging, Walker, WalkerChoice
+from pageproof.walk import Paging, Walker
 from pageproof_lab.guest.channel import Monitor
 from pageproof_lab.guest.guest import monitor
 

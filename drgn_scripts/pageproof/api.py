@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pageproof.errors import Exit, PageproofError
-from pageproof.front.verify import check, expectations
+from pageproof.model.asked import KernelSide, VerifyAsked, expectations
 
 if TYPE_CHECKING:
     from pageproof.model import Report
@@ -79,42 +78,27 @@ def verify(
     Raises:
         PageproofError: the target can't be opened, or what was asked makes no sense.
     """
-    kinds, expected = tuple(kinds), tuple(expect)
-    check(
-        argparse.Namespace(
-            kind=kinds,
-            pid=pid,
-            device=device,
-            user=user,
-            kernel=kernel,
-            pages=pages,
-            length=length,
-            expect=expected,
-        )
+    asked = VerifyAsked(
+        kinds=tuple(kinds),
+        pid=pid,
+        device=device,
+        user=user,
+        kernel=KernelSide(kernel, pages, length),
+        expected=expectations(expect),
     )
     if qemu is not None and core is not None:
         raise PageproofError("a target is a guest or a vmcore, and not both")
     from pageproof.attach import Wanted, open_target
     from pageproof.attach.faults import faults_as_errors
     from pageproof.commands.regions import check_kinds
-    from pageproof.commands.verify import Asked
     from pageproof.commands.verify import verify as run
-    from pageproof.find.shared.device import KernelSide
     from pageproof.find.umh_shm.region import MODULE
 
-    check_kinds(kinds)
+    check_kinds(asked.kinds)
     wanted = Wanted(
         qemu=None if qemu is None else os.fspath(qemu),
         core=None if core is None else Path(core),
         symbols=tuple(Path(one) for one in symbols),
-    )
-    asked = Asked(
-        kinds=kinds,
-        pid=pid,
-        device=device,
-        user=None if user is None else f"{user:x}",
-        kernel=KernelSide(f"{kernel:x}" if isinstance(kernel, int) else kernel, pages, length),
-        expected=expectations(expected),
     )
     target = open_target(wanted, [MODULE])
     with faults_as_errors(target.facts.where):

@@ -29,9 +29,10 @@ from pageproof.attach import Target, Wanted, open_target
 from pageproof.attach.dumpfile import inspect_dump
 from pageproof.find.kernel.paging import read_paging
 from pageproof.find.process.mappings import address_space
+from pageproof.model.asked import WalkerChoice
 from pageproof.observe.walkers import paging_form
 from pageproof.space.units import PAGE_BYTES
-from pageproof.walk import Paging, WalkerChoice, make_walker
+from pageproof.walk import Paging, make_walker
 
 PASSES = 9
 LEAF, NONE = engine.KINDS.index("leaf"), engine.KINDS.index("none")

@@ -23,9 +23,10 @@ from drgn.helpers.linux.pid import find_task
 from machine import Json, Machine, each_kernel, number
 
 from pageproof.attach import Target, Wanted, open_target
-from pageproof.commands.whatis import Asked, whatis
+from pageproof.commands.whatis import whatis
 from pageproof.errors import PageproofError
 from pageproof.find.umh_shm.region import MODULE
+from pageproof.model.asked import WhatisAsked
 from pageproof.render.jsonform import report_to_json
 from pageproof_lab.guest.guest import monitor
 
@@ -49,7 +50,7 @@ class Asker:
 
     def __call__(self, address: int | str, pid: int | None = None, cpu: int | None = None) -> Json:
         text = address if isinstance(address, str) else f"{address:#x}"
-        report = whatis(self.target, Asked(text, pid, cpu), lambda message: None)
+        report = whatis(self.target, WhatisAsked(text, pid, cpu), lambda message: None)
         document: Json = json.loads(report_to_json(report))
         self.schema.validate(document)
         return document

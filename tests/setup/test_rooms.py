@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "drgn_scripts" / "pageproof"
 
 #: From the ground floor up. Rooms of one floor do not import each other.
 FLOORS = (
-    ("errors", "model"),
+    ("errors",),
+    ("model",),
     ("space", "files"),
     ("arch",),
     ("find", "walk"),

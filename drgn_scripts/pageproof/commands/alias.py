@@ -9,7 +9,7 @@ from typing import Final
 
 from pageproof import __version__
 from pageproof.attach import Target
-from pageproof.commands.walk import Asked, check_address, tables_of
+from pageproof.commands.walk import check_address, tables_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.frame.mapcount import page_mapcount
 from pageproof.find.frame.page import struct_page_facts
@@ -20,6 +20,7 @@ from pageproof.judge.alias import alias_findings, doubt_findings
 from pageproof.judge.conditions import exit_of
 from pageproof.model import PagingFacts, StructPageFacts, Walk
 from pageproof.model.alias import ALIAS_SCHEMA, AliasReport
+from pageproof.model.asked import AliasAsked
 from pageproof.observe.attempts import look_again, look_until
 from pageproof.observe.owners import Owners
 from pageproof.observe.sweep import Sweep
@@ -31,7 +32,7 @@ from pageproof.walk import Walker
 _PFN_END: Final = 1 << 52 - PAGE_SHIFT
 
 
-def alias(target: Target, asked: Asked, progress: Callable[[str], None]) -> AliasReport:
+def alias(target: Target, asked: AliasAsked, progress: Callable[[str], None]) -> AliasReport:
     """Find every mapping of a frame.
 
     All page tables are swept. On a live target each mapping is walked once
@@ -61,7 +62,7 @@ def _look(
     target: Target,
     paging: PagingFacts,
     walker: Walker,
-    asked: Asked,
+    asked: AliasAsked,
     walk: Walk | None,
     pfn: int,
 ) -> AliasReport:
@@ -97,7 +98,7 @@ def _look(
 
 
 def _frame(
-    target: Target, paging: PagingFacts, walker: Walker, asked: Asked
+    target: Target, paging: PagingFacts, walker: Walker, asked: AliasAsked
 ) -> tuple[Walk | None, int]:
     """The frame, and how the address led to it."""
     prog = target.prog
@@ -105,14 +106,14 @@ def _frame(
     if asked.pid is None and number is not None and number < _PFN_END:
         return None, number
     address = find_address(prog, asked.address)
-    check_address(address, paging_form(target, paging), asked)
+    check_address(address, paging_form(target, paging), asked.address, asked.pid)
     process = None
     if asked.pid is not None:
         pid = asked.pid
         process, _ = look_again(
             lambda: process_at(prog, paging, pid, address), live=target.facts.live
         )
-    _, root = tables_of(paging, process, asked.user_tables)
+    _, root = tables_of(paging, process, False)
     walk = walker.walk(root, address)
     if walk.pfn is None:
         raise PageproofError(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pageproof import __version__, judge
 from pageproof.attach import Target
@@ -13,6 +13,7 @@ from pageproof.find.kernel.paging import read_paging
 from pageproof.find.process.mappings import check_process
 from pageproof.find.shared import Claimed, all_finders, by_region
 from pageproof.model import GAPS, MappingFacts, Outcome, PagingFacts, Severity
+from pageproof.model.asked import RegionsAsked
 from pageproof.model.regions import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
 from pageproof.observe.attempts import look_again, look_until
 from pageproof.observe.search import search_shared
@@ -21,16 +22,7 @@ from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import TooMuchWork, Walker
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Which regions: all, or those of some kinds, of one process, with a word in their name."""
-
-    kinds: tuple[str, ...] = ()
-    pid: int | None = None
-    name: str | None = None
-
-
-def regions(target: Target, asked: Asked, progress: Callable[[str], None]) -> RegionsReport:
+def regions(target: Target, asked: RegionsAsked, progress: Callable[[str], None]) -> RegionsReport:
     """Find all shared memory that is asked for, and how much of it page tables lead to.
 
     On a live target the search is repeated, a bounded number of times, while
@@ -53,7 +45,9 @@ def regions(target: Target, asked: Asked, progress: Callable[[str], None]) -> Re
     return replace(report, attempts=attempts)
 
 
-def _look(target: Target, paging: PagingFacts, walker: Walker, asked: Asked) -> RegionsReport:
+def _look(
+    target: Target, paging: PagingFacts, walker: Walker, asked: RegionsAsked
+) -> RegionsReport:
     finders = [one for one in all_finders() if not asked.kinds or one.kind in asked.kinds]
     found = search_shared(target, paging, finders, asked.pid)
     some = tuple(

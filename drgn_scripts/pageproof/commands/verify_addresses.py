@@ -16,33 +16,17 @@ from pageproof.errors import Exit, PageproofError, TornError
 from pageproof.find.kernel.expression import find_address
 from pageproof.find.process.mappings import find_mappings, mapping_at, search
 from pageproof.find.shared import Claimed, all_finders, find_shared
-from pageproof.find.shared.device import KernelSide, Resolved, resolve, user_side
+from pageproof.find.shared.device import Resolved, resolve, user_side
 from pageproof.find.shared.finder import adjoining
 from pageproof.find.umh_shm.region import MODULE, find_region
 from pageproof.model import MappingFacts, PageEvidence, PagingFacts, RegionFacts
+from pageproof.model.asked import VerifyAsked
 from pageproof.observe.attempts import look_again
 from pageproof.observe.kernel_aliases import Spot, kernel_aliases
 from pageproof.observe.page import Observer, Pair, without_vanished
 from pageproof.observe.region import pages_of_region
 from pageproof.observe.walkers import walker_of
 from pageproof.space.units import PAGE_BYTES
-from pageproof.walk import WalkerChoice
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a user looks.
-
-    Attributes:
-        pid: the process.
-        user: an address in it, as the user wrote it.
-        kernel: what it is compared with, if that is said, and how much from there on.
-    """
-
-    pid: int
-    user: str
-    kernel: KernelSide
-    walker: WalkerChoice
 
 
 @dataclass(frozen=True)
@@ -102,7 +86,7 @@ class _User:
 
 
 def prove_addresses(
-    target: Target, paging: PagingFacts, place: Place, progress: Callable[[str], None]
+    target: Target, paging: PagingFacts, asked: VerifyAsked, progress: Callable[[str], None]
 ) -> tuple[RegionFacts | None, Proved]:
     """Judge each page from an address on, by the mapping that covers it.
 
@@ -113,13 +97,14 @@ def prove_addresses(
         PageproofError: there is no such process, or what was said of the kernel's side is no
             address or list of pages.
     """
-    address = find_address(target.prog, place.user)
-    pages = -(-(address % PAGE_BYTES + (place.kernel.length_bytes or 1)) // PAGE_BYTES)
-    user = look_again(
-        lambda: _user(target, paging, place.pid, address, pages), live=target.facts.live
-    )
-    against = _against(target, paging, place, user)
-    walker = walker_of(target, paging, place.walker)
+    assert asked.pid is not None
+    assert asked.user is not None
+    pid = asked.pid
+    address = find_address(target.prog, asked.user)
+    pages = -(-(address % PAGE_BYTES + (asked.kernel.length_bytes or 1)) // PAGE_BYTES)
+    user = look_again(lambda: _user(target, paging, pid, address, pages), live=target.facts.live)
+    against = _against(target, paging, asked, pid, user)
+    walker = walker_of(target, paging, asked.walker)
     if against is None:
         sides = kernel_aliases(target, paging, walker, _spots(user))
         aliases = tuple(judge.kernel_side_unknown(sides))
@@ -127,7 +112,7 @@ def prove_addresses(
     observer = Observer(target, paging, user.mappings, walker)
     beyond = _beyond(user, against, observer)
     if len(against.pages) < pages and not beyond:
-        length = place.kernel.length_bytes
+        length = asked.kernel.length_bytes
         raise PageproofError(
             f"the kernel's side has {len(against.pages)} pages from there on, fewer than the "
             f"{pages} that are asked for",
@@ -147,7 +132,7 @@ def prove_addresses(
     if target.facts.live:
         after: tuple[MappingFacts, ...] = ()
         with suppress(PageproofError):  # the process has ended meanwhile
-            after = _user(target, paging, place.pid, address, pages).mappings
+            after = _user(target, paging, pid, address, pages).mappings
         seen = without_vanished(seen, user.mappings, after)
     proofs = tuple(
         judge.prove(one, target.facts, user.mappings, expected.kind)
@@ -222,31 +207,33 @@ def _beyond(user: _User, against: _Against, observer: Observer) -> dict[int, int
     return {user.mappings[0].pid: frames} if frames else {}
 
 
-def _against(target: Target, paging: PagingFacts, place: Place, user: _User) -> _Against | None:
+def _against(
+    target: Target, paging: PagingFacts, asked: VerifyAsked, pid: int, user: _User
+) -> _Against | None:
     """What the pages are compared with; None where nobody knows."""
     prog = target.prog
-    if place.kernel.said:
+    if asked.kernel.said:
         vma = user.mappings[0].vma
         side = user_side(drgn.Object(prog, "struct vm_area_struct *", vma.vma if vma else 0))
         try:
-            found = resolve(prog, place.kernel, side, user.pages)
+            found = resolve(prog, asked.kernel, side, user.pages)
         except (ValueError, LookupError) as error:
-            raise PageproofError(f"{error}", repr(place.kernel.pages)) from None
-        return _said(target, place, found, user)
+            raise PageproofError(f"{error}", repr(asked.kernel.pages)) from None
+        return _said(target, asked, found, user)
     end = user.page_address(user.pages)
     claimed = find_shared(
         prog,
         paging,
         all_finders(),
-        place.pid,
+        pid,
         lambda one: bool(one.vm_start < end and user.first < one.vm_end),
     ).claimed
-    return _claimed(target, claimed, user) or _around(target, paging, place.pid, user)
+    return _claimed(target, claimed, user) or _around(target, paging, pid, user)
 
 
-def _said(target: Target, place: Place, found: Resolved, user: _User) -> _Against:
+def _said(target: Target, asked: VerifyAsked, found: Resolved, user: _User) -> _Against:
     """The kernel's side as the user gave it."""
-    listed = place.kernel.address is None
+    listed = asked.kernel.address is None
     if listed:
         return _Against([_Expected(one) for one in found.pages[: user.pages]])
     kernel = (found.pages[0] or 0) + found.offset_bytes if found.pages else 0

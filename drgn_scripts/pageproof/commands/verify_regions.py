@@ -24,19 +24,10 @@ from pageproof.find.process.devices import (
 )
 from pageproof.find.process.mappings import search
 from pageproof.find.shared import Claimed, Finder, Found, all_finders, by_region, claim_again
-from pageproof.find.shared.device import (
-    DEVICE,
-    UNSAID,
-    KernelSide,
-    Resolved,
-    device_finder,
-    misaligned,
-    resolve_claim,
-)
+from pageproof.find.shared.device import DEVICE, Resolved, device_finder, misaligned, resolve_claim
 from pageproof.find.umh_shm.region import MODULE
 from pageproof.judge import Differing
 from pageproof.model import (
-    Expectation,
     FileFacts,
     Finding,
     MappingFacts,
@@ -51,6 +42,7 @@ from pageproof.model import (
     TaskFault,
     Verdict,
 )
+from pageproof.model.asked import VerifyAsked
 from pageproof.observe.attempts import ATTEMPTS, PAUSE_SECONDS, look_until
 from pageproof.observe.kernel_aliases import Spot, kernel_aliases
 from pageproof.observe.page import Observer, Pair, place_of, without_vanished
@@ -58,38 +50,23 @@ from pageproof.observe.region import NOTHING, Glance, Judged, Judgement, Prover,
 from pageproof.observe.search import search_shared
 from pageproof.observe.walkers import walker_of
 from pageproof.space.units import PAGE_BYTES
-from pageproof.walk import TooMuchWork, WalkerChoice
+from pageproof.walk import TooMuchWork
 
 #: So many pages of a region get evidence of their own, and so many again that are not SAME.
 EVIDENCE_PAGES = 64
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which regions: of some kinds, or of all; in one process, or in all; how they are walked.
+def _finders(asked: VerifyAsked) -> tuple[Finder, ...]:
+    """Return the finders to use.
 
-    Attributes:
-        device: only VMAs of this device, by path or MAJOR:MINOR.
-        kernel: where the kernel has its pages, if that is said.
-        expected: what its author intends.
+    If the user gave the kernel side, only the device finder applies.
     """
-
-    kinds: tuple[str, ...]
-    pid: int | None
-    walker: WalkerChoice
-    every_page: bool
-    device: str | None = None
-    kernel: KernelSide = UNSAID
-    expected: frozenset[Expectation] = frozenset()
-
-    def finders(self) -> tuple[Finder, ...]:
-        """Whom to ask: of a device with a given kernel side, nobody else knows better."""
-        if self.device and self.kernel.said:
-            return (device_finder(self.device, self.kernel),)
-        some = tuple(one for one in all_finders() if not self.kinds or one.kind in self.kinds)
-        if self.device and not self.kinds:
-            return (*some, device_finder(self.device, self.kernel))
-        return some
+    if asked.device and asked.kernel.said:
+        return (device_finder(asked.device, asked.kernel),)
+    some = tuple(one for one in all_finders() if not asked.kinds or one.kind in asked.kinds)
+    if asked.device and not asked.kinds:
+        return (*some, device_finder(asked.device, asked.kernel))
+    return some
 
 
 @dataclass(frozen=True)
@@ -104,26 +81,26 @@ class Proved:
 
 
 def prove_regions(
-    target: Target, paging: PagingFacts, wanted: Wanted, progress: Callable[[str], None]
+    target: Target, paging: PagingFacts, asked: VerifyAsked, progress: Callable[[str], None]
 ) -> Proved:
     """Judge every page of every VMA that maps one of the regions.
 
     Raises:
         PageproofError: what was said of the kernel's side is wrong for all of them.
     """
-    finders = wanted.finders()
+    finders = _finders(asked)
 
     def look(only: Callable[[drgn.Object], bool] | None) -> Found:
-        return search_shared(target, paging, finders, wanted.pid, only)
+        return search_shared(target, paging, finders, asked.pid, only)
 
     live = target.facts.live
-    of_device = _is_of_device(target, paging, wanted) if wanted.device else None
+    of_device = _is_of_device(target, paging, asked) if asked.device else None
     found, _ = look_until(
         lambda seen: not seen.faults + seen.unclaimed, lambda: look(of_device), live=live
     )
-    if wanted.kernel.said and found.unclaimed and not found.claimed:
+    if asked.kernel.said and found.unclaimed and not found.claimed:
         raise PageproofError(found.unclaimed[0].message)
-    run = _Run(target, paging, wanted, by_region(found.claimed))
+    run = _Run(target, paging, asked, by_region(found.claimed))
     run.unread_tasks = bool(found.faults)
     for number in range(len(run.regions)):
         progress(f"region {number + 1} of {len(run.regions)}")
@@ -153,7 +130,7 @@ def prove_regions(
 
 
 def _is_of_device(
-    target: Target, paging: PagingFacts, wanted: Wanted
+    target: Target, paging: PagingFacts, asked: VerifyAsked
 ) -> Callable[[drgn.Object], bool]:
     """What decides whether a ``struct vm_area_struct *`` maps the device.
 
@@ -162,8 +139,8 @@ def _is_of_device(
     Raises:
         PageproofError: processes map several devices by this path, and no node says which it is.
     """
-    assert wanted.device is not None
-    prog, path = target.prog, wanted.device
+    assert asked.device is not None
+    prog, path = target.prog, asked.device
     number = parse_number(path)
     if number is None:
         number = number_of_node(prog, path)
@@ -196,10 +173,10 @@ class _Run:
         self,
         target: Target,
         paging: PagingFacts,
-        wanted: Wanted,
+        asked: VerifyAsked,
         regions: Sequence[Sequence[Claimed]],
     ) -> None:
-        self._target, self._wanted = target, wanted
+        self._target, self._asked = target, asked
         #: Some tasks could not be read, so that what they map is not known.
         self.unread_tasks = False
         numbers = count()
@@ -208,7 +185,7 @@ class _Run:
         self._uses = [one for region in regions for one in region]
         self.mappings = tuple(one.mapping for one in self._uses)
         self._paging = paging
-        self._walker = walker_of(target, paging, wanted.walker)
+        self._walker = walker_of(target, paging, asked.walker)
         self._prover = Prover(target, paging.kernel_root, self._walker)
         self._observer = Observer(target, paging, self.mappings, self._walker)
         #: By use: a verdict by page of its VMA, or one for all of it.
@@ -250,7 +227,7 @@ class _Run:
         side = self._resolved(one)
         same = any(verdict is Verdict.SAME for verdict, _ in judged.pages.values())
         if side.offset_bytes and not same:
-            self.misaligned.append(misaligned(self._wanted.kernel, side))
+            self.misaligned.append(misaligned(self._asked.kernel, side))
             raise ValueError(self.misaligned[-1])
 
     def _pairs(
@@ -264,7 +241,7 @@ class _Run:
             for page, (verdict, reason) in judged.pages.items()
             if verdict is not Verdict.SAME and reason is not Reason.NOT_PRESENT
         ]
-        first = range(vma.pages if self._wanted.every_page else min(vma.pages, room))
+        first = range(vma.pages if self._asked.every_page else min(vma.pages, room))
         for page in sorted({*first, *sorted(bad)[:EVIDENCE_PAGES]}):
             index = one.claim.first_page + page
             sides = judged.glance.kernel
@@ -364,9 +341,9 @@ class _Run:
 
     def findings(self) -> Iterator[Finding]:
         yield from self._unread.values()
-        if self._wanted.device:
+        if self._asked.device:
             yield from map(judge.mapping_kind, self.mappings)
-            if not self._wanted.kernel.said:
+            if not self._asked.kernel.said:
                 yield from self._kernel_aliases()
         for use, glance in self._glances.items():
             yield from self._wrong_frames(use, glance)
@@ -387,7 +364,7 @@ class _Run:
 
     def _resolved(self, one: Claimed) -> Resolved:
         """The kernel's side of a device's region, as it was given for all that is mapped of it."""
-        vma, kernel = one.mapping.vma, self._wanted.kernel
+        vma, kernel = one.mapping.vma, self._asked.kernel
         nothing = Resolved(())
         if one.finder.kind != DEVICE or vma is None:
             return nothing
@@ -452,10 +429,10 @@ class _Run:
             yield from judge.mapping_findings(
                 judge.MappingView(
                     mapping,
-                    self._wanted.expected,
+                    self._asked.expected,
                     handed_on=file is not None and len(spaces[file.file]) > 1,
                     # To look at the cache's free lists takes a while: for who tests a driver.
-                    data_is_freed=bool(self._wanted.device and file and self._is_freed(file)),
+                    data_is_freed=bool(self._asked.device and file and self._is_freed(file)),
                     lacking=self._lacking(use),
                 )
             )
@@ -475,10 +452,10 @@ class _Run:
         return slab is not None and slab.state is SlabState.FREE
 
     def _nothing(self) -> Finding:
-        wanted = self._wanted
-        what = wanted.device or f"a region of {', '.join(wanted.kinds) or 'any kind'}"
-        if wanted.pid is not None:
-            who = f"process {wanted.pid} does not map"
+        asked = self._asked
+        what = asked.device or f"a region of {', '.join(asked.kinds) or 'any kind'}"
+        if asked.pid is not None:
+            who = f"process {asked.pid} does not map"
         else:
             who = "no process that can be read maps" if self.unread_tasks else "no process maps"
         return judge.NOTHING_TO_VERIFY.finding("", who=who, what=what)

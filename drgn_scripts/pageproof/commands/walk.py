@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pageproof import __version__
 from pageproof.attach import Target
@@ -21,6 +21,7 @@ from pageproof.model import (
     TableSet,
     WalkReport,
 )
+from pageproof.model.asked import WalkAsked
 from pageproof.observe.attempts import look_until
 from pageproof.observe.walkers import paging_form, walker_of
 from pageproof.walk import Paging, Walker
@@ -28,22 +29,7 @@ from pageproof.walk.compare import agree, names_frame
 from pageproof.walk.opinion import disputes, weigh
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Which address, in whose tables.
-
-    Attributes:
-        address: hex, symbol or variable.
-        pid: in this process's tables; None for the kernel's own.
-        user_tables: in the half of the pair that user mode runs on.
-    """
-
-    address: str
-    pid: int | None = None
-    user_tables: bool = False
-
-
-def walk(target: Target, asked: Asked, progress: Callable[[str], None]) -> WalkReport:
+def walk(target: Target, asked: WalkAsked, progress: Callable[[str], None]) -> WalkReport:
     """Walk one address, until two walks agree.
 
     Raises:
@@ -51,7 +37,7 @@ def walk(target: Target, asked: Asked, progress: Callable[[str], None]) -> WalkR
     """
     paging = read_paging(target.prog)
     address = find_address(target.prog, asked.address)
-    check_address(address, paging_form(target, paging), asked)
+    check_address(address, paging_form(target, paging), asked.address, asked.pid)
     if asked.user_tables and not paging.pti:
         raise PageproofError(
             "this kernel has no page-table isolation: there is one set of tables",
@@ -68,21 +54,30 @@ def walk(target: Target, asked: Asked, progress: Callable[[str], None]) -> WalkR
     return replace(report, attempts=attempts)
 
 
-def check_address(address: int, form: Paging, asked: Asked) -> None:
-    """Raise PageproofError if no table can have the address, or it is not said whose."""
-    where = f"{address:#x}" if asked.address == f"{address:#x}" else f"{asked.address}"
+def check_address(address: int, form: Paging, text: str, pid: int | None) -> None:
+    """Refuse an address that no table can map, and a user address without a process.
+
+    Args:
+        address: what the text gives.
+        form: of the target's page tables.
+        text: the address as the user wrote it.
+        pid: the process that the user named.
+
+    Raises:
+        PageproofError: it is one of these.
+    """
     if not form.is_canonical(address):
         raise PageproofError(
             f"the address is not canonical with {form.levels} levels of tables",
-            where,
+            text,
             "no table can have it: bits 63 down to the topmost one that counts must be the same",
         )
-    if address >> 63 == 0 and asked.pid is None:
-        raise PageproofError("this is a user address", where, "say of which process with --pid PID")
+    if address >> 63 == 0 and pid is None:
+        raise PageproofError("this is a user address", text, "say of which process with --pid PID")
 
 
 def _look(
-    target: Target, paging: PagingFacts, walker: Walker, asked: Asked, address: int
+    target: Target, paging: PagingFacts, walker: Walker, asked: WalkAsked, address: int
 ) -> WalkReport:
     prog = target.prog
     process, lost = None, ""

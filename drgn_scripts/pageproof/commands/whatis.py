@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pageproof import __version__
 from pageproof.arch.x86_64.rows import memory_map
 from pageproof.attach import Target
-from pageproof.commands.walk import Asked as WalkAsked
 from pageproof.commands.walk import check_address, is_there
 from pageproof.find.bounded import DamagedError
 from pageproof.find.frame.owner import owner_facts
@@ -30,6 +29,7 @@ from pageproof.model import (
     TableSet,
     Walk,
 )
+from pageproof.model.asked import WhatisAsked
 from pageproof.model.kmap import LayoutFacts, MapRow
 from pageproof.model.whatis import (
     WHATIS_SCHEMA,
@@ -50,28 +50,11 @@ from pageproof.walk.compare import agree
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Which address.
-
-    Attributes:
-        address: hex, symbol or variable.
-        pid: in this process's tables; None for the kernel's own.
-        cpu: whose copy of a per-CPU variable; None for other addresses.
-        aliases: look for every mapping of the frame too, in all page tables.
-    """
-
-    address: str
-    pid: int | None = None
-    cpu: int | None = None
-    aliases: bool = False
-
-
-@dataclass(frozen=True)
 class _Scene:
     """What does not change while one address is looked at."""
 
     target: Target
-    asked: Asked
+    asked: WhatisAsked
     paging: PagingFacts
     layout: LayoutFacts
     walker: Walker
@@ -79,7 +62,7 @@ class _Scene:
     region: MapRow
 
 
-def whatis(target: Target, asked: Asked, progress: Callable[[str], None]) -> WhatisReport:
+def whatis(target: Target, asked: WhatisAsked, progress: Callable[[str], None]) -> WhatisReport:
     """Say what an address is, until two walks agree.
 
     Raises:
@@ -88,7 +71,7 @@ def whatis(target: Target, asked: Asked, progress: Callable[[str], None]) -> Wha
     prog = target.prog
     paging = read_paging(prog)
     address = find_copy(prog, asked.address, asked.cpu)
-    check_address(address, paging_form(target, paging), WalkAsked(asked.address, asked.pid))
+    check_address(address, paging_form(target, paging), asked.address, asked.pid)
     layout = read_layout(prog, paging)
     region = row_at(memory_map(layout), address)
     walker = walker_of(target, paging)

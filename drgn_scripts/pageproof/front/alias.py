@@ -7,6 +7,7 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from pageproof.front.command import Command, add_report_options, pid, write_answer
+from pageproof.model.asked import AliasAsked
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
@@ -40,9 +41,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.alias import alias
-    from pageproof.commands.walk import Asked
 
-    report = alias(target, Asked(args.frame, args.pid), progress.say)
+    report = alias(target, AliasAsked(args.frame, args.pid), progress.say)
     write_answer(report, args, progress)
     return report.exit_code
 

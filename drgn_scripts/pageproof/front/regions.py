@@ -7,6 +7,7 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from pageproof.front.command import Command, add_report_options, pid, write_answer
+from pageproof.model.asked import RegionsAsked
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
@@ -35,10 +36,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
-    from pageproof.commands.regions import Asked, check_kinds, regions
+    from pageproof.commands.regions import check_kinds, regions
 
     check_kinds(args.kind)
-    report = regions(target, Asked(tuple(args.kind), args.pid, args.name), progress.say)
+    report = regions(target, RegionsAsked(tuple(args.kind), args.pid, args.name), progress.say)
     write_answer(report, args, progress)
     return report.exit_code
 

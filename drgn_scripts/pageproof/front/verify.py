@@ -7,13 +7,12 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from pageproof.errors import PageproofError
 from pageproof.front.command import Command, add_report_options, pid, write_answer
+from pageproof.model.asked import KernelSide, VerifyAsked, WalkerChoice, expectations
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
     from pageproof.front.output import Progress
-    from pageproof.model import Expectation
 
 EPILOG: Final = """\
 exit codes:
@@ -96,53 +95,12 @@ def _length(text: str) -> int:
 
 
 def check(args: argparse.Namespace) -> None:
-    said = args.kernel is not None or args.pages is not None
-    if args.user is None and args.device is None and (said or args.length is not None):
-        option = "--length" if not said else "--kernel" if args.kernel is not None else "--pages"
-        raise PageproofError(
-            f"{option} goes with --user or --device",
-            "",
-            "say --pid PID --user ADDRESS, or --device PATH too",
-        )
-    if args.user is not None and (args.kind or args.device is not None):
-        option = "--kind" if args.kind else "--device"
-        raise PageproofError(f"{option} narrows the search, and --user names the address", "", "")
-    if args.kind and said:
-        raise PageproofError(
-            "--kind asks a finder for the kernel's side that is given here", "", ""
-        )
-    expectations(args.expect)
-    if args.expect and args.device is None:
-        raise PageproofError("--expect goes with --device", "", "say which with --device PATH")
-    if args.user is not None and args.pid is None:
-        raise PageproofError("--user is an address in a process", "", "say which with --pid PID")
+    """Refuse options that do not fit together."""
+    _asked(args)
 
 
-def expectations(words: Sequence[str]) -> frozenset[Expectation]:
-    """What an author intends.
-
-    Raises:
-        PageproofError: a word is none that we know.
-    """
-    from pageproof.model import Expectation
-
-    known = {one.value: one for one in Expectation}
-    for word in words:
-        if word not in known:
-            raise PageproofError(f"nobody can expect {word!r}", "", f"one of {', '.join(known)}")
-    return frozenset(known[word] for word in words)
-
-
-def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
-    from pageproof import judge
-    from pageproof.commands.regions import check_kinds
-    from pageproof.commands.verify import Asked, verify
-    from pageproof.find.shared.device import KernelSide
-    from pageproof.render import Options
-    from pageproof.walk import WalkerChoice
-
-    check_kinds(args.kind)
-    asked = Asked(
+def _asked(args: argparse.Namespace) -> VerifyAsked:
+    return VerifyAsked(
         kinds=tuple(args.kind),
         pid=args.pid,
         device=args.device,
@@ -152,6 +110,16 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
         every_page=args.verbose,
         expected=expectations(args.expect),
     )
+
+
+def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
+    from pageproof import judge
+    from pageproof.commands.regions import check_kinds
+    from pageproof.commands.verify import verify
+    from pageproof.render import Options
+
+    check_kinds(args.kind)
+    asked = _asked(args)
     report = verify(target, asked, progress.say)
 
     def rules(kind: str) -> Sequence[str]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from pageproof.errors import PageproofError
 from pageproof.front.command import Command, add_report_options, pid, write_answer
+from pageproof.model.asked import WalkAsked
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
@@ -46,15 +46,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    if args.user_tables and args.pid is None:
-        raise PageproofError("--user-tables are a process's tables", "", "say which with --pid PID")
+    """Refuse options that do not fit together."""
+    _asked(args)
+
+
+def _asked(args: argparse.Namespace) -> WalkAsked:
+    return WalkAsked(args.address, args.pid, args.user_tables)
 
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
-    from pageproof.commands.walk import Asked, walk
+    from pageproof.commands.walk import walk
     from pageproof.render import Options
 
-    report = walk(target, Asked(args.address, args.pid, args.user_tables), progress.say)
+    report = walk(target, _asked(args), progress.say)
     write_answer(report, args, progress, Options(verbose=args.verbose))
     return report.exit_code
 

@@ -7,6 +7,7 @@ import argparse
 from typing import TYPE_CHECKING, Final
 
 from pageproof.front.command import Command, add_report_options, pid, write_answer
+from pageproof.model.asked import WhatisAsked
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
@@ -50,9 +51,9 @@ def _cpu(text: str) -> int:
 
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
-    from pageproof.commands.whatis import Asked, whatis
+    from pageproof.commands.whatis import whatis
 
-    asked = Asked(args.address, args.pid, args.cpu, args.aliases)
+    asked = WhatisAsked(args.address, args.pid, args.cpu, args.aliases)
     report = whatis(target, asked, progress.say)
     write_answer(report, args, progress)
     return report.exit_code

@@ -14,13 +14,13 @@ from pageproof.find.frame.content import is_plain_ram
 from pageproof.find.frame.mapcount import huge_zero_pfn
 from pageproof.find.kernel.expression import find_address
 from pageproof.model import PagingFacts, TargetKind
+from pageproof.model.asked import WalkerChoice
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk import (
     MOST_PHYSICAL_BITS,
     Paging,
     ReadPhysical,
     Walker,
-    WalkerChoice,
     make_walker,
     zeros_made_up,
 )

@@ -12,7 +12,7 @@ from pageproof.walk.account import (
     FramePlace,
     TableUse,
 )
-from pageproof.walk.make import WalkerChoice, make_walker
+from pageproof.walk.make import make_walker
 from pageproof.walk.protocol import Index, Swept, Walker
 from pageproof.walk.ranges import TooMuchWork, walk_range
 from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
@@ -34,7 +34,6 @@ __all__ = [
     "TableUse",
     "TooMuchWork",
     "Walker",
-    "WalkerChoice",
     "make_walker",
     "walk_address",
     "walk_range",

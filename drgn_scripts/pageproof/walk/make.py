@@ -6,23 +6,13 @@ Both give the same: the tests compare them on random tables.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from pageproof.errors import PageproofError
+from pageproof.model.asked import WalkerChoice
 from pageproof.walk.engine import DirectMemory, EngineWalker
 from pageproof.walk.protocol import Walker
 from pageproof.walk.python import PythonWalker
 from pageproof.walk.walker import ReadPhysical
 from pageproof.walk.x86_64 import Paging
-
-
-class WalkerChoice(StrEnum):
-    """What a user may ask for."""
-
-    AUTO = "auto"
-    """The engine in C if it was built, else Python."""
-    C = "c"
-    PYTHON = "python"
 
 
 def make_walker(

@@ -17,8 +17,9 @@ from pageproof.attach.dumpfile import inspect_dump
 from pageproof.attach.elfmap import map_file
 from pageproof.attach.reader import Reader
 from pageproof.model import MemoryGap, Outcome, Walk
+from pageproof.model.asked import WalkerChoice
 from pageproof.space.units import PAGE_BYTES
-from pageproof.walk import Paging, Walker, WalkerChoice, make_walker
+from pageproof.walk import Paging, Walker, make_walker
 
 MANY = 0xFFFF  # PN_XNUM: the number of segments is elsewhere
 

@@ -12,9 +12,10 @@ from unit.facts import USER, mapping
 from pageproof import judge
 from pageproof.errors import PageproofError
 from pageproof.find.process.devices import number_words, parse_number
-from pageproof.find.shared.device import KernelSide
+from pageproof.find.shared.device import check_kernel_side
 from pageproof.model import Severity
 from pageproof.model.alias import Alias, KernelSides
+from pageproof.model.asked import KernelSide
 
 PHYSMAP, *_ = alias_report().kernel
 WHERE = f"pid 133 at {USER:#x}"
@@ -81,14 +82,14 @@ def test_the_object_with_which_a_region_ends() -> None:
 def test_what_is_no_expression_is_refused_at_once(text: str) -> None:
     for side in (KernelSide(address=text), KernelSide(pages=text)):
         with pytest.raises(PageproofError, match=r"this can't be evaluated: (Syntax|Value)Error"):
-            side.check()
+            check_kernel_side(side)
 
 
 @pytest.mark.parametrize(
     "text", ["ffff888000000000", "ring", "ctx.ring[0]->page", "&ring", "1 + 1"]
 )
 def test_what_may_be_an_expression(text: str) -> None:
-    KernelSide(address=text).check()
+    check_kernel_side(KernelSide(address=text))
 
 
 def test_the_number_of_a_device() -> None:

@@ -8,7 +8,8 @@ from unit.tables import PROTNONE, PSE, TABLE, Tables
 from unit.walk.test_walk import ADDRESS_BITS, ROOT, USER, four_levels
 
 from pageproof.model import Outcome
-from pageproof.walk import Paging, WalkerChoice, make_walker, walk_address
+from pageproof.model.asked import WalkerChoice
+from pageproof.walk import Paging, make_walker, walk_address
 
 BEYOND = 1 << 40
 FORTY = Paging(levels=4, physical_bits=40)

@@ -58,7 +58,10 @@ def run(
         (["verify", "--device", "/dev/a", "--pid", "1", "--user", "1000"], "--device narrows"),
         (["verify", "--device", "/dev/a", "--kind", "shmem", "--pages", "[]"], "--kind asks a"),
         (["verify", "--expect", "read-only"], "--expect goes with --device"),
-        (["verify", "--device", "/dev/a", "--expect", "red-only"], "nobody can expect 'red-only'"),
+        (
+            ["verify", "--device", "/dev/a", "--expect", "red-only"],
+            "unknown expectation 'red-only'",
+        ),
         (["walk"], "required: ADDRESS|SYMBOL"),
         (["walk", "1000", "--user-tables"], "say which with --pid"),
         (["walk", "1000", "--format", "junit"], "invalid choice: 'junit'"),

@@ -7,8 +7,9 @@ import pytest
 from unit.tables import TABLE, Tables
 
 from pageproof.model import Outcome
+from pageproof.model.asked import WalkerChoice
 from pageproof.observe.walkers import _believable
-from pageproof.walk import Paging, WalkerChoice, make_walker
+from pageproof.walk import Paging, make_walker
 
 ROOT, PUD = 0x1000, 0x2000
 

@@ -11,6 +11,7 @@ from unit.tables import US, P, Tables
 from unit.walk.test_engine import PAGES, random_paging, random_tables
 
 from pageproof.model import MemoryType
+from pageproof.model.asked import WalkerChoice
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import (
     TYPE_BITS,
@@ -19,7 +20,6 @@ from pageproof.walk import (
     Accounted,
     Accounts,
     Paging,
-    WalkerChoice,
     make_walker,
 )
 

@@ -20,9 +20,10 @@ from unit.tables import NX, PROTNONE, PSE, PWT, RW, TABLE, US, A, D, P, Tables
 
 from pageproof.errors import PageproofError
 from pageproof.model import MemoryGap, MemoryType, Outcome, Range, SwapLayout
+from pageproof.model.asked import WalkerChoice
 from pageproof.observe.residency import merge
 from pageproof.space.units import PAGE_BYTES
-from pageproof.walk import Accounts, Paging, TooMuchWork, WalkerChoice, make_walker
+from pageproof.walk import Accounts, Paging, TooMuchWork, make_walker
 
 PAGES = 24
 END = (1 << 64) - 1

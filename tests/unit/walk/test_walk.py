@@ -10,12 +10,12 @@ import pytest
 from unit.tables import NX, PAT_LARGE, PCD, PROTNONE, PSE, PWT, RW, TABLE, US, A, D, G, P, Tables
 
 from pageproof.model import EntryKind, MemoryType, Outcome, SwapLayout
+from pageproof.model.asked import WalkerChoice
 from pageproof.render import words
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import (
     LINUX_PAT,
     Paging,
-    WalkerChoice,
     make_walker,
     walk_address,
 )

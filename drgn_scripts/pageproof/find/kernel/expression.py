@@ -39,7 +39,7 @@ def _as_it_is(variable: drgn.Object) -> drgn.Object:
 
 def find_address(
     prog: drgn.Program,
-    text: str,
+    text: str | int,
     choose: Callable[[drgn.Object], drgn.Object] = _as_it_is,
 ) -> int:
     """Return the address that a text names.
@@ -57,6 +57,8 @@ def find_address(
     Raises:
         PageproofError: the text names nothing.
     """
+    if isinstance(text, int):
+        return text
     value = parse_hex(text)
     if value is not None:
         return value
@@ -123,7 +125,7 @@ class KernelAddress:
     by_value: str = ""
 
 
-def kernel_address(prog: drgn.Program, text: str, user: UserSide) -> KernelAddress:
+def kernel_address(prog: drgn.Program, address: str | int, user: UserSide) -> KernelAddress:
     """Return the kernel address of a comparison. The text may refer to the user side.
 
     The text is hex, a variable and its members, or an expression, see :func:`evaluate`. A pointer,
@@ -133,6 +135,7 @@ def kernel_address(prog: drgn.Program, text: str, user: UserSide) -> KernelAddre
         PageproofError: the text does not give a kernel address, or a name is ambiguous.
     """
     found: object
+    text = f"{address:x}" if isinstance(address, int) else address
     path = _PATH.fullmatch(text)
     try:
         if (value := parse_hex(text)) is not None:

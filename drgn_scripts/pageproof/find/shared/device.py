@@ -16,42 +16,21 @@ from pageproof.find.frame.pagelist import page_addresses
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.kernel.expression import UserSide, check_syntax, evaluate, kernel_address
 from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining
+from pageproof.model.asked import KernelSide
 from pageproof.space.units import PAGE_BYTES
 
 DEVICE: Final = "device"
 
 
-@dataclass(frozen=True)
-class KernelSide:
-    """The kernel side of a device's region as the user gave it; all None if not given.
+def check_kernel_side(kernel: KernelSide) -> None:
+    """Refuse what is not an expression, even if nothing is mapped that needs it.
 
-    Attributes:
-        address: expression for the address of the region's first page.
-        pages: expression for a list of its pages.
-        length_bytes: size of the region; by default as much as is mapped.
+    Raises:
+        PageproofError: its syntax is invalid.
     """
-
-    address: str | None = None
-    pages: str | None = None
-    length_bytes: int | None = None
-
-    @property
-    def said(self) -> bool:
-        return self.address is not None or self.pages is not None
-
-    def check(self) -> None:
-        """Check the syntax, even if nothing is mapped and the expression is not needed.
-
-        Raises:
-            PageproofError: the syntax is not valid.
-        """
-        for text in (self.address, self.pages):
-            if text is not None:
-                check_syntax(text)
-
-
-#: The user gave no kernel side.
-UNSAID: Final = KernelSide()
+    for text in (kernel.address, kernel.pages):
+        if isinstance(text, str):
+            check_syntax(text)
 
 
 @dataclass(frozen=True)
@@ -140,7 +119,7 @@ def device_finder(device: str, kernel: KernelSide) -> Finder:
 
     def claim(vma: drgn.Object) -> Claim:
         # If the expression uses the VMA, each VMA may have its own memory.
-        own = re.search(r"\bvma\b", kernel.address or kernel.pages or "")
+        own = re.search(r"\bvma\b", str(kernel.address or kernel.pages or ""))
         end = int(vma.vm_pgoff) + (int(vma.vm_end) - int(vma.vm_start)) // PAGE_BYTES
         one = Claim(
             owner=vma.vm_file.value_(),

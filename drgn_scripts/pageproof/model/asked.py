@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the user asks of each command. Each question refuses options that do not fit together.
+
+The command line, drgn's shell and :func:`pageproof.verify` all make these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pageproof.errors import PageproofError
+from pageproof.model.report import Expectation
+
+#: An address: a number, or an expression as the user wrote it (hex, a symbol, a variable).
+AddressText = str | int
+
+
+class WalkerChoice(StrEnum):
+    """Which walker walks the page tables."""
+
+    AUTO = "auto"
+    """The engine in C if it was built, else Python."""
+    C = "c"
+    PYTHON = "python"
+
+
+@dataclass(frozen=True)
+class KernelSide:
+    """The kernel pages that the user gave to compare with; all None if none were given.
+
+    Attributes:
+        address: of the first page.
+        pages: expression for a list of pages.
+        length_bytes: size of the memory; by default, as far as it is mapped.
+    """
+
+    address: AddressText | None = None
+    pages: str | None = None
+    length_bytes: int | None = None
+
+    @property
+    def said(self) -> bool:
+        """Whether the user gave a kernel side."""
+        return self.address is not None or self.pages is not None
+
+
+#: The user gave no kernel side.
+UNSAID = KernelSide()
+
+
+@dataclass(frozen=True)
+class VerifyAsked:
+    """What to verify: by default all regions in all processes.
+
+    Attributes:
+        kinds: regions of these kinds only.
+        pid: only this process.
+        device: only VMAs of this device, by path or MAJOR:MINOR.
+        user: an address in the process, instead of what its VMAs map.
+        kernel: what the pages are compared with. By default what finders know of the VMAs; for an
+            address also the page of the module's region that belongs there, derived from the
+            process's other mappings of it. Where no finder knows, the report shows the kernel's
+            mappings of the frames instead.
+        walker: which one walks the tables; their answers are the same.
+        every_page: give the evidence of all pages of large regions too.
+        expected: what the author of the device's driver intends.
+    """
+
+    kinds: tuple[str, ...] = ()
+    pid: int | None = None
+    device: str | None = None
+    user: AddressText | None = None
+    kernel: KernelSide = UNSAID
+    walker: WalkerChoice = WalkerChoice.AUTO
+    every_page: bool = False
+    expected: frozenset[Expectation] = frozenset()
+
+    def __post_init__(self) -> None:
+        option = self._kernel_option()
+        if option and self.user is None and self.device is None:
+            raise PageproofError(
+                f"{option} goes with --user or --device",
+                "",
+                "say --pid PID --user ADDRESS, or --device PATH too",
+            )
+        if self.user is not None and (self.kinds or self.device is not None):
+            option = "--kind" if self.kinds else "--device"
+            raise PageproofError(f"{option} narrows the search, and --user names the address")
+        if self.kinds and self.kernel.said:
+            raise PageproofError("--kind asks a finder for the kernel's side that is given here")
+        if self.expected and self.device is None:
+            raise PageproofError("--expect goes with --device", "", "say which with --device PATH")
+        if self.user is not None and self.pid is None:
+            raise PageproofError(
+                "--user is an address in a process", "", "say which with --pid PID"
+            )
+
+    def _kernel_option(self) -> str:
+        """Return the option that says something of the kernel's side; "" if none does."""
+        if self.kernel.address is not None:
+            return "--kernel"
+        if self.kernel.pages is not None:
+            return "--pages"
+        return "" if self.kernel.length_bytes is None else "--length"
+
+    @property
+    def strict(self) -> bool:
+        """Whether a page that nobody touched counts as undecided: the user selected its region."""
+        return bool(self.kinds or self.device or self.user is not None)
+
+
+def expectations(words: Iterable[str]) -> frozenset[Expectation]:
+    """Return what a driver's author intends.
+
+    Raises:
+        PageproofError: a word is unknown.
+    """
+    known = {one.value: one for one in Expectation}
+    words = tuple(words)
+    for word in words:
+        if word not in known:
+            raise PageproofError(
+                f"unknown expectation {word!r}", "", f"choose from {', '.join(known)}"
+            )
+    return frozenset(known[word] for word in words)
+
+
+@dataclass(frozen=True)
+class RegionsAsked:
+    """Which regions: all, or those of some kinds, of one process, with a word in their name."""
+
+    kinds: tuple[str, ...] = ()
+    pid: int | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class WalkAsked:
+    """Which address, in which page tables.
+
+    Attributes:
+        pid: in this process's tables; None for the kernel's own.
+        user_tables: in the half of the pair that user mode runs on.
+    """
+
+    address: str
+    pid: int | None = None
+    user_tables: bool = False
+
+    def __post_init__(self) -> None:
+        if self.user_tables and self.pid is None:
+            raise PageproofError(
+                "--user-tables are a process's tables", "", "say which with --pid PID"
+            )
+
+
+@dataclass(frozen=True)
+class AliasAsked:
+    """Which frame: its number, or an address that leads to it.
+
+    Attributes:
+        pid: an address in this process; None for a frame's number or a kernel address.
+    """
+
+    address: str
+    pid: int | None = None
+
+
+@dataclass(frozen=True)
+class WhatisAsked:
+    """Which address.
+
+    Attributes:
+        pid: in this process's tables; None for the kernel's own.
+        cpu: the copy of a per-CPU variable; None for other addresses.
+        aliases: look for every mapping of the frame too, in all page tables.
+    """
+
+    address: str
+    pid: int | None = None
+    cpu: int | None = None
+    aliases: bool = False
