@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The uses of shared regions: each VMA that maps one, and what was seen of its pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import drgn
+
+from pageproof.attach import Target
+from pageproof.errors import PageproofError
+from pageproof.find.shared import Claimed, claim_again
+from pageproof.find.shared.device import DEVICE, Resolved, misaligned, resolve_claim
+from pageproof.find.umh_shm.region import MODULE
+from pageproof.model import PageEvidence, PagingFacts, Reason, Verdict
+from pageproof.model.asked import VerifyAsked
+from pageproof.observe.attempts import ATTEMPTS, PAUSE_SECONDS
+from pageproof.observe.page import Observer, Pair, place_of
+from pageproof.observe.region import Glance, Judged, Judgement, Prover
+from pageproof.space.units import PAGE_BYTES
+from pageproof.walk import TooMuchWork, Walker
+
+#: Pages of a region that get evidence of their own; the same number again if they are not SAME.
+EVIDENCE_PAGES: Final = 64
+_NOT_PRESENT: Final[Judgement] = (Verdict.UNKNOWN, Reason.NOT_PRESENT)
+
+
+@dataclass(frozen=True)
+class Use:
+    """One VMA that maps a region.
+
+    Attributes:
+        number: index of its mapping in the report.
+        claimed: the VMA, and the region as the finder knows it.
+        region: index of its region in the report.
+        pages: verdict by page of the VMA; pages that are left out are not present.
+        whole: one verdict for all pages instead; None if each has its own.
+        glance: the last look, if some page is DIFFERENT.
+        beyond: pages with a frame after the region's end.
+        unread: why the region could not be read; "" if it was.
+        misaligned: the user gave an address that cannot be this region's.
+        vanished: the mapping has gone or changed meanwhile.
+        evidence: of some pages.
+    """
+
+    number: int
+    claimed: Claimed
+    region: int
+    pages: Mapping[int, Judgement] = field(default_factory=dict)
+    whole: Judgement | None = None
+    glance: Glance | None = None
+    beyond: int = 0
+    unread: str = ""
+    misaligned: bool = False
+    vanished: bool = False
+    evidence: tuple[PageEvidence, ...] = ()
+
+    @property
+    def lacking(self) -> tuple[int, ...]:
+        """Pages of the region that are not present and that no fault handler will map."""
+        vma, claim = self.claimed.mapping.vma, self.claimed.claim
+        if vma is None or vma.has_fault or self.whole is not None:
+            return ()
+        pages = min(vma.pages, claim.pages - claim.first_page)
+        return tuple(
+            claim.first_page + page
+            for page in range(pages)
+            if self.pages.get(page, _NOT_PRESENT) == _NOT_PRESENT
+        )
+
+
+class UseObserver:
+    """Looks at uses of regions of one target."""
+
+    def __init__(
+        self,
+        target: Target,
+        paging: PagingFacts,
+        walker: Walker,
+        asked: VerifyAsked,
+        uses: Sequence[Claimed],
+    ) -> None:
+        self._target, self._asked = target, asked
+        self.prover = Prover(target, paging.kernel_root, walker)
+        mappings = tuple(one.mapping for one in uses)
+        self.pages = Observer(target, paging, mappings, walker)
+
+    def look(self, use: Use, room: int) -> Use:
+        """Compare all pages of a use, and collect evidence of some.
+
+        Args:
+            use: not looked at yet.
+            room: evidence is collected of that many pages whatever their verdict.
+        """
+        one = use.claimed
+        try:
+            judged = self.prover.judge(one)
+        except (ValueError, TooMuchWork) as error:
+            return _unread(use, str(error))
+        side = self.resolved(one)
+        verdicts = {verdict for verdict, _ in judged.pages.values()}
+        if side.offset_bytes and Verdict.SAME not in verdicts:
+            # Only a driver that maps what begins in the middle of a page may be given as such.
+            return replace(_unread(use, misaligned(self._asked.kernel, side)), misaligned=True)
+        pairs = self._pairs(use, judged, room)
+        return replace(
+            use,
+            pages=judged.pages,
+            glance=judged.glance if Verdict.DIFFERENT in verdicts else None,
+            beyond=judged.glance.beyond(one.claim),
+            evidence=tuple(self.pages.observe(pair) for pair in pairs),
+        )
+
+    def _pairs(self, use: Use, judged: Judged, room: int) -> Iterator[Pair]:
+        """Yield the pages that get evidence: the first ones, and those with a bad verdict."""
+        one = use.claimed
+        vma = one.mapping.vma
+        assert vma is not None
+        bad = [
+            page
+            for page, (verdict, reason) in judged.pages.items()
+            if verdict is not Verdict.SAME and reason is not Reason.NOT_PRESENT
+        ]
+        first = range(vma.pages if self._asked.every_page else min(vma.pages, room))
+        for page in sorted({*first, *sorted(bad)[:EVIDENCE_PAGES]}):
+            index = one.claim.first_page + page
+            sides = judged.glance.kernel
+            kernel = sides[index] if index < len(sides) else None
+            if kernel is not None:
+                user = vma.start + page * PAGE_BYTES
+                slot = one.finder.kind == MODULE
+                yield Pair(use.number, index, kernel, user, use.region, slot)
+
+    def resolved(self, one: Claimed) -> Resolved:
+        """Return the kernel side that the user gave for a device, for all that is mapped of it."""
+        vma = one.mapping.vma
+        if one.finder.kind != DEVICE or vma is None:
+            return Resolved(())
+        pages = max(one.claim.pages, one.claim.first_page + vma.pages)
+        claim = replace(one.claim, pages=pages)
+        try:
+            return resolve_claim(self._target.prog, self._asked.kernel, claim)
+        except (PageproofError, ValueError, drgn.FaultError):
+            return Resolved(())  # it has gone since
+
+    def without_truncated(self, uses: Sequence[Use]) -> list[Use]:
+        """Count frames after a region's end only if they stay there.
+
+        A file is shorter before its pages are unmapped (mm/truncate.c, truncate_pagecache()), and
+        the next one at the same place may be longer.
+        """
+        uses = list(uses)
+        for _ in range(ATTEMPTS):
+            if not any(use.beyond for use in uses):
+                break
+            time.sleep(PAUSE_SECONDS)
+            uses = [
+                replace(use, beyond=min(use.beyond, self._still_beyond(use.claimed)))
+                if use.beyond
+                else use
+                for use in uses
+            ]
+        return uses
+
+    def _still_beyond(self, one: Claimed) -> int:
+        prog = self._target.prog
+        try:
+            glance = self.prover.look(one) if claim_again(prog, one) == one.claim else None
+        except (ValueError, TooMuchWork):
+            return 0
+        if glance is None or claim_again(prog, one) != one.claim:
+            return 0
+        return glance.beyond(one.claim)
+
+
+def _unread(use: Use, why: str) -> Use:
+    return replace(use, whole=(Verdict.UNKNOWN, Reason.UNREADABLE), unread=why)
+
+
+def without_vanished(uses: Sequence[Use], after: Sequence[Claimed]) -> list[Use]:
+    """Drop what was seen through mappings that have gone, or of regions that have changed."""
+    claims = {place_of(one.mapping): one.claim for one in after}
+    return [
+        use if claims.get(place_of(use.claimed.mapping)) == use.claimed.claim else _vanished(use)
+        for use in uses
+    ]
+
+
+def _vanished(use: Use) -> Use:
+    return replace(
+        use,
+        whole=(Verdict.UNKNOWN, Reason.TORN),
+        beyond=0,
+        unread="",
+        vanished=True,
+        evidence=tuple(replace(one, stable=False) for one in use.evidence),
+    )
