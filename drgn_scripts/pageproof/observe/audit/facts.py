@@ -25,6 +25,7 @@ from pageproof.model import GAPS, PTI_USER_HALF, MemoryGap, PagingFacts, Range
 from pageproof.model.auditfacts import (
     Area,
     AuditFacts,
+    FrameClass,
     Need,
     Section,
     Span,
@@ -104,9 +105,10 @@ class Collector:
             ram=part(Need.RAM, lambda: self._ram),
             areas=part(Need.AREAS, self._areas),
             sections=part(Need.SECTIONS, lambda: self._sections),
-            users=part(Need.USERS, self._users),
-            classes=part(Need.FRAMES, lambda: bytes(self._frames.classes)),
         )
+        users, marked = part(Need.USERS, self._users) or (None, frozenset[int]())
+        classes = part(Need.FRAMES, lambda: self._classes(marked))
+        facts = replace(facts, users=users, classes=classes)
         if facts.kernel is not None and facts.ram is not None:
             facts = self._with_reasons(facts)
         if self._target.facts.live and facts.kernel is not None and facts.areas is not None:
@@ -226,7 +228,14 @@ class Collector:
             faults=tuple(f"pid {one.pid}: {one.message}" for one in self._spaces.faults),
         )
 
-    def _users(self) -> UserFacts:
+    def _classes(self, marked: Collection[int]) -> bytes:
+        """Return the classes of all frames; struct page marks some as tables since it was read."""
+        classes = bytearray(self._frames.classes)
+        for pfn in marked:
+            classes[pfn] |= FrameClass.TABLE
+        return bytes(classes)
+
+    def _users(self) -> tuple[UserFacts, frozenset[int]]:
         frames = None
         try:
             frames = self._frames

@@ -82,13 +82,16 @@ class UserSweep:
 
     def facts(
         self, frames: Frames | None, ram: Sequence[Span], owners: AuditOwners | None = None
-    ) -> UserFacts:
+    ) -> tuple[UserFacts, frozenset[int]]:
         """Sweep, then look closer.
 
         Args:
-            frames: struct page of all; None if it can't be had: then nobody is suspect.
+            frames: struct page of all frames; None if it cannot be read: then none is suspect.
             ram: where memory types must agree.
-            owners: of the kernel's memory; None if its tables can't be had.
+            owners: of the kernel's memory; None if its tables cannot be read.
+
+        Returns:
+            The facts, and the PFNs that struct page marks as tables by now but not in ``frames``.
         """
         self._owners = owners
         spaces = tuple(self._space(mapping) for mapping in self._found.found)
@@ -97,16 +100,22 @@ class UserSweep:
         kernel_tables = _tables(kernel)
         suspects: tuple[FramePlaces, ...] = ()
         more = 0
+        marked: frozenset[int] = frozenset()
         if self._target.facts.live:
-            spaces = tuple(
-                replace(space, tables=tuple(self._standing(mapping, space, frames)))
+            standing = [
+                self._standing(mapping, space, frames)
                 for mapping, space in zip(self._found.found, spaces, strict=True)
+            ]
+            spaces = tuple(
+                replace(space, tables=tables)
+                for space, (tables, _) in zip(spaces, standing, strict=True)
             )
+            marked = frozenset().union(*(pfns for _, pfns in standing))
         if frames is not None:
             all_tables = chain(kernel_tables, *(space.tables for space in spaces))
             wanted = self._suspects(frames, ram, all_tables)
             suspects, more = self._look_closer(wanted, frames)
-        return UserFacts(
+        facts = UserFacts(
             spaces=spaces,
             frames=len(self._users.uses) - self._users.uses.count(0),
             suspects=suspects,
@@ -115,28 +124,35 @@ class UserSweep:
             faults=tuple(self._faults),
             free_doubt=self._free.doubt,
         )
+        return facts, marked
 
     def _standing(
         self, mapping: MappingFacts, space: UserSpace, frames: Frames | None
-    ) -> Iterator[UserTable]:
-        """Tables that are there still, where that matters: those that struct page did not call so.
+    ) -> tuple[tuple[UserTable, ...], set[int]]:
+        """Drop tables that have gone, of those that struct page does not mark as tables.
 
         Tables come and go, those of the process that looks too: the frame may
         have become one after its struct page was read, and be none again.
+
+        Returns:
+            The tables, and the PFNs of those that struct page marks by now.
         """
+        if frames is None:
+            return space.tables, set()
+        tables, marked = [], set()
         for one in space.tables:
             pfn = one.table >> PAGE_SHIFT
-            odd = frames is not None and pfn < len(frames.classes)
-            if frames is None or not odd or frames.classes[pfn] & FrameClass.TABLE:
-                yield one
+            if pfn >= len(frames.classes) or frames.classes[pfn] & FrameClass.TABLE:
+                tables.append(one)
                 continue
             before = self._is_marked(pfn)
             steps = self._walker.walk(mapping.root, one.address).steps
             if not any(step.table == one.table for step in steps):
                 continue
             if before or self._is_marked(pfn):
-                frames.classes[pfn] |= FrameClass.TABLE
-            yield one
+                marked.add(pfn)
+            tables.append(one)
+        return tuple(tables), marked
 
     def _is_marked(self, pfn: int) -> bool:
         """Whether struct page calls it a table now; before 6.12 its type has no name here."""
