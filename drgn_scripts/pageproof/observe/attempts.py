@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Looking at what moves: again and again, within bounds."""
+"""Look at data that changes: repeatedly, a bounded number of times."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from pageproof.errors import TornError
 
-#: How often what moves is looked at before it is given up.
+#: Looks at changing data before it is given up.
 ATTEMPTS: Final = 5
 PAUSE_SECONDS: Final = 0.01
 
@@ -19,12 +19,12 @@ _Seen = TypeVar("_Seen")
 def look_until(
     settled: Callable[[_Seen], bool], look: Callable[[], _Seen], *, live: bool
 ) -> tuple[_Seen, int]:
-    """Look until it has settled, a bounded number of times; once where nothing can move.
+    """Look until the result has settled, a bounded number of times; once if nothing can change.
 
-    A TornError is something that has not settled.
+    A look that raises TornError has not settled.
 
     Returns:
-        What was seen last, and how many looks it took.
+        The last result, and the number of looks.
 
     Raises:
         TornError: the last look raised it.
@@ -43,7 +43,7 @@ def look_until(
 
 
 def look_again(look: Callable[[], _Seen], *, live: bool) -> _Seen:
-    """Look once, and again where data was torn.
+    """Look once, and again if the data was torn.
 
     Raises:
         TornError: as :func:`look_until`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reading what is in a frame, where the target can give it."""
+"""Read the content of frames, if the target can provide it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _APART: Final = "the kernel's direct map does not have it, so /proc/kcore cannot
 
 
 class ContentReader:
-    """Reads frames of a target, and of the live kernel only those that its direct map has.
+    """Reads frames of a target; of the live kernel only frames in the direct map.
 
-    ``/proc/kcore`` reads through the direct map, vmalloc memory too (``vread_iter()`` of
-    mm/vmalloc.c). A frame that was taken out of it, as memfd_secret() does, it gives as zeros; or,
-    in vmalloc space since 6.4 (4c91c07c93bb), it never returns: read_kcore_iter() of
-    fs/proc/kcore.c tries again until all was copied. As the direct map may change between the walk
-    and the read, that has a deadline.
+    ``/proc/kcore`` reads through the direct map, also for vmalloc memory (``vread_iter()`` of
+    mm/vmalloc.c). For a frame that is not in the direct map, such as one of memfd_secret(), it
+    returns zeros. In vmalloc space it never returns since 6.4 (4c91c07c93bb), because
+    read_kcore_iter() of fs/proc/kcore.c retries until everything was copied. The direct map may
+    change between the walk and the read, so the read has a deadline.
     """
 
     def __init__(self, target: Target, paging: PagingFacts, walker: Walker) -> None:
@@ -48,7 +48,7 @@ class ContentReader:
         """Read physical memory.
 
         Raises:
-            MemoryGap: it is not to be had.
+            MemoryGap: it cannot be read.
         """
         self._check(paddr, length)
         return self._read(paddr, length, True)
@@ -57,7 +57,7 @@ class ContentReader:
         """Read through a kernel virtual address, if the page tables map it.
 
         Raises:
-            MemoryGap: it is not to be had.
+            MemoryGap: it cannot be read.
         """
         if self._is_live:
             for page in range(address & -PAGE_BYTES, address + length, PAGE_BYTES):
@@ -68,7 +68,7 @@ class ContentReader:
         return self._read(address, length, False)
 
     def _check(self, paddr: int, length: int) -> None:
-        """Raise MemoryGap if /proc/kcore would not give the frames themselves."""
+        """Raise MemoryGap if /proc/kcore would return something else than the frames."""
         if not self._is_live:
             return
         for page in range(paddr & -PAGE_BYTES, paddr + length, PAGE_BYTES):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel has of user frames, where nobody says which of its addresses is meant."""
+"""Find where the kernel maps user frames, if the user did not give a kernel address."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pageproof.observe.sweep import Sweep
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import TooMuchWork, Walker
 
-#: So many pages of a place are looked up.
+#: Pages of a mapping that are looked up.
 LOOKED_UP_PAGES: Final = 64
 
 
 @dataclass(frozen=True)
 class Spot:
-    """Adjoining pages of a process."""
+    """Adjacent pages of a process."""
 
     mapping: MappingFacts
     address: int
@@ -30,7 +30,7 @@ class Spot:
 
 @dataclass
 class _Run:
-    """Pages whose frames and kernel mappings adjoin too."""
+    """Adjacent pages whose frames and kernel mappings are adjacent too."""
 
     address: int
     pages: int
@@ -41,7 +41,7 @@ class _Run:
 def kernel_aliases(
     target: Target, paging: PagingFacts, walker: Walker, spots: Sequence[Spot]
 ) -> Iterator[KernelSides | TaskFault | SweepGap]:
-    """Yield the kernel's mappings of what processes map, and why some may be missing."""
+    """Yield the kernel's mappings of the pages, and why some may be missing."""
     if not spots:
         return
     sweep = Sweep(target, paging, walker)
@@ -53,7 +53,7 @@ def kernel_aliases(
 
 
 def _frames(walker: Walker, spot: Spot) -> Iterator[tuple[int, int]]:
-    """Addresses and PFNs of the first pages, those that have one."""
+    """Yield address and PFN of the first pages that have a frame."""
     pages = min(spot.pages, LOOKED_UP_PAGES)
     for address in range(spot.address, spot.address + pages * PAGE_BYTES, PAGE_BYTES):
         try:
@@ -82,7 +82,7 @@ def _runs(sweep: Sweep, frames: Iterable[tuple[int, int]]) -> Iterator[_Run]:
 
 
 def _owner(target: Target, address: int) -> str:
-    """What drgn knows of a kernel address."""
+    """Return how drgn identifies a kernel address."""
     try:
         return ", ".join(str(one) for one in identified(target.prog, address))
     except Exception as error:  # drgn's helpers raise whatever broken lists make of them

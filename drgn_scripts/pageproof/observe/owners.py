@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From a frame to the area of vmalloc space that has it."""
+"""Find the vmalloc area that owns a frame."""
 
 from __future__ import annotations
 
@@ -22,22 +22,21 @@ from pageproof.find.kernel.areaowners import (
 from pageproof.find.kernel.layout import read_layout
 from pageproof.model import AreaOwner, MappingFacts, OwnerKind, PagingFacts
 from pageproof.model.kmap import MapRow
+from pageproof.space.vmalloc import VMALLOC_REGIONS
 from pageproof.walk import Index, TooMuchWork, Walker
 
-#: Where areas are.
-ROWS: Final = ("vmalloc", "modules")
-#: Mappings of one frame that are looked at; more than one is rare.
+#: Mappings of one frame that are examined; more than one is rare.
 _MOST_MAPPINGS: Final = 64
 
 
 def area_rows(target: Target, paging: PagingFacts) -> tuple[MapRow, ...]:
-    """The rows of the memory map that have areas."""
+    """Return the rows of the memory map that contain areas."""
     rows = memory_map(read_layout(target.prog, paging))
-    return tuple(row for row in rows if row.region in ROWS)
+    return tuple(row for row in rows if row.region in VMALLOC_REGIONS)
 
 
 class Owners:
-    """An index of all frames in vmalloc space, made when it is first asked."""
+    """An index of all frames in vmalloc space, built on first use."""
 
     def __init__(self, target: Target, paging: PagingFacts, walker: Walker) -> None:
         self._target, self._paging, self._walker = target, paging, walker
@@ -45,11 +44,11 @@ class Owners:
         self._known: list[AreaOwner] = []
 
     def of(self, pfn: int, mapping: MappingFacts | None = None) -> AreaOwner | None:
-        """The area that has a frame; one that owns it before those that only map it.
+        """Return the area that has a frame; an area that owns it is preferred to one that maps it.
 
         Args:
             pfn: the frame.
-            mapping: of a file, whose module is compared with the owner's.
+            mapping: of a file; the file's module is compared with the owner's.
         """
         found: AreaOwner | None = None
         if self._index is None:
@@ -65,7 +64,7 @@ class Owners:
         return found if found is None else self.compared(found, mapping)
 
     def at(self, address: int) -> AreaOwner | None:
-        """The owner of an address in vmalloc space."""
+        """Return the owner of an address in vmalloc space."""
         for one in self._known:
             if one.start <= address < one.end:
                 return replace(one, address=address)
@@ -75,13 +74,13 @@ class Owners:
             return None
         if owner is None:
             return None
-        # A task may end while a live system is looked at, and its stack be another's.
+        # On a live system a task may exit, and another task may get its stack.
         if owner.kind is not OwnerKind.STACK or not self._target.facts.live:
             self._known.append(owner)
         return replace(owner, address=address)
 
     def compared(self, owner: AreaOwner, mapping: MappingFacts | None) -> AreaOwner:
-        """An owner, with what its module has to do with the one whose file is mapped."""
+        """Add to an owner whether its module is related to the module of the mapped file."""
         file = mapping.vma.file if mapping is not None and mapping.vma is not None else None
         if file is None or owner.kind is not OwnerKind.VMALLOC or not owner.module:
             return owner
@@ -94,8 +93,8 @@ class Owners:
 
     @cached_property
     def _index(self) -> Index | None:
-        """None where the kernel does not say where its areas are: then no owner is known."""
-        index = self._walker.index()
+        """The index; None if the location of vmalloc space is unknown, so that no owner is."""
+        index = self._walker.frames()
         try:
             for row in area_rows(self._target, self._paging):
                 index.add(0, self._paging.kernel_root, row.start, row.last)

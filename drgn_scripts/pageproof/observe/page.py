@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Collecting the evidence of one page: walk, read, walk again."""
+"""Collect the evidence of one page: walk, read, walk again."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from pageproof.walk.opinion import disputes
 
 @dataclass(frozen=True)
 class Pair:
-    """Two addresses to compare, and the page of the region that they should be.
+    """Two addresses to compare, and the page of the region that both should map.
 
     Attributes:
         region: index into ``Report.regions``.
-        slot: the page is one of the module's, with a request in it.
+        slot: the page belongs to the module's region and holds a request.
     """
 
     mapping: int
@@ -58,12 +58,11 @@ class Pair:
 
 
 def settle(look: Callable[[], PageEvidence], live: bool) -> PageEvidence:
-    """Look until two walks agree, a bounded number of times; once if nothing can move.
+    """Look until two walks agree, a bounded number of times; once if nothing can change.
 
-    A page table that changed makes a look worthless, and so does a second
-    opinion that differs, which may have been asked a moment later. Content
-    that changed does not, because the other side may write at any time; it is
-    looked at again all the same, to catch a quiet moment.
+    A look is void if a page table changed, or if the second opinion contradicts, because it may
+    have been taken a moment later. Changed content does not void a look, since the other side may
+    write at any time, but it is worth another look.
     """
 
     def settled(seen: PageEvidence) -> bool:
@@ -81,10 +80,10 @@ def without_vanished(
     before: Sequence[MappingFacts],
     after: Sequence[MappingFacts],
 ) -> list[PageEvidence]:
-    """Mark the pages whose mapping went away or moved while it was looked at as torn.
+    """Mark pages as torn whose mapping went away or moved during the look.
 
-    The tables of a process that has ended are somebody else's memory now:
-    what a walk found in them says nothing.
+    The tables of a process that has exited are other memory by now, so a walk through them is
+    worthless.
     """
 
     there = {place_of(mapping) for mapping in after}
@@ -95,8 +94,8 @@ def without_vanished(
 
 
 def place_of(mapping: MappingFacts) -> tuple[int, ...]:
-    """What tells a mapping from all others."""
-    # The pid too: a new process may get the mm_struct and the tables of an old one.
+    """Return what identifies a mapping."""
+    # The pid is needed: a new process may get the mm_struct and the tables of an old one.
     vma = mapping.vma
     place = (vma.start, vma.end, vma.pgoff_pages) if vma else ()
     return mapping.pid, mapping.mm, mapping.root, *place
@@ -124,7 +123,7 @@ class Observer:
         self._content_reader = ContentReader(target, paging, walker)
 
     def observe(self, pair: Pair) -> PageEvidence:
-        """The evidence of one page, looked at until it holds still."""
+        """Return the evidence of one page, once it has settled."""
         return settle(lambda: self._look(pair), self._target.facts.live)
 
     def _walks(self, pair: Pair) -> tuple[Walk, Walk]:
@@ -179,19 +178,19 @@ class Observer:
         )
 
     def walk_user(self, mapping: MappingFacts, address: int) -> Walk:
-        """One look at a page of a process."""
+        """Walk a user address once."""
         return self._walker.walk(mapping.root, address)
 
     def _struct_page(self, pfn: int | None) -> StructPageFacts | None:
-        """What the kernel knows about a frame, less what cannot be true."""
+        """Return a frame's struct page; None if it cannot be the frame's."""
         if pfn is None or not has_its_zone(self._target.prog, pfn):
             return None
         return struct_page_facts(self._target.prog, pfn)
 
     def _damaged(self, kernel: Walk, user: Walk) -> Iterator[tuple[str, str]]:
-        """What of a page cannot be, and why."""
+        """Yield what is impossible about a page, and why."""
         for side, walk in (("kernel frame", kernel), ("user frame", user)):
-            # Both sides may have a frame outside of known memory.
+            # Both sides may lead to the same frame outside known memory.
             if walk.paddr is None or (side == "user frame" and walk.pfn == kernel.pfn):
                 continue
             if user.paddr != kernel.paddr and self._places.is_nowhere(walk.paddr):
@@ -201,14 +200,14 @@ class Observer:
                 yield "struct page", f"that of the {side} names a zone without it"
 
     def is_zeros(self, pfn: int) -> bool:
-        """Whether a frame is the zero page, or in the huge one."""
+        """Return whether a frame is the zero page, or part of the huge zero page."""
         return pfn in self._zeros
 
     def _at_rest(self, paddr: int) -> bytes | None:
-        """A page of one moment: the same when it is read again; None if it never is.
+        """Read until two reads agree; None if they never do.
 
         Raises:
-            MemoryGap: it can't be had.
+            MemoryGap: it cannot be read.
         """
         read = self._content_reader.read_physical
         if not self._target.facts.live:
@@ -221,7 +220,7 @@ class Observer:
         return second if first == second else None
 
     def _physmap_walk(self, kernel: Walk, user: Walk) -> Walk | None:
-        """Of the direct map's address of the user's frame, unless that is the region's."""
+        """Walk the user frame's address in the direct map, unless that is the region's address."""
         address = self._physmap_address(user)
         if address is None or kernel.address & -PAGE_BYTES == address:
             return None
@@ -256,15 +255,15 @@ class Observer:
             return reader.read_physical(walk.paddr, PAGE_BYTES)
 
         def guarded(walk: Walk, read: Callable[[], bytes]) -> Callable[[], bytes]:
-            # A virtual route ends in the same frame; where a dump left that
-            # out, drgn would give zeros, so that the frame is asked for first.
+            # A virtual route ends in the same frame. If the dump omits it, drgn returns zeros,
+            # so check the frame first.
             def checked() -> bytes:
                 physical(walk)
                 return read()
 
             return checked
 
-        # Through an entry without PRESENT no access goes, drgn's included.
+        # An entry without PRESENT admits no access, including drgn's.
         if kernel.outcome is Outcome.MAPPED:
             by_kernel = guarded(
                 kernel, lambda: reader.read_kernel_virtual(pair.kernel_address, PAGE_BYTES)
@@ -281,9 +280,9 @@ class Observer:
             yield content_by(Route.USER_PHYSICAL, lambda: physical(user))
 
     def _is_device(self, walk: Walk) -> bool:
-        """Whether reading a frame may do something: QEMU asks the device itself.
+        """Return whether reading a frame may have side effects, because QEMU asks the device.
 
-        What has no struct page, or is no ordinary RAM and mapped as devices are.
+        True for a frame without struct page, and for one that is not RAM and not write-back.
         """
         if walk.pfn is None or not self._target.facts.live:
             return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What of physical memory is there at all, as the kernel itself knows it."""
+"""Which physical addresses exist, as the kernel's resource tree has them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pageproof.find.frame.ram import physical_resources
 
 
 class Places:
-    """RAM, devices and their windows. Read once: memory is added seldom."""
+    """RAM, devices and their windows. Read once, because memory is rarely added."""
 
     def __init__(self, target: Target) -> None:
         try:
@@ -19,5 +19,5 @@ class Places:
             self._spans = ()
 
     def is_nowhere(self, paddr: int) -> bool:
-        """Whether no memory and no device has an address; False where that is not known."""
+        """Return whether neither memory nor a device has an address; False if unknown."""
         return bool(self._spans) and not any(span.start <= paddr < span.end for span in self._spans)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""All pages of a shared region at once: a verdict for each, without the evidence of each."""
+"""Compare all pages of a mapping at once, without evidence of each."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import Walker
 from pageproof.walk.compare import compare
 
-#: What a walk ended at, and the frame's address.
+#: Outcome of a walk, and the frame's address.
 Side = tuple[Outcome, int | None]
 Judgement = tuple[Verdict, Reason | None]
 NOTHING: Side = (Outcome.NONE, None)
-#: Of a region that is larger, only so many pages are known by their frames.
+#: Pages of a region whose frames are looked up.
 FRAMES_PAGES: Final = 1 << 16
 
 
 @dataclass(frozen=True)
 class Glance:
-    """One look at a VMA: by page of it both sides; pages without a user side are left out.
+    """One look at a VMA: both sides by page; pages without a user side are left out.
 
     Attributes:
         kernel: addresses of the region's pages.
@@ -37,31 +37,31 @@ class Glance:
     sides: dict[int, tuple[Side, Side]]
 
     def beyond(self, claim: Claim) -> int:
-        """How many pages with a user side lie behind the region's end."""
+        """Return how many pages with a user side are beyond the region's end."""
         return sum(claim.first_page + page >= claim.pages for page in self.sides)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Verdicts by page of a VMA, of all that its page tables say something of; the last look."""
+    """Verdicts of a VMA's pages that have an entry, and the last look."""
 
     pages: dict[int, Judgement]
     glance: Glance
 
 
 class Prover:
-    """Judges whole VMAs of one target."""
+    """Compares whole VMAs of one target."""
 
     def __init__(self, target: Target, kernel_root: int, walker: Walker) -> None:
         self._target, self._kernel_root, self._walker = target, kernel_root, walker
         self._places = Places(target)
 
     def judge(self, one: Claimed) -> Judged:
-        """Look twice where things move, and at what differed again.
+        """Look until two looks agree, if the target is live.
 
         Raises:
-            ValueError: the kernel's data about the region can't be read.
-            TooMuchWork: the VMA's page tables have no end.
+            ValueError: the kernel's data about the region cannot be read.
+            TooMuchWork: the VMA's page tables do not end.
         """
         last = self.look(one)
         if not self._target.facts.live:
@@ -79,7 +79,7 @@ class Prover:
         """Look once.
 
         Raises:
-            as :meth:`judge`.
+            See :meth:`judge`.
         """
         vma = one.mapping.vma
         assert vma is not None
@@ -99,11 +99,11 @@ class Prover:
         return Glance(kernel, sides)
 
     def frames(self, one: Claimed) -> dict[int, int]:
-        """PFN of each page of a region, of those that have one.
+        """Return the PFN of each page of a region that has one.
 
         Raises:
-            ValueError: the kernel's data about the region can't be read.
-            TooMuchWork: the page tables have no end.
+            ValueError: the kernel's data about the region cannot be read.
+            TooMuchWork: the page tables do not end.
         """
         kernel = pages_of_region(self._target, one)
         addresses = {page: kernel[page] for page in range(min(len(kernel), FRAMES_PAGES))}
@@ -116,7 +116,7 @@ class Prover:
         }
 
     def _kernel_sides(self, addresses: Sequence[int]) -> dict[int, Side]:
-        """Where kernel addresses lead; those that adjoin are walked in one go."""
+        """Walk kernel addresses; adjacent ones are walked together."""
         sides: dict[int, Side] = {}
         start = 0
         for number in range(1, len(addresses) + 1):
@@ -129,7 +129,7 @@ class Prover:
         return sides
 
     def _present(self, root: int, start: int, end: int) -> Iterator[tuple[int, Side]]:
-        """Pages of a range that its page tables say something of, by their number in it."""
+        """Yield the pages of a range that have an entry, by their number in it."""
         for one in self._walker.ranges(root, start, end - 1, merged=True):
             first = (one.start - start) // PAGE_BYTES
             for number in range((one.last + 1 - one.start) // PAGE_BYTES):
@@ -142,10 +142,10 @@ class Prover:
 
 
 def pages_of_region(target: Target, one: Claimed) -> Sequence[int | None]:
-    """:func:`kernel_pages`; of a live system once more if it can't be read, as it may be changing.
+    """Call :func:`kernel_pages`; again if it fails on a live target, where it may be changing.
 
     Raises:
-        ValueError: it can't be read, several times.
+        ValueError: each attempt failed.
     """
 
     def look() -> Sequence[int | None] | ValueError:
@@ -163,7 +163,7 @@ def pages_of_region(target: Target, one: Claimed) -> Sequence[int | None]:
 
 
 def runs_of(pages: int, judged: Mapping[int, Judgement]) -> tuple[PageRun, ...]:
-    """All pages of a VMA, like ones that adjoin together; what was not judged is not present."""
+    """Return runs of equal pages of a VMA; pages without a verdict are not present."""
     runs: list[PageRun] = []
     following = 0
     for page in (*sorted(judged), pages):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Searching all processes of a target on which processes come and go."""
+"""Search all processes of a target while processes start and exit."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def search_shared(
     pid: int | None = None,
     only: Callable[[drgn.Object], bool] | None = None,
 ) -> Found:
-    """Every VMA that maps memory which the kernel shares; see :func:`find_shared`.
+    """Find every VMA that maps shared memory; see :func:`find_shared`.
 
-    Where processes fork and exit all the time, each look meets some other one that is just being
-    made or torn down. Such a process is looked at again by itself: mostly it has gone by then.
+    On a busy system each look meets some process that is just being created or torn down. Such a
+    process is searched again by itself; usually it has exited by then.
     """
 
     def search(one: int | None) -> Found:
@@ -43,7 +43,7 @@ def _place(one: Claimed) -> tuple[int, int]:
 
 
 def _in_its_place(found: Found, pid: int, search: Callable[[int | None], Found]) -> Found:
-    """What a search of one process gives, in place of what the search of all gave of it."""
+    """Replace what the search of all processes found in one by a new search of that one."""
     again, _ = look_until(lambda seen: not seen.faults, lambda: search(pid), live=True)
     others = tuple(one for one in found.claimed if one.mapping.pid != pid)
     return replace(

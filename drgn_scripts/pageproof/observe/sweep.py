@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""All address spaces of a target in one index: where any frame is mapped."""
+"""Index all address spaces of a target, to find every mapping of a frame."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from pageproof.walk.special import is_counted
 
 @dataclass(frozen=True)
 class _Space:
-    """What is swept of an address space: (root, first, last), last being inclusive."""
+    """The parts of an address space that are swept: (root, first, last), last inclusive."""
 
     tables: str
     parts: tuple[tuple[int, int, int], ...]
     process: MappingFacts | None = None
 
     def root_of(self, address: int) -> int:
-        """The root that an address was found under."""
+        """Return the root of the tables in which an address was found."""
         return next(root for root, first, last in self.parts if first <= address <= last)
 
 
@@ -38,7 +38,7 @@ class Sweep:
 
     Attributes:
         spaces: how many there are.
-        doubts: why mappings may be missing; nothing if they are all there.
+        doubts: why mappings may be missing; empty if none are.
     """
 
     def __init__(self, target: Target, paging: PagingFacts, walker: Walker) -> None:
@@ -60,7 +60,7 @@ class Sweep:
         self.doubts = tuple(doubts)
 
     def aliases(self, pfn: int) -> tuple[tuple[Alias, ...], bool]:
-        """Every mapping of a frame, walked once more, and whether none has gone meanwhile."""
+        """Return every mapping of a frame, walked again, and whether all of them still exist."""
         seen = [
             self._alias(self._spaces[number], address, pfn)
             for number, address in self._index.lookup(pfn)
@@ -73,7 +73,7 @@ class Sweep:
         half = ADDRESS_LAST - user_last, ADDRESS_LAST
         yield _Space("init_mm", ((kernel, *half),))
         if self._paging.pti:
-            # Its user half holds what every process's has of the kernel (pti_init()).
+            # Its user half has the kernel entries that every process gets (pti_init()).
             yield _Space("init_mm, user half", ((kernel | PTI_USER_HALF, *half),))
         if layout.efi_root is not None:
             rows = [row for row in self._rows if row.region == "efi"]
@@ -86,7 +86,7 @@ class Sweep:
             yield _Space(f"pid {mapping.pid}", (user, *parts), mapping)
 
     def _alias(self, space: _Space, address: int, pfn: int) -> Alias | None:
-        """A mapping, looked at again; None if it has gone."""
+        """Walk a mapping again; None if it no longer leads to the frame."""
         root = space.root_of(address)
         walk = self._walker.walk(root, address)
         if walk.pfn != pfn:
