@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One file a command: where the rooms meet. None of them prints or exits."""
+"""One file per command: observe, judge, report. No command prints or exits."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``alias``: every mapping of a frame, in the kernel's half and in all processes."""
+"""``alias``: find every mapping of a frame, in the kernel's half and in all processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pageproof.observe.walkers import paging_form, walker_of
 from pageproof.space.units import PAGE_SHIFT
 from pageproof.walk import Walker
 
-#: More than any frame: MAXPHYADDR is at most 52.
+#: First number that is not a PFN: MAXPHYADDR is at most 52.
 _PFN_END: Final = 1 << 52 - PAGE_SHIFT
 
 
@@ -36,15 +36,15 @@ def alias(target: Target, asked: AliasAsked, progress: Callable[[str], None]) ->
     """Find every mapping of a frame.
 
     All page tables are swept. On a live target each mapping is walked once
-    more afterwards; where one has gone, all of it is done again.
+    more afterwards; if one has gone, the whole look is repeated.
 
     Args:
         target: an attached target.
-        asked: an address, or without a process a frame's number.
-        progress: told what is being done.
+        asked: an address, or a frame's number if no process is given.
+        progress: called with a message at each step.
 
     Raises:
-        PageproofError: the address or the process is none, or it leads to no frame.
+        PageproofError: there is no such address or process, or the address has no frame.
     """
     paging = read_paging(target.prog)
     walker = walker_of(target, paging, progress=progress)
@@ -72,7 +72,7 @@ def _look(
     page, mapcount = _counts(target, pfn)
     settled = not target.facts.live or (stable and before == mapcount)
     sure = settled and not sweep.doubts
-    # What came and went meanwhile is no fault of the kernel's.
+    # Changes during the look are not the kernel's fault, so they are not judged.
     area = Owners(target, paging, walker).of(pfn)
     judged = alias_findings(pfn, page, mapcount, aliases, area) if settled else ()
     findings = *doubt_findings(sweep.doubts), *judged
@@ -100,7 +100,7 @@ def _look(
 def _frame(
     target: Target, paging: PagingFacts, walker: Walker, asked: AliasAsked
 ) -> tuple[Walk | None, int]:
-    """The frame, and how the address led to it."""
+    """Return the walk from the address, and the frame."""
     prog = target.prog
     number = parse_hex(asked.address)
     if asked.pid is None and number is not None and number < _PFN_END:
@@ -126,6 +126,6 @@ def _frame(
 
 
 def _counts(target: Target, pfn: int) -> tuple[StructPageFacts | None, int | None]:
-    """``struct page`` now, and how many mappings the kernel counts."""
+    """Return ``struct page`` now, and the number of mappings that the kernel counts."""
     page = struct_page_facts(target.prog, pfn)
     return page, page_mapcount(target.prog, pfn, page)

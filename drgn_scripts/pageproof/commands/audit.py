@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``audit``: collect the facts of the whole system, run the rules, look again at what moves."""
+"""``audit``: collect the facts of the whole system, run the rules, look again if data changes."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def audit(
 
     Args:
         target: an attached target.
-        checks: which, in their order.
-        accepted: places by rule: findings of a baseline.
-        progress: told what is being done.
+        checks: in the order of the report.
+        accepted: findings of a baseline: places by rule.
+        progress: called with a message at each step.
     """
     start = time.monotonic()
     paging = read_paging(target.prog)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``kmap``: read the kernel's markers, lay out the rows, walk the tables once, sum up."""
+"""``kmap``: read the kernel's markers, make the rows, walk the tables once, sum up."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from pageproof.walk import TooMuchWork
 
 
 def kmap(target: Target, pid: int | None, progress: Callable[[str], None]) -> KernelMap:
-    """The kernel's memory map and what its page tables hold.
+    """Return the kernel's memory map and what its page tables hold.
 
     Args:
         target: an attached target.
-        pid: whose user half and LDT to look at; None for neither.
-        progress: told what is being done.
+        pid: the process whose user half and LDT are walked; None for neither.
+        progress: called with a message at each step.
 
     Raises:
-        PageproofError: the kernel does not say where its regions are, or there
-            is no such process.
+        PageproofError: the bounds of the rows are unknown, or there is no such
+            process.
     """
     start = time.monotonic()
     paging = read_paging(target.prog)
@@ -73,14 +73,14 @@ def kmap(target: Target, pid: int | None, progress: Callable[[str], None]) -> Ke
     )
 
 
-#: A walk: the topmost table, whose it is, and the rows that are walked, next to each other.
+#: A walk: the topmost table, the name of its owner, and the adjacent rows to walk.
 _Walk = tuple[int, str, tuple[MapRow, ...]]
 
 
 def _walks(
     rows: tuple[MapRow, ...], paging: PagingFacts, layout: LayoutFacts, mapping: MappingFacts | None
 ) -> Iterator[_Walk]:
-    """Each row's tables: init_mm's, but for what is in others only."""
+    """Yield the tables of each row: init_mm's, except for rows that only others have."""
     special: dict[str, tuple[int, str]] = {}
     if mapping is not None:
         special["user"] = mapping.root, f"pid {mapping.pid}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``maps``: the VMAs of a process, and what its tables hold."""
+"""``maps``: show the VMAs of a process, and what its page tables hold."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def maps(target: Target, pid: int, progress: Callable[[str], None]) -> MapsRepor
     """Read a process's VMAs and sweep its tables once.
 
     The tables are those that user mode runs on. On a live target the VMAs are
-    read again after the sweep; where they changed, all of it is done again.
+    read again after the sweep; if they changed, the whole look is repeated.
 
     Raises:
         PageproofError: there is no such process, or it has no address space.
@@ -83,7 +83,7 @@ def _again(target: Target, pid: int) -> ProcessMaps | None:
 
 
 def _sweep(walker: Walker, user_last: int, found: ProcessMaps) -> Spread:
-    """The user half in one pass; the vsyscall page, which is in the kernel's, after it."""
+    """Yield the ranges of the user half, then the vsyscall page, which is in the kernel's half."""
     root = found.process.root
     parts = [walker.ranges(root, 0, user_last, merged=True)]
     parts += [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``pageproof regions``: what the running kernel shares with user space."""
+"""``regions``: show what the kernel shares with user space."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from pageproof.walk import TooMuchWork, Walker
 
 
 def regions(target: Target, asked: RegionsAsked, progress: Callable[[str], None]) -> RegionsReport:
-    """Find all shared memory that is asked for, and how much of it page tables lead to.
+    """Find the shared memory that the user selected, and how much of it is mapped.
 
     On a live target the search is repeated, a bounded number of times, while
-    processes come and go under it.
+    processes start and exit.
 
     Raises:
         PageproofError: there is no such process, or it has no address space.
@@ -76,7 +76,7 @@ def _look(
 
 
 def _grouped(claimed: Iterable[Claimed], walker: Walker) -> Iterator[SharedRegion]:
-    """Regions in the finders' order, each with all its VMAs."""
+    """Yield regions in the finders' order, each with all its VMAs."""
     for same in by_region(claimed):
         finder, claim = same[0].finder, same[0].claim
         yield SharedRegion(
@@ -96,7 +96,7 @@ def _use(walker: Walker, one: Claimed) -> RegionUse:
 
 
 def _resident(walker: Walker, mapping: MappingFacts) -> tuple[int, int]:
-    """Pages of a VMA with a frame, and those of which nobody knows."""
+    """Count the pages of a VMA with a frame, and the pages that are unknown."""
     vma = mapping.vma
     assert vma is not None
     resident = unknown = 0
@@ -111,12 +111,12 @@ def _resident(walker: Walker, mapping: MappingFacts) -> tuple[int, int]:
 
 
 def kind_names() -> tuple[str, ...]:
-    """The kinds that there are finders for."""
+    """Return the kinds that finders recognise."""
     return tuple(finder.kind for finder in all_finders())
 
 
 def check_kinds(kinds: Iterable[str]) -> None:
-    """Raise PageproofError for a kind that no finder knows."""
+    """Raise PageproofError for a kind that no finder recognises."""
     for kind in kinds:
         if kind not in kind_names():
             raise PageproofError(

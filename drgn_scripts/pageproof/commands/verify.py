@@ -22,7 +22,7 @@ from pageproof.observe.attempts import look_again
 
 @dataclass(frozen=True)
 class _Seen:
-    """What was looked at, and what it showed."""
+    """The result of one look."""
 
     region: RegionFacts | None
     proved: Proved
@@ -33,7 +33,7 @@ def verify(target: Target, asked: VerifyAsked, progress: Callable[[str], None]) 
     """Prove or refute, page by page, that kernel and user see the same frames.
 
     Raises:
-        PageproofError: there is nothing that could be looked at.
+        PageproofError: there is nothing to look at.
     """
     check_kernel_side(asked.kernel)
     start = time.monotonic()

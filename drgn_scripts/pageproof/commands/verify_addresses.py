@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``verify --user``: an address of a process against what the user, or a finder, says it is."""
+"""``verify --user``: compare an address of a process with the kernel's side of it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from pageproof.space.units import PAGE_BYTES
 
 @dataclass(frozen=True)
 class _Expected:
-    """What belongs at a page of the user's.
+    """What a user page should map.
 
     Attributes:
-        address: the kernel's; None for a page that is not there.
-        index: the page's number in a region, if that is known.
-        kind: the region's, if a finder knows it.
+        address: the kernel's; None for a page that does not exist.
+        index: the page's number in its region, if known.
+        kind: the region's, if a finder recognises it.
     """
 
     address: int | None
@@ -46,12 +46,12 @@ class _Expected:
 
 @dataclass(frozen=True)
 class _Against:
-    """The kernel's side of the user's pages.
+    """The kernel's side of the user pages.
 
     Attributes:
-        pages: one for each of the user's pages; fewer if there are no more.
-        region: the module's, where they are in it.
-        ends: the kernel object after whose end no page counts; "" for none.
+        pages: one for each user page; fewer if the kernel's side is smaller.
+        region: the module's region, if the pages are in it.
+        ends: the kernel object that ends before the user's pages do; "" for none.
         by_value: see :class:`pageproof.find.kernel.expression.KernelAddress`.
     """
 
@@ -63,13 +63,13 @@ class _Against:
 
 @dataclass(frozen=True)
 class _User:
-    """The user's pages.
+    """The user pages.
 
     Attributes:
-        address: of the byte that was named.
-        pages: how many there are.
-        mappings: of all of them, in order of address; without a VMA for those that no VMA covers.
-        mapping_of: by page, which mapping it is of.
+        address: as the user gave it.
+        pages: their number.
+        mappings: in order of address; one without a VMA stands for pages outside all VMAs.
+        mapping_of: index of the mapping, by page.
     """
 
     address: int
@@ -88,14 +88,14 @@ class _User:
 def prove_addresses(
     target: Target, paging: PagingFacts, asked: VerifyAsked, progress: Callable[[str], None]
 ) -> tuple[RegionFacts | None, Proved]:
-    """Judge each page from an address on, by the mapping that covers it.
+    """Judge each page from an address on, each by the mapping that covers it.
 
     Returns:
-        The module's region, if the pages are in it; and what was seen.
+        The module's region, if the pages are in it; and the result.
 
     Raises:
-        PageproofError: there is no such process, or what was said of the kernel's side is no
-            address or list of pages.
+        PageproofError: there is no such process, or the given kernel side is neither an address
+            nor a list of pages.
     """
     assert asked.pid is not None
     assert asked.user is not None
@@ -131,7 +131,7 @@ def prove_addresses(
         seen.append(observer.observe(pair))
     if target.facts.live:
         after: tuple[MappingFacts, ...] = ()
-        with suppress(PageproofError):  # the process has ended meanwhile
+        with suppress(PageproofError):  # the process has exited meanwhile
             after = _user(target, paging, pid, address, pages).mappings
         seen = without_vanished(seen, user.mappings, after)
     proofs = tuple(
@@ -148,7 +148,7 @@ def prove_addresses(
 
 
 def _user(target: Target, paging: PagingFacts, pid: int, address: int, pages: int) -> _User:
-    """The mapping of each page: VMAs may adjoin, and between them may be nothing.
+    """Return the mapping of each page. Pages may cross VMAs and gaps between them.
 
     Raises:
         PageproofError: there is no such process.
@@ -188,7 +188,7 @@ def _user(target: Target, paging: PagingFacts, pid: int, address: int, pages: in
 
 
 def _spots(user: _User) -> list[Spot]:
-    """The user's pages by their mappings."""
+    """Return the user pages by mapping."""
     spots = []
     for number, mapping in enumerate(user.mappings):
         first = user.mapping_of.index(number)
@@ -197,7 +197,7 @@ def _spots(user: _User) -> list[Spot]:
 
 
 def _beyond(user: _User, against: _Against, observer: Observer) -> dict[int, int]:
-    """Pages with a frame behind the end of the kernel's object, by pid; empty if there are none."""
+    """Count pages with a frame beyond the end of the kernel's object, by pid; empty if none."""
     if not against.ends:
         return {}
     frames = 0
@@ -210,7 +210,7 @@ def _beyond(user: _User, against: _Against, observer: Observer) -> dict[int, int
 def _against(
     target: Target, paging: PagingFacts, asked: VerifyAsked, pid: int, user: _User
 ) -> _Against | None:
-    """What the pages are compared with; None where nobody knows."""
+    """Return what the pages are compared with; None if it is unknown."""
     prog = target.prog
     if asked.kernel.said:
         vma = user.mappings[0].vma
@@ -232,7 +232,7 @@ def _against(
 
 
 def _said(target: Target, asked: VerifyAsked, found: Resolved, user: _User) -> _Against:
-    """The kernel's side as the user gave it."""
+    """Return the kernel's side as the user gave it."""
     listed = asked.kernel.address is None
     if listed:
         return _Against([_Expected(one) for one in found.pages[: user.pages]])
@@ -257,9 +257,9 @@ def _said(target: Target, asked: VerifyAsked, found: Resolved, user: _User) -> _
 
 
 def _claimed(target: Target, claimed: Sequence[Claimed], user: _User) -> _Against | None:
-    """The kernel's side as finders know it; None if none knows the first page.
+    """Return the kernel's side that finders know; None if no finder recognises the first page.
 
-    What no finder knows is expected to go on with the region before it.
+    Pages that no finder recognises are expected to continue the region before them.
     """
     by_start = {one.mapping.vma.start: one for one in claimed if one.mapping.vma}
     sides: dict[int, Sequence[int | None]] = {}
@@ -291,7 +291,7 @@ def _pages(target: Target, one: Claimed) -> Sequence[int | None]:
 
 
 def _around(target: Target, paging: PagingFacts, pid: int, user: _User) -> _Against | None:
-    """The module's page that belongs there, by the process's other mappings of its region."""
+    """Return the module's page that belongs there, derived from the process's other mappings."""
     try:
         found = find_region(target.prog)
     except PageproofError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``verify`` of all that finders find: every page judged, some of each region with evidence."""
+"""``verify`` of all regions that finders find: judge every page, with evidence of some."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _finders(asked: VerifyAsked) -> tuple[Finder, ...]:
 
 @dataclass(frozen=True)
 class Proved:
-    """What verify reports of them."""
+    """What verify reports."""
 
     regions: tuple[ProvedRegion, ...]
     mappings: tuple[MappingFacts, ...]
@@ -73,7 +73,7 @@ def prove_regions(
     """Judge every page of every VMA that maps one of the regions.
 
     Raises:
-        PageproofError: what was said of the kernel's side is wrong for all of them.
+        PageproofError: the given kernel side is wrong for all of them.
     """
     finders = _finders(asked)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``walk``: one address, level by level, to its frame."""
+"""``walk``: show the way from an address to its frame, level by level."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def walk(target: Target, asked: WalkAsked, progress: Callable[[str], None]) -> W
     """Walk one address, until two walks agree.
 
     Raises:
-        PageproofError: the address or the process is none.
+        PageproofError: there is no such address or process.
     """
     paging = read_paging(target.prog)
     address = find_address(target.prog, asked.address)
@@ -118,7 +118,7 @@ def _look(
 def tables_of(
     paging: PagingFacts, process: MappingFacts | None, user: bool
 ) -> tuple[TableSet, int]:
-    """Which tables are walked, and their root."""
+    """Return which tables are walked, and their root."""
     if process is None:
         return TableSet.KERNEL, paging.kernel_root
     if user:
@@ -129,7 +129,7 @@ def tables_of(
 def is_there(
     target: Target, paging: PagingFacts, process: MappingFacts | None, address: int
 ) -> bool:
-    """Whether the process still has the same tables: another's may stand in their place."""
+    """Return whether the process still has these tables, and not another process."""
     if process is None:
         return True
     try:

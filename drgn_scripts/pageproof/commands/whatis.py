@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``whatis``: the region of an address, its frame, and all that the kernel knows it to be."""
+"""``whatis``: identify an address: its row of the memory map, its frame, its owner."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from pageproof.walk.compare import agree
 
 @dataclass(frozen=True)
 class _Scene:
-    """What does not change while one address is looked at."""
+    """What does not change while an address is identified."""
 
     target: Target
     asked: WhatisAsked
@@ -63,10 +63,10 @@ class _Scene:
 
 
 def whatis(target: Target, asked: WhatisAsked, progress: Callable[[str], None]) -> WhatisReport:
-    """Say what an address is, until two walks agree.
+    """Identify an address, until two walks agree.
 
     Raises:
-        PageproofError: the address, the CPU or the process is none.
+        PageproofError: there is no such address, CPU or process.
     """
     prog = target.prog
     paging = read_paging(prog)
@@ -87,7 +87,7 @@ def whatis(target: Target, asked: WhatisAsked, progress: Callable[[str], None]) 
 def _with_mappings(
     scene: _Scene, report: WhatisReport, progress: Callable[[str], None]
 ) -> WhatisReport:
-    """The report with every mapping of the frame, and with what is open about them."""
+    """Add every mapping of the frame to the report, and why some may be missing."""
     if report.walk.pfn is None:
         return replace(report, mappings=())
     progress("sweeping all page tables")
@@ -162,7 +162,7 @@ def _look(scene: _Scene) -> WhatisReport:
 
 
 def _tables(scene: _Scene, process: MappingFacts | None) -> tuple[TableSet, int, str]:
-    """Which tables map the address: those that it is used through."""
+    """Return the tables through which the address is used."""
     if process is None:
         if scene.region.region == "efi" and scene.layout.efi_root is not None:
             return TableSet.KERNEL, scene.layout.efi_root, "efi_mm"
@@ -173,7 +173,7 @@ def _tables(scene: _Scene, process: MappingFacts | None) -> tuple[TableSet, int,
 
 
 def _frame(scene: _Scene, walk: Walk) -> tuple[FrameFacts | None, tuple[Unknown, ...]]:
-    """The frame that a walk ended at, and what could not be said of it."""
+    """Return the frame that a walk ended at, and what is unknown about it."""
     if walk.pfn is None or walk.paddr is None:
         return None, ()
     prog = scene.target.prog
@@ -199,7 +199,7 @@ def _frame(scene: _Scene, walk: Walk) -> tuple[FrameFacts | None, tuple[Unknown,
 
 
 def _no_page(scene: _Scene, pfn: int) -> tuple[PageUse, tuple[Unknown, ...]]:
-    """Whether a frame has no ``struct page``, or it is only not to be had."""
+    """Return whether a frame has no ``struct page``, as opposed to an unreadable one."""
     where = scene.layout.vmemmap_base + pfn * scene.layout.struct_page_bytes
     walk = scene.walker.walk(scene.paging.kernel_root, where & (1 << 64) - 1)
     if walk.outcome in (Outcome.NONE, Outcome.NON_CANONICAL):
@@ -209,7 +209,7 @@ def _no_page(scene: _Scene, pfn: int) -> tuple[PageUse, tuple[Unknown, ...]]:
 
 
 def _content(scene: _Scene, paddr: int) -> Outcome:
-    """Whether a dump has the frame's bytes."""
+    """Return whether a dump contains the frame's bytes."""
     if scene.target.facts.live:
         return Outcome.MAPPED
     try:
@@ -220,7 +220,7 @@ def _content(scene: _Scene, paddr: int) -> Outcome:
 
 
 def _held_still(scene: _Scene, process: MappingFacts | None, walk: Walk, root: int) -> bool:
-    """Whether the way is the same after all was looked at as it was before."""
+    """Return whether the walk is the same after everything was read as before."""
     if not agree(walk, scene.walker.walk(root, scene.address)):
         return False
     return is_there(scene.target, scene.paging, process, scene.address)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sums of what walks saw, by row of the kernel's memory map."""
+"""Sum up what walks found, by row of the kernel's memory map."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEAVES: Final = {1: "mapped_4k_bytes", 2: "mapped_2m_bytes", 3: "mapped_1g_byte
 
 
 class Ledger:
-    """Sums up in rows what walks saw. A range that lies in several rows is shared out."""
+    """Sums up ranges by row. A range that crosses rows is divided among them."""
 
     def __init__(self, rows: Sequence[MapRow]) -> None:
         self._rows = rows
@@ -24,11 +24,11 @@ class Ledger:
         self._tables: dict[int, str] = {}
 
     def open(self, row: MapRow, tables: str) -> None:
-        """Say whose tables are walked for a row; a row that is not opened has no contents."""
+        """Set the tables that are walked for a row; a row that is not opened has no contents."""
         self._tables[self._starts.index(row.start)] = tables
 
     def add(self, seen: Range) -> None:
-        """Count a range; what was not mapped costs nothing."""
+        """Add a range to the counts. Unmapped parts are skipped."""
         if seen.outcome is Outcome.NONE:
             return
         index = bisect_right(self._starts, seen.start) - 1
@@ -44,7 +44,7 @@ class Ledger:
             start, index = last + 1, index + 1
 
     def rows(self) -> tuple[MapRow, ...]:
-        """The rows with what was counted."""
+        """Return the rows with their counts."""
         return tuple(
             replace(row, contents=Contents(self._tables[index], **self._sums.get(index, {})))
             if index in self._tables
@@ -54,7 +54,7 @@ class Ledger:
 
 
 def _columns(seen: Range) -> Iterable[str]:
-    """The sums that a range belongs to."""
+    """Yield the names of the sums that a range adds to."""
     if seen.shared_with is not None:
         yield "shared_bytes"
         return

@@ -94,7 +94,7 @@ class Owners:
     @cached_property
     def _index(self) -> Index | None:
         """The index; None if the location of vmalloc space is unknown, so that no owner is."""
-        index = self._walker.frames()
+        index = self._walker.index()
         try:
             for row in area_rows(self._target, self._paging):
                 index.add(0, self._paging.kernel_root, row.start, row.last)

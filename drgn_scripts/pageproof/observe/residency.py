@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ranges and VMAs brought together: what the tables hold within each VMA, and outside all."""
+"""Assign ranges of page tables to VMAs, and those outside all VMAs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PFNMAP: Final = 1 << 10
 
 @dataclass(frozen=True)
 class Spread:
-    """Ranges by VMA, and those of no VMA."""
+    """Ranges by VMA, and those outside all VMAs."""
 
     vmas: tuple[VmaResidency, ...]
     outside: tuple[Run, ...]
 
 
 def merge(ranges: Iterable[Range]) -> Iterator[Run]:
-    """Make runs of ranges that go on in virtual and in physical memory; empty entries are left out.
+    """Merge ranges that are adjacent in virtual and physical memory; skip empty entries.
 
     Args:
         ranges: in order of address.
@@ -62,11 +62,11 @@ def _goes_on(last: Run, run: Run) -> bool:
 
 
 def spread(lines: Sequence[VmaLine], ranges: Iterable[Range]) -> Spread:
-    """Say what each VMA has in memory.
+    """Return what each VMA has in memory.
 
     Args:
         lines: in order of address, not overlapping.
-        ranges: in order of address; those over a VMA's end are cut there.
+        ranges: in order of address; a range that crosses a VMA's end is cut there.
     """
     inside: list[list[Range]] = [[] for _ in lines]
     outside: list[Range] = []
@@ -121,7 +121,7 @@ def _residency(line: VmaLine, ranges: Sequence[Range]) -> VmaResidency:
 
 
 def counted_runs(vma: VmaResidency) -> Iterator[Run]:
-    """The runs whose pages have a mapcount that tells shared from private."""
+    """Yield the runs whose pages have a mapcount that distinguishes shared from private."""
     if vma.line.vma.vm_flags & _PFNMAP:
         return
     for run in vma.runs:
@@ -130,7 +130,7 @@ def counted_runs(vma: VmaResidency) -> Iterator[Run]:
 
 
 def with_mapcounts(vma: VmaResidency, mapcounts: Iterable[int]) -> VmaResidency:
-    """Say what is shared, from the mapcounts of the pages of :func:`counted_runs`."""
+    """Count shared pages, from the mapcounts of the pages of :func:`counted_runs`."""
     counts = Counter("private" if count == 1 else "shared" for count in mapcounts if count > 0)
     return replace(
         vma,
@@ -140,6 +140,6 @@ def with_mapcounts(vma: VmaResidency, mapcounts: Iterable[int]) -> VmaResidency:
 
 
 def has_gaps(found: Spread) -> bool:
-    """True if a table could not be had, so that something may be mapped that is not shown."""
+    """Return whether a table could not be read, so that mappings may be missing."""
     runs = (*found.outside, *(run for vma in found.vmas for run in vma.runs))
     return any(run.outcome in GAPS for run in runs)

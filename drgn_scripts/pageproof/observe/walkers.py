@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The walker of a target: what every command walks page tables with."""
+"""Make the walker of a target."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from pageproof.walk import (
     zeros_made_up,
 )
 
-#: Progress is told after the first second, and then this often.
+#: Progress is reported after the first second, then at this interval.
 _PROGRESS_SECONDS: Final = 0.2
-#: Frames of the huge page of zeros.
+#: Frames of the huge zero page.
 _HUGE_PAGES: Final = 512
 
 
 def paging_form(target: Target, paging: PagingFacts) -> Paging:
-    """What a walk has to know of a target."""
+    """Return the form of a target's page tables."""
     return Paging(
         levels=paging.levels,
         sme_mask=paging.sme_mask,
         pat=paging.pat,
         swap=paging.swap,
         physical_bits=paging.physical_bits or MOST_PHYSICAL_BITS,
-        # Of the live kernel it is known which zeros are made up: see _believable().
+        # For the live kernel _believable() decides which zeros are made up.
         zero_fills=target.facts.zero_fills and target.facts.kind is not TargetKind.LIVE,
     )
 
@@ -50,16 +50,16 @@ def walker_of(
     choice: WalkerChoice = WalkerChoice.AUTO,
     progress: Callable[[str], None] | None = None,
 ) -> Walker:
-    """The walker for a target's page tables.
+    """Make the walker for a target's page tables.
 
     Args:
         target: an attached target.
         paging: from :func:`pageproof.find.kernel.paging.read_paging`.
         choice: what the user asked for.
-        progress: told how far it is when sweeps take longer than a second.
+        progress: called with a message when a sweep takes longer than a second.
 
     Raises:
-        PageproofError: the engine in C was asked for and can't be loaded.
+        PageproofError: the user chose the engine in C and it cannot be loaded.
     """
     read: ReadPhysical = target.reader.read_physical
     if target.facts.kind is TargetKind.LIVE:
@@ -70,7 +70,7 @@ def walker_of(
 
 
 def zero_pages(target: Target, paging: PagingFacts, walker: Walker) -> frozenset[int]:
-    """Frames of the zero page and of the huge one, which everybody maps."""
+    """Return the frames of the zero page and the huge zero page, which all processes map."""
     prog, zeros = target.prog, set()
     with suppress(PageproofError):
         address = find_address(prog, "empty_zero_page")
@@ -81,7 +81,7 @@ def zero_pages(target: Target, paging: PagingFacts, walker: Walker) -> frozenset
 
 
 def _believable(read_physical: ReadPhysical, is_real: Callable[[int], bool]) -> ReadPhysical:
-    """Read tables; a table of nothing but zeros only where its frame is known to be read itself."""
+    """Read tables; accept a table of zeros only if the target reads that frame itself."""
 
     def read(paddr: int, length: int) -> bytes:
         data = read_physical(paddr, length)
@@ -94,7 +94,7 @@ def _believable(read_physical: ReadPhysical, is_real: Callable[[int], bool]) -> 
 
 
 def _told(read_physical: ReadPhysical, progress: Callable[[str], None]) -> ReadPhysical:
-    """Read, and say how much was read."""
+    """Read, and report progress."""
     start = following = time.monotonic() + 1
     total = 0
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``audit``: the facts that rules need, and why some of them can't be had."""
+"""``audit``: the facts that rules need, and why some are missing."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ from pageproof.space.vmalloc import VMALLOC_REGIONS, odd_spans
 from pageproof.walk import TooMuchWork, Walker
 
 _FACT = TypeVar("_FACT")
-#: What can go wrong with a target's data: it is a reason, and never the end.
+#: Errors of a target's data. They become the reason why a fact is missing.
 _BROKEN: Final = (*BROKEN, PageproofError, MemoryGap, TooMuchWork)
-#: mm_structs of the kernel's own beside init_mm, whose upper half is the same: the one that
-#: code is patched through, by its names (newest first).
+#: Names, newest first, of mm_structs of the kernel beside init_mm that have the same upper half:
+#: the one for code patching.
 _KERNEL_MMS: Final = (("text_poke_mm", "poking_mm"),)
-#: So often parts of vmalloc space that look odd are looked at again.
+#: Further looks at parts of vmalloc space that do not agree with their tables.
 _VMALLOC_LOOKS: Final = 8
-#: So many odd pages of the direct map are looked up.
+#: Limit: odd pages of the direct map that are looked up.
 _MOST_ODD: Final = 1 << 16
 
 
 class Missing(Exception):
-    """A part of the facts can't be had; the message says why."""
+    """A part of the facts is missing; the message gives the reason."""
 
 
 class Collector:
-    """One look at a target. Each part is collected when a rule asks for it, once."""
+    """One look at a target. Each part is collected once, if a rule needs it."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Collector:
         self._missing: dict[Need, str] = {}
 
     def collect(self, needs: Collection[Need]) -> AuditFacts:
-        """All parts that are asked for, or why not."""
+        """Collect the parts that rules need, or the reasons why they are missing."""
         facts = AuditFacts(self._target.facts, self._paging)
         try:
             facts = replace(facts, layout=self._layout)
@@ -129,10 +129,10 @@ class Collector:
         return address_spaces(self._target.prog, self._paging)
 
     def _swept(self, root: int) -> tuple[Range, ...]:
-        """The upper half.
+        """Sweep the upper half.
 
         Raises:
-            Missing: a table is not there, so that nothing can be said of the whole.
+            Missing: a table cannot be read, so the whole is unknown.
         """
         ranges = tuple(self._walker.ranges(root, self._half, ADDRESS_LAST, merged=True))
         gaps = [one for one in ranges if one.outcome in GAPS]
@@ -170,10 +170,10 @@ class Collector:
         return tuple(vmap_areas(self._target.prog, layout.vmemmap_base, layout.struct_page_bytes))
 
     def _moving(self, facts: AuditFacts) -> tuple[Span, ...]:
-        """Where vmalloc space does not fit its tables only now and then.
+        """Return where vmalloc space disagrees with its tables in some looks only.
 
-        Where an area comes and goes all the time, as stacks of tasks do, the tables may have been
-        read while it was there and the list of areas while it was not, by chance several times.
+        Areas such as task stacks come and go. The tables may have been read while an area existed
+        and the list of areas while it did not, by chance several times.
         """
         moving: list[Span] = []
         standing = self._odd_spans(facts)
@@ -247,14 +247,14 @@ class Collector:
         except _BROKEN:
             ram = ()
         sweep = UserSweep(self._target, self._paging, self._walker, self._spaces, count)
-        # Frames are read by way of the kernel's tables: without them there is nobody to suspect.
+        # struct page is read through the kernel's tables. Without it no frame is suspect.
         owners = None
         if frames is not None:
             owners = AuditOwners(self._target, self._paging, self._walker, self._kernel)
         return sweep.facts(frames, ram, owners)
 
     def _with_reasons(self, facts: AuditFacts) -> AuditFacts:
-        """Why some RAM is not in the direct map, or not write-back there."""
+        """Add why some RAM is not in the direct map, or not write-back there."""
         prog, base = self._target.prog, self._layout.page_offset_base
         physmap = mapped_in(memory_map(self._layout), ("physmap",), facts.kernel or ())
         holes = [
@@ -271,7 +271,7 @@ class Collector:
         )
 
     def _executed(self) -> frozenset[int]:
-        """Frames that are executed in the modules' space."""
+        """Return the frames that are mapped executable in the modules row."""
         row = row_of(self._layout, "modules")
         return frozenset(
             (one.frame >> PAGE_SHIFT) + page

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``audit``: what every frame is, and which frames look as if they should not be mapped so."""
+"""``audit``: the class of every frame, and which mapped frames look wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UC_MINUS: Final = 1 << TYPE_BITS[next(kind for kind in TYPE_BITS if kind.value 
 
 @dataclass(frozen=True)
 class Frames:
-    """Of each frame: its classes, and its own mapcount, 0 for what has none."""
+    """The classes of each frame, and its own mapcount; 0 if it has none."""
 
     classes: bytearray
     mapcounts: list[int]
@@ -40,15 +40,15 @@ def read_frames(
     frames: int,
     sections: Iterable[Section],
 ) -> Frames:
-    """Read struct page of all frames, physically, in as few pieces as there are leaves.
+    """Read struct page of all frames physically, one piece per leaf entry.
 
     Args:
-        target: where memory is read.
+        target: an attached target.
         layout: of struct page.
-        vmemmap: struct page of frame 0.
+        vmemmap: address of struct page of frame 0.
         kernel: ranges of the kernel's tables.
-        frames: how many there are.
-        sections: that have struct pages.
+        frames: their number.
+        sections: memory sections that have struct pages.
     """
     classes = bytearray(_NO_PAGE) * frames
     mapcounts = [0] * frames
@@ -70,7 +70,7 @@ def read_frames(
 
 
 def _pieces(target: Target, start: int, paddr: int, length: int) -> Iterator[tuple[int, bytes]]:
-    """(virtual address, bytes): all at once, or page by page where some are missing."""
+    """Yield (virtual address, bytes): all at once, or page by page if some are missing."""
     try:
         yield start, target.reader.read_physical(paddr, length)
     except MemoryGap:
@@ -80,7 +80,7 @@ def _pieces(target: Target, start: int, paddr: int, length: int) -> Iterator[tup
 
 
 def _go_on(classes: bytearray, first: int, raw: bytearray) -> None:
-    """Tail pages at the beginning of a piece are of the classes of the one before it."""
+    """Give tail pages at the start of a piece the classes of the frame before it."""
     before = classes[first - 1] if first else 0
     index = 0
     while index < len(raw) and raw[index] & FrameClass.TAIL:
@@ -106,7 +106,7 @@ _ONLY_UNMAPPABLE: Final = bytes(bits & UNMAPPABLE for bits in range(256))
 
 
 def _conflicts(bits: int) -> int:
-    """1 if there is more than one type; UC- counts as UC."""
+    """Return 1 if there is more than one type; UC- counts as UC."""
     if bits & _UC_MINUS:
         bits = bits & ~_UC_MINUS | _UC
     return int((bits & _TYPES).bit_count() > 1)
@@ -116,19 +116,19 @@ _IS_CONFLICT: Final = bytes(_conflicts(bits) for bits in range(256))
 
 
 def wrong_class(users: Accounts, classes: bytes | bytearray) -> Iterator[int]:
-    """Frames that processes map and that are free, slab or a table."""
+    """Yield frames that processes map and that are free, slab or a table."""
     both = _and(users.uses.translate(_IS_MAPPED), classes.translate(_ONLY_UNMAPPABLE))
     return (found.start() for found in _SOMETHING.finditer(both))
 
 
 def unreferenced(users: Accounts, classes: bytes | bytearray) -> Iterator[int]:
-    """Frames that processes map and that have neither a reference nor a type."""
+    """Yield frames that processes map and that have neither a reference nor a type."""
     both = _and(users.uses.translate(_IS_MAPPED), classes.translate(_ONLY_UNREFERENCED))
     return (found.start() for found in _SOMETHING.finditer(both))
 
 
 def conflicting(users: Accounts, kernel: Accounts, ram: Iterable[Span]) -> Iterator[int]:
-    """RAM frames with several memory types."""
+    """Yield RAM frames with several memory types."""
     is_ram = bytearray(len(users.uses))
     for span in ram:
         first, end = span.start >> PAGE_SHIFT, min(span.end >> PAGE_SHIFT, len(is_ram))
@@ -138,7 +138,7 @@ def conflicting(users: Accounts, kernel: Accounts, ram: Iterable[Span]) -> Itera
 
 
 def uncounted(users: Accounts, frames: Frames) -> Iterator[int]:
-    """Frames with more entries than their own mapcount; those of a huge leaf are not counted."""
+    """Yield frames with more entries than their mapcount; huge leaves are not counted."""
     pairs = zip(users.counts, frames.mapcounts, strict=True)
     return (
         pfn

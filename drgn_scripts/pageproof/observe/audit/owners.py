@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``audit``: frames that processes map and that are memory of somebody else in the kernel."""
+"""``audit``: frames that processes map and that belong to another part of the kernel."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from pageproof.space.spans import is_mapped, pages_of, within
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk import USE_NORMAL, USE_SPECIAL, Accounts, Walker
 
-#: Frames of one area that are looked at closer: a driver maps all of its area, or a part of it.
+#: Frames of one area that are examined. A driver maps all of its area, or a part of it.
 _OF_AN_AREA: Final = 16
 _SOMETHING: Final = re.compile(rb"[^\0]", re.DOTALL)
 _BOTH: Final = USE_SPECIAL | USE_NORMAL
 _IS_BOTH: Final = bytes(int(bits & _BOTH == _BOTH) for bits in range(256))
-#: /dev/mem shows whatever is there.
+#: /dev/mem maps any memory.
 _SHOWS_ALL: Final = "mem_fops"
 
-#: A mapping: whose, at which address, and whether as a raw frame (_PAGE_SPECIAL).
+#: A mapping: the process, the address, and whether it is a raw frame (_PAGE_SPECIAL).
 Place = tuple[MappingFacts, int, bool]
 
 
 class AuditOwners:
-    """Owners of what processes map, in one look."""
+    """Finds the owners of frames that processes map, in one look."""
 
     def __init__(
         self, target: Target, paging: PagingFacts, walker: Walker, kernel: Sequence[Range]
@@ -44,8 +44,8 @@ class AuditOwners:
         self._both: set[int] = set()
 
     def suspects(self, users: Accounts) -> Iterator[int]:
-        """Frames of stacks and of areas that modules asked for; and those that are counted for one
-        process and raw for another."""
+        """Yield frames of stacks and of modules' areas, and frames that one process maps counted
+        and another one raw."""
         area: AreaOwner | None = None
         looked = 0
         for address, pfn in self._mapped_areas(users):
@@ -62,7 +62,7 @@ class AuditOwners:
             yield found.start()
 
     def _mapped_areas(self, users: Accounts) -> Iterator[tuple[int, int]]:
-        """(address in vmalloc space, PFN) of frames that processes map."""
+        """Yield (address in vmalloc space, PFN) of frames that processes map."""
         for row in area_rows(self._target, self._paging):
             for one in within(self._kernel, row.start, row.last + 1):
                 if not is_mapped(one) or one.frame is None or one.shared_with is not None:
@@ -76,7 +76,7 @@ class AuditOwners:
                     yield one.start + (pfn - first) * PAGE_BYTES, pfn
 
     def area(self, pfn: int, places: Iterable[Place]) -> AreaOwner | None:
-        """The area of a suspect, if it is still there."""
+        """Return the area of a suspect, if it still exists."""
         address = self._addresses.get(pfn)
         if address is None:
             return None
@@ -85,7 +85,7 @@ class AuditOwners:
         area = self._owners.at(address)
         if area is None or area.kind is not OwnerKind.VMALLOC:
             return area
-        # One that has something to do with it is enough: it may have handed the memory on.
+        # One related mapping is enough: its driver may have passed the memory on.
         for mapping, at, _ in places:
             area = self._owners.compared(area, self._mapping(mapping, at))
             if area.related is not False:
@@ -93,7 +93,7 @@ class AuditOwners:
         return area
 
     def stranger(self, pfn: int, page: StructPageFacts | None, places: Sequence[Place]) -> str:
-        """Who else has a frame that somebody maps raw; "" for nobody."""
+        """Return the other owner of a frame that is mapped raw; "" if there is none."""
         if pfn not in self._both or page is None or page.mapcount is None or page.reserved:
             return ""
         raw = [self._mapping(mapping, at) for mapping, at, special in places if special]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``audit``: all user halves, and a closer look at frames that should not be mapped so."""
+"""``audit``: all user halves, and the frames in them that look wrong."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ from pageproof.observe.walkers import paging_form
 from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk import Accounted, Accounts, FramePlace, TooMuchWork, Walker
 
-#: So many frames that look odd are looked at closer, until so many still do; and so many places of
-#: theirs. On a busy system most have only moved since their struct page was read.
+#: Limits: frames examined, suspects kept, places per sweep. On a busy system most frames that look
+#: wrong have only moved since their struct page was read.
 _MOST_LOOKS: Final = 4096
 _MOST_SUSPECTS: Final = 256
 _MOST_PLACES: Final = 1 << 14
 
 
 def name_of(mapping: MappingFacts) -> str:
-    """An address space, as reports and baselines name it."""
+    """Return the name of an address space, as reports and baselines have it."""
     return f"pid {mapping.pid} ({mapping.comm})"
 
 
 @dataclass(frozen=True)
 class _At:
-    """A mapping of a suspect: whose tables, and where."""
+    """A mapping of a suspect: the tables and the address."""
 
     name: str
     root: int
@@ -83,7 +83,7 @@ class UserSweep:
     def facts(
         self, frames: Frames | None, ram: Sequence[Span], owners: AuditOwners | None = None
     ) -> tuple[UserFacts, frozenset[int]]:
-        """Sweep, then look closer.
+        """Sweep all user halves, then examine the suspects.
 
         Args:
             frames: struct page of all frames; None if it cannot be read: then none is suspect.
@@ -129,10 +129,10 @@ class UserSweep:
     def _standing(
         self, mapping: MappingFacts, space: UserSpace, frames: Frames | None
     ) -> tuple[tuple[UserTable, ...], set[int]]:
-        """Drop tables that have gone, of those that struct page does not mark as tables.
+        """Drop tables that no longer exist, of those that struct page does not mark as tables.
 
-        Tables come and go, those of the process that looks too: the frame may
-        have become one after its struct page was read, and be none again.
+        Tables come and go, also those of pageproof itself. A frame may have become a table after
+        its struct page was read, and may be free again.
 
         Returns:
             The tables, and the PFNs of those that struct page marks by now.
@@ -155,12 +155,12 @@ class UserSweep:
         return tuple(tables), marked
 
     def _is_marked(self, pfn: int) -> bool:
-        """Whether struct page calls it a table now; before 6.12 its type has no name here."""
+        """Return whether struct page marks it as a table now; before 6.12 the type has no name."""
         page = struct_page_facts(self._target.prog, pfn)
         return page is not None and page.type_words in ("table", "typed")
 
     def _space(self, mapping: MappingFacts) -> UserSpace:
-        """A process's user half, with VMAs that were the same before and after."""
+        """Look at a process's user half until its VMAs are the same before and after."""
         space = self._look(mapping)
         for _ in range(ATTEMPTS):
             if not self._target.facts.live or space.gap:
@@ -182,7 +182,7 @@ class UserSweep:
         try:
             mm = mm_object(self._target.prog, mapping.mm)
             vmas = tuple(vma_bounds(mm))
-            # Between the two: a munmap() that has taken its VMA away already has the lock now.
+            # Read between the two: a munmap() that has removed its VMA still holds the lock.
             locked = is_locked(mm)
             runs = tuple(self._walker.alike(mapping.root, 0, self._last))
             swept = self._walker.account(mapping.root, 0, self._last, self._users)
@@ -251,7 +251,7 @@ class UserSweep:
         return self._walker.account(root, first, last, scratch, marked, _MOST_PLACES)
 
     def _seen(self, pfn: int, users: Sequence[_At], kernel: Sequence[_At]) -> FramePlaces | None:
-        """A suspect, looked at again; None if it moved meanwhile."""
+        """Look at a suspect again; None if it moved meanwhile."""
         prog = self._target.prog
         page = struct_page_facts(prog, pfn, self._free)
         before = page_mapcount(prog, pfn, page)
@@ -287,7 +287,7 @@ class UserSweep:
     def _classes_now(
         self, pfn: int, page: StructPageFacts | None, again: StructPageFacts | None
     ) -> FrameClass:
-        """Its classes, less what is no longer so."""
+        """Return the classes that still hold."""
         classes = FrameClass(self._classes[pfn])
         if not self._target.facts.live:
             return classes
@@ -311,7 +311,7 @@ def _tables(swept: Accounted) -> tuple[UserTable, ...]:
 def _spread(
     places: Iterable[FramePlace], name: str, root: int, mapping: MappingFacts | None = None
 ) -> Iterator[tuple[int, _At]]:
-    """Each page of runs of frames."""
+    """Yield each page of runs of frames."""
     for place in places:
         pages = (place.last + 1 - place.start) // PAGE_BYTES
         for page in islice(range(pages), _MOST_PLACES):
