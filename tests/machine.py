@@ -17,9 +17,10 @@ from standing import Standing
 from pageproof_lab.guest.guest import FORMATS, Guest
 from pageproof_lab.images.build import Built
 from pageproof_lab.images.kernels import Kernel
+from pageproof_lab.paths import python_path
 
 ROOT = Path(__file__).resolve().parents[1]
-PYTHONPATH = f"{ROOT}/drgn_scripts:{ROOT}/lab:{ROOT}/build/lib"
+PYTHONPATH = python_path(ROOT)
 Json = dict[str, Any]
 # Deadlines for what hangs, not measures of speed: an emulated guest on a busy host takes its time.
 START_SECONDS = 300

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pageproof_lab import LabError
 from pageproof_lab.guest import boot, qemu
 from pageproof_lab.images import build, kernels
-from pageproof_lab.paths import cache_dir, source_dir
+from pageproof_lab.paths import cache_dir, python_path, source_dir
 
 KERNEL = "6.12"
 VERIFY = ("verify", "--kind", "umh_shm")
@@ -19,11 +19,8 @@ VERIFY = ("verify", "--kind", "umh_shm")
 
 def pageproof(*words: str) -> int:
     """Run this checkout's pageproof on the host, on this terminal."""
-    path = os.pathsep.join(
-        str(source_dir() / name) for name in ("drgn_scripts", "lab", "build/lib")
-    )
-    command = [sys.executable, "-m", "pageproof", *words]
-    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode
+    env = {**os.environ, "PYTHONPATH": python_path(source_dir())}
+    return subprocess.call([sys.executable, "-m", "pageproof", *words], env=env)
 
 
 def _title(number: int, text: str, words: Sequence[str]) -> None:

@@ -2,16 +2,14 @@
 """`pageproof lab lint`: the kernel's own checks on the module, checkpatch and sparse."""
 
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from pageproof_lab import LabError
 from pageproof_lab.images import build, kernels
-from pageproof_lab.images.apt import Apt
+from pageproof_lab.images.apt import Apt, extract
 from pageproof_lab.images.roots import build_root
 from pageproof_lab.paths import cache_dir, cache_lock
-from pageproof_lab.proc import say
+from pageproof_lab.proc import run, say
 
 # Debian's headers come without checkpatch.pl; the archive has it in the whole source only.
 SOURCE = "linux-source-6.12"
@@ -31,16 +29,12 @@ def checkpatch() -> Path:
             shutil.rmtree(part, ignore_errors=True)
             (deb,) = apt.download([SOURCE], part)
             names = ("checkpatch.pl", "spelling.txt", "const_structs.checkpatch")
-            wanted = " ".join(f"'*/scripts/{name}'" for name in names)
-            script = (
-                f"set -o pipefail; dpkg-deb --fsys-tarfile '{deb}'"
-                f" | tar -xO --wildcards '*/{SOURCE}.tar.xz'"
-                f" | tar -xJ --wildcards --strip-components=2 {wanted}"
-            )
-            done = subprocess.run(["bash", "-c", script], cwd=part, capture_output=True, text=True)
-            if done.returncode or not (part / "checkpatch.pl").is_file():
-                raise LabError(f"{SOURCE}: no scripts/checkpatch.pl in it: {done.stderr}")
+            extract(deb, f"*/{SOURCE}.tar.xz", part)
+            (source,) = part.rglob(f"{SOURCE}.tar.xz")
+            wanted = [f"*/scripts/{name}" for name in names]
+            run(["tar", "-xJf", source, "--wildcards", "--strip-components=2", *wanted], cwd=part)
             deb.unlink()
+            shutil.rmtree(part / "usr")
             part.rename(place)
     return place
 

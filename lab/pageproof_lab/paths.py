@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the lab keeps things: a cache that survives, a run directory that does not."""
+"""Directories of the lab: a cache that stays, a run directory that does not, the clone."""
 
 import contextlib
 import fcntl
@@ -13,13 +13,14 @@ from pathlib import Path
 
 from pageproof_lab import LabError
 
-# A lab's name is that of its directory: no "/", not "..", and short, as sockets are in there.
+# A lab's name is the name of its directory: no "/", no "..", and short because the path of a Unix
+# socket in it must fit into 107 bytes.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
-UNUSED_SECONDS = 7 * 24 * 3600  # what nobody asked for so long is dropped
+UNUSED_SECONDS = 7 * 24 * 3600  # cache entries that were not used for this long are removed
 
 
 def cache_dir() -> Path:
-    """`$XDG_CACHE_HOME/pageproof`, made if need be (XDG Base Directory Specification)."""
+    """Return `$XDG_CACHE_HOME/pageproof` and create it (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     path = Path(base) / "pageproof"
     path.mkdir(parents=True, exist_ok=True)
@@ -27,30 +28,37 @@ def cache_dir() -> Path:
 
 
 def run_dir() -> Path:
-    """Directory of the running labs; short, as a Unix socket's path ends at 107 bytes."""
+    """Return the directory of the running labs and create it.
+
+    Its path is short because the path of a Unix socket ends at 107 bytes.
+
+    Raises:
+        LabError: it cannot be created, or other users can change it.
+    """
     base = os.environ.get("XDG_RUNTIME_DIR")
     path = Path(base) / "pageproof" if base else Path(f"/tmp/pageproof-{os.getuid()}")
-    other = "set XDG_RUNTIME_DIR to a directory of yours"
+    other = "set XDG_RUNTIME_DIR to a directory that you own"
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         there = path.lstat()
     except OSError as error:
         raise LabError(f"{path}: {error.strerror}; {other}") from error
-    # Not stat(): in /tmp anybody can plant a link to a directory of ours, and the lab removes old
-    # directories that it finds in its run directory.
+    # lstat() because stat() follows links: in /tmp any user can create a link to one of our own
+    # directories, and the lab removes old directories that it finds in its run directory.
     if not stat.S_ISDIR(there.st_mode):
-        raise LabError(f"{path} is not a directory (a symbolic link is not followed); {other}")
+        raise LabError(f"{path} is not a directory (symbolic links are not followed); {other}")
     if there.st_uid != os.getuid():
-        raise LabError(f"{path} belongs to somebody else; {other}")
+        raise LabError(f"{path} belongs to another user; {other}")
     if there.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise LabError(f"{path}: others can write to it; run: chmod go-w {path}")
     return path
 
 
 def lab_dir(name: str) -> Path:
-    """Directory of the lab of that name, which may not exist.
+    """Return the directory of a lab, which may not exist.
 
-    :raises LabError: no lab can have that name.
+    Raises:
+        LabError: a lab cannot have this name.
     """
     if not NAME.fullmatch(name):
         raise LabError(
@@ -61,21 +69,33 @@ def lab_dir(name: str) -> Path:
 
 
 def source_dir() -> Path:
-    """Root of the checkout: the lab builds the module and hands the project to the guest."""
+    """Return the root of the clone: the lab builds its module and copies it into the guest.
+
+    Raises:
+        LabError: this pageproof runs outside a clone, and PAGEPROOF_SOURCE does not name one.
+    """
     named = os.environ.get("PAGEPROOF_SOURCE")
     candidates = [Path(named)] if named else [Path(__file__).resolve().parents[2], Path.cwd()]
     for path in candidates:
         if (path / "lab/guest_files/init").is_file():
             return path
     raise LabError(
-        f"no pageproof checkout at {' or '.join(map(str, candidates))}: run the lab from a clone, "
-        "or name one in PAGEPROOF_SOURCE"
+        f"no pageproof clone at {' or '.join(map(str, candidates))}: run the lab from a clone, "
+        "or set PAGEPROOF_SOURCE to one"
     )
+
+
+def python_path(source: Path) -> str:
+    """Return the PYTHONPATH with which a clone's pageproof runs on the host.
+
+    setup/setup.sh writes the same into build/bin/pageproof.
+    """
+    return os.pathsep.join(f"{source}/{sub}" for sub in ("drgn_scripts", "lab", "build/lib"))
 
 
 @contextlib.contextmanager
 def cache_lock(name: str) -> Iterator[None]:
-    """Only one process builds a thing in the cache; the others wait and find it built."""
+    """Hold a lock of the cache, so that one process builds a thing and others wait for it."""
     locks = cache_dir() / "locks"
     locks.mkdir(exist_ok=True)
     with (locks / name).open("w") as lock:
@@ -84,9 +104,9 @@ def cache_lock(name: str) -> Iterator[None]:
 
 
 def drop_unused(directory: Path) -> None:
-    """Remove what is in a directory of the cache and was not asked for in a week.
+    """Remove entries of a cache directory that were not used for `UNUSED_SECONDS`.
 
-    Whoever uses an entry sets its time (os.utime).
+    Code that uses an entry sets its time (os.utime).
     """
     for old in directory.iterdir():
         if time.time() - old.stat().st_mtime > UNUSED_SECONDS:

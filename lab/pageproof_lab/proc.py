@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running other programs: said aloud, checked, and with what they printed when they fail."""
+"""Run other programs, check their exit codes, and keep what they printed for the error message."""
 
 import os
 import shlex
@@ -23,7 +23,7 @@ class Failed(LabError):
 
 
 def say(message: str) -> None:
-    """Progress goes to stderr, so that stdout stays what was asked for."""
+    """Print progress to stderr. stdout is for results."""
     print(f"lab: {message}", file=sys.stderr, flush=True)
 
 
@@ -32,30 +32,42 @@ def run(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    stdin: str = "",
     show: bool = False,
     timeout_seconds: float = 1200,
     called: str | None = None,
 ) -> str:
-    """Run `command` and return its stdout.
+    """Run a program and wait for its end.
 
-    :param show: let its output through to stderr (downloads show their own progress).
-    :param called: what errors call the command (default: all its words).
-    :raises Failed: it failed.
-    :raises LabError: it could not be started or took longer than `timeout_seconds`.
+    Args:
+        command: program and arguments.
+        cwd: directory to run it in.
+        env: environment variables to add to this process's own.
+        stdin: its whole standard input.
+        show: let its output through to stderr while it runs (downloads show their progress);
+            the result is then empty.
+        timeout_seconds: the program is killed after this time.
+        called: name of the command in errors (default: all its words).
+
+    Returns:
+        Its stdout and stderr.
+
+    Raises:
+        Failed: it ended with another exit code than 0.
+        LabError: it could not be started, or ran longer than `timeout_seconds`.
     """
     words = [str(word) for word in command]
     called = called or shlex.join(words)
     if VERBOSE:
         say(shlex.join(words))
-    through = show or VERBOSE
     try:
         done = subprocess.run(
             words,
             cwd=cwd,
             env={**os.environ, **env} if env else None,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr if through else subprocess.PIPE,
-            stderr=None if through else subprocess.STDOUT,
+            input=stdin,
+            stdout=sys.stderr if show else subprocess.PIPE,
+            stderr=None if show else subprocess.STDOUT,
             text=True,
             errors="replace",
             timeout=timeout_seconds,
@@ -64,16 +76,20 @@ def run(
         raise LabError(
             f"{words[0]}: not installed; `make setup` installs what the lab needs"
         ) from error
+    except OSError as error:
+        raise LabError(f"cannot start {words[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise LabError(f"{called}: no end after {timeout_seconds:.0f} s") from error
+    out = done.stdout or ""
+    if VERBOSE:
+        print(out, end="", file=sys.stderr, flush=True)
     if done.returncode:
-        tail = "\n".join((done.stdout or "").splitlines()[-30:])
-        raise Failed(called, done.returncode, tail)
-    return done.stdout or ""
+        raise Failed(called, done.returncode, "\n".join(out.splitlines()[-30:]))
+    return out
 
 
-#: A tree has no devices. The first ">/dev/null" would make a file of that name, for the kernel's
-#: Makefiles to compile as the empty file: what others write to it meanwhile is no C.
+#: A tree has no devices. Without the bind mount, the first ">/dev/null" would create a regular file
+#: of that name, and the kernel's Makefiles compile /dev/null as an empty C file.
 _ENTER: Final = """
 root=$1; shift
 mount -t proc proc "$root/proc"
@@ -84,11 +100,21 @@ exec chroot "$root" "$@"
 
 
 def run_in_root(root: Path, command: Sequence[str], *, show: bool = False) -> str:
-    """Run `command` inside the directory tree `root`, with /proc (objtool of 7.2 reads it) and
-    /dev/null.
+    """Run a program inside a directory tree, with /proc (objtool of 7.2 reads it) and /dev/null.
 
-    Private mount and PID namespaces, so that nothing stays mounted whatever happens;
-    without root's rights a user namespace gives them.
+    It runs in mount and PID namespaces of its own, so nothing stays mounted and no process stays
+    behind. Without root's rights a user namespace allows that.
+
+    Args:
+        root: the tree, for chroot(1).
+        command: program and arguments.
+        show: as for `run`.
+
+    Returns:
+        Its stdout and stderr.
+
+    Raises:
+        LabError: as for `run`.
     """
     namespaces = ["--mount", "--pid", "--fork", "--kill-child"]
     if os.getuid() != 0:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`pageproof lab` as a user has it: up, exec, down; and what it says to a mistake."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import ROOT, environment, pageproof
+from machine import environment, pageproof
 
 from pageproof_lab.images import kernels
 
@@ -120,7 +119,7 @@ def test_interrupted_boot_leaves_no_guest(runtime: dict[str, str], number: signa
     words = ["env", "--default-signal=INT", sys.executable, "-m", "pageproof", "lab", "up"]
     with subprocess.Popen(
         [*words, "--name", NAME, "--kernel", "6.1"],
-        env={**os.environ, **runtime, "PYTHONPATH": f"{ROOT}/drgn_scripts:{ROOT}/lab"},
+        env={**environment(), **runtime},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as up:

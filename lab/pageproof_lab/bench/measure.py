@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pageproof_lab import LabError
-from pageproof_lab.paths import source_dir
+from pageproof_lab.paths import python_path, source_dir
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,6 @@ def measured(
     :param codes: exit codes that are no failure.
     :raises LabError: it failed, or did not end in time.
     """
-    path = f"{source_dir()}/drgn_scripts:{source_dir()}/lab:{source_dir()}/build/lib"
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         with tempfile.TemporaryFile() as given:
             given.write(stdin.encode())
@@ -41,7 +40,7 @@ def measured(
             start = time.monotonic()
             process = subprocess.Popen(
                 words,
-                env={**os.environ, "PYTHONPATH": path},
+                env={**os.environ, "PYTHONPATH": python_path(source_dir())},
                 stdin=given,
                 stdout=out,
                 stderr=errors,

@@ -15,7 +15,7 @@ from pageproof_lab.guest import keeper
 from pageproof_lab.images.initramfs import pack
 from pageproof_lab.images.roots import guest_root
 from pageproof_lab.paths import cache_dir, cache_lock
-from pageproof_lab.proc import say
+from pageproof_lab.proc import run, say
 
 QEMU = "qemu-system-x86_64"
 KVM = Path("/dev/kvm")
@@ -91,22 +91,9 @@ def _kvm_boots(vmlinuz: Path) -> bool:
             "-qmp",
             "stdio",
         ]
-        commands = '{"execute":"qmp_capabilities"}\n'
         try:
-            with subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            ) as probe:
-                try:
-                    out, _ = probe.communicate(commands, timeout=20)
-                except subprocess.TimeoutExpired:
-                    return False
-                finally:
-                    probe.kill()
-        except OSError:
+            out = run(command, stdin='{"execute":"qmp_capabilities"}\n', timeout_seconds=20)
+        except LabError:
             return False
         return '"guest-shutdown"' in out
 

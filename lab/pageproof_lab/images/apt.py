@@ -137,3 +137,13 @@ class Apt:
         except LabError as error:
             raise NotInArchive(f"{' '.join(names)}: {error}") from error
         return sorted(set(into.glob("*.deb")) - before)
+
+
+def extract(deb: Path, pattern: str, into: Path) -> None:
+    """Extract those files of a package whose path matches a pattern of tar.
+
+    Raises:
+        LabError: the package is damaged, or no file in it matches.
+    """
+    script = 'set -o pipefail; dpkg-deb --fsys-tarfile "$0" | tar -x --wildcards "$1"'
+    run(["bash", "-c", script, deb.absolute(), pattern], cwd=into, called=f"extract {deb.name}")

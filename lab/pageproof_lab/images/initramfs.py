@@ -7,13 +7,13 @@ buffer-format.rst).
 
 import lzma
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pageproof_lab import LabError
 from pageproof_lab.images.kernels import Kernel
+from pageproof_lab.proc import run
 
 # In the order of their dependencies; what a kernel has built in is simply not there.
 DISK_MODULES = (
@@ -60,10 +60,7 @@ def copy_program(root: Path, program: str, into: Path) -> None:
         target = into / (name.lstrip("/") if name.startswith("/") else f"lib/{name}")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source.resolve(), target)
-        dynamic = subprocess.run(
-            ["readelf", "-ld", source], capture_output=True, text=True, check=True
-        ).stdout
-        for line in dynamic.splitlines():
+        for line in run(["readelf", "-ld", source]).splitlines():
             if "(NEEDED)" in line or "program interpreter" in line:
                 todo.append(
                     line.rsplit("[", 1)[1]
@@ -99,15 +96,10 @@ def pack(
         if kernel is not None:
             copy_modules(kernel, modules, top / "modules")
         part = image.with_suffix(".part")
-        with part.open("wb") as out:
-            listing = "\n".join(sorted(str(p.relative_to(top)) for p in top.rglob("*")))
-            done = subprocess.run(
-                ["cpio", "-o", "-H", "newc", "--quiet", "--owner=0:0"],
-                input=listing.encode(),
-                stdout=out,
-                stderr=subprocess.PIPE,
-                cwd=top,
-            )
-        if done.returncode:
-            raise LabError(f"cpio: {done.stderr.decode()}")
+        part.unlink(missing_ok=True)
+        run(
+            ["cpio", "-o", "-H", "newc", "--quiet", "--owner=0:0", "-O", part.absolute()],
+            stdin="\n".join(sorted(str(p.relative_to(top)) for p in top.rglob("*"))),
+            cwd=top,
+        )
         part.rename(image)

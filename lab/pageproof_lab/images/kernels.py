@@ -5,13 +5,12 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from pageproof_lab import LabError
 from pageproof_lab.images import debuginfo
-from pageproof_lab.images.apt import Apt, NotInArchive
+from pageproof_lab.images.apt import Apt, NotInArchive, extract
 from pageproof_lab.images.roots import build_root
 from pageproof_lab.paths import cache_dir, cache_lock
 from pageproof_lab.proc import run, say
@@ -172,17 +171,10 @@ def _extract_vmlinux(deb: Path, into: Path) -> None:
     say("extracting its debug info")
     tree = into / "debug" / "tree"
     tree.mkdir()
-    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as fsys:
-        done = subprocess.run(
-            ["tar", "-x", "--wildcards", "*/vmlinux*"],
-            stdin=fsys.stdout,
-            cwd=tree,
-            capture_output=True,
-            text=True,
-        )
+    extract(deb, "*/vmlinux*", tree)
     found = [p for p in tree.rglob("vmlinux*") if p.is_file() and not p.is_symlink()]
-    if done.returncode or not found:
-        raise LabError(f"{deb.name}: no vmlinux in it: {done.stderr}")
+    if not found:
+        raise LabError(f"{deb.name}: no vmlinux in it")
     drop = ".rela*", ".debug_line", ".debug_aranges", ".debug_frame", ".debug_loc*", ".debug_r*"
     run(["objcopy", *[f"--remove-section={s}" for s in drop], found[0], into / "vmlinux"])
 
