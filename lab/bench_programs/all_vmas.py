@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What it takes in plain drgn to find the VMAs that processes share with the kernel: the peer of
-`verify` of everything, which judges each of their pages besides.
+"""Find the VMAs that processes share with the kernel, in plain drgn.
+
+The benchmark compares it with a `verify` of all regions, which also judges each page of them.
 """
 
 from drgn import get_default_prog
 from drgn.helpers.linux.mm import for_each_vma
 from drgn.helpers.linux.pid import for_each_task
 
-# All of it that is in this guest.
+# Of the kinds of regions in this guest.
 OPERATIONS = ("special_mapping_vmops", "umh_shm_vm_ops")
 
 prog = get_default_prog()

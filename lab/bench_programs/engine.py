@@ -44,7 +44,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bench:
-    """What there is to walk: the user half of some processes."""
+    """The page tables to walk: the user half of some processes."""
 
     target: Target
     paging: Paging
@@ -52,16 +52,18 @@ class Bench:
     roots: list[int]
 
     def walker(self, *, direct: bool) -> engine.Walker:
-        """The engine itself: without the dataclasses that the commands make of what it gives."""
+        """The engine itself, without the dataclasses that the commands make from its results."""
         types = bytes(engine.MEMORY_TYPES.index(each.value) for each in self.paging.pat)
         read = self.target.reader.read_physical
         memory = self.target.reader.direct_memory() if direct else ()
         if direct and not memory:
-            raise SystemExit("this target has no direct memory")
+            raise SystemExit(
+                "direct: this target has no memory that can be mapped; use an ELF dump"
+            )
         return engine.Walker(f"x86_64-{self.paging.levels}", types, read=read, direct=memory)
 
     def sweep(self, walker: engine.Walker, root: int) -> tuple[bytes, int]:
-        """All of a process's half of the address space: its ranges, and how many tables it took."""
+        """Sweep the user half of a process: its ranges, and the number of tables read."""
         ranges, stats, stopped = walker.sweep(
             root,
             0,
@@ -75,7 +77,7 @@ class Bench:
 
 
 def leaves(ranges: bytes) -> Iterator[tuple[int, int, int]]:
-    """Start, pages and frame of what small pages map."""
+    """Yield start, number of pages and first frame of ranges of small pages."""
     for fields in struct.iter_unpack(engine.RANGE_FORMAT, ranges):
         start, last, paddr, level, kind = *fields[:3], fields[6], fields[7]
         if (level, kind) == (1, LEAF):
@@ -92,7 +94,7 @@ def count(swept: Sequence[tuple[bytes, int]]) -> Json:
 
 
 def timed(run: Callable[[], object], passes: int = PASSES) -> Json:
-    """The first pass apart: it also faults the file's pages into this process."""
+    """Time a number of passes. The first is apart, as it also faults in the pages of the dump."""
     seconds = []
     for _ in range(passes + 1):
         start = time.perf_counter()
@@ -120,7 +122,7 @@ def sweep(bench: Bench, args: argparse.Namespace) -> Json:
 
 
 def by_python(bench: Bench, args: argparse.Namespace) -> Json:
-    """The slow walker, as the commands call it."""
+    """The Python walker, as the commands call it."""
     walker = make_walker(bench.target.reader.read_physical, bench.paging, WalkerChoice.PYTHON)
     pages = 0
 
@@ -156,7 +158,7 @@ def by_follow_phys(bench: Bench, args: argparse.Namespace) -> Json:
 
 
 def build_index(bench: Bench, args: argparse.Namespace) -> Json:
-    """All aliases of all frames; then what mapping any one frame has."""
+    """Index all aliases of all frames, then look up random frames."""
     walker = bench.walker(direct=True)
     frames = [
         frame + number
@@ -188,7 +190,7 @@ def build_index(bench: Bench, args: argparse.Namespace) -> Json:
 
 
 def table_addresses(bench: Bench) -> Iterator[int]:
-    """Physical addresses of all tables below the user half's roots, and of these."""
+    """Yield the physical addresses of all page tables of the user halves, roots included."""
 
     def below(table: int, levels: int) -> Iterator[int]:
         yield table
@@ -204,7 +206,7 @@ def table_addresses(bench: Bench) -> Iterator[int]:
 
 
 def by_memcpy(bench: Bench, args: argparse.Namespace) -> Json:
-    """The limit: the same tables copied, by a program that does nothing else."""
+    """The limit: a program that only copies the same tables."""
     elf_map = inspect_dump(args.core).elf_map
     assert elf_map is not None
     pieces = [piece for piece in elf_map.pieces if piece.file_offset is not None]
@@ -247,7 +249,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=Path, required=True)
     parser.add_argument("--pids", required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--limit", type=Path, help="the program that does nothing but memcpy")
+    parser.add_argument("--limit", type=Path, help="the program that only copies")
     args = parser.parse_args()
     target = open_target(Wanted(args.qemu, args.core, (args.symbols,)), ())
     facts = read_paging(target.prog)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What drgn alone has for the question, as a peer of `pageproof verify`: follow_phys on both sides.
+"""Compare both sides of umh_shm's region by follow_phys, in plain drgn, beside `pageproof verify`.
 
-A plain drgn script. It compares frames only: no content, no struct page, no reasons.
+It compares frames only: no content, no struct page, no reasons.
 """
 
 from drgn import cast, get_default_prog

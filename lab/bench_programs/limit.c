@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The limit: memcpy of page tables, and nothing else, out of a dump that is mapped into memory.
+ * The limit of any walker: copy page tables from a dump that is mapped into memory, nothing else.
  *
  *   limit DUMP OFFSETS THREADS
  *
- * OFFSETS holds a 64-bit number for each table, in this machine's byte order: where it is in DUMP.
- * Prints the seconds of the first pass and of each of those that follow.
+ * OFFSETS has the offset of each table in DUMP, as 64-bit numbers in this machine's byte order.
+ * Prints the seconds of each pass, the first included.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #define TABLE 4096
-#define BUFFER 512			/* tables: 2 MiB, which stay in a cache */
+#define BUFFER 512			/* tables: 2 MiB, which fit into the CPU's cache */
 #define PASSES 10
 #define MOST_THREADS 64
 
@@ -60,7 +60,7 @@ static void *copy(void *arg)
 		unsigned char *to = share->buffer + i % BUFFER * TABLE;
 
 		memcpy(to, share->dump + share->offsets[i], TABLE);
-		__asm__ volatile("" : : "r"(to) : "memory");	/* it is not left out */
+		__asm__ volatile("" : : "r"(to) : "memory");	/* keep the copy */
 	}
 	return NULL;
 }
@@ -79,7 +79,7 @@ static void copy_all(struct share *shares, unsigned int threads)
 
 	for (unsigned int i = 1; i < threads; i++) {
 		if (pthread_create(&thread[i], NULL, copy, &shares[i]))
-			errx(1, "no thread");
+			errx(1, "cannot start thread %u of %u", i, threads);
 	}
 	copy(&shares[0]);
 	for (unsigned int i = 1; i < threads; i++)
@@ -102,7 +102,7 @@ int main(int argc, char **argv)
 	count = offsets.length / sizeof(*all);
 	for (size_t i = 0; i < count; i++) {
 		if (all[i] > dump.length || dump.length - all[i] < TABLE)
-			errx(1, "%s: table %zu is beyond its end", argv[1], i);
+			errx(1, "%s: table %zu is beyond the end of the file", argv[1], i);
 	}
 	for (unsigned int i = 0; i < threads; i++) {
 		size_t first = count * i / threads;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * In the guest: many processes that map one memfd many times over, with every page present.
+ * Runs in the guest: many processes that map a memfd several times, with every page present.
  *
  *   mappers FILE GROUP [GROUP ...]        GROUP is NAME:PROCESSES:MAPPINGS:PAGES[:scattered]
  *
- * A group has a memfd of its own. Its pages are written in the order of the file, so that their
- * frames mostly adjoin, or, if scattered, in a random one, so that they do not. When all is mapped
- * FILE holds "NAME PID" a line, and "ready"; the processes then sleep until they are killed.
+ * Each group has its own memfd. Its pages are written in the order of the file, so that most frames
+ * are adjacent, or in random order if scattered. When all pages are mapped, FILE has a line
+ * "NAME PID" per process and a last line "ready". The processes then sleep until they are killed.
  */
 #include <err.h>
 #include <signal.h>
@@ -36,7 +36,7 @@ static uint64_t next_random(void)
 	return state;
 }
 
-/* A page's frame is allocated when it is first written: the order of writing is theirs. */
+/* Frames are allocated in the order in which their pages are first written. */
 static void fill(const struct group *group, int scattered)
 {
 	uint32_t *order = calloc(group->pages, sizeof(*order));
@@ -70,7 +70,7 @@ static void parse(struct group *group, const char *word)
 	fill(group, fields == 5);
 }
 
-/* Touching every page makes every entry present, however far the kernel maps around a fault. */
+/* Touch every page: how many entries one fault fills depends on the kernel's settings. */
 static void map(const struct group *group)
 {
 	size_t length = (size_t)group->pages * PAGE;
@@ -105,7 +105,7 @@ static pid_t start(const struct group *group, pid_t parent, int done)
 		pause();
 }
 
-/* Two at a time, for the guest's two CPUs; a process that dies is an end of file, too soon. */
+/* Start two processes at a time, for the guest's two CPUs. If one dies, read() meets the end of file. */
 int main(int argc, char **argv)
 {
 	struct group groups[8];

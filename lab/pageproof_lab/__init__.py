@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real Debian kernels in QEMU, to try pageproof on.
+"""Run real Debian kernels in QEMU to try pageproof on.
 
 Layers, each of which imports only those before it: `paths` and `proc`; `images` (what a guest is
 made of); `guest` (boot, run, crash); `bench`; the commands `demo` and `lint`; and `cli`.
@@ -8,4 +8,4 @@ tests/lab/test_layers.py checks this.
 
 
 class LabError(Exception):
-    """Something the user can mend; the message says what, where and how."""
+    """An error that the user can fix; the message is what is wrong, where, and what to do."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof lab …`: the lab's commands. Exit codes: 0 done, 2 wrong usage or it can't be done."""
+"""`pageproof lab …`: the lab's commands. Exit codes: 0 done, 2 wrong usage or failed."""
 
 import argparse
 import contextlib
@@ -50,15 +50,15 @@ def _add_kernel(parser: argparse.ArgumentParser, default: str | None = demo.KERN
 
 def _add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--name", default="lab", help="name of the lab, where several are up (default: lab)"
+        "--name", default="lab", help="name of the lab, if several are up (default: lab)"
     )
 
 
 def _add_boot_options(parser: argparse.ArgumentParser) -> None:
     defaults = qemu.Options()
-    parser.add_argument("--paging", type=int, choices=(4, 5), help="levels of page tables")
+    parser.add_argument("--paging", type=int, choices=(4, 5), help="page-table levels")
     parser.add_argument(
-        "--nokaslr", action="store_true", help="no randomization: the documented addresses"
+        "--nokaslr", action="store_true", help="disable KASLR: the documented addresses"
     )
     parser.add_argument(
         "--pti", choices=("on", "off"), help="page-table isolation (default: the kernel decides)"
@@ -74,39 +74,43 @@ def _add_boot_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nodes", type=int, default=defaults.nodes, help="NUMA nodes (default: %(default)s)"
     )
-    parser.add_argument("--gdb", action="store_true", help="a gdb stub on a socket")
+    parser.add_argument("--gdb", action="store_true", help="open a socket for gdb")
     parser.add_argument(
-        "--append", default="", metavar="WORDS", help="more for the kernel's command line"
+        "--append", default="", metavar="WORDS", help="words to append to the kernel's command line"
     )
     parser.add_argument(
         "--deadline",
         type=float,
         default=defaults.deadline_seconds,
         metavar="SECONDS",
-        help="the guest is ended then, whatever happens (default: %(default).0f)",
+        help="end the guest after this time (default: %(default).0f)",
     )
     own = parser.add_argument_group("a kernel of your own, instead of --kernel")
     own.add_argument("--your-kernel", type=Path, metavar="IMAGE", help="bzImage or vmlinuz")
     own.add_argument("--your-modules", type=Path, metavar="DIR", help="its lib/modules/RELEASE")
     own.add_argument("--vmlinux", type=Path, metavar="FILE", help="its vmlinux with debug info")
     own.add_argument(
-        "--module", type=Path, metavar="FILE", help="umh_shm.ko built for it, if wanted"
+        "--module", type=Path, metavar="FILE", help="umh_shm.ko that is built for it (optional)"
     )
 
 
 def _options(args: argparse.Namespace) -> qemu.Options:
     if args.memory < 512:
-        raise LabError("--memory: a guest with its crash kernel needs 512 MiB")
+        raise LabError(
+            f"--memory {args.memory}: too small; a guest and its crash kernel need 512 MiB"
+        )
     if args.cpus < 1:
-        raise LabError("--cpus: at least 1")
+        raise LabError(f"--cpus {args.cpus}: must be at least 1")
     if not 1 <= args.nodes <= 8:
-        raise LabError("--nodes: 1 to 8")
+        raise LabError(f"--nodes {args.nodes}: must be 1 to 8")
     if (
         args.paging
         and not args.your_kernel
         and args.paging not in kernels.series(args.kernel).levels
     ):
-        raise LabError(f"kernel {args.kernel} has no {args.paging}-level paging")
+        raise LabError(
+            f"--paging {args.paging}: kernel {args.kernel} has no {args.paging}-level paging"
+        )
     return qemu.Options(
         paging=args.paging,
         kaslr=not args.nokaslr,
@@ -124,12 +128,14 @@ def _kernel(args: argparse.Namespace) -> tuple[Kernel, build.Built | None]:
     yours = (args.your_kernel, args.your_modules, args.vmlinux)
     if not any(yours):
         if args.module:
-            raise LabError("--module goes with --your-kernel; for the lab's kernels it is built")
+            raise LabError(
+                "--module needs --your-kernel; the lab builds the module for its own kernels"
+            )
         kernel = kernels.fetch(args.kernel)
         return kernel, build.build(kernel)
     if not all(yours):
         raise LabError(
-            "a kernel of your own takes all of --your-kernel, --your-modules and --vmlinux"
+            "a kernel of your own needs all of --your-kernel, --your-modules and --vmlinux"
         )
     if args.module and not args.module.is_file():
         raise LabError(f"{args.module}: no such file")
@@ -137,7 +143,7 @@ def _kernel(args: argparse.Namespace) -> tuple[Kernel, build.Built | None]:
 
 
 def _target(here: guest.Guest) -> str:
-    """How to point pageproof at a guest; debug info of the lab's own kernels it finds by itself."""
+    """Return a command line for a guest; pageproof finds debug info of the lab's kernels itself."""
     words = ["pageproof", "--qemu", str(here.sockets.qmp)]
     if here.facts.kernel == kernels.OWN:
         for file in (here.facts.vmlinux, here.facts.module):
@@ -168,7 +174,7 @@ def _up(args: argparse.Namespace) -> int:
     options = _options(args)
     if args.debian:
         if args.parameter:
-            raise LabError("--parameter is of umh_shm.ko, which a plain Debian does not have")
+            raise LabError("--parameter: it is for umh_shm.ko, which a plain Debian does not have")
         options = replace(options, debian=True)
         args.no_load = True
     kernel, built = _kernel(args)
@@ -193,10 +199,10 @@ def _up(args: argparse.Namespace) -> int:
 def _exec(args: argparse.Namespace) -> int:
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not words:
-        raise LabError("exec: name a command, as in: pageproof lab exec -- uname -a")
+        raise LabError("exec: no command; name a command, as in: pageproof lab exec -- uname -a")
     here = guest.attach(args.name)
-    # Only when asked: in CI and in a loop of a shell stdin is not meant for the command, and a pipe
-    # that nobody closes never ends.
+    # Read stdin only with -i: in CI and in a shell loop it is not meant for the command, and it may
+    # be a pipe that is never closed.
     stdin = sys.stdin.buffer.read() if args.interactive and sys.stdin is not None else b""
     try:
         ran = here.run(*words, stdin=stdin, timeout_seconds=args.timeout)
@@ -239,7 +245,7 @@ def _build(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace) -> int:
     if not (args.directory / "Makefile").is_file():
-        raise LabError(f"{args.directory}: there is no Makefile")
+        raise LabError(f"{args.directory}: there is no Makefile; name the directory of a driver")
     kernel = kernels.fetch(args.kernel)
     for path in driver.make(kernel, args.directory, args.output, args.words):
         print(path)
@@ -269,7 +275,7 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
         parser.set_defaults(run=_command(function))
         return parser
 
-    add("list", _list, "the kernels there are, and the labs that are up")
+    add("list", _list, "list the kernels, and the labs that are up")
 
     up = add("up", _up, "boot a guest, load umh_shm.ko, leave it up")
     _add_kernel(up)
@@ -278,8 +284,8 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
     up.add_argument(
         "--debian",
         action="store_true",
-        help="a plain Debian with systemd, perf, tcpdump and others; nothing of pageproof in it, "
-        "and no crash kernel",
+        help="boot a plain Debian with systemd, perf, tcpdump and others, without pageproof and "
+        "without a crash kernel",
     )
     up.add_argument("--no-load", action="store_true", help="do not load umh_shm.ko")
     up.add_argument(
@@ -287,10 +293,10 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="of umh_shm.ko; repeatable",
+        help="parameter of umh_shm.ko; repeatable",
     )
 
-    execute = add("exec", _exec, "run a command in the guest; its exit code is this one's")
+    execute = add("exec", _exec, "run a command in the guest; exit with its exit code")
     _add_name(execute)
     execute.add_argument(
         "--timeout", type=float, default=300, metavar="SECONDS", help="(default: %(default)s)"
@@ -299,13 +305,11 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
         "-i",
         "--interactive",
         action="store_true",
-        help="read stdin to its end and give it to the command; otherwise its stdin is empty",
+        help="pass stdin to the command, which starts when stdin ends; default: no stdin",
     )
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
 
-    crash = add(
-        "crash", _crash, "panic the guest and bring its vmcore here; the guest is gone then"
-    )
+    crash = add("crash", _crash, "panic the guest and save its vmcore here; this ends the guest")
     _add_name(crash)
     crash.add_argument(
         "--dump-format", action="append", choices=guest.FORMATS, help="repeatable (default: lzo)"
@@ -328,21 +332,25 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
     for name, function, text in (
         ("fetch", _fetch, "fetch kernels with headers and debug info into the cache"),
         ("build", _build, "build umh_shm.ko and print its path"),
-        ("lint", _lint, "checkpatch and sparse on the module"),
+        ("lint", _lint, "run checkpatch and sparse on the module"),
     ):
         _add_kernel(add(name, function, text), None)
 
     own = add(
-        "make", _make, "build a driver of your own for a kernel of the lab; print what was made"
+        "make",
+        _make,
+        "build your own driver for a kernel of the lab; print the paths of the results",
     )
     _add_kernel(own)
     own.add_argument(
         "-o", "--output", type=Path, default=Path(), metavar="DIR", help="(default: here)"
     )
     own.add_argument("directory", type=Path, metavar="DIR", help="with a Makefile that takes KDIR")
-    own.add_argument("words", nargs="*", metavar="WORD", help="more for make, such as a target")
+    own.add_argument(
+        "words", nargs="*", metavar="WORD", help="more arguments for make, such as a target"
+    )
 
-    timing = add("bench", _bench, "time the engine and verify beside their limit and their peers")
+    timing = add("bench", _bench, "time the engine and verify, and other programs for comparison")
     _add_kernel(timing)
     timing.add_argument(
         "--part", action="append", choices=_BENCHES, help="repeatable (default: all)"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof lab demo`: one guest, three proofs."""
+"""`pageproof lab demo`: prove one guest's region from outside, from inside, and from its vmcore."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ VERIFY = ("verify", "--kind", "umh_shm")
 
 
 def pageproof(*words: str) -> int:
-    """Run this checkout's pageproof on the host, on this terminal."""
+    """Run this clone's pageproof on the host, on this terminal; return its exit code."""
     env = {**os.environ, "PYTHONPATH": python_path(source_dir())}
     return subprocess.call([sys.executable, "-m", "pageproof", *words], env=env)
 
@@ -30,7 +30,15 @@ def _title(number: int, text: str, words: Sequence[str]) -> None:
 def demo(series: str, options: qemu.Options) -> int:
     """Boot, load the module, prove from outside and inside, panic, prove from the vmcore.
 
-    :returns: 0 if all three proofs say SAME, else 1.
+    Args:
+        series: the kernel to boot.
+        options: options of the guest.
+
+    Returns:
+        0 if all three proofs report SAME, else 1.
+
+    Raises:
+        LabError: the guest did not come up, or the module's helper did not answer.
     """
     kernel = kernels.fetch(series)
     built = build.build(kernel)
@@ -43,11 +51,11 @@ def demo(series: str, options: qemu.Options) -> int:
 
     with boot.boot(kernel, options, built=built) as here:
         here.load_module()
-        said = here.check("cat", "/sys/class/misc/umh_shm/last_reply").strip()
+        reply = here.check("cat", "/sys/class/misc/umh_shm/last_reply").strip()
         log = [line for line in here.check("dmesg").splitlines() if "umh_shm" in line]
-        print("\n".join(["", "the guest's kernel log:", *log, "", f"the helper said: {said}"]))
-        if said != "2 hello world":
-            raise LabError(f"the helper was to say '2 hello world', not {said!r}")
+        print("\n".join(["", "the guest's kernel log:", *log, "", f"the helper replied: {reply}"]))
+        if reply != "2 hello world":
+            raise LabError(f"umh_shm: the helper replied {reply!r}, expected '2 hello world'")
 
         words = ["--qemu", str(here.sockets.qmp), *VERIFY]
         _title(1, "from outside, through QEMU's monitor", words)

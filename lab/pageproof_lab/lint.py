@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof lab lint`: the kernel's own checks on the module, checkpatch and sparse."""
+"""`pageproof lab lint`: run the kernel's checks, checkpatch and sparse, on the module."""
 
 import shutil
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from pageproof_lab.images.roots import build_root
 from pageproof_lab.paths import cache_dir, cache_lock
 from pageproof_lab.proc import run, say
 
-# Debian's headers come without checkpatch.pl; the archive has it in the whole source only.
+# Debian's header packages lack checkpatch.pl. Only the package of the whole source has it.
 SOURCE = "linux-source-6.12"
 SUITES = ("trixie", "trixie-security")
 TOO_OLD = "sparse is not available or not up to date"
 
 
 def checkpatch() -> Path:
-    """The directory with checkpatch.pl and its word lists, in the cache."""
+    """Return the cached directory of checkpatch.pl and its word lists; download them if needed."""
     place = cache_dir() / "checkpatch"
     with cache_lock("checkpatch"):
         if not place.is_dir():
@@ -40,7 +40,17 @@ def checkpatch() -> Path:
 
 
 def lint(series: Sequence[str]) -> int:
-    """checkpatch once, sparse against the headers of each kernel named."""
+    """Run checkpatch once, and sparse with the headers of each kernel.
+
+    Args:
+        series: the kernels.
+
+    Returns:
+        0.
+
+    Raises:
+        LabError: one of the checks failed.
+    """
     root = build_root()
     shutil.copytree(checkpatch(), root / "opt/checkpatch", dirs_exist_ok=True)
     for number, name in enumerate(series):
@@ -48,5 +58,5 @@ def lint(series: Sequence[str]) -> int:
         if number == 0:
             build.make(kernel, "checkpatch", "CHECKPATCH=/opt/checkpatch/checkpatch.pl")
         if TOO_OLD in build.make(kernel, "sparse", "WERROR=1"):
-            say(f"sparse: Debian's is too old for {kernel.release}, which was not checked")
+            say(f"skipped sparse for {kernel.release}: Debian's sparse is too old for it")
     return 0

@@ -161,7 +161,7 @@ def test_a_kernel_that_dies(runtime: dict[str, str]) -> None:
         (("up", "--paging", "3"), "invalid choice: 3"),
         (("up", "--kernel", "5.10", "--paging", "5"), "no 5-level paging"),
         (("up", "--memory", "64"), "512 MiB"),
-        (("up", "--your-kernel", "/nowhere"), "takes all of --your-kernel"),
+        (("up", "--your-kernel", "/nowhere"), "needs all of --your-kernel"),
         (("up", "--debian", "--parameter", "map=fault"), "a plain Debian does not have"),
         (("exec", "--name", "nobody", "--", "true"), "no lab 'nobody' is up"),
         (("down", "--name", "nobody"), "no lab 'nobody' is up"),

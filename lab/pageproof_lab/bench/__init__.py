@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof lab bench`: the engine and `verify` beside their peers, on the same targets.
+"""`pageproof lab bench`: compare the engine and `verify` with other programs on the same targets.
 
-The programs that these modules start are in lab/bench_programs/.
+lab/bench_programs/ has the programs that these modules start.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The page-table engine on many address spaces, beside its limit and its peers."""
+"""Time the page-table engine on many address spaces, and memcpy and other walkers on the same."""
 
 import contextlib
 import json
@@ -22,9 +22,9 @@ from pageproof_lab.proc import run, say
 
 #: 50 processes, each with a memfd of 256 MiB mapped 5 times: 16,384,000 PTEs and few frames.
 ORDERED, MAPPINGS, PAGES = 50, 5, 1 << 16
-#: And 12 with one of 64 MiB mapped 20 times, no two of its frames adjoining: the worst case.
+#: 12 with one of 64 MiB mapped 20 times, whose frames are in random order: the worst case.
 SCATTERED, SCATTERED_MAPPINGS, SCATTERED_PAGES = 12, 20, 1 << 14
-#: The curve: that many of the ordered processes.
+#: Numbers of ordered processes for the table of cost by size.
 CURVE = (3, 12, 50)
 MEMORY_MIB = 2048
 POPULATE_SECONDS = 900
@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Processes:
-    """The guest's, by the group's name."""
+    """PIDs of the guest's processes by group."""
 
     ordered: list[int]
     scattered: list[int]
@@ -42,7 +42,7 @@ class Processes:
 
 @dataclass(frozen=True)
 class Row:
-    """A way to walk, and what it came to."""
+    """One way to walk, and its result."""
 
     name: str
     found: Json
@@ -54,13 +54,13 @@ class Row:
 
 
 def _start(here: Guest, program: Path) -> Processes:
-    """Start the processes in the guest, and wait until all they map is present."""
+    """Start the processes in the guest and wait until all their pages are present."""
     here.agent.write_file("/run/mappers", program.read_bytes())
     groups = (
         f"ordered:{ORDERED}:{MAPPINGS}:{PAGES}",
         f"scattered:{SCATTERED}:{SCATTERED_MAPPINGS}:{SCATTERED_PAGES}:scattered",
     )
-    # The most that the kernel maps around one fault, else each page table takes 32 faults.
+    # Map as much as possible around each fault. By default one page table takes 32 faults.
     around = "/sys/kernel/debug/fault_around_bytes"
     here.run("sh", "-c", f"mount -t debugfs none /sys/kernel/debug; echo 2097152 > {around}")
     here.check("chmod", "755", "/run/mappers")
@@ -68,15 +68,16 @@ def _start(here: Guest, program: Path) -> Processes:
     here.check("sh", "-c", f"{command} </dev/null &")
     deadline = time.monotonic() + POPULATE_SECONDS
     while True:
-        said = here.run("cat", "/run/mapped").out.splitlines()
-        if said and said[-1] == "ready":
+        lines = here.run("cat", "/run/mapped").out.splitlines()
+        if lines and lines[-1] == "ready":
             break
         log = here.check("cat", "/run/mappers.log")
         if log or time.monotonic() > deadline:
-            raise LabError(f"the processes did not come up: {log or 'no end'}")
+            why = log or f"not ready after {POPULATE_SECONDS} s"
+            raise LabError(f"mappers in the guest: {why}")
         time.sleep(0.2)
     pids: dict[str, list[int]] = {}
-    for line in said[:-1]:
+    for line in lines[:-1]:
         name, pid = line.split()
         pids.setdefault(name, []).append(int(pid))
     return Processes(pids["ordered"], pids["scattered"])
@@ -94,7 +95,7 @@ def _dump(here: Guest, into: Path) -> dict[str, Path]:
 
 
 class Ways:
-    """Runs lab/bench_programs/engine.py, one process a way."""
+    """Runs lab/bench_programs/engine.py, one process per way."""
 
     def __init__(self, symbols: Path, programs: Path) -> None:
         self._symbols, self._programs = symbols, programs
@@ -111,7 +112,7 @@ class Ways:
 
 
 def _print(rows: list[Row], limit: Row, engine: Row) -> None:
-    """Rates, and each row's ratio to the limit; how often the engine on one core is as quick."""
+    """Print rates, each row's share of the limit, and how much faster the engine on one core is."""
     print(f"{'':30}{'PTEs':>11}{'first':>10}{'ms':>10}{'M PTE/s':>9}{'of limit':>10}", end="")
     print(f"{'engine is':>11}{'MiB':>6}")
     for row in rows:
@@ -124,19 +125,23 @@ def _print(rows: list[Row], limit: Row, engine: Row) -> None:
 
 
 def _agree(rows: list[Row]) -> None:
-    """All ways on the same processes must find the same, else their times are worth nothing."""
+    """Check that all ways found the same; otherwise their times cannot be compared.
+
+    Raises:
+        LabError: they did not.
+    """
     found = {row.name: row.found["ptes"] for row in rows}
     if len(set(found.values())) != 1:
-        raise LabError(f"the ways do not find the same: {found}")
+        raise LabError(f"the ways found different numbers of PTEs: {found}")
 
 
 def _crash_row(dump: Path, vmlinux: Path, pids: list[int]) -> Row | None:
     try:
         figure = measure_crash(dump, vmlinux, pids)
     except LabError as error:
-        print(f"crash: no figure, as it failed: {error}")
+        print(f"crash: skipped, it failed: {error}")
         return None
-    print(f"{figure.version} took {figure.start_seconds:.1f} s to start, which is not counted")
+    print(f"{figure.version} took {figure.start_seconds:.1f} s to start (not counted)")
     return Row(
         "crash, vm -p (1 process)",
         {"ptes": figure.pages, "seconds": figure.seconds},
@@ -145,7 +150,7 @@ def _crash_row(dump: Path, vmlinux: Path, pids: list[int]) -> Row | None:
 
 
 def _command(what: str, target: list[str], symbols: list[str], *words: str) -> str:
-    """A line on a command of pageproof as a whole process; it must have decided all, or nearly."""
+    """Time a command of pageproof as a whole process and return the line to print."""
     command = [sys.executable, "-m", "pageproof", *target, *symbols, *words, "--format", "json"]
     runs = [measured(command, codes=(0, 3)) for _ in range(6)][1:]
     seconds = sorted(run.seconds for run in runs)
@@ -156,14 +161,18 @@ def _command(what: str, target: list[str], symbols: list[str], *words: str) -> s
 
 
 def bench_engine(series: str) -> None:
-    """Boot, fill, dump, end the guest, measure; print the tables."""
+    """Boot, start the processes, dump, end the guest, measure; print the tables.
+
+    Raises:
+        LabError: a step failed, or the ways found different things.
+    """
     run(["make", "--no-print-directory", "-C", source_dir() / "lab/bench_programs"], show=True)
     programs = source_dir() / "build/lab-bench"
     kernel = kernels.fetch(series)
     built = build.build(kernel)
     ways = Ways(kernel.vmlinux, programs)
     symbols = ["-s", str(kernel.vmlinux), "-s", str(built.module)]
-    scratch = cache_dir() / "disks"  # what is left there by who was killed is swept in time
+    scratch = cache_dir() / "disks"  # boot.py removes old files there, after a kill as well
     scratch.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=scratch) as name:
         with boot.boot(kernel, qemu.Options(memory_mib=MEMORY_MIB), built=built) as here:
@@ -176,7 +185,7 @@ def bench_engine(series: str) -> None:
             dumps = _dump(here, Path(name))
         _measure(ways, pids, dumps, over_qmp, kernel.vmlinux)
         elf = ["-c", str(dumps["elf"])]
-        print("\nwhole processes, to their verdict; the guest has the processes of both groups")
+        print("\nwhole processes, until their verdict; the guest has the processes of both groups")
         print(_command("verify, ELF dump", elf, symbols, "verify", "--kind", "umh_shm"))
         print(_command("audit, ELF dump", elf, symbols, "audit"))
         print(audit_qmp)
@@ -201,10 +210,12 @@ def _measure(
     by_kdump = ways.run("engine, compressed dump", "callback", compressed, pids.ordered)
     _agree([one, all_cores, by_callback, by_kdump, over_qmp])
     if limit.found["tables"] != one.found["tables"]:
-        raise LabError("memcpy and the engine do not read the same tables")
+        raise LabError(
+            "memcpy and the engine read different tables, so their times cannot be compared"
+        )
     limit.found["ptes"] = limits.found["ptes"] = one.found["ptes"]
-    scattered = ways.run("engine, frames in no order", "direct", elf, pids.scattered)
-    say("asking the peers")
+    scattered = ways.run("engine, frames in random order", "direct", elf, pids.scattered)
+    say("timing the other programs")
     sampled = ways.run("Python walker (1 process)", "python", elf, few)
     _agree([sampled, ways.run("engine", "direct", elf, few)])
     followed = ways.run("drgn follow_phys (a sample)", "follow_phys", elf, few)
@@ -224,9 +235,9 @@ def _measure(
     _print([*rows, *([crash] if crash else [])], limit, one)
     print(
         f"{one.found['tables']:,} tables in {len(pids.ordered)} processes; "
-        f"{one.found['ranges']:,} ranges, {scattered.found['ranges']:,} with frames in no order"
+        f"{one.found['ranges']:,} ranges, {scattered.found['ranges']:,} with frames in random order"
     )
-    print("\ncost by what is mapped (one core; all of the user half is swept each time)")
+    print("\ncost by mapped pages (one core; each time the whole user half is swept)")
     for number in CURVE:
         found = ways.run("", "direct", elf, pids.ordered[:number]).found
         print(
@@ -234,7 +245,7 @@ def _measure(
             f"{found['seconds'] / found['ptes'] * 1e9:6.2f} ns a PTE"
         )
     print("\nindex of all aliases")
-    for name, some in (("ordered", pids.ordered), ("no order", pids.scattered)):
+    for name, some in (("ordered", pids.ordered), ("random", pids.scattered)):
         _print_index(ways.run(name, "index", elf, some))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`verify` beside drgn scripts that only translate the same addresses."""
+"""Time `verify`, and drgn scripts that only translate the same addresses."""
 
 import json
 import statistics
@@ -22,22 +22,22 @@ PROCESSES = 200
 
 @dataclass(frozen=True)
 class Figure:
-    """Of a whole process, median of `RUNS`: wall seconds, and peak memory of the largest run."""
+    """Wall time (median of `RUNS`) and peak memory (maximum) of a whole process."""
 
     seconds: float
     peak_mib: float
 
 
 def measure(words: Sequence[str]) -> Figure:
-    """Run a command `RUNS` times after one run that is not counted."""
+    """Run a command `RUNS` times after one run that does not count."""
     runs = [measured(words) for _ in range(RUNS + 1)][1:]
     return Figure(statistics.median(run.seconds for run in runs), max(run.peak_mib for run in runs))
 
 
 def bench_verify(series: str) -> None:
-    """Print the table: target, pages, verify, the peer, their ratio.
+    """Print the table: target, pages, `verify`, the drgn script, their ratio.
 
-    The last row is of all that a guest with many processes shares.
+    In the last row, `verify` checks all shared regions of a guest with many processes.
     """
     kernel = kernels.fetch(series)
     built = build.build(kernel)
@@ -80,6 +80,8 @@ def bench_verify(series: str) -> None:
         start = "for i in $(seq $0); do sleep 3600 >/dev/null 2>&1 </dev/null & done"
         here.check("sh", "-c", start, str(PROCESSES))
         target = ["--qemu", str(here.sockets.qmp)]
-        said = measured([sys.executable, "-m", "pageproof", *target, "verify", "--format", "json"])
-        pages = json.loads(said.out)["summary"]["pages"]
+        report = measured(
+            [sys.executable, "-m", "pageproof", *target, "verify", "--format", "json"]
+        )
+        pages = json.loads(report.out)["summary"]["pages"]
         row(f"{PROCESSES} proc.", target, pages, (), "all_vmas.py")

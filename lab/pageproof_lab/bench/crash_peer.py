@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`crash` as a peer of the engine: its `vm -p` on the same dump."""
+"""Time `vm -p` of crash on the same dump, to compare with the engine."""
 
 import re
 import statistics
@@ -13,7 +13,7 @@ from pageproof_lab.images.roots import crash_root
 
 @dataclass(frozen=True)
 class CrashFigure:
-    """`vm -p` of a process: the median of several processes, without the start of crash itself."""
+    """Figures of `vm -p`: the median of several processes, without the start of crash itself."""
 
     version: str
     start_seconds: float
@@ -23,12 +23,13 @@ class CrashFigure:
 
 
 def measure_crash(dump: Path, vmlinux: Path, pids: list[int]) -> CrashFigure:
-    """Run crash once; the clock is read between its commands.
+    """Run crash once and read the clock between its commands.
 
-    :raises LabError: it can't read the dump, or it did not say what it was to say.
+    Raises:
+        LabError: it cannot read the dump, or its output is not what was expected.
     """
     root = crash_root()
-    # By the tree's own loader and libraries: that needs neither chroot nor root.
+    # Use the tree's own loader and libraries, which needs neither chroot nor root.
     words = [
         str(root / "usr/lib64/ld-linux-x86-64.so.2"),
         "--library-path",
@@ -45,9 +46,9 @@ def measure_crash(dump: Path, vmlinux: Path, pids: list[int]) -> CrashFigure:
     clocks = [float(found) for found in re.findall(r"^clock=([0-9.]+)$", ran.out, re.MULTILINE)]
     pages = [int(found) for found in re.findall(r"^([0-9]+)$", ran.out, re.MULTILINE)]
     if len(clocks) != 2 * len(pids) or len(pages) != len(pids):
-        raise LabError(f"{version} did not do as it was asked:\n{ran.out[-2000:]}")
+        raise LabError(f"{version}: unexpected output for {dump}:\n{ran.out[-2000:]}")
     each = [after - before for before, after in zip(clocks[::2], clocks[1::2], strict=True)]
-    rest = 2 * sum(each)  # listed, and counted
+    rest = 2 * sum(each)  # each process is listed once for its time and once for its pages
     return CrashFigure(
         version, ran.seconds - rest, statistics.median(each), min(pages), ran.peak_mib
     )

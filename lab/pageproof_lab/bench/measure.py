@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running a process and taking its measure: wall time, peak of memory, what it printed."""
+"""Run a process and measure its wall time and peak memory."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from pageproof_lab.paths import python_path, source_dir
 
 @dataclass(frozen=True)
 class Measured:
-    """Of a whole process; the peak is the largest of it and of its children, each by itself."""
+    """Figures of a whole process. The peak is the highest of the process and its children."""
 
     seconds: float
     peak_mib: float
@@ -28,10 +28,16 @@ def measured(
     deadline_seconds: float = 900,
     codes: Collection[int] = (0,),
 ) -> Measured:
-    """Run a command of this clone.
+    """Run a command of this clone and measure it.
 
-    :param codes: exit codes that are no failure.
-    :raises LabError: it failed, or did not end in time.
+    Args:
+        words: program and arguments.
+        stdin: its whole standard input.
+        deadline_seconds: it is killed after this time.
+        codes: exit codes that do not count as failures.
+
+    Raises:
+        LabError: it failed, or did not end in time.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         with tempfile.TemporaryFile() as given:
@@ -53,13 +59,13 @@ def measured(
             texts.append(file.read().decode(errors="replace"))
     if usage is None or process.returncode not in codes:
         why = f"exit code {process.returncode}" if usage else f"no end after {deadline_seconds} s"
-        said = "\n".join("".join(texts).splitlines()[-20:])
-        raise LabError(f"{' '.join(words)}: {why}\n{said}")
+        tail = "\n".join("".join(texts).splitlines()[-20:])
+        raise LabError(f"{' '.join(words)}: {why}\n{tail}")
     return Measured(seconds, usage.ru_maxrss / 1024, texts[0])
 
 
 def _wait(process: "subprocess.Popen[bytes]", deadline: float) -> "resource.struct_rusage | None":
-    """Its resources; None if it had to be killed. Popen.wait() would not give them."""
+    """Return its resource usage, which Popen.wait() does not; None if it had to be killed."""
     try:
         while time.monotonic() < deadline:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Booting a kernel to a guest that answers."""
+"""Boot a kernel and wait until its guest agent answers."""
 
 import contextlib
 import os
@@ -20,10 +20,10 @@ from pageproof_lab.paths import UNUSED_SECONDS, cache_dir, cache_lock, lab_dir, 
 from pageproof_lab.proc import say
 
 SWEEP_SECONDS = 3600
-BOOTING = "booting"  # PID and start time of the process that boots this lab
-# Under emulation with two CPUs QEMU 7.2 now and then loses a guest before its first program: seen
-# once as a double fault of 6.12 after cmpxchg16b, and once as a 7.2 that stood still for five
-# minutes behind "hpet0: 3 comparators". A kernel that really can't boot fails each time.
+BOOTING = "booting"  # file with PID and start time of the process that boots this lab
+# Emulated guests with two CPUs sometimes fail to boot in QEMU 7.2: one 6.12 had a double fault
+# after cmpxchg16b, and one 7.2 hung for five minutes after "hpet0: 3 comparators". A kernel that
+# cannot boot fails every time.
 TRIES = 3
 TRIES_IF_HUNG = 2
 
@@ -43,11 +43,19 @@ def boot(
     name: str | None = None,
     built: Built | None = None,
 ) -> Guest:
-    """Boot a kernel to a guest that answers.
+    """Boot a kernel and wait until its guest agent answers.
 
-    :param name: of its directory, for `attach`; else one is made up.
-    :param built: the module for this kernel, if the guest is to have one; a plain Debian has none.
-    :raises LabError: it did not come up; no QEMU is left behind.
+    Args:
+        kernel: the kernel.
+        options: options of the guest.
+        name: name of the lab, for `attach` (default: a new one).
+        built: the module for this kernel, if the guest needs it. A plain Debian does not get it.
+
+    Returns:
+        The guest. It ends with this process, unless `Guest.detach` is called.
+
+    Raises:
+        LabError: the guest did not come up. Its QEMU has ended.
     """
     options = options or qemu.Options()
     for number in range(1, TRIES + 1):
@@ -56,7 +64,7 @@ def boot(
         except (Died, Hung) as error:
             if number == (TRIES if isinstance(error, Died) else TRIES_IF_HUNG):
                 raise
-            say(f"{error}\nlab: trying again")
+            say(f"{error}\nlab: booting it again")
     raise AssertionError
 
 
@@ -94,7 +102,7 @@ def _boot_once(
                 (disks.dump_disk(guest.disks, 2 * options.memory_mib + 256), True),
             ],
         )
-        how = "KVM" if accel == "kvm" else "emulated: KVM does not boot it here"
+        how = "KVM" if accel == "kvm" else "emulated: KVM does not work here"
         say(f"booting {kernel.release} ({how})")
         start = time.monotonic()
         guest.running = qemu.Running(
@@ -145,14 +153,15 @@ def _new_directory(name: str | None) -> Path:
 def _check_free(name: str, directory: Path) -> None:
     """Check that no guest of this name is up or being booted.
 
-    :raises LabError: one is.
+    Raises:
+        LabError: one is.
     """
     end = f"end it with: pageproof lab down --name {name}"
     if (directory / STATE).exists():
         try:
             alive = attach(name).alive()
-        except LabError as error:  # damaged, and so no lab that any command can reach
-            say(f"{error}; it is booted anew")
+        except LabError as error:  # damaged, so no command can use this lab
+            say(f"{error}; booting it again")
             return
         if alive:
             raise LabError(f"lab {name!r} is up already; {end}")
@@ -164,7 +173,7 @@ def _check_free(name: str, directory: Path) -> None:
 
 
 def _sweep(scratch: Path) -> None:
-    """Remove what guests left that were killed together with their owner."""
+    """Remove files of guests that were killed together with their owner."""
     for disks_of_one in scratch.iterdir():
         with contextlib.suppress(FileNotFoundError):
             if time.time() - disks_of_one.stat().st_mtime > UNUSED_SECONDS:
@@ -172,7 +181,7 @@ def _sweep(scratch: Path) -> None:
     for directory in run_dir().iterdir():
         try:
             alive = attach(directory.name).alive()
-        except LabError:  # never came up
+        except LabError:  # it never came up
             alive = False
         with contextlib.suppress(FileNotFoundError):
             if not alive and time.time() - directory.stat().st_mtime > SWEEP_SECONDS:

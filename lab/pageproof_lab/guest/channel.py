@@ -15,8 +15,8 @@ from typing import Any
 from pageproof_lab import LabError
 
 Reply = Any  # JSON
-#: An emulated guest on a busy host may stand still for so long: CPUs that interrupt each other
-#: thousands of times, as in compaction, wait for the host's scheduler each time.
+#: Time to wait for an emulated guest on a busy host. When its CPUs interrupt each other thousands
+#: of times, as in compaction, each interrupt waits for the host's scheduler.
 BUSY_SECONDS = 120
 
 
@@ -25,7 +25,7 @@ class Refused(LabError):
 
 
 class Channel:
-    """One connection; a call waits for its answer at most `timeout_seconds`."""
+    """One connection."""
 
     def __init__(self, path: Path, timeout_seconds: float = 10) -> None:
         self.path = path
@@ -36,16 +36,19 @@ class Channel:
             self._socket.connect(str(path))
         except OSError as error:
             self._socket.close()
-            raise LabError(f"{path}: no lab answers there ({error.strerror})") from error
+            raise LabError(
+                f"{path}: cannot connect: {error.strerror}; see: pageproof lab list"
+            ) from error
 
     def close(self) -> None:
         self._socket.close()
 
     def receive(self, timeout_seconds: float) -> Reply:
-        """The next line.
+        """Return the next message.
 
-        :raises TimeoutError: none came in time.
-        :raises LabError: the other side closed.
+        Raises:
+            TimeoutError: none arrived in time.
+            LabError: the other side closed the connection.
         """
         deadline = time.monotonic() + timeout_seconds
         while b"\n" not in self._buffer:
@@ -61,6 +64,11 @@ class Channel:
         return json.loads(line.lstrip(b"\xff"))
 
     def send(self, command: str, arguments: dict[str, Any]) -> None:
+        """Send a command without waiting for its reply.
+
+        Raises:
+            LabError: the connection failed.
+        """
         message = (
             {"execute": command, "arguments": arguments} if arguments else {"execute": command}
         )
@@ -71,9 +79,16 @@ class Channel:
             raise LabError(f"{self.path}: {command}: {error}") from error
 
     def call(self, command: str, timeout_seconds: float = 30, **arguments: Any) -> Reply:
-        """Run `command`; underscores in argument names become dashes.
+        """Run a command and return its result.
 
-        :raises LabError: the other side refused, closed or was silent.
+        Args:
+            command: its name.
+            timeout_seconds: how long to wait for the reply.
+            arguments: its arguments; underscores in their names become dashes.
+
+        Raises:
+            Refused: the other side answered with an error.
+            LabError: the other side closed the connection or did not answer in time.
         """
         self.send(command, {name.replace("_", "-"): value for name, value in arguments.items()})
         deadline = time.monotonic() + timeout_seconds
@@ -91,7 +106,7 @@ class Channel:
 
 
 class Monitor(Channel):
-    """QEMU's monitor, QMP; ready for commands."""
+    """A connection to QEMU's monitor (QMP) that is ready for commands."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -99,13 +114,15 @@ class Monitor(Channel):
             self.receive(10)  # the greeting
         except TimeoutError as error:
             self.close()
-            raise LabError(f"{path}: no greeting; another client holds this socket") from error
+            raise LabError(
+                f"{path}: no greeting from QEMU; close the other client of this socket"
+            ) from error
         self.call("qmp_capabilities")
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command in the guest came to; `code` is 128 + N for one ended by signal N."""
+    """Result of a command in the guest. `code` is 128 + N if signal N ended it."""
 
     code: int
     out: str
@@ -113,13 +130,16 @@ class Ran:
 
 
 class Agent(Channel):
-    """qemu-ga in the guest: says that the guest lives, runs commands, moves files."""
+    """A connection to qemu-ga in the guest, which runs commands and copies files."""
 
     def wait_alive(self, deadline: float) -> None:
         """Wait until the agent answers.
 
-        :param deadline: by time.monotonic().
-        :raises TimeoutError: it did not.
+        Args:
+            deadline: as time.monotonic() counts.
+
+        Raises:
+            TimeoutError: it did not.
         """
         number = 0
         while time.monotonic() < deadline:
@@ -142,10 +162,19 @@ class Agent(Channel):
         env: list[str] | None = None,
         timeout_seconds: float = 120,
     ) -> Ran:
-        """Run a command in the guest, found by the agent's PATH, and wait for its end.
+        """Run a command in the guest and wait for its end.
 
-        :returns: with code 127, as a shell has it, if it could not be started.
-        :raises LabError: it did not end in time (it is then killed).
+        Args:
+            argv: the program, found in the agent's PATH, and its arguments.
+            stdin: its whole standard input.
+            env: its environment, as NAME=VALUE.
+            timeout_seconds: it is killed after this time.
+
+        Returns:
+            Its exit code and output. As in a shell, the code is 127 if it could not be started.
+
+        Raises:
+            LabError: it did not end in time, or printed more than the agent can return.
         """
         arguments: dict[str, Any] = {
             "path": argv[0],
@@ -175,13 +204,14 @@ class Agent(Channel):
         )
         if status.get("out-truncated") or status.get("err-truncated"):
             raise LabError(
-                f"in the guest: {' '.join(argv)}: printed more than the agent can carry; use a file"
+                f"in the guest: {' '.join(argv)}: too much output for the agent; write it to a file"
             )
         return Ran(
             128 + status["signal"] if "signal" in status else status.get("exitcode", 0), out, err
         )
 
     def read_file(self, path: str) -> bytes:
+        """Return the contents of a file in the guest."""
         handle = self.call("guest-file-open", path=path, mode="r")
         data = b""
         try:
@@ -194,6 +224,7 @@ class Agent(Channel):
             self.call("guest-file-close", handle=handle)
 
     def write_file(self, path: str, data: bytes) -> None:
+        """Write a file in the guest."""
         handle = self.call("guest-file-open", path=path, mode="w")
         try:
             for start in range(0, len(data), 1 << 20):

@@ -23,7 +23,7 @@ FORMATS = ("elf", "lzo", "zstd", "flat")
 
 @dataclass(frozen=True)
 class Facts:
-    """What others need to know of a running guest; state.json in its directory."""
+    """Facts about a running guest, for other processes: state.json in its directory."""
 
     kernel: str
     release: str
@@ -36,7 +36,7 @@ class Facts:
     boot_seconds: float = 0.0
 
     def write(self, directory: Path) -> None:
-        """Write state.json. Whoever reads it finds all of it or none."""
+        """Write state.json atomically."""
         part = directory / f"{STATE}.part"
         part.write_text(json.dumps(asdict(self)))
         part.replace(directory / STATE)
@@ -45,10 +45,11 @@ class Facts:
     def read(cls, directory: Path) -> "Facts":
         """Read state.json.
 
-        What an older version did not write gets its default, so that its guest can be ended.
+        Fields that an older version did not write get a default, so that its guest can be ended.
 
-        :raises LabError: it is not that of a lab.
-        :raises OSError: there is none.
+        Raises:
+            LabError: the file is damaged.
+            OSError: there is no such file.
         """
         path = directory / STATE
         empty = {"kernel": "", "release": "", "accelerator": "", "vmlinux": "", "append": ""}
@@ -66,9 +67,9 @@ class Facts:
 
 
 def start_time(pid: int) -> str | None:
-    """When a running process started, in clock ticks: a PID with it is unique.
+    """Return when a process started, in clock ticks since boot; None if it does not run.
 
-    proc(5), /proc/PID/stat, fields 3 and 22.
+    PID and start time together identify a process (proc(5), /proc/PID/stat, fields 3 and 22).
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -79,7 +80,7 @@ def start_time(pid: int) -> str | None:
 
 @dataclass
 class Guest:
-    """A guest by its directory; from `boot.boot()` (it is ours) or `attach()` (it stays up)."""
+    """A guest, from `boot.boot()` (it ends with this process) or from `attach()` (it stays up)."""
 
     directory: Path
     facts: Facts
@@ -93,7 +94,7 @@ class Guest:
 
     @property
     def disks(self) -> Path:
-        """Its initramfs and disks: in the cache, as a run directory may be small and in memory."""
+        """Its initramfs and disks. In the cache, as the run directory may be a small tmpfs."""
         return self.directory / DISKS
 
     def __enter__(self) -> "Guest":
@@ -108,10 +109,15 @@ class Guest:
         if not self.stays_up:
             self.close()
 
-    # Talking to it
+    # Commands in the guest
 
     @property
     def agent(self) -> Agent:
+        """The connection to the guest agent.
+
+        Raises:
+            LabError: the agent does not answer.
+        """
         if self._agent is None and not self.answers(time.monotonic() + 30):
             raise LabError(f"{self.directory.name}: the guest does not answer{self.log_tail()}")
         assert self._agent is not None
@@ -120,8 +126,11 @@ class Guest:
     def answers(self, deadline: float) -> bool:
         """Connect to the agent in the guest.
 
-        :param deadline: by time.monotonic().
-        :returns: whether it answered in time.
+        Args:
+            deadline: as time.monotonic() counts.
+
+        Returns:
+            Whether it answered in time.
         """
         try:
             self._agent = Agent(self.sockets.agent)
@@ -132,14 +141,14 @@ class Guest:
         return True
 
     def hang_up(self) -> None:
-        """Free the agent's socket: it serves one client at a time."""
+        """Close the connection to the agent, which serves one client at a time."""
         if self._agent is not None:
             self._agent.close()
             self._agent = None
 
     def run(self, *argv: str, stdin: bytes = b"", timeout_seconds: float = 120) -> Ran:
-        """Run a program in the guest, found by PATH, and wait for its end."""
-        # The agent has the same PATH. An env(1) in between takes as long as a short command.
+        """Run a program in the guest and wait for its end, as `Agent.run` does."""
+        # The agent has the same PATH. Running env(1) would take as long as a short command.
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/busybox"
         try:
             return self.agent.run(
@@ -149,13 +158,14 @@ class Guest:
                 env=[f"PATH={path}", "HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb"],
             )
         except LabError:
-            self.hang_up()  # an answer that is late would be taken for that of the next command
+            self.hang_up()  # else a late reply would count as the reply to the next command
             raise
 
     def check(self, *argv: str, stdin: bytes = b"", timeout_seconds: float = 120) -> str:
-        """`run`, and its stdout.
+        """Run a program in the guest and return its stdout.
 
-        :raises LabError: its exit code is not 0.
+        Raises:
+            LabError: its exit code is not 0.
         """
         ran = self.run(*argv, stdin=stdin, timeout_seconds=timeout_seconds)
         if ran.code:
@@ -165,9 +175,16 @@ class Guest:
         return ran.out
 
     def load_module(self, *parameters: str) -> None:
-        """insmod umh_shm.ko, and wait for the health check's end."""
+        """Load umh_shm.ko and wait for the result of its health check.
+
+        Args:
+            parameters: of the module, as NAME=VALUE.
+
+        Raises:
+            LabError: it did not load, or is not healthy.
+        """
         file = f"/lib/modules/{self.facts.release}/updates/umh_shm.ko"
-        # An emulated guest on a busy host was seen to stand still for longer than the default.
+        # The default timed out in an emulated guest on a busy host.
         self.check("insmod", file, "timeout_ms=60000", *parameters)
         deadline = time.monotonic() + 90
         while (state := self.check("cat", "/sys/class/misc/umh_shm/state").strip()) == "starting":
@@ -180,10 +197,11 @@ class Guest:
     # Crashing it
 
     def load_crash_kernel(self, formats: Iterable[str] = FORMATS, level: int = 31) -> None:
-        """kexec -p: what the kernel is to run when it panics (kdump/load).
+        """Load the crash kernel, which saves dumps when the guest panics (kdump/load).
 
-        :param formats: the dumps that it saves.
-        :param level: makedumpfile's dump level.
+        Args:
+            formats: formats of the dumps, of `FORMATS`.
+            level: makedumpfile's dump level.
         """
         self.check(
             "/opt/pageproof/kdump/load",
@@ -200,7 +218,7 @@ class Guest:
         level: int = 31,
         timeout_seconds: float = 180,
     ) -> dict[str, Path]:
-        """`load_crash_kernel`, and `panic` at once."""
+        """Load the crash kernel and panic."""
         formats = tuple(formats)
         self.load_crash_kernel(formats, level)
         return self.panic(into, formats, timeout_seconds)
@@ -208,12 +226,20 @@ class Guest:
     def panic(
         self, into: Path, formats: Iterable[str] = FORMATS, timeout_seconds: float = 180
     ) -> dict[str, Path]:
-        """Panic by sysrq-c; the crash kernel, which is loaded, saves dumps; bring them to `into`.
+        """Panic by sysrq-c and copy the dumps that the loaded crash kernel saves.
 
-        The guest is gone afterwards.
+        The guest has ended when this returns.
 
-        :param formats: those that the crash kernel was loaded with, or some of them.
-        :returns: format -> file.
+        Args:
+            into: directory for the dumps.
+            formats: formats to copy, all of which the crash kernel was loaded with.
+            timeout_seconds: how long to wait for the crash kernel.
+
+        Returns:
+            Format -> file.
+
+        Raises:
+            LabError: the crash kernel did not end, or did not save a dump.
         """
         self.hang_up()
         agent = Agent(self.sockets.agent)
@@ -225,12 +251,14 @@ class Guest:
         try:
             disks.read_from_disk(disk, "/status", status)
         except FileNotFoundError as error:
-            raise LabError(f"the crash kernel saved nothing{self.log_tail()}") from error
-        said = status.read_text()
+            raise LabError(f"the crash kernel saved no dump{self.log_tail()}") from error
+        results = status.read_text()
         dumps = {}
         for name in formats:
-            if f"{name} code=0 " not in said:
-                raise LabError(f"the dump in format {name} failed:\n{said}")
+            if f"{name} code=0 " not in results:
+                raise LabError(
+                    f"the crash kernel failed to save a dump in format {name}:\n{results}"
+                )
             dumps[name] = into / f"vmcore.{name}"
             disks.read_from_disk(disk, f"/vmcore.{name}", dumps[name])
         return dumps
@@ -247,12 +275,13 @@ class Guest:
     # Ending it
 
     def alive(self) -> bool:
+        """Whether its QEMU runs."""
         if self.running is not None:
             return self.running.keeper.poll() is None
         return start_time(self.facts.keeper_pid) == self.facts.keeper_start
 
     def detach(self) -> None:
-        """Let it stay up after this process has ended."""
+        """Let the guest stay up after this process has ended."""
         assert self.running is not None
         self.hang_up()
         self.running.let_go()
@@ -269,26 +298,32 @@ class Guest:
         remove(self.directory)
 
     def log_tail(self) -> str:
+        """Return the last lines of QEMU's errors and of the serial console, for a message."""
         try:
             serial = self.sockets.serial.read_text(errors="replace").splitlines()[-40:]
             errors = self.sockets.errors.read_text(errors="replace").splitlines()[-5:]
         except FileNotFoundError:
             return ""
-        return "\n  ".join(["; the last it said:", *errors, *serial])
+        return "\n  ".join(["; its last output:", *errors, *serial])
 
 
 def remove(directory: Path) -> None:
-    """Remove a guest's directory and its disks."""
+    """Remove a guest's directory and its disks.
+
+    Raises:
+        LabError: `directory` is not in the run directory.
+    """
     if directory.parent != run_dir():
-        raise LabError(f"{directory}: not the directory of a lab, so it is not removed")
+        raise LabError(f"{directory}: not the directory of a lab; it is left as it is")
     shutil.rmtree((directory / DISKS).resolve(), ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def attach(name: str) -> Guest:
-    """A guest that stays up.
+    """Return the guest of a lab that is up.
 
-    :raises LabError: there is none of that name.
+    Raises:
+        LabError: no lab has this name, or its state.json is damaged.
     """
     directory = lab_dir(name)
     try:
@@ -299,5 +334,5 @@ def attach(name: str) -> Guest:
 
 
 def monitor(guest: Guest) -> Monitor:
-    """The guest's second monitor: the first is left to drgn."""
+    """Connect to the guest's second monitor, as the first is for drgn."""
     return Monitor(guest.sockets.control)

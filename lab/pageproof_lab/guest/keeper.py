@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A process that keeps QEMU on a leash, so that no guest outlives its lab.
+"""Run QEMU and kill it when its owner ends, so that no guest outlives its lab.
 
-Run as `python keeper.py SECONDS COMMAND…` with the leash, the reading end of a pipe, as stdin.
-The command is killed when the time is over, when the keeper gets SIGTERM, and when the leash's
-other end closes (its owner ended, however) unless a byte came first: that lets go of the leash,
-for a lab that stays up on purpose. The command dies with the keeper too (prctl(2),
-PR_SET_PDEATHSIG).
+Run as `python keeper.py SECONDS COMMAND…`. Standard input is the reading end of a pipe, the leash.
+The keeper kills the command when SECONDS are over, when the keeper gets SIGTERM, and when the
+other end of the leash closes because its owner ended in any way. If a byte arrives on the leash,
+the keeper ignores the leash from then on: `lab up` sends it for a guest that stays up. If the
+keeper itself dies, the command dies too (prctl(2), PR_SET_PDEATHSIG).
 
-Imports nothing of the package: it is started often, and runs as a plain file.
+It imports nothing of the package, because it runs as a plain script and should start fast.
 """
 
 import os
@@ -20,8 +20,8 @@ import time
 
 def main() -> int:
     deadline = time.monotonic() + float(sys.argv[1])
-    # To exit from the handler would leave a child that Popen has not returned yet, and that has not
-    # come to its prctl().
+    # Do not exit from the handler: a child that Popen has not returned yet, and that has not called
+    # prctl() yet, would stay behind.
     terminated, terminate = os.pipe()
     signal.signal(signal.SIGTERM, lambda *_: os.write(terminate, b"t"))
     child = subprocess.Popen(

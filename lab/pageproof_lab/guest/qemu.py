@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's command line, and whether KVM is of use here."""
+"""QEMU's command line, and the check whether KVM works here."""
 
 import json
 import os
@@ -23,26 +23,27 @@ KVM = Path("/dev/kvm")
 
 @dataclass(frozen=True)
 class Options:
-    """How a guest is to be; the defaults are those of `pageproof lab up`."""
+    """Options of a guest. The defaults are those of `pageproof lab up`."""
 
-    paging: int | None = None  # levels; None: what the kernel and the emulated CPU agree on
+    paging: int | None = None  # page-table levels; None: the most that kernel and CPU support
     kaslr: bool = True
-    pti: bool | None = None  # None: as the kernel decides
+    pti: bool | None = None  # None: the kernel decides
     memory_mib: int = 1024
     cpus: int = 2
-    nodes: int = 1  # NUMA nodes, which share memory and CPUs
+    nodes: int = 1  # NUMA nodes; memory and CPUs are divided among them
     gdb: bool = False
     append: str = ""
     deadline_seconds: float = 3600
-    boot_seconds: float = 300  # systemd takes a minute under emulation, on a busy host more
+    boot_seconds: float = 300  # emulated, systemd takes a minute, and more on a busy host
     oops_panics: bool = True
-    debian: bool = False  # a plain Debian with systemd, without anything of pageproof's
+    debian: bool = False  # a plain Debian with systemd; pageproof is not installed in it
 
 
 def accelerator(vmlinuz: Path) -> str:
-    """`kvm` where a probe shows that it boots a kernel, else `tcg`; asked once a boot of the host.
+    """Return `kvm` if a kernel boots with it, else `tcg`.
 
-    That /dev/kvm exists proves nothing: some backends end in a triple fault.
+    The check boots a kernel, because with some hypervisors /dev/kvm exists but the guest ends in a
+    triple fault. The result is cached until the host is booted again.
     """
     if not KVM.exists():
         return "tcg"
@@ -56,7 +57,7 @@ def accelerator(vmlinuz: Path) -> str:
                 return str(known["accelerator"])
         except (FileNotFoundError, ValueError, KeyError):
             pass
-        say("trying whether KVM boots a kernel here")
+        say("checking whether KVM boots a kernel here")
         found = "kvm" if _kvm_boots(vmlinuz) else "tcg"
         part = answer.with_suffix(".part")
         part.write_text(json.dumps({"key": key, "accelerator": found}))
@@ -65,7 +66,7 @@ def accelerator(vmlinuz: Path) -> str:
 
 
 def _kvm_boots(vmlinuz: Path) -> bool:
-    """Boot to a program that powers off: only a kernel that ran gives the reason guest-shutdown."""
+    """Boot a program that powers off: QEMU reports guest-shutdown only if the kernel ran."""
     with tempfile.TemporaryDirectory(prefix="pageproof-kvm-") as name:
         image, init = Path(name) / "probe.img", Path(name) / "init"
         init.write_text("#!/bin/busybox sh\n/bin/busybox poweroff -f\n")
@@ -99,6 +100,7 @@ def _kvm_boots(vmlinuz: Path) -> bool:
 
 
 def cpu_flags() -> set[str]:
+    """Return the host CPU's flags in /proc/cpuinfo."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("flags"):
             return set(line.split(":", 1)[1].split())
@@ -106,12 +108,12 @@ def cpu_flags() -> set[str]:
 
 
 def choose(vmlinuz: Path, options: Options) -> tuple[str, str]:
-    """The accelerator and CPU model for `options`."""
+    """Return the accelerator and the CPU model for `options`."""
     accel = accelerator(vmlinuz)
     if accel == "kvm" and options.paging == 5 and "la57" not in cpu_flags():
         accel = "tcg"
-    # Emulated, "rep movsb" and "rep stosb" go byte by byte: with ERMS and FSRM, which say that they
-    # are quick, the kernel clears and copies pages ten times as slowly as with its other ways.
+    # Emulation runs "rep movsb" and "rep stosb" byte by byte. With ERMS and FSRM the kernel clears
+    # and copies pages by them, ten times slower than by its other methods.
     model = "host" if accel == "kvm" else "max,erms=off,fsrm=off"
     if options.paging == 4:
         model += ",la57=off"
@@ -119,7 +121,7 @@ def choose(vmlinuz: Path, options: Options) -> tuple[str, str]:
 
 
 def command_line(options: Options) -> str:
-    """The guest kernel's command line."""
+    """Return the guest kernel's command line."""
     words = ["console=ttyS0", "crashkernel=128M", "panic=-1"]
     if options.oops_panics:
         words.append("oops=panic")
@@ -132,23 +134,23 @@ def command_line(options: Options) -> str:
 
 @dataclass(frozen=True)
 class Sockets:
-    """What a running guest offers, all in its directory."""
+    """Sockets and logs of a running guest, all in its directory."""
 
     directory: Path
 
     @property
     def qmp(self) -> Path:
-        """For drgn, or whoever wants it; it serves one client at a time."""
+        """QMP for drgn or the user. It serves one client at a time."""
         return self.directory / "qmp.sock"
 
     @property
     def control(self) -> Path:
-        """The lab's own monitor."""
+        """QMP for the lab itself."""
         return self.directory / "control.sock"
 
     @property
     def spare(self) -> Path:
-        """A third monitor, for a client that stays."""
+        """QMP for a client that stays connected."""
         return self.directory / "spare.sock"
 
     @property
@@ -179,9 +181,17 @@ def arguments(
     append: str,
     disks: list[tuple[Path, bool]],
 ) -> list[str]:
-    """QEMU's arguments.
+    """Return QEMU's command.
 
-    :param disks: images and whether what the guest writes to them is to be kept.
+    Args:
+        options: options of the guest.
+        sockets: where QEMU makes its sockets and logs.
+        accel: `kvm` or `tcg`.
+        model: CPU model.
+        vmlinuz: kernel image.
+        initrd: initramfs image.
+        append: the kernel's command line.
+        disks: images, and whether to keep what the guest writes to them.
     """
     words = [
         QEMU, "-name", "pageproof-lab", "-nodefaults", "-no-user-config", "-display", "none",
@@ -212,7 +222,7 @@ def arguments(
 
 
 def _numa(options: Options) -> list[str]:
-    """Memory in equal parts, the rest in the first node, and CPUs in turn."""
+    """Divide memory equally (node 0 gets the remainder) and deal out the CPUs in turn."""
     words = []
     size = options.memory_mib // options.nodes
     for node in range(options.nodes):
@@ -224,7 +234,7 @@ def _numa(options: Options) -> list[str]:
 
 
 class Running:
-    """A QEMU on the keeper's leash."""
+    """A QEMU that runs under a keeper."""
 
     def __init__(
         self, words: list[str], sockets: Sockets, deadline_seconds: float, scratch: Path
@@ -237,18 +247,21 @@ class Running:
                     stdout=errors,
                     stderr=errors,
                     start_new_session=True,
-                    env={**os.environ, "TMPDIR": str(scratch)},  # for the snapshots of the disks
+                    env={**os.environ, "TMPDIR": str(scratch)},  # snapshots of the disks
                 )
             except OSError as error:
-                raise LabError(f"cannot start {QEMU}: {error}") from error
+                raise LabError(
+                    f"cannot start {sys.executable} for {QEMU}: {error.strerror}"
+                ) from error
 
     def let_go(self) -> None:
-        """From now on QEMU outlives this process; until its deadline, or `lab down`."""
+        """Let QEMU outlive this process, until its deadline or `lab down`."""
         assert self.keeper.stdin is not None
         self.keeper.stdin.write(b"d")
         self.keeper.stdin.close()
 
     def end(self) -> None:
+        """Kill QEMU and wait until it has ended."""
         self.keeper.terminate()
         self.keeper.wait()
         if self.keeper.stdin is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian packages by apt with signatures checked, without touching the machine's own apt state."""
+"""Download Debian packages by apt, signatures checked, without using the machine's apt state."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from pageproof_lab.proc import run, say
 
 
 class NotInArchive(LabError):
-    """The archive does not have (any more) what its index names."""
+    """The index names a package that the archive does not have (any more)."""
 
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -26,15 +26,18 @@ class Mirrors:
     security: str
 
     def source(self, suite: str) -> str:
-        """One line of sources.list(5)."""
+        """Return one line of sources.list(5)."""
         uri = self.security if suite.endswith("-security") else self.main
         return f"deb [signed-by={KEYRING}] {uri} {suite} main"
 
 
 def mirrors() -> Mirrors:
-    """The Debian mirrors that this machine's apt uses, so that its proxy or mirror is honoured.
+    """Return the Debian mirrors in this machine's apt sources.
 
-    `PAGEPROOF_MIRROR` and `PAGEPROOF_SECURITY_MIRROR` name others.
+    `PAGEPROOF_MIRROR` and `PAGEPROOF_SECURITY_MIRROR` override them.
+
+    Raises:
+        LabError: there is no mirror in either place.
     """
     main, security = os.environ.get("PAGEPROOF_MIRROR"), os.environ.get("PAGEPROOF_SECURITY_MIRROR")
     if main is None:
@@ -57,18 +60,19 @@ def mirrors() -> Mirrors:
                 main = main or uri
     if main is None:
         raise LabError(
-            "apt's sources name no Debian mirror; name one in PAGEPROOF_MIRROR (…/debian)"
+            "no Debian mirror in apt's sources; set PAGEPROOF_MIRROR to one (https://…/debian)"
         )
-    # A minimal installation lists no security suite; mirrors keep it beside the main archive.
+    # The sources of a minimal installation lack the security suite. Mirrors keep it beside the main
+    # archive.
     return Mirrors(main, security or re.sub(r"/debian/?$", "/debian-security/", main))
 
 
 class Apt:
-    """A private apt root for some suites; its index lives in the cache."""
+    """A private apt root for some suites. Its index is in the cache."""
 
     def __init__(self, name: str, suites: Sequence[str]) -> None:
         if not KEYRING.is_file():
-            raise LabError(f"{KEYRING} is missing: install debian-archive-keyring")
+            raise LabError(f"{KEYRING}: no such file; install debian-archive-keyring")
         self.name = name
         self.suites = suites
         self.dir = cache_dir() / "apt" / name
@@ -78,8 +82,8 @@ class Apt:
         where = mirrors()
         (self.dir / "sources.list").write_text("".join(where.source(s) + "\n" for s in suites))
         self._config = self.dir / "apt.conf"
-        # Check-Valid-Until: Release files of suites past their support (bullseye) expire; they stay
-        # signed.
+        # Check-Valid-Until: the Release files of suites without support (bullseye) have expired.
+        # Their signatures are still checked.
         self._config.write_text(
             f'Dir::Etc::sourcelist "{self.dir}/sources.list";\n'
             'Dir::Etc::sourceparts "/dev/null";\n'
@@ -99,16 +103,21 @@ class Apt:
         return run([tool, *words], env={"APT_CONFIG": str(self._config)}, show=show, cwd=cwd)
 
     def update(self) -> None:
+        """Fetch the package index.
+
+        Raises:
+            LabError: apt failed, for example because the index is not signed.
+        """
         say(f"reading the package index of {', '.join(self.suites)}")
         self._apt("apt-get", "update", "-q", "--error-on=any")
 
     def names(self, pattern: str) -> list[str]:
-        """Names of the packages that match an anchored regular expression."""
+        """Return the packages whose whole name matches a regular expression."""
         listed = self._apt("apt-cache", "pkgnames")
         return [name for name in listed.split() if re.fullmatch(pattern, name)]
 
     def depends(self, name: str) -> list[str]:
-        """Names of the packages that `name` depends on (alternatives included)."""
+        """Return the packages that `name` depends on (alternatives included)."""
         listed = self._apt(
             "apt-cache",
             "depends",
@@ -124,15 +133,23 @@ class Apt:
         return re.findall(r"^[ |]*Depends: ([^<\s]+)$", listed, re.MULTILINE)
 
     def download(self, names: Sequence[str], into: Path) -> list[Path]:
-        """Fetch `names` into `into`; apt checks each against the signed index.
+        """Download packages; apt checks each against the signed index.
 
-        :raises NotInArchive: apt could not get one of them.
+        Args:
+            names: names of the packages.
+            into: directory for their files; it is created.
+
+        Returns:
+            The files that were not there before.
+
+        Raises:
+            NotInArchive: apt could not download one of them.
         """
         into.mkdir(parents=True, exist_ok=True)
         before = set(into.glob("*.deb"))
         try:
-            # On a terminal apt shows its progress; in a log that would be noise, and its "404 Not
-            # Found" would look like a failure where the caller tries something else.
+            # Show apt's progress on a terminal only. In a log its "404 Not Found" would look like a
+            # failure, though the caller then tries an older kernel.
             self._apt("apt-get", "download", *names, show=sys.stderr.isatty(), cwd=into)
         except LabError as error:
             raise NotInArchive(f"{' '.join(names)}: {error}") from error

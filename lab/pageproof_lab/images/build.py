@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""umh_shm.ko and what tests run in the guest, built in the build root for a kernel's headers."""
+"""Build umh_shm.ko and the tests' programs for a kernel, in the build root."""
 
 import os
 import shutil
@@ -19,14 +19,18 @@ SOURCES = ("module", "c-helper", "tests/vm")
 
 @dataclass(frozen=True)
 class Built:
-    """umh_shm.ko, and the directory of what tests/vm gives."""
+    """umh_shm.ko, and the directory of the programs and modules of tests/vm."""
 
     module: Path
     programs: Path | None = None
 
 
 def build(kernel: Kernel) -> Built:
-    """Build for one kernel; unchanged sources are built once."""
+    """Build for one kernel, unless the cache has a build of the same sources.
+
+    Raises:
+        LabError: make failed.
+    """
     digest = digest_of(source_files(*SOURCES), kernel.release)
     place = cache_dir() / "modules" / kernel.series / digest
     with _lock(kernel):
@@ -37,13 +41,20 @@ def build(kernel: Kernel) -> Built:
 
 
 def make(kernel: Kernel, *words: str) -> str:
-    """Run make in the module's directory inside the build root, on a fresh copy of the sources."""
+    """Run make in module/, on a fresh copy of the sources in the build root.
+
+    Returns:
+        What make printed.
+
+    Raises:
+        LabError: make failed.
+    """
     with _lock(kernel):
         return _make_fresh(kernel, *words)
 
 
 def _lock(kernel: Kernel) -> AbstractContextManager[None]:
-    """One build at a time: all clones of a user share the build root's directory for a kernel."""
+    """Return the lock of a kernel's build directory, which all clones of a user share."""
     return cache_lock(f"module-{kernel.series}")
 
 
@@ -58,8 +69,8 @@ def _make(kernel: Kernel, root: Path, directory: str, *words: str) -> str:
     return run_in_root(
         root,
         [
-            # Each build has a PID namespace of its own: in one /tmp, two makes at a time take
-            # the same name, as for the jobserver (/tmp/GMfifo1).
+            # TMPDIR: each build has its own PID namespace, so two makes that run at once would
+            # use the same names in /tmp, such as the jobserver's /tmp/GMfifo1.
             "env",
             f"TMPDIR=/build/{kernel.series}",
             "make",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The project's Python for guests, with byte code: to compile it takes an emulated guest 6 s."""
+"""The project's Python for guests, with byte code, as an emulated guest takes 6 s to compile it."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ PACKAGES = "drgn_scripts"
 
 
 def compiled_packages() -> Path:
-    """A copy of drgn_scripts/, compiled by the guests' own Python; once for unchanged sources."""
+    """Return a copy of drgn_scripts/ that the guest's Python compiled; cached by the sources."""
     root, files = guest_root(), source_files(PACKAGES)
     place = cache_dir() / "python" / digest_of(files, root.name)
     with cache_lock("python"):
@@ -27,7 +27,7 @@ def compiled_packages() -> Path:
             with tempfile.TemporaryDirectory(dir=root / "tmp") as work:
                 inside = f"/tmp/{Path(work).name}"
                 copy_sources(files, Path(work, "copy"))
-                # By times, which an initramfs does not keep, Python would find it out of date.
+                # An initramfs does not keep times, so Python would reject byte code with times.
                 how = ("-q", "--invalidation-mode", "unchecked-hash", "-s", f"{inside}/copy")
                 run_in_root(root, [f"python{PYTHON}", "-m", "compileall", *how, f"{inside}/copy"])
                 shutil.copytree(Path(work, "copy", PACKAGES), part)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a guest boots from and writes its crash dump to."""
+"""Disks and initramfs images of a guest."""
 
 import shutil
 from pathlib import Path
@@ -15,11 +15,11 @@ from pageproof_lab.proc import run
 
 
 def kernel_disk(kernel: Kernel) -> Path:
-    """Modules and debug info of a kernel as ext4, made once; the guest's /usr/lib/debug."""
+    """Return the disk with a kernel's modules and debug info: the guest's /usr/lib/debug."""
     image = kernel.home / "kernel-disk.ext4"
     with cache_lock(f"disk-{kernel.series}"):
         if not image.exists():
-            (kernel.home / "disk.ext4").unlink(missing_ok=True)  # without modules.dep, until 0.1
+            (kernel.home / "disk.ext4").unlink(missing_ok=True)  # of an older version
             tree = image.with_suffix(".tree")
             shutil.rmtree(tree, ignore_errors=True)
             debug = tree / "lib" / "modules" / kernel.release
@@ -34,9 +34,9 @@ def kernel_disk(kernel: Kernel) -> Path:
 
 
 def _index_modules(tree: Path, release: str) -> None:
-    """modules.dep and what else modprobe needs: depmod takes an emulated guest 15 s."""
+    """Run depmod here, because it takes 15 s in an emulated guest."""
     base = tree / "base"
-    for lib in ("lib", "usr/lib"):  # where depmod looks depends on its distribution
+    for lib in ("lib", "usr/lib"):  # depmod looks in one of them, depending on the distribution
         (base / lib).mkdir(parents=True)
         (base / lib / "modules").symlink_to(tree / "modules")
     run(["depmod", "-b", base, release])
@@ -51,7 +51,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 
 def capture_image(kernel: Kernel, into: Path) -> Path:
-    """The initramfs of the crash kernel: busybox, makedumpfile, kdump/capture-init."""
+    """Make the initramfs of the crash kernel: busybox, makedumpfile, kdump/capture-init."""
     root = guest_root()
     tree = into / "capture.tree"
     tree.mkdir()
@@ -69,7 +69,7 @@ def capture_image(kernel: Kernel, into: Path) -> Path:
 
 
 def boot_image(kernel: Kernel, built: Built | None, into: Path) -> Path:
-    """The initramfs that mounts the disks and brings this checkout along, to /opt/pageproof."""
+    """Make the initramfs that mounts the disks and copies this clone to /opt/pageproof."""
     source, root = source_dir(), guest_root()
     files = {
         "bin/busybox": root / "usr/bin/busybox",
@@ -93,7 +93,7 @@ def boot_image(kernel: Kernel, built: Built | None, into: Path) -> Path:
 
 
 def plain_boot_image(kernel: Kernel, into: Path) -> Path:
-    """The initramfs that mounts the disks and goes on in the root's own init."""
+    """Make the initramfs that mounts the disks and starts the root's own init."""
     files = {
         "bin/busybox": guest_root() / "usr/bin/busybox",
         "init": source_dir() / "lab/guest_files/init",
@@ -104,16 +104,17 @@ def plain_boot_image(kernel: Kernel, into: Path) -> Path:
 
 
 def dump_disk(into: Path, size_mib: int) -> Path:
-    """An empty ext4 disk for the crash kernel to write dumps to."""
+    """Make an empty ext4 disk for the dumps of the crash kernel."""
     disk = into / "dump.ext4"
     make_ext4(disk, size_mib)
     return disk
 
 
 def read_from_disk(disk: Path, path: str, target: Path) -> None:
-    """Copy a file out of an ext4 image, without mounting it.
+    """Copy a file from an ext4 image without mounting it.
 
-    :raises FileNotFoundError: the image has no such file.
+    Raises:
+        FileNotFoundError: the image has no such file.
     """
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)

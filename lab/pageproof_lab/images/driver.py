@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof lab make`: somebody's own out-of-tree driver, built for one of the lab's kernels."""
+"""`pageproof lab make`: build the user's out-of-tree driver for a kernel of the lab."""
 
 import os
 import shutil
@@ -12,18 +12,24 @@ from pageproof_lab.paths import cache_lock
 from pageproof_lab.proc import Failed, run_in_root, say
 
 _ELF = b"\x7fELF"
-#: What git and the lab itself leave in a driver's directory.
+#: Not needed for a build.
 _NOT_COPIED = shutil.ignore_patterns(".git")
 
 
 def make(kernel: Kernel, source: Path, into: Path, words: list[str]) -> list[Path]:
     """Run make on a copy of a driver's directory, with KDIR and CC for a kernel of the lab.
 
-    :param source: has a Makefile.
-    :param into: gets the modules and programs that were made.
-    :param words: more for make, such as targets.
-    :returns: what was made.
-    :raises LabError: make fails.
+    Args:
+        kernel: the kernel to build for.
+        source: directory with a Makefile.
+        into: directory to copy the new modules and programs to; it is created.
+        words: more arguments for make, such as targets.
+
+    Returns:
+        The copies of the modules and programs that make made.
+
+    Raises:
+        LabError: make failed.
     """
     root = build_root()
     place = f"build/driver-{kernel.series}"
@@ -42,9 +48,9 @@ def make(kernel: Kernel, source: Path, into: Path, words: list[str]) -> list[Pat
                 ],
                 show=True,
             )
-        except Failed as error:  # in short: the compiler's own message is what counts
+        except Failed as error:  # make already showed why
             raise LabError(
-                f"make failed with exit code {error.code}, see above; /{place} is {source}"
+                f"make failed with exit code {error.code}, see above (/{place} is {source})"
             ) from error
         made = [path for path in _made(work) if path.stat().st_mtime_ns != before.get(path)]
         into.mkdir(parents=True, exist_ok=True)
@@ -52,7 +58,7 @@ def make(kernel: Kernel, source: Path, into: Path, words: list[str]) -> list[Pat
 
 
 def _made(directory: Path) -> list[Path]:
-    """Modules and programs: what can be loaded or run."""
+    """Return the modules and programs below a directory."""
     files = (path for path in directory.rglob("*") if path.is_file() and not path.is_symlink())
     return sorted(path for path in files if path.suffix == ".ko" or _is_program(path))
 

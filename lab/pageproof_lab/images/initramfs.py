@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Small initramfs images: busybox, the modules that reach the disks, and whatever else is given.
+"""Small initramfs images: busybox, the modules for the disks, and other files.
 
 Format: "newc" cpio, uncompressed (linux Documentation/driver-api/early-userspace/
 buffer-format.rst).
@@ -15,7 +15,7 @@ from pageproof_lab import LabError
 from pageproof_lab.images.kernels import Kernel
 from pageproof_lab.proc import run
 
-# In the order of their dependencies; what a kernel has built in is simply not there.
+# In the order of their dependencies. Modules that a kernel has built in are skipped.
 DISK_MODULES = (
     "virtio_ring",
     "virtio",
@@ -28,7 +28,7 @@ GUEST_MODULES = (*DISK_MODULES, "virtio_console", "qemu_fw_cfg")
 
 
 def copy_modules(kernel: Kernel, names: Iterable[str], into: Path) -> None:
-    """Copy modules uncompressed, numbered in the order in which to load them."""
+    """Copy modules uncompressed. File names begin with a number that gives the order of loading."""
     into.mkdir(parents=True)
     found = {
         path.name.split(".ko")[0].replace("-", "_"): path for path in kernel.modules.rglob("*.ko*")
@@ -41,7 +41,11 @@ def copy_modules(kernel: Kernel, names: Iterable[str], into: Path) -> None:
 
 
 def copy_program(root: Path, program: str, into: Path) -> None:
-    """Copy a program of a Debian tree with the shared libraries that it names, recursively."""
+    """Copy a program of a Debian tree with all shared libraries that it needs.
+
+    Raises:
+        LabError: the program or a library is not in the tree.
+    """
     todo, done = [program], set[str]()
     library_dirs = ("usr/lib/x86_64-linux-gnu", "usr/lib64", "lib/x86_64-linux-gnu", "lib64")
     while todo:
@@ -56,7 +60,9 @@ def copy_program(root: Path, program: str, into: Path) -> None:
         )
         source = next((p for p in places if p.exists()), None)
         if source is None:
-            raise LabError(f"{root}: no {name}, which {program} needs")
+            raise LabError(
+                f"{root}: {program} needs {name}, which is missing; remove {root} to make it again"
+            )
         target = into / (name.lstrip("/") if name.startswith("/") else f"lib/{name}")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source.resolve(), target)
@@ -77,10 +83,17 @@ def pack(
     kernel: Kernel | None = None,
     modules: Iterable[str] = (),
 ) -> None:
-    """Write `image`.
+    """Write an initramfs image.
 
-    :param files: path in the image -> file; made executable.
-    :param trees: path in the image -> directory to copy.
+    Args:
+        image: the file to write; it is replaced only when the new one is complete.
+        files: path in the image -> file; all are executable in the image.
+        trees: path in the image -> directory to copy.
+        kernel: the kernel to take `modules` from.
+        modules: names of modules, in the order of loading.
+
+    Raises:
+        LabError: cpio failed.
     """
     with tempfile.TemporaryDirectory(prefix="pageproof-initramfs-") as name:
         top = Path(name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian's cloud kernels: which there are, and fetching one with all that belongs to it."""
+"""Debian's cloud kernels: the list of series, and the download of image, headers and debug info."""
 
 import hashlib
 import json
@@ -18,13 +18,13 @@ from pageproof_lab.proc import run, say
 
 @dataclass(frozen=True)
 class Series:
-    """A line of kernels in Debian's archive."""
+    """A series of kernels in Debian's archive."""
 
     name: str
     suites: tuple[str, ...]
-    release: str  # regular expression of its releases
+    release: str  # regular expression that matches its releases
     compiler: str
-    levels: tuple[int, ...]  # depths of paging that it can run with
+    levels: tuple[int, ...]  # numbers of page-table levels that it supports
 
 
 SERIES = (
@@ -37,33 +37,38 @@ SERIES = (
     Series("7.2", ("trixie-backports",), r"7\.2\.\d+\+deb13-cloud-amd64", "gcc-14", (4, 5)),
 )
 
-OWN = "own"  # in place of a series: a kernel of the user's
+OWN = "own"  # series of a kernel that the user brought
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel in the cache, complete."""
+    """A complete kernel in the cache."""
 
     series: str
     release: str
     compiler: str
     levels: tuple[int, ...]
-    home: Path  # where what is derived from it is kept
+    home: Path  # directory for files that are made from it
     vmlinuz: Path
     modules: Path  # the directory lib/modules/RELEASE
-    vmlinux: Path  # with DWARF, of use to drgn
+    vmlinux: Path  # with DWARF, for drgn
     headers: str | None  # build directory inside the build root
 
 
 def series(name: str) -> Series:
+    """Return the series of that name.
+
+    Raises:
+        LabError: unknown name.
+    """
     for one in SERIES:
         if one.name == name:
             return one
-    raise LabError(f"unknown kernel {name!r}: there are {', '.join(s.name for s in SERIES)}")
+    raise LabError(f"unknown kernel {name!r}; choose from {', '.join(s.name for s in SERIES)}")
 
 
 def cached(name: str) -> Kernel | None:
-    """The kernel of a series if it is in the cache."""
+    """Return the kernel of a series if it is in the cache, else None."""
     one = series(name)
     home = cache_dir() / "kernels" / name
     try:
@@ -85,7 +90,11 @@ def cached(name: str) -> Kernel | None:
 
 
 def fetch(name: str) -> Kernel:
-    """The kernel of a series; downloaded, unless the cache has it."""
+    """Return the kernel of a series; download it unless it is in the cache.
+
+    Raises:
+        LabError: it could not be downloaded.
+    """
     with cache_lock(f"kernel-{name}"):
         kernel = cached(name)
         if kernel is None:
@@ -111,21 +120,22 @@ def _download(one: Series) -> str:
         n.removeprefix("linux-image-").removesuffix("-dbg")
         for n in apt.names(rf"linux-image-{one.release}-dbg")
     ]
-    failure = "the index names none"
+    failure = "the index lists none"
     for release in sorted(releases, key=_version, reverse=True):
         say(f"fetching kernel {release} (image, headers, debug info: about 400 MB)")
         try:
             _fetch_release(apt, one, release)
             return release
         except NotInArchive as error:
-            # An index may name what the pool has dropped (seen in bullseye-security).
-            say(f"the archive has dropped {release}, as it may: trying the next older")
+            # The index may list a package that was removed from the pool (seen in
+            # bullseye-security).
+            say(f"{release} is no longer in the archive; trying the next older release")
             failure = str(error)
     raise LabError(f"no kernel {one.name} in {', '.join(one.suites)}: {failure}")
 
 
 def _packages(apt: Apt, release: str) -> dict[str, list[str]]:
-    """Package names by use; the image's own dependencies are where 7.2 keeps kernel and modules."""
+    """Return package names by use. 7.2 has kernel and modules in dependencies of the image."""
     version = release.removesuffix("-cloud-amd64")
     image = [f"linux-image-{release}"]
     image += [
@@ -146,19 +156,19 @@ def _fetch_release(apt: Apt, one: Series, release: str) -> None:
         _fill(part, apt, release)
         shutil.rmtree(home / release, ignore_errors=True)
         part.rename(home / release)
-    finally:  # what was fetched of a release that can't be had is of no use
+    finally:  # drop an incomplete release
         shutil.rmtree(part, ignore_errors=True)
 
 
 def _fill(part: Path, apt: Apt, release: str) -> None:
-    """Fetch a release's packages and lay out what is kept of them."""
+    """Download the packages of a release and keep what the lab needs."""
     debs = {use: apt.download(names, part / use) for use, names in _packages(apt, release).items()}
     for deb in debs["image"]:
         run(["dpkg-deb", "-x", deb, part / "tree"])
     lib = "lib/modules" if (part / "tree/lib/modules").is_dir() else "usr/lib/modules"
     images = [*(part / "tree/boot").glob("vmlinuz-*"), *(part / "tree" / lib).glob("*/vmlinuz*")]
     if not images:
-        raise LabError(f"{release}: its packages hold no vmlinuz")
+        raise LabError(f"{release}: no vmlinuz in its packages")
     images[0].rename(part / "vmlinuz")
     (part / "tree" / lib).rename(part / "modules")
     _extract_vmlinux(debs["debug"][0], part)
@@ -167,8 +177,8 @@ def _fill(part: Path, apt: Apt, release: str) -> None:
 
 
 def _extract_vmlinux(deb: Path, into: Path) -> None:
-    """Take vmlinux out of the debug package, without what only debuggers of code need."""
-    say("extracting its debug info")
+    """Extract vmlinux from the debug package, without the sections that drgn does not use."""
+    say("extracting the debug info")
     tree = into / "debug" / "tree"
     tree.mkdir()
     extract(deb, "*/vmlinux*", tree)
@@ -180,9 +190,15 @@ def _extract_vmlinux(deb: Path, into: Path) -> None:
 
 
 def own(image: Path, modules: Path, vmlinux: Path) -> Kernel:
-    """A kernel of the user's own.
+    """Return a kernel that the user brought.
 
-    :param modules: its directory lib/modules/RELEASE, or one that holds just that.
+    Args:
+        image: bzImage or vmlinuz.
+        modules: its directory lib/modules/RELEASE, or a directory with only that in it.
+        vmlinux: its vmlinux with debug info.
+
+    Raises:
+        LabError: a file is missing, or `modules` has the modules of several kernels.
     """
     for path in (image, modules, vmlinux):
         if not path.exists():
@@ -191,7 +207,7 @@ def own(image: Path, modules: Path, vmlinux: Path) -> Kernel:
         found = sorted(modules.glob("**/modules.order"))
         if len(found) != 1:
             raise LabError(
-                f"{modules}: holds {len(found)} kernels' modules; name lib/modules/RELEASE"
+                f"{modules}: modules of {len(found)} kernels; name one lib/modules/RELEASE"
             )
         modules = found[0].parent
     key = "".join(f"{p.resolve()} {p.stat().st_mtime_ns}\n" for p in (image, modules, vmlinux))
@@ -201,7 +217,7 @@ def own(image: Path, modules: Path, vmlinux: Path) -> Kernel:
 
 
 def _install_headers(kernel: Kernel) -> None:
-    """Put the headers where their own Makefiles expect them: /usr/src of the build root."""
+    """Unpack the headers where their Makefiles expect them: /usr/src of the build root."""
     root = build_root()
     assert kernel.headers is not None
     with cache_lock("build-root"):

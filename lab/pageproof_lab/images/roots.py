@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian trees, made by mmdebstrap once: guests' roots, the build root, and one with crash.
+"""Debian trees, made once by mmdebstrap: root file systems of guests, the build root, and crash.
 
-One build root serves all kernels: trixie has gcc-12 and gcc-14, and a glibc that runs the build
-tools of the newest kernel (objtool of 7.2 wants 2.38, Debian 12 has 2.36).
+One build root serves all kernels: trixie has gcc-12 and gcc-14, and its glibc runs the build tools
+of the newest kernel (objtool of 7.2 needs 2.38, Debian 12 has 2.36).
 """
 
 import hashlib
@@ -26,7 +26,7 @@ GUEST_PACKAGES = (
     "qemu-guest-agent",
     "util-linux",
 )
-#: A Debian as people run it, and what they use that shares memory with the kernel.
+#: An ordinary Debian, with programs that share memory with the kernel.
 DEBIAN_PACKAGES = (
     "bpftrace",
     "dbus",
@@ -58,7 +58,7 @@ _NO_DOCS = [f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "man", "
 
 
 def _tree(name: str, packages: tuple[str, ...], *, extra: str = "") -> Path:
-    """Directory tree `name` with `packages`; the name carries what it is made of."""
+    """Return the tree of some packages; its name has a digest of what it was made from."""
     key = hashlib.sha256(" ".join((SUITE, *packages, extra)).encode()).hexdigest()[:12]
     path = cache_dir() / f"{name}-{key}"
     if path.is_dir():
@@ -84,7 +84,7 @@ def _tree(name: str, packages: tuple[str, ...], *, extra: str = "") -> Path:
         ],
         show=sys.stderr.isatty(),
     )
-    # From a tarball and without its owners: the tree is then this user's own, root or not.
+    # mmdebstrap makes a tarball, and tar drops the owners, so that this user owns the whole tree.
     run(["tar", "-xf", tarball, "-C", part, "--no-same-owner", "--exclude=./dev/*"])
     tarball.unlink()
     for old in cache_dir().glob(f"{name}-*"):
@@ -95,25 +95,25 @@ def _tree(name: str, packages: tuple[str, ...], *, extra: str = "") -> Path:
 
 
 def build_root() -> Path:
-    """Tree with compilers and make; kernel headers are added under its /usr/src."""
+    """Return the tree with compilers and make. Kernel headers are added to its /usr/src."""
     with cache_lock("build-root-make"):
         return _tree("build-root", BUILD_PACKAGES)
 
 
 def crash_root() -> Path:
-    """Tree with crash, new enough for the lab's kernels; only the benchmark wants it."""
+    """Return the tree with crash, new enough for the lab's kernels; only the benchmark uses it."""
     with cache_lock("crash-root"):
         return _tree("crash-root", CRASH_PACKAGES)
 
 
 def guest_root() -> Path:
-    """Tree that the guest runs: Python, drgn, kexec, makedumpfile, the guest agent."""
+    """Return the guest's tree: Python, drgn, kexec, makedumpfile, the guest agent."""
     with cache_lock("guest-root"):
         path = _tree("guest-root", GUEST_PACKAGES, extra=_requirements().read_text())
         stamp = path / "opt" / "python-ready"
         if not stamp.exists():
             _install_drgn(path)
-            # For what the tree has no program of its own (ps, free, vi); the end of PATH.
+            # Programs that the tree lacks otherwise (ps, free, vi); they come last in PATH.
             run_in_root(
                 path, ["sh", "-c", "mkdir -p /opt/busybox && busybox --install -s /opt/busybox"]
             )
@@ -122,13 +122,13 @@ def guest_root() -> Path:
 
 
 def debian_root() -> Path:
-    """Tree of a plain Debian: systemd, perf, tcpdump and others, and drgn."""
+    """Return the tree of a plain Debian: systemd, perf, tcpdump and others, and drgn."""
     with cache_lock("debian-root"):
         path = _tree("debian-root", DEBIAN_PACKAGES, extra=_requirements().read_text())
         stamp = path / "opt" / "python-ready"
         if not stamp.exists():
             _install_drgn(path)
-            # Without it systemd takes this for its first start, and asks for a locale.
+            # Without an ID systemd assumes a first start and asks for a locale.
             run_in_root(path, ["systemd-machine-id-setup"])
             stamp.touch()
     return path
@@ -163,7 +163,7 @@ def _install_drgn(path: Path) -> None:
         ],
         show=True,
     )
-    # Without byte code, Python and drgn take three times as long to start.
+    # Without byte code Python and drgn take three times as long to start.
     run_in_root(
         path,
         [
@@ -178,7 +178,7 @@ def _install_drgn(path: Path) -> None:
 
 
 def image_of(root: Path) -> Path:
-    """A guest's root as an ext4 image; a guest writes to a snapshot, never to it."""
+    """Return a tree as an ext4 image. Guests write to a snapshot of it, never to the image."""
     image = root.with_suffix(".ext4")
     kind = root.name.rpartition("-")[0]
     with cache_lock(f"{kind}-image"):
@@ -192,21 +192,24 @@ def image_of(root: Path) -> Path:
 
 
 def make_ext4(image: Path, size_mib: int, tree: Path | None = None) -> None:
-    """Make an ext4 image, sparse, of a directory tree or empty; all its files are root's.
+    """Make a sparse ext4 image in which root owns all files. This mounts nothing and needs no root.
 
-    Without mounting anything, so that it needs no root.
+    Args:
+        image: the file to write.
+        size_mib: size of the file system, in MiB.
+        tree: directory to copy into it (default: an empty file system).
     """
     part = image.with_suffix(".part")
     part.unlink(missing_ok=True)
     as_root = [] if os.getuid() == 0 else ["unshare", "--map-root-user"]
     of_tree = ["-d", str(tree)] if tree is not None else []
-    # Linux 5.10 does not know orphan files; no guest needs a journal.
+    # Linux 5.10 does not support orphan files, and guests do not need a journal.
     features = ["-O", "^has_journal,^orphan_file", "-m", "0", "-E", "root_owner=0:0"]
     run([*as_root, "mke2fs", "-q", "-t", "ext4", *features, *of_tree, part, f"{size_mib}M"])
     part.rename(image)
 
 
 def size_mib(tree: Path, spare_mib: int) -> int:
-    """Size of an image that holds a directory tree and has something to spare."""
+    """Return the size of an image for a directory tree, in MiB, with `spare_mib` left free."""
     used_mib = int(run(["du", "-sm", "--apparent-size", tree]).split()[0])
     return used_mib + used_mib // 10 + spare_mib

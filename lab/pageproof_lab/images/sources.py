@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files of the checkout that something in the cache is made of."""
+"""Files of the clone from which cache entries are made."""
 
 import hashlib
 import shutil
@@ -12,7 +12,7 @@ _MADE = {".o", ".ko", ".mod", ".cmd", ".d", ".pyc"}
 
 
 def source_files(*folders: str) -> list[Path]:
-    """All below some folders of the checkout, without what a build in it left there."""
+    """Return the files below some folders of the clone, without build output."""
     source = source_dir()
     return sorted(
         p for sub in folders for p in (source / sub).rglob("*") if p.is_file() and not _made(p)
@@ -20,7 +20,7 @@ def source_files(*folders: str) -> list[Path]:
 
 
 def _made(path: Path) -> bool:
-    """Whether a file comes from a build in the checkout, not from its author."""
+    """Whether a file is build output."""
     return (
         path.suffix in _MADE
         or path.name.endswith((".mod.c", ".order", ".symvers"))
@@ -29,7 +29,12 @@ def _made(path: Path) -> bool:
 
 
 def digest_of(files: Iterable[Path], made_with: str) -> str:
-    """A name for what is made of files: other files, names or tools, another digest."""
+    """Return a name for what is made from files.
+
+    Args:
+        files: files of the clone; their names and contents count.
+        made_with: what else the result depends on, such as a kernel release.
+    """
     source, digest = source_dir(), hashlib.sha256(made_with.encode())
     for path in files:
         digest.update(str(path.relative_to(source)).encode() + b"\0" + path.read_bytes())
@@ -37,7 +42,7 @@ def digest_of(files: Iterable[Path], made_with: str) -> str:
 
 
 def copy_sources(files: Iterable[Path], into: Path) -> None:
-    """Copy files of the checkout to the same places below a directory that is made anew."""
+    """Replace a directory by a copy of files of the clone, in the same subdirectories."""
     source = source_dir()
     shutil.rmtree(into, ignore_errors=True)
     for path in files:
