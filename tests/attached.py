@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest that holds still, and a drgn program on it in the test's own process."""
+"""drgn attached to a guest in the test's own process, and a way to stop the guest."""
 
 import os
 import socket
@@ -25,7 +25,7 @@ VIRTUAL_LAST = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class Tree:
-    """A tree of page tables as drgn names it and as a walker does, and the half that counts."""
+    """A tree of page tables: its mm for drgn, its root for a walker, and the half to look at."""
 
     name: str
     mm: drgn.Object
@@ -36,7 +36,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class View:
-    """A program on the guest and both walkers."""
+    """A drgn program on the guest, and both walkers."""
 
     target: Target
     paging: PagingFacts
@@ -49,7 +49,7 @@ class View:
 
     @property
     def kernel_half(self) -> int:
-        """First address of the kernel's half."""
+        """First address of the kernel half."""
         return VIRTUAL_LAST - self.form.lower_half_last
 
     def kernel(self) -> Tree:
@@ -57,7 +57,7 @@ class View:
         return Tree("init_mm", init_mm, self.paging.kernel_root, self.kernel_half, VIRTUAL_LAST)
 
     def processes(self) -> list[Tree]:
-        """The user half of every address space, as user mode has it."""
+        """Return the user half of every address space, by the tables of user mode."""
         spaces: dict[int, Tree] = {}
         half = PTI_USER_HALF if self.paging.pti else 0
         for task in for_each_task(self.target.prog):
@@ -73,8 +73,8 @@ class View:
 def attached(machine: Machine) -> Iterator[View]:
     """Attach drgn as its users do.
 
-    QEMU's monitor serves one client at a time, and a test that fails keeps its program alive:
-    so the connection is cut here, and not left to the end of the program.
+    QEMU's monitor serves one client at a time, and a failed test keeps its drgn program alive, so
+    the connection is closed here.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(machine.guest.sockets.qmp))
@@ -96,7 +96,7 @@ def attached(machine: Machine) -> Iterator[View]:
 
 @contextmanager
 def frozen(machine: Machine) -> Iterator[Monitor]:
-    """Stop the guest's CPUs for a while; the guest itself can't be asked anything meanwhile."""
+    """Stop the guest's CPUs for a while. No command can run in the guest meanwhile."""
     with closing(monitor(machine.guest)) as control:
         control.call("stop")
         try:

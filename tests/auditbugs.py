@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The bugs that tests/vm/audit makes in a guest, and what audit should say of each.
+"""The bugs that tests/vm/audit makes in a guest, and the rule of audit that finds each.
 
-They are what drivers and exploits really did: remap_pfn_range() of pages that were freed then, of
-kmalloc() memory, with PAGE_SHARED; uncached mappings of RAM; set_memory_x() of what stays writable;
-a system call table made writable; page tables that are shared, exposed or forged.
+Real drivers and exploits had them: remap_pfn_range() of pages that are freed later, of kmalloc()
+memory, or with PAGE_SHARED; uncached mappings of RAM; set_memory_x() of writable memory; a writable
+system call table; page tables that are shared, exposed or forged.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Any
 
 from machine import Json, Machine
 
-#: Of the kernel's own tables: the rule that finds each.
+#: Bugs in the kernel's own tables: name -> rule that finds it.
 KERNEL_BUGS = {
     "write-execute": "kernel-write-execute",
     "open-to-user": "kernel-open-to-user",
@@ -27,8 +27,8 @@ KERNEL_BUGS = {
     "vmalloc-beyond": "vmalloc-wrong-page",
     "vmalloc-page": "vmalloc-wrong-page",
 }
-#: Of a process: made by a driver's mmap(), or in its tables by hand. In this order, as mmap() may
-#: fail once tables are shared or exposed.
+#: Bugs of a process, made by a driver's mmap() or written into its tables. The order matters, as
+#: mmap() may fail once tables are shared or exposed.
 USER_BUGS = {
     "rights": "user-rights-beyond-vma",
     "table": "user-maps-table",
@@ -46,19 +46,19 @@ USER_BUGS = {
     "top-level": "kernel-half-differs",
 }
 BUGS = KERNEL_BUGS | USER_BUGS
-#: What is true of a bug as well, now and then: without PTI the memory of the kernel's __init code,
-#: which anybody may get, keeps its place in the image's own mapping.
+#: Findings that are correct for a bug too and appear sometimes: without PTI, freed memory of the
+#: kernel's __init code stays mapped by the image and can be allocated for anything.
 ALSO = {"physmap-type": "memory-type-conflict"}
 _DEVICE = "/dev/audit_bugs"
 
 
 @dataclass(frozen=True)
 class Made:
-    """Bugs, or their sound twins, that are there now.
+    """Bugs, or their sound twins, that are in the guest now.
 
     Attributes:
-        places: an address for each bug; a process's own for a user bug.
-        pid: the process; None if only the kernel has some.
+        places: name of a bug -> its address, in the process for a user bug.
+        pid: the process with the user bugs; None if there are only kernel bugs.
     """
 
     places: dict[str, int]
@@ -66,7 +66,7 @@ class Made:
 
 
 def make_bugs(machine: Machine, names: list[str], *, sound: bool = False) -> Made:
-    """Make them."""
+    """Make bugs, or their sound twins, in a guest."""
     _load_modules(machine)
     mode = 2 if sound else 1
     for name in names:
@@ -83,14 +83,14 @@ def make_bugs(machine: Machine, names: list[str], *, sound: bool = False) -> Mad
 
 
 def make_places(machine: Machine, frames: dict[str, int]) -> dict[str, int]:
-    """Odd entries of the kernel's that are no bugs of BUGS.
+    """Make unusual kernel entries that are not in BUGS.
 
     Args:
-        machine: whose guest.
-        frames: physical addresses that they lead to, by name; 0 for those that have their own.
+        machine: its guest is used.
+        frames: name -> physical address that the entry leads to; 0 if it has its own.
 
     Returns:
-        Where they are, by name.
+        Name -> address of the entry's page.
     """
     _load_modules(machine)
     for name, frame in frames.items():
@@ -99,13 +99,13 @@ def make_places(machine: Machine, frames: dict[str, int]) -> dict[str, int]:
 
 
 def end_places(machine: Machine, places: Iterable[str]) -> None:
-    """Put them right."""
+    """Undo `make_places`."""
     for name in places:
         machine.guest.check("sh", "-c", f"echo {name} 0 > {_DEVICE}")
 
 
 def _load_modules(machine: Machine) -> None:
-    """Load audit_bugs.ko, and the module that owns the page of the bug `others`, once a guest."""
+    """Load audit_bugs.ko, and the module that owns the page of the bug `others`, once per guest."""
     if machine.guest.run("test", "-e", _DEVICE).code:
         machine.load_test_module("audit_bugs")
         machine.load_test_module("shares_other")
@@ -118,7 +118,7 @@ def _listed(machine: Machine) -> dict[str, int]:
 
 
 def end_bugs(machine: Machine, made: Made) -> None:
-    """Put all of it right, and wait until the process has done so."""
+    """Undo all bugs, and wait until the process has done so and ended."""
     if made.pid is not None:
         machine.guest.check("kill", f"-{int(signal.SIGTERM)}", str(made.pid))
         machine.wait_until_gone(made.pid)
@@ -128,13 +128,13 @@ def end_bugs(machine: Machine, made: Made) -> None:
 
 
 def alarms(report: Json) -> list[Json]:
-    """Findings that are more than notes."""
+    """Return the errors and warnings."""
     found: list[Json] = [one for one in report["findings"] if one["severity"] != "note"]
     return found
 
 
 def is_at(finding: Json, name: str, made: Made) -> bool:
-    """Whether a finding is what a bug may be told by and names its place."""
+    """Whether a finding has a rule of this bug and names its address."""
     if finding["id"] not in (BUGS[name], ALSO.get(name)):
         return False
     if name == "top-level":
@@ -149,7 +149,7 @@ def is_at(finding: Json, name: str, made: Made) -> bool:
 
 
 def is_expected(report: Json, made: Made) -> None:
-    """Each bug was found at its place, and nothing else was."""
+    """Check that each bug was found at its address, and nothing else was found."""
     found = alarms(report)
     missed = [
         name
@@ -162,6 +162,6 @@ def is_expected(report: Json, made: Made) -> None:
 
 
 def is_silent(report: Json) -> None:
-    """No error, no warning, and every rule was decided."""
+    """Check that there is no error or warning and that every rule was decided."""
     assert alarms(report) == []
     assert [(one["rule"], one["reason"]) for one in report["outcomes"] if one["reason"]] == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is checked on each target of the bug lab."""
+"""Checks on each target of the bug lab."""
 
 import pytest
 from buglab import BUGS, SAME, Bug
@@ -9,7 +9,7 @@ each_bug = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 
 
 def look(looked: Looked, bugged: Bugged, bug: Bug) -> None:
-    """Exactly this bug is found in the bug, and nothing in its twin."""
+    """Check that exactly this bug is found in its case, and nothing in its twin."""
     twin = bugged.cases[bug.name, True]
     assert looked.devices.verdicts(twin) == bug.twin
     assert looked.devices.findings(twin, ("error", "warning")) == set()
@@ -24,11 +24,12 @@ def look(looked: Looked, bugged: Bugged, bug: Bug) -> None:
 
 
 def nothing_else(looked: Looked, bugged: Bugged) -> None:
+    """Check that nothing is found outside the cases."""
     assert looked.devices.of_nobody(bugged.cases.values()) == []
 
 
 def slots(looked: Looked) -> None:
-    """Of each slot of umh_shm exactly what a user broke in it."""
+    """Check that in each slot of umh_shm exactly the field that was broken is found."""
     found: dict[int, set[str]] = {}
     for proof in looked.slots["proofs"]:
         page: int = proof["evidence"]["page_index"]

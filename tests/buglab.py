@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The bug lab: which bugs tests/vm/shares_bugs.c makes for real, and what is to be said of each.
+"""The bug lab: the real bugs that tests/vm/shares_bugs.c makes, and the expected findings of each.
 
-Each has a sound twin, of which nothing is to be said. docs/bugs.md tells what they are.
+Each bug has a sound twin, for which no finding is expected. docs/bugs.md describes the bugs.
 """
 
 import re
@@ -13,14 +13,14 @@ from sharing import Place, verdicts_by_place
 
 SAME, DIFFERENT = "SAME", "DIFFERENT"
 BEYOND, ABSENT = "no-kernel-side", "not-present"
-#: Words of node IDs whose tests share a guest: of its own, as it is used up afterwards.
+#: Parts of node IDs whose tests share a guest. The bug lab needs its own, as bugs cannot be undone.
 GUESTS = tuple(f"{setup.kernel}-bugs" for setup in ONE_A_KERNEL)
-#: Pages of a region; some cases map one of them only.
+#: Pages of a region; some cases map only one of them.
 REGION_PAGES = 4
-#: Where a driver keeps what its open file is; one expression for all cases.
+#: The kernel side of a case: one expression for all of them.
 KERNEL = 'cast("struct shares_bugs_case *", file.private_data).kernel'
 PLAIN = "/dev/shares_bugs"
-#: What the author of each device's driver intends.
+#: Expectations (--expect) of the author of each device's driver.
 DEVICES: dict[str, tuple[str, ...]] = {
     PLAIN: (),
     f"{PLAIN}_read_only": ("read-only",),
@@ -31,15 +31,15 @@ DEVICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Bug:
-    """One bug, and what verify is to say of it.
+    """One bug, and the expected result of verify.
 
     Attributes:
-        name: of the case in tests/vm/shares_bugs.c.
-        verdicts: by page of the mapping.
-        rules: at least one of them is found.
-        also: what is true of it as well, and may be found or not.
-        twin: the verdicts of its sound twin.
-        cannot: why a kernel can't have it, by the kernel.
+        name: name of the case in tests/vm/shares_bugs.c.
+        verdicts: verdict of each page of the mapping.
+        rules: ids of findings; at least one of them is reported.
+        also: ids of findings that are correct too, and may be reported.
+        twin: verdicts of its sound twin.
+        cannot: kernel -> reason why this kernel cannot have the bug.
     """
 
     name: str
@@ -133,18 +133,18 @@ BUGS: tuple[Bug, ...] = (
 )
 
 
-#: Rules of verify that no bug of a driver makes fire.
+#: Rules of verify that no bug of the lab triggers, with the reason.
 NOT_MADE: dict[str, str] = {
     "second-opinion-kernel": "a bug of pageproof or of drgn",
     "second-opinion-user": "a bug of pageproof or of drgn",
     "rule-broken": "a bug of pageproof",
-    "content-routes-differ": "of a dump that changed while it was written, or a reader's bug",
-    "content-changing": "a note: somebody writes all the time",
-    "content-all-zero": "a note: nobody has written",
-    "content-unreadable": "a note: a dump left it out, or it is a device's",
+    "content-routes-differ": "a dump that changed while it was written, or a bug of a reader",
+    "content-changing": "a note: the content is written all the time",
+    "content-all-zero": "a note: the content was never written",
+    "content-unreadable": "a note: the dump omits the page, or it is device memory",
     "prot-none": "a note: the process asked for it",
-    "data-damaged": "tests/live/shared/test_inside.py has it: an entry with a frame that is none",
-    "user-maps-table": "tests/auditbugs.py has it, of a process that audit looks at",
+    "data-damaged": "tests/live/shared/test_inside.py has it: an entry with an impossible frame",
+    "user-maps-table": "tests/auditbugs.py has it, in a process that audit checks",
 }
 
 
@@ -153,7 +153,7 @@ class Made:
     """A case as the program and the kernel describe it.
 
     Attributes:
-        said: what the program wrote of it.
+        said: the program's description of it.
     """
 
     said: Json
@@ -164,22 +164,22 @@ class Made:
 
     @property
     def pids(self) -> set[int]:
-        """The process that has it, and a child that inherited it."""
+        """The process that maps it, and a child that inherited the mapping."""
         return {self.said["pid"], self.said["child"]} - {0}
 
     @property
     def frames(self) -> list[int | None]:
-        """The user's frames, by the kernel's own walk."""
+        """The user side's frames, by the kernel's own walk."""
         return [frame(entry) if entry & 1 else None for entry in self.said["user_entries"]]
 
     @property
     def region(self) -> list[int]:
-        """The region's frames, as the driver knows them."""
+        """The region's frames, as the driver lists them."""
         return [pfn for pfn in self.said["region_pfns"] if pfn]
 
     @property
     def belongs(self) -> list[int | None]:
-        """What frame belongs at each page of the mapping; None behind the region's end."""
+        """The frame that belongs at each page of the mapping; None beyond the end of the region."""
         first, region = self.said["first_page"], self.region
         return [
             region[first + page] if first + page < len(region) else None
@@ -188,25 +188,25 @@ class Made:
 
     @property
     def vm_flags(self) -> set[str]:
-        """As /proc/PID/smaps has them."""
+        """VM flags as /proc/PID/smaps shows them."""
         return set(self.said["vm_flags"].split())
 
     def all_users(self, bit: int) -> set[bool]:
-        """What a bit of the user's entries is, of all that are present."""
+        """Return the values of a bit in all present user entries."""
         return {bool(entry & bit) for entry in self.said["user_entries"] if entry & 1}
 
     def all_kernels(self, bit: int, entries: str = "kernel_entries") -> set[bool]:
-        """The same of the kernel's entries of the region's pages."""
+        """Return the values of a bit in the kernel entries of the region's pages."""
         count = len(self.region)
         return {bool(entry & bit) for entry in self.said[entries][:count]}
 
     def page_flag(self, number: int) -> list[bool]:
-        """A flag of /proc/kpageflags, of the frame of each page of the mapping."""
+        """Return a flag of /proc/kpageflags for the frame of each page of the mapping."""
         return [bool(flags >> number & 1) for flags in self.said["page_flags"]]
 
 
 def kernel_frame(made: Made, page: int) -> int:
-    """Where the kernel's address of a page of the region leads, by its own walk."""
+    """Return the frame of a page of the region, by the kernel's own walk."""
     entry: int = made.said["kernel_entries"][page]
     level: int = made.said["kernel_levels"][page]
     kernel: int = made.said["kernel"]
@@ -215,12 +215,12 @@ def kernel_frame(made: Made, page: int) -> int:
 
 
 def frame(entry: int) -> int:
-    """PFN of a page-table entry: bits 51:12 (Intel SDM 3A, table 4-20)."""
+    """Return the PFN of a page-table entry: bits 51:12 (Intel SDM 3A, table 4-20)."""
     return entry >> 12 & (1 << 40) - 1
 
 
 def verdicts(made: Made) -> tuple[str, ...]:
-    """What belongs at each page against what is there, by the kernel's own word."""
+    """Return the verdicts of a mapping by the kernel's own data."""
     pairs = zip(made.frames, made.belongs, strict=True)
     return tuple(_verdict(there, belongs) for there, belongs in pairs)
 
@@ -235,21 +235,21 @@ def _verdict(there: int | None, belongs: int | None) -> str:
 
 @dataclass(frozen=True)
 class Said:
-    """What verify said of all devices on one target.
+    """Reports of verify on all devices of one target.
 
     Attributes:
-        reports: by device.
+        reports: device -> report.
     """
 
     reports: dict[str, Json]
 
     def verdicts(self, made: Made) -> tuple[str, ...]:
-        """By page of a case's mapping."""
+        """Return the verdict of each page of a case's mapping."""
         places = verdicts_by_place(self.reports[made.said["device"]])
         return tuple(places[made.place])
 
     def findings(self, made: Made, severities: Collection[str]) -> set[str]:
-        """Ids of what was found about a case: each has processes of its own."""
+        """Return the ids of the findings about a case. Each case has its own processes."""
         return {
             one["id"]
             for one in every_finding(self.reports[made.said["device"]])
@@ -257,7 +257,7 @@ class Said:
         }
 
     def of_nobody(self, cases: Collection[Made]) -> list[Json]:
-        """Errors and warnings that are about none of the cases."""
+        """Return errors and warnings that are not about any of the cases."""
         pids = {pid for case in cases for pid in case.pids}
         return [
             one
@@ -268,7 +268,7 @@ class Said:
 
 
 def every_finding(report: Json) -> list[Json]:
-    """Those of pages, and all others."""
+    """Return the findings of a report, including those of its pages."""
     return [*report["findings"], *(one for proof in report["proofs"] for one in proof["findings"])]
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""That each bug is what it claims to be: by the kernel's own word, and by drgn's helpers.
+"""Check by the kernel's own data and drgn's helpers that each bug of the lab is real.
 
-Nothing of pageproof's walks or rules is asked. A check is given the bug and its sound twin.
+These checks do not use pageproof's walkers or rules. Each gets the bug and its sound twin.
 """
 
 from collections.abc import Callable
@@ -30,11 +30,11 @@ STACK_BYTES = 4 * 4096
 
 @dataclass(frozen=True)
 class Kernel:
-    """The target by drgn, and what procfs has of the processes.
+    """The target in drgn, and data of procfs.
 
     Attributes:
-        maps: /proc/PID/maps of children, by PID.
-        log: the kernel's.
+        maps: PID of a child -> its /proc/PID/maps.
+        log: the kernel log.
     """
 
     prog: drgn.Program
@@ -42,15 +42,15 @@ class Kernel:
     log: str
 
     def references(self, made: Made) -> list[int]:
-        """``struct page``'s counts of the region's pages."""
+        """Return the reference counts of the region's pages."""
         pages = (pfn_to_page(self.prog, pfn) for pfn in made.region)
         return [page._refcount.counter.value_() for page in pages]
 
     def is_listed(self, made: Made) -> bool:
-        """Whether the region's first page, or a free block that has it, is linked in a list.
+        """Whether the region's first page, or a free block that contains it, is linked in a list.
 
-        A page lies on the list of a CPU until the kernel shortens that (decay_pcp_high() of
-        mm/page_alloc.c); it is then a part of a block, whose first page has the order.
+        A page is on a CPU's list until the kernel shortens that list (decay_pcp_high() in
+        mm/page_alloc.c). Then it is part of a block, and the block's first page has its order.
         """
         pfn = made.region[0]
         return any(
@@ -60,7 +60,7 @@ class Kernel:
         )
 
     def _is_linked(self, page: drgn.Object) -> bool:
-        """By the links of its neighbours."""
+        """Whether the neighbours in the list link back to a page."""
         link = page.lru.address_of_()
         try:
             return bool(link.next.prev == link == link.prev.next)
@@ -68,7 +68,7 @@ class Kernel:
             return False
 
     def stacks_of(self, pfns: list[int]) -> set[int]:
-        """Those of some frames that are in a task's stack."""
+        """Return those frames that are part of a task's stack."""
         pages = (
             vmalloc_to_pfn(task.stack + at).value_()
             for task in for_each_task(self.prog)
@@ -77,18 +77,18 @@ class Kernel:
         return set(pfns) & set(pages)
 
     def is_allocated(self, address: int) -> bool:
-        """Of a slab object."""
+        """Whether the slab object at an address is allocated."""
         found = slab_object_info(self.prog, address)
-        assert found is not None, f"{address:#x} is no slab object"
+        assert found is not None, f"no slab object at {address:#x}"
         return bool(found.allocated)
 
     def object_bytes(self, address: int) -> int:
         found = slab_object_info(self.prog, address)
-        assert found is not None, f"{address:#x} is no slab object"
+        assert found is not None, f"no slab object at {address:#x}"
         return int(found.slab_cache.object_size)
 
     def has_operations(self, made: Made) -> bool:
-        """Whether there is anything where a mapping's operations are."""
+        """Whether a mapping's vm_ops can be read."""
         vma = vma_find(find_task(self.prog, made.said["pid"]).mm, made.said["address"])
         try:
             self.prog.read(vma.vm_ops.value_(), 8)
@@ -118,7 +118,7 @@ def _wrong_frame(kernel: Kernel, bug: Made, twin: Made) -> bool:
 
 
 def _beyond(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    """Frames of others: with what the driver wrote to its neighbours."""
+    """Two pages are foreign: they have the text that the driver wrote beside its region."""
     strangers = set(bug.frames) - set(bug.region)
     texts = [kernel.prog.read(pfn * 4096, 21, physical=True) for pfn in strangers if pfn]
     return len(texts) == 2 and set(texts) == {b"shares_bugs neighbour"}
@@ -239,7 +239,7 @@ def _user_closed(kernel: Kernel, bug: Made, twin: Made) -> bool:
 
 
 def _types(made: Made, bit: int) -> tuple[bool, ...]:
-    """Whether the user, the kernel and the physmap have a bit, each in all entries or in none."""
+    """Whether user, kernel and physmap entries have a bit; all entries of a side must agree."""
     sides = made.all_users(bit), made.all_kernels(bit), made.all_kernels(bit, "physmap_entries")
     assert all(len(side) == 1 for side in sides), sides
     return tuple(side.pop() for side in sides)
@@ -269,7 +269,7 @@ def _by_hand(kernel: Kernel, bug: Made, twin: Made) -> bool:
 
 
 def _listed(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    """Neither has a reference; only one is on a free list."""
+    """Neither has a reference, and only the bug is on a free list."""
     alike = (kernel.references(bug), kernel.references(twin)) == ([0], [0])
     return alike and (kernel.is_listed(bug), kernel.is_listed(twin)) == (True, False)
 
@@ -279,13 +279,13 @@ def _to_stack(kernel: Kernel, bug: Made, twin: Made) -> bool:
 
 
 def _others(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    """Counted for another process, and raw for this one."""
+    """The page is counted for another process, and a raw entry in this one."""
     counted = (bug.said["page_counts"], twin.said["page_counts"]) == ([1], [0])
     return counted and bug.all_users(SPECIAL) == twin.all_users(SPECIAL) == YES
 
 
 def _beyond_object(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    """Four objects, each of its own; the twin's memory is none of a slab's."""
+    """The four pages are four objects; the twin's memory is not in a slab."""
     addresses = [bug.said["kernel"] + page * 4096 for page in range(4)]
     found = [slab_object_info(kernel.prog, address) for address in addresses]
     objects = {one.address for one in found if one is not None}
@@ -295,7 +295,7 @@ def _beyond_object(kernel: Kernel, bug: Made, twin: Made) -> bool:
 
 
 def _beyond_area(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    """The last page is another area's."""
+    """The last page belongs to another area of vmalloc."""
     first, behind = (
         find_vmap_area(kernel.prog, bug.said["kernel"] + pages * 4096) for pages in (0, 3)
     )

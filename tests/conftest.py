@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fixtures of the tests with a kernel: a boot serves all tests of a set-up, the crash comes last.
+"""Fixtures of tests that need a kernel. One boot serves all tests of a set-up; the crash is last.
 
-pytest sorts tests by the parameter of a session fixture, so every guest is up once; within
-one guest the order is that of the directories: live before vmcore. With several workers
-(pytest-xdist) all tests of a guest go to one of them.
+pytest sorts tests by the parameter of a session fixture, so each guest is booted once. Within a
+guest the order is that of the directories: live before vmcore. With several workers (pytest-xdist)
+one worker runs all tests of a guest.
 """
 
 import json
@@ -22,15 +22,15 @@ from pageproof_lab.images import build, kernels
 
 pytest_plugins = ["plugins.skips", "plugins.bugs", "plugins.crashed"]
 
-#: Of hugetlbfs, for all tests of a guest: everything that is shared takes four.
+#: For hugetlbfs, for all tests of a guest; the programs of sharing.py use four.
 HUGE_PAGES = 5
-#: makedumpfile up to 1.7.6 does not know these kernels' free pages (its issue 16), and to save them
-#: takes three times as long as all the rest, unless they are zeros.
+#: makedumpfile up to 1.7.6 does not recognise free pages of these kernels (its issue 16). Saving
+#: them takes three times as long as all other pages, unless they are zeros.
 BIG_DUMPS = ("6.12", "7.2")
 KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged"
 
 
-#: Words of node IDs whose tests share a guest.
+#: Parts of node IDs; tests whose IDs have the same part share a guest.
 GUESTS = (
     *map(str, SETUPS),
     *BUG_GUESTS,
@@ -40,9 +40,9 @@ GUESTS = (
 
 
 class ByGuest(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Hands all tests of a guest to one worker, and other tests one by one.
+    """Gives all tests of a guest to one worker, and other tests one by one.
 
-    --dist loadgroup would do, but appends the group to Item._nodeid, which pytest 9.2 has no more.
+    --dist loadgroup appends the group to Item._nodeid, which pytest 9.2 no longer has.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -55,10 +55,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGuest:
 
 
 def _parameters(setup: Setup) -> Iterator[str]:
-    """Of the kernel's command line."""
+    """Yield parameters of the kernel's command line."""
     yield f"hugepages={HUGE_PAGES}"
     if setup in ONE_A_KERNEL:
-        # CONFIG_IO_STRICT_DEVMEM lets nobody map what a driver holds by its physical address.
+        # CONFIG_IO_STRICT_DEVMEM forbids mapping a driver's memory through /dev/mem.
         yield "iomem=relaxed"
         # memfd_secret() needs it before 6.5 (b758fe6df50d).
         yield "secretmem.enable=1"
@@ -80,7 +80,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         append=" ".join(_parameters(setup)),
     )
     with boot.boot(kernel, options, built=built) as here:
-        # Tests compare what they read one after the other; khugepaged would move pages in between.
+        # Tests compare several reads; khugepaged would move pages between them.
         here.check("sh", "-c", f"echo {10**9} > {KHUGEPAGED}/scan_sleep_millisecs")
         with Machine(setup, here, kernel, built) as machine:
             yield machine
@@ -88,13 +88,13 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 
 @pytest.fixture(scope="session")
 def everything(machine: Machine) -> Everything:
-    """Shared memory of all kinds, made once for all tests of a guest; it is there until its end."""
+    """Shared memory of all kinds, made once per guest. It stays until the guest ends."""
     return share_everything(machine)
 
 
 @pytest.fixture
 def loaded(machine: Machine) -> Iterator[Machine]:
-    """The guest with the module as the article has it; what a test started is ended after it."""
+    """The guest with the module loaded as in `ARTICLE`. Mappers of a test are ended after it."""
     machine.load()
     yield machine
     machine.end_mappers()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Damage to a copy of an ELF dump: words of kernel memory that are written over, and restored."""
+"""Damage words of kernel memory in a copy of an ELF dump, and restore them."""
 
 import struct
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import drgn
 from drgn.helpers.linux.mm import follow_phys
 from drgn.helpers.linux.pid import for_each_task
 
-#: Addresses of the kernel, and the words or bytes that are to be there.
+#: Kernel address, and the word or bytes to write there.
 Words = Sequence[tuple[int, int | bytes]]
 #: ``Elf64_Ehdr.e_phoff``, ``e_phnum``; ``Elf64_Phdr``: type, flags, offset, vaddr, paddr, size.
 _PHOFF, _PHNUM = 32, 56
@@ -19,11 +19,11 @@ _PT_LOAD = 1
 
 
 class Damaged:
-    """A dump in a file of its own, which may be changed.
+    """A dump that may be changed.
 
     Attributes:
-        prog: it, as drgn reads it.
-        tasks: all of them, from before the damage.
+        prog: the drgn program on it.
+        tasks: all tasks, from before the damage.
     """
 
     def __init__(self, dump: Path, vmlinux: Path) -> None:
@@ -35,7 +35,7 @@ class Damaged:
         self.tasks = list(for_each_task(self.prog))
 
     def _segments(self) -> Iterator[tuple[int, int, int]]:
-        """(physical address, offset in the file, bytes in the file)"""
+        """Yield (physical address, offset in the file, bytes in the file)."""
         data = self.dump.open("rb").read(1 << 16)
         (start,) = struct.unpack_from("<Q", data, _PHOFF)
         (count,) = struct.unpack_from("<H", data, _PHNUM)
@@ -47,7 +47,7 @@ class Damaged:
                 yield paddr, offset, size
 
     def _offsets(self, address: int) -> list[int]:
-        """Where the file has an address of the kernel; it has the image twice."""
+        """Return the file offsets of a kernel address. The kernel image is in the file twice."""
         paddr = int(follow_phys(self.prog["init_mm"].address_of_(), address))
         found = [
             offset + paddr - start
@@ -58,7 +58,7 @@ class Damaged:
         return found
 
     def symbol(self, pointer: drgn.Object) -> str:
-        """The symbol that a pointer leads to; "" if it has none."""
+        """Return the symbol at a pointer's target, or "" if there is none."""
         try:
             return str(self.prog.symbol(pointer.value_()).name)
         except LookupError:
@@ -66,7 +66,7 @@ class Damaged:
 
     @contextmanager
     def written(self, *words: tuple[int, int | bytes]) -> Iterator[None]:
-        """While it holds, words of 8 bytes, or bytes, are at these addresses."""
+        """Write words of 8 bytes, or bytes, to these addresses; restore them at the end."""
         with self.dump.open("r+b", buffering=0) as file:
             before = []
             for address, word in words:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Damaged copies of a vmcore: whatever is wrong, pageproof says so and exits as documented.
+"""Run pageproof on damaged copies of a vmcore: it must exit as documented.
 
-A run takes a command and a copy of a dump that is damaged in one place, chosen by a seed. It may
-end with any verdict, but not with a bug (70), a signal or a traceback, and it has a limit of memory
-and of time.
+A run is a command on a copy of a dump that is damaged in one place. A seed chooses both. Any
+verdict is fine. Exit code 70, a signal, a traceback, and more memory or time than the limits are
+failures.
 
-As a program: ``dumpdamage.py DUMP VMLINUX FIRST_SEED RUNS`` prints what failed.
+As a program: ``dumpdamage.py DUMP VMLINUX FIRST_SEED RUNS`` prints the failures.
 """
 
 import mmap
@@ -39,7 +39,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("audit",),
 )
 
-#: Kernel variables that a command needs, and bytes of each that may be damaged.
+#: Kernel variables that commands need, and how many bytes of each may be damaged.
 VARIABLES = {
     "init_mm": 1024,
     "__pte2cachemode_tbl": 16,
@@ -76,7 +76,7 @@ class Outcome:
 
     @property
     def wrong(self) -> str | None:
-        """Why it is none of the documented ways to end; None if it is one."""
+        """Why this end is not a documented one; None if it is."""
         if self.code not in (0, 1, 2, 3):
             return f"exit code {self.code}"
         if "Traceback" in self.out or "bug in pageproof" in self.out:
@@ -93,7 +93,7 @@ def flip(data: mmap.mmap, at: int, rng: random.Random) -> str:
 
 
 def somewhere(name: str, start: int, end: int) -> Change:
-    """Damage in a part of a file: a bit, a few bytes, or a block of zeros."""
+    """Return damage in a part of a file: a bit, a few bytes, or a block of zeros."""
 
     def change(data: mmap.mmap, rng: random.Random) -> str:
         at = rng.randrange(start, max(end, start + 1))
@@ -109,14 +109,14 @@ def somewhere(name: str, start: int, end: int) -> Change:
 
 
 def ends(data: mmap.mmap, rng: random.Random) -> str:
-    """A cut, and a byte of the last page."""
+    """Cut the file somewhere, or within its last page."""
     length = rng.choice((rng.randrange(1, len(data)), len(data) - rng.randrange(1, PAGE)))
     data.resize(length)
     return f"cut at {length}"
 
 
 def told(start: int, end: int) -> Change:
-    """Damage in VMCOREINFO's text: of a value, so that the rest is read."""
+    """Return damage of a value in VMCOREINFO's text. The other lines can still be read."""
 
     def change(data: mmap.mmap, rng: random.Random) -> str:
         text = bytes(data[start:end])
@@ -134,11 +134,11 @@ def told(start: int, end: int) -> Change:
 
 
 def changes(dump: Path, variables: dict[str, int]) -> list[Change]:
-    """The ways to damage a dump.
+    """Return the ways to damage a dump.
 
     Args:
-        dump: a whole one.
-        variables: physical addresses by name, for an ELF dump.
+        dump: an undamaged one.
+        variables: name -> physical address, for an ELF dump.
     """
     form = inspect_dump(dump)
     with dump.open("rb") as file:
@@ -183,7 +183,7 @@ def changes(dump: Path, variables: dict[str, int]) -> list[Change]:
 
 
 def file_offsets(data: mmap.mmap, paddr: int) -> list[int]:
-    """Where an ELF dump has a physical address; the kernel's image is there twice."""
+    """Return the offsets of a physical address in an ELF dump. The kernel image is in it twice."""
     (phoff,), (phnum,) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<H", data, 56)
     found = []
     for number in range(phnum):
@@ -194,7 +194,7 @@ def file_offsets(data: mmap.mmap, paddr: int) -> list[int]:
 
 
 def everywhere(name: str, offsets: list[int], length: int) -> Change:
-    """Damage of a variable, in all its copies."""
+    """Return damage of a variable in all its copies."""
 
     def change(data: mmap.mmap, rng: random.Random) -> str:
         what = somewhere(name, offsets[0], offsets[0] + length)(data, rng)
@@ -206,7 +206,7 @@ def everywhere(name: str, offsets: list[int], length: int) -> Change:
 
 
 def split(data: mmap.mmap, rng: random.Random) -> str:
-    """Make one file of a split dump: the same bitmaps, descriptors of a part of the pages."""
+    """Turn it into one file of a split dump: all bitmaps, but descriptors of some pages only."""
     sub_blocks, bitmap_blocks = struct.unpack_from("<iI", data, 432)
     half = bitmap_blocks // 2 * PAGE
     descriptors_at = (1 + sub_blocks + bitmap_blocks) * PAGE
@@ -237,7 +237,7 @@ def split(data: mmap.mmap, rng: random.Random) -> str:
 
 @contextmanager
 def damaged(dump: Path, into: Path, change: Change, seed: int) -> Iterator[str]:
-    """A damaged copy, as long as it is needed; gives what is wrong with it."""
+    """Make a damaged copy and remove it at the end; yields a description of the damage."""
     shutil.copyfile(dump, into)
     with into.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
         what = change(data, random.Random(seed))
@@ -253,7 +253,7 @@ def _limit() -> None:
 
 
 def ask(command: Sequence[str], what: str, env: dict[str, str]) -> Outcome:
-    """Run a command under limits."""
+    """Run a command with limited memory and time."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", "pageproof", "-v", *command],
@@ -270,7 +270,7 @@ def ask(command: Sequence[str], what: str, env: dict[str, str]) -> Outcome:
 
 
 def physical_addresses(dump: Path, vmlinux: Path) -> dict[str, int]:
-    """Of the kernel's variables, where it has them."""
+    """Return the physical addresses of those `VARIABLES` that the kernel has."""
     import drgn
     from drgn.helpers.linux.mm import follow_phys
 
@@ -290,7 +290,7 @@ def physical_addresses(dump: Path, vmlinux: Path) -> dict[str, int]:
 def runs(
     dump: Path, vmlinux: Path, scratch: Path, seeds: range, env: dict[str, str]
 ) -> Iterator[Outcome]:
-    """Damage a dump once for each seed, and run a command on it."""
+    """Damage a dump once per seed and run a command on it."""
     elf = inspect_dump(dump).format == "elf"
     ways = changes(dump, physical_addresses(dump, vmlinux) if elf else {})
     for seed in seeds:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What CI servers accept as JUnit XML, and what they make of it."""
+"""Check JUnit XML as CI servers do, and read it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-#: By element: attributes that it has to have, others that it may have, children. As Jenkins's own
-#: schema has it (xunit-plugin, junit-10.xsd), and Ant's order: properties, cases, output.
+#: Element -> required attributes, optional attributes, children. From Jenkins's schema
+#: (xunit-plugin, junit-10.xsd), in Ant's order: properties, cases, output.
 _ELEMENTS: dict[str, tuple[str, str, str]] = {
     "testsuites": ("", "name time tests failures errors", "(testsuite )*"),
     "testsuite": (
@@ -28,7 +28,7 @@ _TEXT = ("failure", "error", "skipped", "system-out")
 
 
 def parse(text: str) -> Element:
-    """The root of a JUnit file that any server reads: structure, sums and names are checked."""
+    """Parse a JUnit file and check its structure, sums and names."""
     assert text.startswith('<?xml version="1.0" encoding="utf-8"?>\n')
     root = ElementTree.fromstring(text.encode())
     assert root.tag == "testsuites"
@@ -36,7 +36,7 @@ def parse(text: str) -> Element:
     for one in (root, *root):
         for name, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
             assert one.get(name) == str(len(list(one.iter(tag)))), (one.get("name"), name)
-    # GitLab knows a case by both, and drops a second one.
+    # GitLab identifies a case by both, and drops duplicates.
     names = [(case.get("classname"), case.get("name")) for case in root.iter("testcase")]
     assert len(set(names)) == len(names), names
     return root
@@ -54,7 +54,7 @@ def _check(one: Element) -> None:
 
 
 def cases(root: Element) -> dict[str, str]:
-    """What became of each case, by its suite and its name: "" for a success."""
+    """Return suite/case -> tag of its outcome, which is "" for a success."""
     return {
         f"{suite.get('name')}/{case.get('name')}": next(
             (child.tag for child in case if child.tag != "system-out"), ""

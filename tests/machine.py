@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What tests do with a guest: load the module, map the region, ask pageproof."""
+"""A guest as tests use it: load the module, map the region, run pageproof."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from pageproof_lab.paths import python_path
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONPATH = python_path(ROOT)
 Json = dict[str, Any]
-# Deadlines for what hangs, not measures of speed: an emulated guest on a busy host takes its time.
+# Deadlines for hangs, not measures of speed: an emulated guest on a busy host is slow.
 START_SECONDS = 300
 COMMAND_SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Setup:
-    """One way to boot. Together the set-ups hold every pair of kernel, depth, KASLR and PTI."""
+    """One way to boot. All set-ups together have every pair of kernel, levels, KASLR and PTI."""
 
     kernel: str
     paging: int
@@ -43,9 +43,9 @@ class Setup:
         return f"{self.kernel}-{self.paging}level-{kaslr}-{pti}"
 
 
-# Every pair of values of two parameters stands in some row, as far as the kernels have it. With PTI
-# each system call empties an emulated TLB, which takes a third of the time: none of the first four.
-# And where two guests share two CPUs, a virtual CPU that waits for another takes a fifth.
+# Every pair of values of two parameters that the kernels support is in some row. The first four
+# rows have no PTI: with it each system call flushes the emulated TLB, which costs a third of the
+# time. Most have one CPU: if two guests share two host CPUs, waiting virtual CPUs cost a fifth.
 SETUPS = (
     Setup("5.10", 4, kaslr=True, pti=False, formats=FORMATS, cpus=2),
     Setup("6.1", 5, kaslr=True, pti=False, formats=FORMATS),
@@ -57,14 +57,14 @@ SETUPS = (
     Setup("7.2", 5, kaslr=False, pti=True),
 )
 
-# For what does not depend on how a kernel was booted. They stand first in SETUPS: pytest groups
-# tests by the index of a parameter, and so boots each once.
+# For tests that do not depend on how a kernel was booted. These are the first in SETUPS because
+# pytest groups tests by the index of a parameter, and so boots each guest once.
 ONE_A_KERNEL = SETUPS[:4]
 each_kernel = pytest.mark.parametrize("machine", ONE_A_KERNEL, indirect=True, ids=str)
 
 
 def _at_length(setups: Sequence[Setup], *always: str) -> pytest.MarkDecorator:
-    """Where `make test` looks at some kernels, and `make test-all` at all."""
+    """Parametrize by set-ups of which `make test` runs some, and `make test-all` all."""
     marked = [
         pytest.param(setup, marks=[] if setup.kernel in always else [pytest.mark.long])
         for setup in setups
@@ -73,17 +73,17 @@ def _at_length(setups: Sequence[Setup], *always: str) -> pytest.MarkDecorator:
 
 
 each_kernel_at_length = _at_length(ONE_A_KERNEL, "5.10")
-# For stress: on one that has several CPUs.
+# For stress: a set-up with several CPUs.
 each_kernel_under_stress = _at_length(ONE_A_KERNEL, "7.2")
-# For what each_kernel has in another way.
+# For the set-ups that each_kernel does not have.
 other_setups_at_length = _at_length(SETUPS[4:], "6.12")
-# For what does not depend on the kernel either: messages, and the ways to call a command.
+# For tests that do not depend on the kernel: messages, and ways to call a command.
 on_one_kernel = pytest.mark.parametrize("machine", ONE_A_KERNEL[:1], indirect=True, ids=str)
 
 
 @dataclass(frozen=True)
 class Region:
-    """How the module is loaded; `refused` pairs are not here but in the module's own tests."""
+    """Parameters to load the module with. Its own tests check the pairs that it refuses."""
 
     backing: str
     map: str
@@ -111,7 +111,7 @@ REGIONS = (
 
 @dataclass(frozen=True)
 class Result:
-    """What pageproof said."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -125,18 +125,18 @@ class Result:
 
 
 def pageproof(*words: str | Path, env: dict[str, str] | None = None) -> Result:
-    """Run this checkout's pageproof on the host."""
+    """Run this clone's pageproof on the host."""
     return _run([sys.executable, "-m", "pageproof", *map(str, words)], env)
 
 
 def drgn_script(name: str, *target: str, words: Sequence[str] = ()) -> Result:
-    """Run one of drgn_scripts/ in plain drgn on the host, with words of its own."""
+    """Run one of drgn_scripts/ in plain drgn on the host; `words` are its arguments."""
     script = str(ROOT / "drgn_scripts" / name)
     return _run([sys.executable, "-m", "drgn", "-q", *target, script, *words])
 
 
 def environment() -> dict[str, str]:
-    """That of a command."""
+    """Return the environment for this clone's pageproof."""
     return {**os.environ, "PYTHONPATH": PYTHONPATH}
 
 
@@ -154,6 +154,8 @@ def _run(words: list[str], env: dict[str, str] | None = None) -> Result:
 
 @dataclass
 class Machine:
+    """A guest, and the state that tests leave in it."""
+
     setup: Setup
     guest: Guest
     kernel: Kernel
@@ -180,18 +182,19 @@ class Machine:
         return "--qemu", str(self.guest.sockets.qmp), *self.symbols
 
     def outside(self, *words: str) -> Result:
-        """A command on the guest, over QMP; by a drgn that stays attached (tests/standing.py)."""
+        """Run a command on the guest over QMP; drgn stays attached (tests/standing.py)."""
         if self._standing is None:
             target = "--qemu", str(self.guest.sockets.spare)
             self._standing = Standing(target, self.kernel.vmlinux, environment())
         return Result(*self._standing.ask(*self.symbols, *words))
 
     def inside(self, *words: str) -> Result:
+        """Run a command of pageproof inside the guest."""
         ran = self.guest.run("pageproof", *words, timeout_seconds=COMMAND_SECONDS)
         return Result(ran.code, ran.out, ran.err)
 
     def load(self, region: Region = ARTICLE, *, allow_any: bool = False) -> None:
-        """Have the module loaded just so; reloaded only if it is not."""
+        """Load the module with these parameters, unless it is loaded with them already."""
         parameters = (*region.parameters, f"allow_any={int(allow_any)}")
         if parameters != self._parameters:
             self.unload()
@@ -205,7 +208,7 @@ class Machine:
         self._parameters = None
 
     def load_test_module(self, name: str) -> None:
-        """Load a module of tests/vm, for good; from now on its types are known outside."""
+        """Load a module of tests/vm. It stays loaded, and `outside` uses its debug info."""
         assert self.built.programs is not None
         self.guest.check("insmod", f"/opt/pageproof/vm/{name}.ko")
         self.test_modules.append(self.built.programs / f"{name}.ko")
@@ -214,20 +217,20 @@ class Machine:
         return self.guest.check("cat", f"/sys/class/misc/umh_shm/{name}").strip()
 
     def helper_address(self) -> tuple[str, str]:
-        """The helper's PID and where it maps the region, as procfs says."""
+        """Return the helper's PID and the address at which it maps the region, from procfs."""
         pid = self.sysfs("helper_pid")
         lines = self.guest.check("cat", f"/proc/{pid}/maps").splitlines()
         (line,) = (line for line in lines if line.endswith("/dev/umh_shm"))
         return pid, line.partition("-")[0]
 
     def pfns(self) -> list[int]:
-        """The region's frames as the module itself knows them."""
+        """Return the region's frames as the module itself lists them."""
         lines = self.guest.check("cat", "/sys/kernel/debug/umh_shm/pfns").splitlines()
         pfns = {int(index): int(pfn, 16) for index, pfn in (line.split() for line in lines)}
         return [pfns[index] for index in range(len(pfns))]
 
     def map(self, *words: str) -> Json:
-        """Start tests/vm/mapper.c in the guest; it needs allow_any=1."""
+        """Start tests/vm/mapper.c in the guest; the module needs allow_any=1."""
         output = f"/run/mapper-{len(self._mappers)}.json"
         self.guest.check("rm", "-f", output)
         command = f"setsid /opt/pageproof/vm/mapper {output} {' '.join(words)} "
@@ -236,10 +239,10 @@ class Machine:
         return facts
 
     def start(self, script: str, *words: str) -> Any:
-        """Start a script or a program of tests/vm in the guest, in a process group of its own.
+        """Start a script or a program of tests/vm in the guest, in its own process group.
 
         Returns:
-            What it wrote, as JSON, to the file that is its first word: once it is ready.
+            The JSON that it wrote to its first argument, a file, when it was ready.
         """
         output = "/run/started.json"
         self.guest.check("rm", "-f", output)
@@ -248,7 +251,7 @@ class Machine:
         return self._start(command, output, "/run/started.log")
 
     def _start(self, command: str, output: str, log: str) -> Any:
-        """Start a command in the background; what it writes as JSON, once it is ready."""
+        """Start a command in the background; return the JSON that it writes when it is ready."""
         self.guest.check("sh", "-c", f"{command} >{log} 2>&1 </dev/null &")
         deadline = time.monotonic() + START_SECONDS
         while (ran := self.guest.run("cat", output)).code:
@@ -258,7 +261,7 @@ class Machine:
         return json.loads(ran.out)
 
     def end_group(self, pid: int) -> None:
-        """End what `start` started, and wait until its memory is free."""
+        """Kill the process group of a program that `start` started, and wait for its end."""
         kill = ("sh", "-c", f"kill -s KILL -- -{pid}")
         self.guest.check(*kill)
         deadline = time.monotonic() + START_SECONDS
@@ -267,7 +270,7 @@ class Machine:
             time.sleep(0.02)
 
     def wait_until_gone(self, pid: int) -> None:
-        """Wait until a process that was told to end has done so."""
+        """Wait until a process that got a signal has ended."""
         deadline = time.monotonic() + START_SECONDS
         while self.guest.run("test", "-d", f"/proc/{pid}").code == 0:
             assert time.monotonic() < deadline, f"process {pid} does not end"
@@ -282,13 +285,13 @@ class Machine:
 
 
 def number(value: str) -> int:
-    """An address, entry or PFN of a JSON report."""
+    """Parse an address, entry or PFN of a JSON report."""
     assert value.startswith("0x"), value
     return int(value, 16)
 
 
 def pages(report: Json) -> dict[tuple[int, int], Json]:
-    """The proofs of a report by (pid of the mapping, page of the region)."""
+    """Return the proofs of a report by (pid of the mapping, page of the region)."""
     mappings = report["mappings"]
     return {
         (mappings[p["evidence"]["mapping"]]["pid"], p["evidence"]["page_index"]): p

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What programs of tests/vm mapped, and what finders make of it, side by side."""
+"""Compare the mappings that programs of tests/vm made with the results of the finders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ Region = tuple[str, int, int, int]
 
 @dataclass(frozen=True)
 class Made:
-    """A guest that stands still, and the mappings that programs of tests/vm made in it.
+    """A stopped guest, and the mappings that programs of tests/vm made in it.
 
     Attributes:
         view: the guest.
-        pids: of the programs, by the kinds that they have.
-        made: what they say of each mapping.
+        pids: kind -> PID of the program that has it.
+        made: the programs' descriptions of their mappings.
     """
 
     view: View
@@ -30,7 +30,7 @@ class Made:
     made: list[Json]
 
     def found(self, kind: str) -> dict[int, Region]:
-        """What the finder of a kind finds in the program that has that kind, by address."""
+        """Return what the finder of a kind finds in the program with that kind, by address."""
         (finder,) = (one for one in FINDERS if one.kind == kind)
         pid = self.pids[kind]
         found = find_shared(self.view.target.prog, self.view.paging, [finder], pid)
@@ -47,7 +47,7 @@ class Made:
         }
 
     def expected(self, kind: str) -> dict[int, Region]:
-        """The same, as the program itself says."""
+        """Return the same from the program's own description."""
         return {
             one["address"]: (one["part"], one["pages"], one["first_page"], one["region_pages"])
             for one in self.of_kind(kind)
@@ -67,14 +67,14 @@ class Made:
         return claimed_at(self.view, made["kind"], made["pid"], made["address"])
 
     def pages(self, made: Json) -> Sequence[int | None]:
-        """Kernel address of each page of the region."""
+        """Return the kernel address of each page of the region."""
         return kernel_pages(self.view.target.prog, self.claimed(made))
 
     def sides(self, made: Json) -> list[int | None]:
         return list(self.pages(made))
 
     def user_pfn(self, made: Json, page: int) -> int | None:
-        """Frame of a page of the mapping."""
+        """Return the frame of a page of the mapping."""
         (root,) = {
             tree.root for tree in self.view.processes() if tree.name.startswith(f"{made['pid']} ")
         }
@@ -87,7 +87,7 @@ class Made:
         return pfn
 
     def user_bytes(self, made: Json, page: int) -> bytes:
-        """What is in the user's frame."""
+        """Return the content of the user side's frame."""
         pfn = self.user_pfn(made, page)
         assert pfn is not None
         return bytes(self.view.target.prog.read(pfn * PAGE_BYTES, PAGE_BYTES, physical=True))

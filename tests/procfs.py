@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the guest's procfs says of a process, in the form of what `maps` says."""
+"""Data of a process from the guest's procfs, in the form of the report of `maps`."""
 
 import json
 
@@ -11,7 +11,7 @@ Pages = list[tuple[int, int]]
 
 
 def frames(vma: Json) -> Pages:
-    """(address, PFN) of every resident page of a VMA."""
+    """Return (address, PFN) of every resident page of a VMA in a report of `maps`."""
     return [
         (address, number(run["frame"]) + address - number(run["start"]) >> 12)
         for run in vma["runs"]
@@ -21,11 +21,11 @@ def frames(vma: Json) -> Pages:
 
 
 def pagemaps(machine: Machine, asked: dict[int, list[Json]]) -> dict[int, Pages]:
-    """(address, PFN) of every page that /proc/PID/pagemap has as present, by PID.
+    """Return PID -> (address, PFN) of every page that is present in /proc/PID/pagemap.
 
     Args:
-        machine: whose guest is asked.
-        asked: VMAs of a process, by its PID.
+        machine: its guest is read.
+        asked: PID -> VMAs to read, as `maps` reports them.
     """
     places = {
         pid: [[number(vma["line"]["vma"][end]) for end in ("start", "end")] for vma in vmas]
@@ -47,7 +47,7 @@ def pagemaps(machine: Machine, asked: dict[int, list[Json]]) -> dict[int, Pages]
 
 
 def smaps(text: str) -> dict[str, dict[str, int]]:
-    """/proc/PID/smaps in bytes, by start of the VMA."""
+    """Parse /proc/PID/smaps into start of a VMA -> field -> bytes."""
     found: dict[str, dict[str, int]] = {}
     here: dict[str, int] = {}
     for line in text.splitlines():

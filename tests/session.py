@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Several commands of pageproof by one drgn that has pageproof's plugin.
+"""Run several commands of pageproof in one drgn with pageproof's plugin.
 
-To load the kernel's debug info takes an emulated guest 20 s of its time, and the host one.
+Loading the kernel's debug info takes 20 s in an emulated guest, and one on the host.
 """
 
 import json
@@ -42,12 +42,15 @@ def _results(said: str) -> dict[str, Result]:
 
 
 def ask_inside(machine: Machine, questions: Questions, modules: Sequence[str]) -> dict[str, Result]:
-    """What each command says in JSON, by its name.
+    """Run commands inside the guest, with JSON output.
 
     Args:
-        machine: whose guest.
-        questions: words of each command; a name is that of a file too.
-        modules: of tests/vm, whose debug info is needed.
+        machine: its guest is used.
+        questions: name -> words of the command; the name is used for a file too.
+        modules: modules of tests/vm that need debug info.
+
+    Returns:
+        Name -> result.
     """
     script = _session(questions, "/run")
     machine.guest.check("sh", "-c", "cat > /run/session.py", stdin=script)
@@ -60,7 +63,7 @@ def ask_inside(machine: Machine, questions: Questions, modules: Sequence[str]) -
 
 
 def ask_outside(machine: Machine, questions: Questions) -> dict[str, Result]:
-    """The same of the same guest, over QMP."""
+    """Run commands on the guest over QMP, with JSON output; returns name -> result."""
     with TemporaryDirectory() as folder:
         script = Path(folder, "session.py")
         script.write_bytes(_session(questions, folder))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory of all kinds that programs of tests/vm share for real, and what is to be said of it."""
+"""Real shared memory of all kinds, made by programs of tests/vm, and checks of its reports."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -29,23 +29,23 @@ KINDS = {
     *("perf", "io_uring", "packet", "aio", "bpf", "shmem", "hugetlb", "vdso"),
     *("kvm", "devmem", "pci", "uio"),
 }
-#: These have pages that are not the kernel's, or that it has not mapped, and tests of their own.
+#: Their pages are copies, or the kernel has not mapped them; they have their own tests.
 ODD = ("vdso-copied", "vvar", "vvar-timens", "private", "idle")
 
 
 @dataclass(frozen=True)
 class Everything:
-    """What the programs said, by their names in PROGRAMS."""
+    """The programs' descriptions of their memory, by name in PROGRAMS."""
 
     said: dict[str, Json]
 
     @property
     def regions(self) -> list[Json]:
-        """All that is no ring."""
+        """All regions but the rings."""
         return self.regions_of(*self.said)
 
     def regions_of(self, *programs: str) -> list[Json]:
-        """Those of some programs."""
+        """Return the regions of some programs."""
         return [region for name in programs for region in self.said[name].get("regions", ())]
 
     @property
@@ -53,7 +53,7 @@ class Everything:
         return [fact for fact in self.said["rings"]["facts"] if fact["is"] == "vma"]
 
     def touched(self) -> dict[Place, list[int]]:
-        """Pages of a VMA that are the kernel's, by the VMA."""
+        """Return VMA -> touched pages of it that the kernel maps too."""
         pid = self.said["rings"]["pid"]
         rings = {(pid, one["address"]): one["touched"] for one in self.rings}
         sound = [one for one in self.regions if one["kind"] != "none" and one["label"] not in ODD]
@@ -61,7 +61,7 @@ class Everything:
 
     @property
     def copied(self) -> dict[Place, list[int]]:
-        """Pages that a process has for itself: of the vDSO, and of a vcpu."""
+        """VMA -> pages that the process has a private copy of: of the vDSO and of a vcpu."""
         pages = {"vdso": ("vdso-copied", 0), "kvm": ("private", 1)}
         return {
             (one["pid"], one["address"]): [page]
@@ -88,10 +88,11 @@ class Everything:
 
 
 def share_everything(machine: Machine) -> Everything:
-    """Start all programs, with swap space, a tmpfs of huge pages, KVM and a UIO device; they stay.
+    """Start all programs, with swap space, a tmpfs of huge pages, KVM and a UIO device.
 
-    The guest has a pool for hugetlbfs from its start. To compact memory for one is thousands of
-    interrupts from CPU to CPU, which on a busy host hold an emulated guest up for half a minute.
+    The programs stay. The pool for hugetlbfs comes from the command line: compacting memory for it
+    later causes thousands of interrupts between CPUs, which stall an emulated guest on a busy host
+    for half a minute.
     """
     machine.guest.check(
         *("sh", "-ec"),
@@ -102,13 +103,13 @@ def share_everything(machine: Machine) -> Everything:
     machine.guest.check("sh", "-ec", "modprobe kvm-amd || modprobe kvm-intel; modprobe uio")
     machine.load_test_module("shares_uio")
     everything = Everything({name: machine.start(*words) for name, words in PROGRAMS.items()})
-    # What they touched is to stay: one has swapped out itself what is to be in swap space.
+    # Touched pages must stay in memory. A program has already swapped out the pages for swap space.
     machine.guest.check("sh", "-c", "echo 0 >/proc/sys/vm/swappiness")
     return everything
 
 
 def verdicts_by_place(report: Json) -> dict[Place, list[str]]:
-    """The verdict, or its reason, of each page of each VMA that `verify` reported."""
+    """Return the verdict, or its reason, of each page of each VMA in a report of `verify`."""
     found = {}
     for region in report["regions"]:
         for use in region["uses"]:
@@ -123,12 +124,12 @@ def verdicts_by_place(report: Json) -> dict[Place, list[str]]:
 
 
 def is_proven(report: Json, everything: Everything, *, moving: bool = False) -> None:
-    """What was touched is SAME; what differs are the pages that are copies, and nothing else.
+    """Check that all touched pages are SAME, and that exactly the copies are DIFFERENT.
 
     Args:
-        report: of verify.
-        everything: what there is.
-        moving: memory is compacted, so that a page may be on its way just then.
+        report: of `verify`.
+        everything: the shared memory in the guest.
+        moving: memory is being compacted, so a page may be torn.
     """
     verdicts = verdicts_by_place(report)
     expected = {"SAME", "torn"} if moving else {"SAME"}
@@ -146,7 +147,7 @@ def is_proven(report: Json, everything: Everything, *, moving: bool = False) -> 
 
 
 def is_silent(report: Json) -> None:
-    """No alarm but of the copies, and of the mapping of which UIO itself can't tell any more."""
+    """Check that only the copies, and the mapping that UIO has no map for, are reported."""
     of_pages = (one for proof in report["proofs"] for one in proof["findings"])
     alarms = [one for one in (*report["findings"], *of_pages) if one["severity"] != "note"]
     ids = sorted(one["id"] for one in alarms)
@@ -156,9 +157,9 @@ def is_silent(report: Json) -> None:
 
 
 def closed_page_is_proven(report: Json, everything: Everything) -> None:
-    """An entry without PRESENT that names the frame: SAME, and a note; nothing about rights.
+    """Check the closed page: its entry has a frame but not PRESENT, so SAME and a note, no more.
 
-    drgn has no opinion of it, which is no contradiction.
+    drgn does not translate such an entry, so the second opinion is silent.
     """
     (proof,) = (
         one
@@ -170,7 +171,7 @@ def closed_page_is_proven(report: Json, everything: Everything) -> None:
         == everything.closed
     )
     assert proof["verdict"] == "SAME"
-    # A dump leaves the content of files out.
+    # A dump omits the content of files.
     assert {one["id"] for one in proof["findings"]} - {"content-unreadable"} == {"prot-none"}
     evidence = proof["evidence"]
     assert evidence["user_walk"]["outcome"] == "prot-none"
@@ -180,20 +181,20 @@ def closed_page_is_proven(report: Json, everything: Everything) -> None:
 
 
 def closed_page_is_walked(report: Json) -> None:
-    """`walk` of that page, which names its frame."""
+    """Check the report of `walk` of the closed page, which has its frame."""
     assert report["walk"]["outcome"] == "prot-none"
     assert report["walk"]["pfn"] is not None
     assert (report["second"]["answer"], report["disputed"]) == ("silent", False)
 
 
 def walk_to_closed(everything: Everything) -> tuple[str, ...]:
-    """Words of that `walk`."""
+    """Return the words of the `walk` of the closed page."""
     pid, address = everything.closed
     return "walk", hex(address), "--pid", str(pid)
 
 
 def claimed_at(view: View, kind: str, pid: int, address: int) -> Claimed:
-    """What the finder of a kind makes of the VMA of a process that starts at an address."""
+    """Return the claim of a kind's finder on the VMA that starts at an address of a process."""
     (finder,) = (one for one in FINDERS if one.kind == kind)
     found = find_shared(view.target.prog, view.paging, [finder], pid)
     assert not found.unclaimed, found.unclaimed
@@ -204,10 +205,12 @@ def claimed_at(view: View, kind: str, pid: int, address: int) -> Claimed:
 
 
 def same_frames(view: View, one: Claimed, touched: Collection[int]) -> None:
-    """Both sides lead to one frame, in every page of the VMA that has one.
+    """Check that both sides have the same frame in every present page of a VMA.
 
     Args:
-        touched: pages of the VMA that were touched: they have a frame for sure.
+        view: the guest.
+        one: the claim on the VMA.
+        touched: pages of the VMA that were touched and must be present.
     """
     assert one.mapping.vma is not None
     sides = kernel_pages(view.target.prog, one)

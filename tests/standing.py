@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A pageproof that stays attached to a target, and answers each command in a fork of itself.
+"""A pageproof that stays attached to a target and runs each command in a fork of itself.
 
-To attach and to read the kernel's debug info is most of what a short command takes. All else is the
-command's own: its command line, the modules that are loaded just then, its output and exit code.
+A short command spends most of its time on attaching and on the kernel's debug info. Everything else
+is done by each command: command line, the list of loaded modules, output and exit code.
 
-As a program, ``standing.py --qemu SOCKET|-c DUMP VMLINUX``: reads a request a line (JSON), says an
-exit code.
+As a program: ``standing.py --qemu SOCKET|-c DUMP VMLINUX`` reads one request (JSON) per line and
+prints its exit code.
 """
 
 import importlib
@@ -26,13 +26,13 @@ ANSWER_SECONDS = 600
 
 
 class Standing:
-    """Such a process, from the first command on.
+    """Such a process. The first command starts it.
 
     Args:
-        target: option and value that name it: --qemu SOCKET, or -c DUMP.
+        target: option and value: --qemu SOCKET, or -c DUMP.
         vmlinux: the kernel's debug info.
-        env: of the process.
-        memory_bytes: how many bytes of addresses it may have; any number if it is None.
+        env: environment of the process.
+        memory_bytes: limit of its address space; None for no limit.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class Standing:
         self._target = target
         limit = [] if memory_bytes is None else ["prlimit", f"--as={memory_bytes}"]
         self._words = [*limit, sys.executable, __file__, *target, str(vmlinux)]
-        # A fork lacks the threads with which OpenMP made drgn's index, and would wait for them.
+        # A fork lacks the OpenMP threads that made drgn's index, and would wait for them.
         self._env = {**env, "OMP_NUM_THREADS": "1"}
         self._process: subprocess.Popen[str] | None = None
         self._folder: TemporaryDirectory[str] | None = None
 
     def ask(self, *words: str | Path) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr of a command; ``words`` are all but its target."""
+        """Run a command; ``words`` are all but its target. Returns exit code, stdout and stderr."""
         if self._process is None or self._folder is None:
             self._folder = TemporaryDirectory(prefix="pageproof-standing-")
             self._process = subprocess.Popen(
@@ -85,7 +85,7 @@ class Standing:
 
 
 def _answer(words: list[str], out: str, err: str) -> int:
-    """In the fork: the command itself."""
+    """Run the command in the fork."""
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
     try:
@@ -112,10 +112,10 @@ def main(option: str, where: str, vmlinux: str) -> None:
         opened = core.attach_core(Path(where))
         core.attach_core = lambda path: opened
     prog, _ = opened
-    # Of the kernel alone: drgn would remember where modules are now.
+    # Load the kernel's only, as drgn would remember the present addresses of modules.
     kernel, _ = next(iter(prog.loaded_modules()))
     kernel.try_file(vmlinux)
-    prog.type("struct page")  # drgn makes its index at the first look-up
+    prog.type("struct page")  # the first look-up makes drgn's index
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:

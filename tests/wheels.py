@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Wheels that tests install: `pip wheel` would fetch a build backend."""
+"""Make and install wheels for tests. `pip wheel` would download a build backend."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ from machine import PYTHONPATH
 
 
 def entry_points(project: Path) -> str:
-    """What entry_points.txt of a wheel has of a ``pyproject.toml``."""
+    """Return the entry_points.txt of a wheel for a ``pyproject.toml``."""
     groups = tomllib.loads(project.read_text())["project"]["entry-points"]
     return "".join(
         f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in some.items())
@@ -23,10 +23,10 @@ def entry_points(project: Path) -> str:
 
 
 def install(folder: Path, wheel: Path) -> dict[str, str]:
-    """Install a wheel beside this checkout.
+    """Install a wheel beside this clone.
 
     Returns:
-        The environment in which it is found.
+        The environment in which Python finds it.
     """
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
     subprocess.run([*pip, "--target", str(folder), str(wheel)], check=True)
@@ -36,12 +36,12 @@ def install(folder: Path, wheel: Path) -> dict[str, str]:
 def make_wheel(
     folder: Path, name: str, version: str, files: Mapping[str, str], entry_points: str = ""
 ) -> Path:
-    """Pack Python files, as the "Binary distribution format" of packaging.python.org has it.
+    """Pack Python files into a wheel ("Binary distribution format" of packaging.python.org).
 
     Args:
-        folder: where the wheel goes.
-        name: of the distribution.
-        version: of it.
+        folder: directory for the wheel.
+        name: name of the distribution.
+        version: its version.
         files: name -> content.
         entry_points: content of entry_points.txt.
     """

@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What CI runs for the driver (docs/ci.md): builds it, boots a guest with the lab, loads it, starts its
-# user and proves what they share. Exit code: that of pageproof; build/junit.xml is for the server.
+# What CI runs for the driver (docs/ci.md): build it, boot a guest with the lab, load the driver, start
+# its program and verify the memory they share. The exit code is pageproof's; build/junit.xml is for
+# the CI server.
 #
-#   ci.sh                       sound
-#   ci.sh careless private      with a bug, to see it red: a parameter of the driver, a word for its user
+#   ci.sh                       the sound driver
+#   ci.sh careless private      with a bug, to see CI fail: a parameter of the driver, a word for its program
 #
-# KERNEL: one of `pageproof lab list`. OUT: where everything goes.
+# KERNEL: one of `pageproof lab list`. OUT: directory for all output.
 
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -28,7 +29,7 @@ socket=$(sed -n 's/^verify from outside: .*--qemu \([^ ]*\) .*/\1/p' <<< "$up")
 put "$out/ring.ko" /run/ring.ko
 put "$out/ring_user" /run/ring_user
 guest insmod /run/ring.ko ${parameter:+"$parameter"}
-# A program that stays has to let go of what the lab listens to.
+# A background program must not keep the pipes of `lab exec` open.
 guest sh -c "/run/ring_user ${2:-} > /run/ring_user.log 2>&1 < /dev/null &"
 guest timeout 60 sh -c 'until grep ready /run/ring_user.log; do sleep 0.1; done'
 
@@ -36,7 +37,7 @@ verify() {
 	pageproof --qemu "$socket" -s "$out/ring.ko" verify --device /dev/ring \
 		--kernel 'cast("struct ring_ctx *", file.private_data).ring' --length 16384 "$@"
 }
-# For people, in the log; for diff with a later run; for the server.
+# Text for the log, JSON for a later diff, JUnit for the server.
 verify || true
 verify --format json -o "$out/report.json" || true
 verify --format junit -o "$out/junit.xml"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A driver that shares memory: each open of /dev/ring has some pages of its
- * own, which mmap() gives to user space. An example for docs/ci.md.
+ * A driver that shares memory: each open of /dev/ring allocates a few pages,
+ * and mmap() maps them to user space. An example for docs/ci.md.
  */
 #include <linux/fs.h>
 #include <linux/miscdevice.h>
@@ -14,7 +14,7 @@
 
 static bool careless;
 module_param(careless, bool, 0444);
-MODULE_PARM_DESC(careless, "takes MAP_PRIVATE too, so that CI has something to find");
+MODULE_PARM_DESC(careless, "accept MAP_PRIVATE too, as a bug for CI to find");
 
 struct ring_ctx {
 	void *ring;
@@ -70,4 +70,4 @@ static struct miscdevice ring_device = {
 module_misc_device(ring_device);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Shares some pages with who opens it: an example for pageproof");
+MODULE_DESCRIPTION("Shares a few pages with user space: an example for pageproof");

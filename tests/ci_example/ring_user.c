@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Maps the ring, writes to each page, says "ready" and stays.
+ * Maps the ring, writes to each page, prints "ready" and sleeps.
  *
  *   ring_user [private]     with MAP_PRIVATE, which is a mistake
  */

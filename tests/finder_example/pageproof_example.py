@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A finder as the author of a driver would write it: for /dev/umh_shm, by its own data."""
+"""A finder for /dev/umh_shm by its own data, as the author of a driver would write it."""
 
 from collections.abc import Sequence
 

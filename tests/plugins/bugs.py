@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fixtures of the bug lab: a guest of its own for each kernel, as it is used up afterwards.
+"""Fixtures of the bug lab: each kernel has a separate guest, as bugs cannot be undone.
 
-``make test`` looks at one kernel, from outside; all others are marked ``long``: ``make test-bugs``.
+``make test`` runs one kernel from outside. All others are marked ``long`` (``make test-bugs``).
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from session import ask_inside
 from pageproof_lab.guest import boot, qemu
 from pageproof_lab.images import build, kernels
 
-#: The kernel that is looked at each time.
+#: The kernel that ``make test`` runs.
 ALWAYS = "6.12"
 
 
@@ -34,7 +34,7 @@ def _parameters(marked: bool) -> list[object]:
 
 
 each_bugged_kernel = pytest.mark.parametrize("bugged", _parameters(False), indirect=True)
-#: For the targets that are not looked at each time.
+#: For the targets that ``make test`` does not run.
 each_bugged_kernel_at_length = pytest.mark.parametrize("bugged", _parameters(True), indirect=True)
 
 
@@ -43,7 +43,7 @@ class Slot:
     """A slot of umh_shm as a user leaves it.
 
     Attributes:
-        rule: that is to fire; "" for a sound one.
+        rule: the expected finding; "" for a sound slot.
     """
 
     rule: str = ""
@@ -66,7 +66,7 @@ class Slot:
         return " ".join(f"--write {page} {at} {data.hex()}" for at, data in fields.items())
 
 
-#: By page of the region; the module's health check has the first.
+#: By page of the region. The module's health check uses the first.
 SLOTS = {
     1: Slot(),
     2: Slot("slot-state-impossible", state=0xDEADBEEF),
@@ -80,9 +80,10 @@ class Bugged:
     """A guest with all bugs in it.
 
     Attributes:
-        cases: by name and whether it is the sound twin.
-        refused: why this kernel can't have a bug.
-        own: a page of a process's own that the module has pinned.
+        machine: the guest.
+        cases: (name, whether it is the sound twin) -> case.
+        refused: name -> reason why this kernel cannot have the bug.
+        own: a page of a process that the module has pinned.
     """
 
     machine: Machine
@@ -91,7 +92,7 @@ class Bugged:
     own: Json
 
     def kernels_word(self) -> dict[str, bool]:
-        """Whether each bug is what it claims to be."""
+        """Return name -> whether the bug is real by the kernel's own data (tests/bugoracle.py)."""
         children = {one.said["child"] for one in self.cases.values()} - {0}
         maps = {pid: self.machine.guest.check("cat", f"/proc/{pid}/maps") for pid in children}
         log = self.machine.guest.check("dmesg")
@@ -110,7 +111,7 @@ def _verify(device: str) -> tuple[str, ...]:
     return (*words, "--length", str(REGION_PAGES * 4096), *expected)
 
 
-#: By the name of the answer.
+#: Name of the answer -> words of the command.
 _QUESTIONS: dict[str, tuple[str, ...]] = {
     **{device.removeprefix("/dev/"): _verify(device) for device in DEVICES},
     "slots": ("verify", "--kind", "umh_shm"),
@@ -119,7 +120,7 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
 
 @pytest.fixture(scope="session")
 def bugged(request: pytest.FixtureRequest) -> Iterator[Bugged]:
-    """A guest with all bugs; what can't be undone in it ends with it."""
+    """A guest with all bugs, which ends with the guest."""
     setup: Setup = request.param
     kernel = kernels.fetch(setup.kernel)
     built = build.build(kernel)
@@ -128,7 +129,7 @@ def bugged(request: pytest.FixtureRequest) -> Iterator[Bugged]:
         boot.boot(kernel, options, built=built) as guest,
         Machine(setup, guest, kernel, built) as machine,
     ):
-        # First: no module that is loaded later may come to lie where one has gone.
+        # Do this first, so that no module is loaded where another one was removed.
         machine.load(Region("pages", "remap", 1 + len(SLOTS)), allow_any=True)
         writes = [word for page, slot in SLOTS.items() for word in slot.writes(page).split()]
         machine.map("--pages", str(1 + len(SLOTS)), *writes)
@@ -146,7 +147,7 @@ def bugged(request: pytest.FixtureRequest) -> Iterator[Bugged]:
 
 @dataclass(frozen=True)
 class Looked:
-    """What verify said on a target: of the devices, and of umh_shm's slots."""
+    """Reports of verify on a target: of the devices, and of umh_shm's slots."""
 
     devices: Said
     slots: Json
@@ -174,7 +175,7 @@ def inside(bugged: Bugged) -> Looked:
 
 @pytest.fixture(scope="session")
 def in_vmcore(bugged: Bugged, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
-    """From the vmcore of a panic, after which there is no guest."""
+    """From the vmcore of a panic, which ends the guest."""
     machine = bugged.machine
     into = tmp_path_factory.mktemp(f"bugs-{machine.setup.kernel}")
     dump = machine.guest.crash(into, ("lzo",))["lzo"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The dumps of a guest that panicked, for all tests of tests/vmcore that need one."""
+"""Dumps of a guest that panicked, for the tests in tests/vmcore."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +15,15 @@ VERIFY = ("verify", "--kind", "umh_shm", "--format", "json")
 
 @dataclass(frozen=True)
 class Crashed:
-    """A guest's last reports while it lived, and its dumps.
+    """Dumps of a guest, and its last reports before the panic.
 
     Attributes:
-        live: of the module's region.
-        maps: of a sleeping process.
-        everything: what programs shared, on one guest of each kernel.
+        machine: the guest, which has ended.
+        live: report of verify on the module's region.
+        maps: report of maps on a sleeping process.
+        dumps: format -> file.
+        everything: other shared memory; on one guest per kernel only.
+        standing: format -> a drgn that keeps the dump open.
     """
 
     machine: Machine
@@ -31,13 +34,16 @@ class Crashed:
     standing: dict[str, Standing]
 
     def ask(self, name: str, *words: str | Path) -> Result:
-        """A command on a dump, by a drgn that keeps it open (tests/standing.py)."""
+        """Run a command on a dump, by a drgn that keeps it open (tests/standing.py)."""
         return Result(*self.standing[name].ask(*self.machine.symbols, *words))
 
     @property
     def two_dumps(self) -> list[str]:
-        """For what does not depend on how pages are packed: drgn reads ELF dumps, libkdumpfile
-        all others; and where an ELF dump has a hole, the others say that a page was left out."""
+        """Names of dumps for tests that do not depend on how pages are compressed.
+
+        drgn reads ELF dumps, and libkdumpfile all others. For an omitted page an ELF dump has a
+        hole, and the others have an explicit mark.
+        """
         return [name for name in self.dumps if name in ("elf", "lzo")]
 
 
@@ -46,8 +52,8 @@ def crashed(
     request: pytest.FixtureRequest, machine: Machine, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Crashed]:
     machine.load(Region("kzalloc", "remap", 4), allow_any=True)
-    # No page may be all zeros: where makedumpfile leaves out 256 and more pages in a row
-    # (PFN_EXCLUDED), an ELF dump has a hole, and what zeros happen to lie next to is chance.
+    # No page may be all zeros: makedumpfile leaves a hole in an ELF dump for 256 or more adjacent
+    # pages that it omits (PFN_EXCLUDED), and it is chance whether a zero page is next to such.
     writes = [word for page in "012" for word in ("--write", page, "4000", "c0ffee")]
     mapper = machine.map("--pages", "3", "--first", "1", *writes)
     live = machine.outside(*VERIFY)

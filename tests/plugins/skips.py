@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """pytest plugin: with CI=true a skip fails, unless tests/allowed-skips.txt allows its reason.
 
-A test that is quietly skipped proves nothing, and nobody notices. On a developer's machine
-a skip stays a skip. Expected failures (xfail) are not skips.
+A skipped test proves nothing and is easily overlooked. Without CI=true a skip stays a skip.
+Expected failures (xfail) are not skips.
 
 In the conftest: ``pytest_plugins = ["plugins.skips"]``.
 """
@@ -19,13 +19,13 @@ ALLOWED = pytest.StashKey[list[str]]()
 
 
 def read_allowed(path: Path) -> list[str]:
-    """Return the patterns of a list of allowed reasons: one a line, "#" begins a comment line."""
+    """Return the patterns in a list of allowed reasons: one per line; "#" begins a comment."""
     lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def is_allowed(reason: str, patterns: list[str]) -> bool:
-    """Tell whether a reason fits a pattern, as file names do in a shell (* ? [...])."""
+    """Whether a reason matches a pattern, with the wildcards of a shell (* ? [...])."""
     return any(fnmatchcase(reason, pattern) for pattern in patterns)
 
 
@@ -36,22 +36,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         type=Path,
         default=ALLOWED_FILE,
-        help="reasons for which a test may be skipped in CI, one pattern a line",
+        help="reasons for which a test may be skipped in CI, one pattern per line",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the list where it counts: in CI."""
+    """Read the list in CI."""
     if os.environ.get("CI") == "true":
         config.stash[ALLOWED] = read_allowed(config.getoption("--allowed-skips"))
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport, config: pytest.Config) -> None:
-    """Turn a skip into a failure, where CI does not allow its reason."""
+    """Turn a skip into a failure if CI does not allow its reason."""
     patterns = config.stash.get(ALLOWED, None)
     if patterns is None or not report.skipped or hasattr(report, "wasxfail"):
         return
-    # For skips pytest keeps (file, line, "Skipped: reason").
+    # pytest represents a skip as (file, line, "Skipped: reason").
     if not isinstance(report.longrepr, tuple):
         return
     file, line, message = report.longrepr
@@ -68,7 +68,7 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport, config: pytes
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Look at each test's report."""
+    """Check the report of each test."""
     report = yield
     _refuse_skip(report, item.config)
     return report
@@ -78,7 +78,7 @@ def pytest_runtest_makereport(
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Look at each module's report: a whole module may skip itself."""
+    """Check the report of each module, as a whole module may skip itself."""
     report = yield
     _refuse_skip(report, collector.config)
     return report
