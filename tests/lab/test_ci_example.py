@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""docs/ci.md's worked example, as CI runs it: a sound driver is green, a careless one is red."""
+"""The example of docs/ci.md, as CI runs it: a sound driver passes, and a careless one fails."""
 
 import json
 import os
@@ -18,7 +18,7 @@ VERDICT = "verdict: ring_user, pages 0-3"
 
 @pytest.fixture(scope="module")
 def ci(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Result, Path]]:
-    """Runs ci.sh with some words: what it said, and where its files are."""
+    """Return a function that runs ci.sh; it gives the result and the directory of the files."""
     top = tmp_path_factory.mktemp("ci")
     command = top / "bin" / "pageproof"
     command.parent.mkdir()
@@ -64,7 +64,7 @@ def test_green_and_red(ci: Callable[..., tuple[Result, Path]]) -> None:
     root = parse((bad / "junit.xml").read_text(encoding="utf-8"))
     failed = {name.rpartition("/")[2] for name, outcome in cases(root).items() if outcome}
     assert failed == {VERDICT, "rule private-copy"}
-    # CI knows a case again: their names are those of the other boot.
+    # CI must recognise a case, so its name may not change from boot to boot.
     assert cases(root).keys() == cases(parse((good / "junit.xml").read_text("utf-8"))).keys()
 
     diff = pageproof("diff", good / "report.json", bad / "report.json", "--format", "json")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof lab` as a user has it: up, exec, down; and what it says to a mistake."""
+"""`pageproof lab` from the command line: up, exec, down, and messages for mistakes."""
 
 import signal
 import socket
@@ -19,14 +19,14 @@ NAME = "test-cli"
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A run directory of the test's own; whatever is up in it is ended."""
+    """Use a separate run directory, and end the lab in it afterwards."""
     env = {"XDG_RUNTIME_DIR": str(tmp_path)}
     yield env
     pageproof("lab", "down", "--name", NAME, env=env)
 
 
 def qemus(runtime: dict[str, str]) -> list[str]:
-    """Command lines of the QEMU processes that use the run directory."""
+    """Return the command lines of QEMU processes that use the run directory."""
     place = runtime["XDG_RUNTIME_DIR"]
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -49,7 +49,7 @@ def wait_no_qemu(runtime: dict[str, str], seconds: float = 120) -> bool:
 
 
 def stdin_of(runtime: dict[str, str], *words: str, given: str) -> str:
-    """What a command in the guest reads; without -i what is given comes from a pipe without end."""
+    """Return what a command in the guest reads. Without -i, stdin is a pipe that stays open."""
     with subprocess.Popen(
         [sys.executable, "-m", "pageproof", "lab", "exec", "--name", NAME, *words, "--", "cat"],
         env={**environment(), **runtime},
@@ -115,7 +115,7 @@ def test_up_exec_down(runtime: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_boot_leaves_no_guest(runtime: dict[str, str], number: signal.Signals) -> None:
-    # A shell's background job ignores SIGINT, and all that it starts does.
+    # A shell's background job and its children ignore SIGINT.
     words = ["env", "--default-signal=INT", sys.executable, "-m", "pageproof", "lab", "up"]
     with subprocess.Popen(
         [*words, "--name", NAME, "--kernel", "6.1"],
@@ -143,7 +143,7 @@ def test_a_kernel_of_ones_own(runtime: dict[str, str]) -> None:
 
 
 def test_a_kernel_that_dies(runtime: dict[str, str]) -> None:
-    """Tried again, as emulation loses a guest now and then; then its last words are shown."""
+    """It is booted again, as emulation sometimes loses a guest; then its last output is shown."""
     up = pageproof(
         "lab", "up", "--name", NAME, "--kernel", "6.1", "--append", "rdinit=/nothing", env=runtime
     )

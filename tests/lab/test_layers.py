@@ -25,7 +25,7 @@ FILES = {
 
 
 def imports(module: str) -> set[str]:
-    """Modules of the package that a module imports, wherever in it."""
+    """Return the modules of the package that a module imports anywhere in its code."""
     found = set()
     for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{module}: relative import"
@@ -38,7 +38,7 @@ def imports(module: str) -> set[str]:
             top, _, rest = name.partition(".")
             if top != "pageproof_lab":
                 continue
-            # What follows the module is a name in it: room.module.NAME, module.NAME, NAME.
+            # Remove the imported name: room.module.NAME, module.NAME, NAME.
             parts = rest.split(".") if rest else []
             while parts and ".".join(parts) not in FILES:
                 parts.pop()
@@ -53,7 +53,7 @@ def layer(module: str) -> int:
 
 
 def test_no_import_goes_up() -> None:
-    """Every module has a layer, and nothing of the package imports a higher one."""
+    """Every module has a layer and does not import a higher one."""
     up = [
         f"{module} imports {used}"
         for module in FILES

@@ -32,8 +32,8 @@ def schema(checkout: Path) -> Json:
 
 
 def mappers(machine: Machine) -> set[tuple[int, int]]:
-    """(pid, address) of everybody who maps the region's first page, as procfs says."""
-    # Without a match in some process grep would fail, as for one that ends meanwhile.
+    """Return (pid, address) of all mappings of the region's first page, from procfs."""
+    # Ignore grep's exit code: a process may end meanwhile, or have no match.
     script = "grep -H '/dev/umh_shm$' /proc/[0-9]*/maps || true"
     found = set()
     for line in machine.guest.check("sh", "-c", script).splitlines():
@@ -72,7 +72,7 @@ def test_the_region_has_its_aliases_and_all_its_mappers(
         jsonschema.validate(report, schema)
         assert number(report["pfn"]) == frame
         assert users(report) == expected
-        # Frames of the image that were freed after boot keep their place in it.
+        # Frames of the image that were freed after boot stay mapped by it.
         assert [one["region"] for one in report["kernel"] if one["region"] != "text"] == rows
         assert {one["counted"] for one in report["users"]} == {counted}
         assert all(one["process"]["vma"]["file"] for one in report["users"])
@@ -108,7 +108,7 @@ def test_code_for_drgn_gives_the_same(loaded: Machine, tmp_path: Path) -> None:
 
 
 def test_as_many_mappings_as_the_kernel_counts(machine: Machine) -> None:
-    """On a guest that stands still: for a sample of all frames that processes map."""
+    """Check a sample of all frames that processes map, on a stopped guest."""
     machine.load(allow_any=True)
     machine.map("--pages", "1", "--touch", "0")
     pythons = machine.start("spaces.py")  # two, which share their text, libraries and heap

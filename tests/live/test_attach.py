@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Attaching to a real guest in the wrong way: each has its message and remedy, exit code 2."""
+"""Wrong ways to attach to a real guest: each gives a message with a remedy, and exit code 2."""
 
 import socket
 import subprocess
@@ -45,7 +45,7 @@ def test_no_debug_info(machine: Machine, tmp_path: Path) -> None:
 
 @each_kernel
 def test_debug_info_is_found(loaded: Machine) -> None:
-    """The lab leaves debug info where pageproof looks for it by build ID: no -s is needed."""
+    """The lab links debug info where pageproof looks by build ID, so -s is not needed."""
     target = ("--qemu", str(loaded.guest.sockets.qmp))
     result = pageproof(*target, "verify", "--kind", "umh_shm")
     assert (result.code, "SAME" in result.out) == (0, True), result.err
@@ -53,11 +53,11 @@ def test_debug_info_is_found(loaded: Machine) -> None:
 
 @on_one_kernel
 def test_socket_busy(machine: Machine) -> None:
-    """Somebody else holds the monitor: said after a while, and the guest is none the worse."""
+    """Another client holds the monitor: an error after a while, and the guest is unharmed."""
     with socket.socket(socket.AF_UNIX) as other:
         other.connect(str(machine.guest.sockets.qmp))
         assert b"QMP" in other.recv(4096)
-        # It does not wait for ever: pageproof() has a deadline.
+        # pageproof() has a deadline, so this does not wait forever.
         refused(pageproof(*machine.target, "verify"), "qmp.sock")
 
 
@@ -73,7 +73,7 @@ def test_no_such_socket(machine: Machine) -> None:
 
 @pytest.fixture
 def empty_machine(tmp_path: Path) -> Iterator[Path]:
-    """QEMU that never ran a guest: a monitor, and no vmcoreinfo."""
+    """A QEMU that never ran a guest has a monitor but no vmcoreinfo."""
     monitor = tmp_path / "qmp.sock"
     assert keeper.__file__
     words = [qemu.QEMU, "-nodefaults", "-display", "none", "-accel", "tcg", "-S"]
@@ -99,6 +99,6 @@ def test_not_a_dump() -> None:
 
 @on_one_kernel
 def test_not_root(machine: Machine) -> None:
-    """Inside the guest, without the right to read /proc/kcore."""
+    """Inside the guest, without permission to read /proc/kcore."""
     ran = machine.guest.run("setpriv", "--reuid=65534", "--clear-groups", "pageproof", "verify")
     refused(Result(ran.code, ran.out, ran.err), "/proc/kcore", "root")

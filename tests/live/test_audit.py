@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`audit` of a guest: silent on a sound one, and each bug of tests/vm/audit found where it is."""
+"""`audit` of a guest: no finding on a sound one, and each bug of tests/vm/audit at its place."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ AUDIT = ("audit", "--format", "json")
 
 @pytest.fixture
 def idle(machine: Machine) -> Iterator[Machine]:
-    """Without the module, whose kzalloc()ed region is a slab page that a process maps."""
+    """A guest without the module, whose kzalloc()ed region is a slab page that a process maps."""
     machine.unload()
     yield machine
 
@@ -52,8 +52,8 @@ def is_sound(result: Result, checkout: Path) -> None:
 @each_kernel
 @pytest.mark.long
 def test_each_bug_is_found_and_its_sound_twin_is_not(idle: Machine) -> None:
-    """One at a time: the rule that is meant, at the place, and no other."""
-    make_bugs(idle, [])  # its debug info is wanted by the program below
+    """One bug at a time gives the expected rule at the right place, and no other."""
+    make_bugs(idle, [])  # the program below needs the debug info of its module
     with attached(idle) as view:
 
         def look() -> Json:

@@ -31,7 +31,7 @@ def schema(checkout: Path, name: str) -> Json:
 
 
 def walked(result: Result) -> Json:
-    """The walk of a report that leads to a frame, and with which drgn agrees."""
+    """Return the walk of a report; it must lead to a frame, and drgn must agree."""
     assert result.code == 0, result.err + result.out
     report = result.report
     assert not report["disputed"]
@@ -58,7 +58,7 @@ def test_walk_of_both_sides_ends_in_debugfs_frame(loaded: Machine, checkout: Pat
 
 
 def test_walk_in_the_half_of_user_mode(loaded: Machine) -> None:
-    """PTI's user half has the helper's page and nothing of the region's kernel side."""
+    """With PTI the user half has the helper's page and no part of the region's kernel side."""
     pid, address = loaded.helper_address()
     words = ("--pid", pid, "--user-tables", "--format", "json")
     user = loaded.outside("walk", address, *words)
@@ -85,8 +85,8 @@ def test_walk_of_what_is_not_there(loaded: Machine) -> None:
 
 
 def procfs_lines(text: str) -> list[str]:
-    """The lines of procfs's form in what maps printed."""
-    lines = text.partition("\n\n")[2].splitlines()[:-1]  # the head and the sum
+    """Return the lines in the form of procfs from the output of maps."""
+    lines = text.partition("\n\n")[2].splitlines()[:-1]  # without head and sum
     return [line for line in lines if not line.startswith(" ")]
 
 
@@ -104,7 +104,7 @@ def test_maps_are_procfs_lines(loaded: Machine, checkout: Path, spaces: int) -> 
 
 @each_kernel
 def test_maps_resident_pages_are_pagemaps(loaded: Machine, spaces: int) -> None:
-    """Every frame of every VMA but PFNMAP ones, which pagemap skips."""
+    """Every frame of every VMA but those with VM_PFNMAP, which pagemap skips."""
     report = loaded.outside("maps", "--pid", str(spaces), "--format", "json").report
     vmas = [
         vma
@@ -120,9 +120,9 @@ def test_maps_resident_pages_are_pagemaps(loaded: Machine, spaces: int) -> None:
 
 @each_kernel
 def test_maps_sums_are_smaps(loaded: Machine, spaces: int) -> None:
-    """Rss, huge leaves, private and shared of what is anonymous; VmPTE.
+    """Compare Rss, huge leaves, private and shared anonymous memory, and VmPTE.
 
-    Rss does not count the zero page, which is in the tables all the same.
+    Rss does not count the zero page, though it is in the page tables.
     """
     zero_page = number(walked(loaded.outside("walk", "empty_zero_page", "--format", "json"))["pfn"])
     said = smaps(loaded.guest.check("cat", f"/proc/{spaces}/smaps"))
@@ -152,7 +152,7 @@ def test_maps_sums_are_smaps(loaded: Machine, spaces: int) -> None:
 
 @each_kernel
 def test_code_for_drgn_gives_the_same(loaded: Machine, spaces: int, tmp_path: Path) -> None:
-    """Run by drgn itself: the same frame, and as many present pages in each VMA."""
+    """In plain drgn: the same frame, and the same number of present pages in each VMA."""
 
     def run(*words: str) -> str:
         script = tmp_path / "pasted.py"

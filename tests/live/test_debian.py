@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A plain Debian with systemd, seen from outside: what its programs share with the kernel is
-found and proven, also while io_uring and the network are at work as hard as they can.
+"""A plain Debian with systemd, from outside: all memory that its programs share with the kernel is
+found and proven, even while io_uring and the network are under full load.
 """
 
 import time
@@ -13,12 +13,12 @@ from pageproof_lab.guest import boot, qemu
 from pageproof_lab.guest.guest import Guest
 from pageproof_lab.images import kernels
 
-#: That of the root's own Debian, for which its perf is.
+#: The kernel of the root's own Debian, as its perf is built for that one.
 KERNEL = "6.12"
-START_SECONDS = 300  # bpftrace brings a compiler
+START_SECONDS = 300  # bpftrace starts a compiler
 LOOKS = 3
-#: Each runs until it is stopped, as a service. What they record goes nowhere: on a busy host it
-#: filled the guest's disk before the test had its look.
+#: Services that run until they are stopped. They discard their records, which on a busy host filled
+#: the guest's disk before the test ran.
 PROGRAMS = {
     "perf": "perf record --all-cpus --event cpu-clock --output /dev/null",
     "tcpdump": "tcpdump -Z root --interface lo -U -w /dev/null udp",
@@ -36,7 +36,7 @@ def verify(guest: Guest, *words: str) -> Result:
 
 
 def undecided(report: Json) -> set[tuple[str, str]]:
-    """(process, reason) of what `verify` of everything could not decide."""
+    """Return (process, reason) of pages that `verify` of everything could not decide."""
     return {
         (report["mappings"][use["mapping"]]["comm"], run["reason"])
         for region in report["regions"]
@@ -78,10 +78,10 @@ def test_nothing_of_ours_is_in_it(debian: Guest) -> None:
 
 
 def test_what_it_shares_is_found_and_proven(debian: Guest) -> None:
-    """Each process's vDSO, systemd's first; nothing is wrong, and what is undecided has ended.
+    """Each process's vDSO is SAME, systemd's included; only pages of ended processes are undecided.
 
-    Workers of udev end some seconds after their last event, maybe in the middle of a look: that
-    look says so, and the next one has nothing of them.
+    Workers of udev end some seconds after their last event. If one ends during a run, that run
+    reports its pages as undecided, and the next run does not list them.
     """
     found = pageproof("--qemu", debian.sockets.qmp, "regions", "--pid", "1", "--format", "json")
     assert (found.code, found.report["regions"][0]["kind"]) == (0, "vdso"), found.err
@@ -115,7 +115,7 @@ def test_a_real_program(programs: Guest, program: str, kind: str) -> None:
 
 
 def test_under_load(programs: Guest) -> None:
-    """io_uring and the network at work, and perf and tcpdump that record it: no DIFFERENT."""
+    """With io_uring and network load that perf and tcpdump record, no page is DIFFERENT."""
     start(programs, NETWORK)
     kinds = set()
     for _ in range(LOOKS):

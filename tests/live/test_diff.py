@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof diff` of two reports of a running guest; of its vmcore in test_vmcore.py."""
+"""`pageproof diff` of two reports of a running guest. test_vmcore.py has those of its vmcore."""
 
 import time
 from pathlib import Path
@@ -28,7 +28,7 @@ def saved(path: Path, result: Result) -> Path:
 
 
 def changes(report: Json) -> dict[str, list[Json]]:
-    """What has changed, but notes: they tell of content, which may change at any time."""
+    """Return the changes without notes, which are about content that may change at any time."""
     found = {name: report[name] for name in LISTS if report.get(name)}
     findings = [one for one in report["findings"] if one["finding"]["severity"] != "note"]
     return {**found, **({"findings": findings} if findings else {})}
@@ -62,7 +62,7 @@ def test_a_process_that_comes_and_goes(machine: Machine, tmp_path: Path) -> None
 
 @each_kernel
 def test_a_page_that_is_not_the_regions_any_more(machine: Machine, tmp_path: Path) -> None:
-    """Between two reports the process puts a page of its own over one of its mapping."""
+    """Between two reports the process maps an anonymous page over one page of its mapping."""
     machine.load(Region("pages", "insert", 4), allow_any=True)
     mapper = machine.map("--pages", "4", "--touch", "0", "1", "2", "3", "--later", "1")
     pid, start = str(mapper["pid"]), mapper["address"]
@@ -82,7 +82,7 @@ def test_a_page_that_is_not_the_regions_any_more(machine: Machine, tmp_path: Pat
         saved(tmp_path / f"after-{number}.json", machine.outside(*words))
         for number, words in enumerate((VERIFY, named))
     ]
-    # Of the region: its mapping is in two parts now, and all that is left is as it was.
+    # verify of the region: its mapping is in two parts now, and the other pages are unchanged.
     result = pageproof("diff", before[0], after[0], "--format", "json")
     assert result.code == 0, result.out + result.err
     assert list(changes(result.report)) == ["mappings"]
@@ -93,7 +93,7 @@ def test_a_page_that_is_not_the_regions_any_more(machine: Machine, tmp_path: Pat
         for side in ("old", "new")
     )
     assert (old, new) == ([0], [0, 2])
-    # Of the addresses: one is another page's now.
+    # verify of addresses: one of them belongs to another page now.
     result = pageproof("diff", before[1], after[1], "--format", "json")
     assert result.code == 1, result.out + result.err
     (verdict,) = result.report["verdicts"]
@@ -104,7 +104,7 @@ def test_a_page_that_is_not_the_regions_any_more(machine: Machine, tmp_path: Pat
 
 @each_kernel
 def test_another_load_of_the_module(machine: Machine, tmp_path: Path) -> None:
-    """All of it is another region's, and nothing of that is worse."""
+    """All pages belong to another region now, which is not a regression."""
     machine.load(Region("pages", "insert", 4))
     before = saved(tmp_path / "before.json", machine.outside(*VERIFY))
     machine.load(Region("vmalloc", "insert", 5))
@@ -127,7 +127,7 @@ def test_from_inside_and_from_outside(machine: Machine, tmp_path: Path) -> None:
 
 @each_kernel_at_length
 def test_audits_of_bugs_that_come_and_go(machine: Machine, tmp_path: Path) -> None:
-    """One of the kernel's own tables, one of a process's."""
+    """One bug in the kernel's own tables, and one in a process's tables."""
     names = ["write-execute", "rights"]
     machine.unload()
     make_bugs(machine, [])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A finder of somebody else's package: installed by pip, found by its entry point, used."""
+"""A finder in a third-party package: installed by pip, found by its entry point, used."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ EXAMPLE = ROOT / "tests" / "finder_example"
 
 
 def example_wheel(folder: Path, example: Path = EXAMPLE) -> Path:
-    """The wheel of the example, or of one that was changed."""
+    """Return the wheel of the example, or of a changed one."""
     files = {"pageproof_example.py": (example / "pageproof_example.py").read_text()}
     points = entry_points(example / "pyproject.toml")
     return make_wheel(folder, "pageproof-example", "1.0", files, points)
@@ -19,7 +19,7 @@ def example_wheel(folder: Path, example: Path = EXAMPLE) -> Path:
 
 @on_one_kernel
 def test_the_example(machine: Machine, tmp_path: Path) -> None:
-    """Asked before our own for the same VMAs, and shown with all that regions tells."""
+    """It has priority over the built-in finders, and `regions` shows all its data."""
     machine.load(Region("vmalloc", "insert", 5))
     environment = install(tmp_path / "site", example_wheel(tmp_path))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Names that a process in the guest chose, on the way to the terminal of who looks at it."""
+"""Names that a hostile process in the guest chose must not reach the user's terminal unescaped."""
 
 from collections.abc import Iterator
 
@@ -13,14 +13,14 @@ pytestmark = each_kernel
 
 @pytest.fixture
 def hostile(loaded: Machine) -> Iterator[Json]:
-    """What tests/vm/hostile_names.py says; it sleeps."""
+    """The output of tests/vm/hostile_names.py, which sleeps."""
     facts: Json = loaded.start("hostile_names.py")
     yield facts
     loaded.end_group(facts["pid"])
 
 
 def is_harmless(result: Result) -> None:
-    """Lines of printable characters, none of them made by a newline in a name."""
+    """Check that all characters are printable and that no name added a line."""
     lines = [*result.out.splitlines(), *result.err.splitlines()]
     assert lines
     assert [line for line in result.out.split("\n") if not line.isprintable()] == []
@@ -73,7 +73,7 @@ def test_junit_of_verify(loaded: Machine, hostile: Json) -> None:
 
 
 def test_a_process_that_breaks_a_rule(loaded: Machine) -> None:
-    """tests/vm/audit_victim.c has such a name too."""
+    """tests/vm/audit_victim.c has a hostile name too."""
     made = make_bugs(loaded, ["rights"])
     try:
         asked = "audit", "--rule", "user-rights-beyond-vma"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`kmap` on a running guest against the documentation and against what the guest says itself."""
+"""`kmap` on a running guest, against the kernel's documentation and the guest's own files."""
 
 import gc
 import json
@@ -16,9 +16,9 @@ from pageproof.attach import Wanted, open_target
 from pageproof.find.kernel import layout
 from pageproof.find.kernel.paging import read_paging
 
-#: First addresses of mm.rst's rows, with three that depend on the configuration put right:
-#: modules begin where KERNEL_IMAGE_SIZE (1 GiB with CONFIG_RANDOMIZE_BASE) ends, and
-#: FIXADDR_START is variable there too.
+#: First addresses of mm.rst's rows. Three depend on the configuration and are corrected here:
+#: modules begin at the end of KERNEL_IMAGE_SIZE (1 GiB with CONFIG_RANDOMIZE_BASE), and
+#: FIXADDR_START is variable.
 DOCUMENTED = {
     4: {
         "user": 0,
@@ -54,7 +54,7 @@ ALIKE = {
     "vsyscall": 0xFFFFFFFFFF600000,
     "top-hole": 0xFFFFFFFFFFE00000,
 }
-#: mm.rst's fixmap row begins where the configuration says, and ends with the vsyscall page.
+#: The start of mm.rst's fixmap row depends on the configuration. It ends with the vsyscall page.
 VARIABLE = {"fixmap", "boot-fixmap"}
 VARIABLE_HOLES = {0xFFFFFFFFFF000000, 0xFFFFFFFFFF601000}
 ALIKE_HOLES = {0xFFFFFC0000000000, 0xFFFFFE8000000000, 0xFFFFFF8000000000, 0xFFFFFFFF00000000}
@@ -68,7 +68,7 @@ def kmap(machine: Machine, *words: str) -> Json:
 
 @pytest.fixture(scope="module")
 def report(machine: Machine) -> Json:
-    """With the module loaded. For what lasts as long as the kernel."""
+    """The report of kmap with the module loaded, for rows that do not change at run time."""
     machine.load()
     return kmap(machine)
 
@@ -105,7 +105,7 @@ def test_every_byte_is_in_one_row(report: Json, kmap_schema: Json) -> None:
 
 
 def test_the_documented_map(machine: Machine, report: Json) -> None:
-    """Without KASLR all of mm.rst's rows; with it what it moves is elsewhere and says so."""
+    """Without KASLR all rows of mm.rst; with KASLR the moved rows are reported as moved."""
     starts = {row["region"]: number(row["start"]) for row in report["rows"]}
     levels = machine.setup.paging
     assert ALIKE.items() <= starts.items()
@@ -119,7 +119,7 @@ def test_the_documented_map(machine: Machine, report: Json) -> None:
     documented_holes = DOCUMENTED_HOLES[levels] | ALIKE_HOLES
     assert documented_holes <= holes
     documented = DOCUMENTED[levels] | ALIKE
-    # And nothing else, but where documented rows are larger than this kernel's memory can ever be.
+    # Nothing else is reported, unless a documented row is larger than the memory can be.
     assert starts.keys() - {"hole"} - VARIABLE == documented.keys()
     boundaries = sorted(documented_holes | set(documented.values()))
     for start in holes - documented_holes - VARIABLE_HOLES:
@@ -128,7 +128,7 @@ def test_the_documented_map(machine: Machine, report: Json) -> None:
 
 
 def test_physmap_covers_the_ram(machine: Machine, report: Json) -> None:
-    """/proc/iomem's System RAM is mapped in the physmap, and nothing beyond the last frame."""
+    """The physmap maps the System RAM of /proc/iomem, and nothing beyond the last frame."""
     lines = machine.guest.check("cat", "/proc/iomem").splitlines()
     ram = 0
     for line in lines:
@@ -160,7 +160,7 @@ def test_text_and_modules(machine: Machine, report: Json) -> None:
 
 
 def test_vmallocinfo(machine: Machine) -> None:
-    """Every area is in the vmalloc row, or in the modules row for what is allocated there."""
+    """Every area is in the vmalloc row, or in the modules row if it was allocated there."""
     restrict = "/proc/sys/kernel/kptr_restrict"
     # %pK is a hash with 0, and the address for root with 1.
     script = (
@@ -182,7 +182,7 @@ def test_vmallocinfo(machine: Machine) -> None:
 
 
 def test_writable_and_executable(machine: Machine, report: Json) -> None:
-    """The kernel's own check at boot (CONFIG_DEBUG_WX) and ours say the same."""
+    """The kernel's own check at boot (CONFIG_DEBUG_WX) and pageproof's agree."""
     log = machine.guest.check("dmesg")
     both = sum(
         row["contents"]["write_execute_bytes"]
@@ -197,14 +197,14 @@ def test_writable_and_executable(machine: Machine, report: Json) -> None:
 
 
 def test_a_process(machine: Machine) -> None:
-    """The user half of a process: what its smaps has resident, and its code is executable."""
+    """The user half of a process: its resident pages by smaps, and its code is executable."""
     machine.load()
     pid = machine.sysfs("helper_pid")
     report = kmap(machine, "--pid", pid)
     (row,) = (row for row in report["rows"] if row["region"] == "user")
     assert row["contents"]["tables"] == f"pid {pid}"
     rss = machine.guest.check("awk", "/^Rss:/ { n += $2 } END { print n }", f"/proc/{pid}/smaps")
-    # smaps knows neither the region (VM_PFNMAP) nor vdso and vvar: a few pages more are mapped.
+    # smaps omits the region (VM_PFNMAP), vdso and vvar, so a few more pages are mapped.
     extra = mapped(row["contents"]) - int(rss) * 1024
     assert 4096 <= extra <= 16 * 4096
     assert row["contents"]["executable_bytes"] > 0
@@ -214,7 +214,7 @@ def test_a_process(machine: Machine) -> None:
 
 @each_kernel
 def test_the_drgn_code_gives_the_same(machine: Machine, tmp_path: Path) -> None:
-    """What --drgn prints, run by plain drgn."""
+    """The expressions that --drgn prints work in plain drgn."""
     path = tmp_path / "code.py"
     assert machine.outside("kmap", "--drgn", "-o", str(path)).code == 0
     report = kmap(machine)
@@ -233,7 +233,7 @@ def test_the_drgn_code_gives_the_same(machine: Machine, tmp_path: Path) -> None:
 def test_the_kernels_markers_and_its_macros_agree(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kernel without PTDUMP_CORE has no address_markers: what stands in for them is the same."""
+    """A kernel without PTDUMP_CORE has no address_markers: the substitute gives the same rows."""
     target = open_target(
         Wanted(qemu=str(machine.guest.sockets.qmp), symbols=(machine.kernel.vmlinux,)), []
     )

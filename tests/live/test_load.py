@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`verify` of everything and `audit` on a sound guest in which all moves: no false alarm.
+"""`verify` of everything and `audit` on a sound guest under load: no false alarm.
 
-Rings and maps come and go, and their pages are others' at once; processes fork, exec and exit;
-huge pages are made and split, pages merged, swapped out and in. For PAGEPROOF_LOAD_SECONDS memory
-is compacted too.
+Rings and maps are made and freed, and their pages are reused at once. Processes fork, exec and
+exit. Huge pages are made and split, pages are merged, swapped out and in. With
+PAGEPROOF_LOAD_SECONDS memory is compacted too.
 """
 
 import os
@@ -20,8 +20,8 @@ STOP = "/run/churn.stop"
 LOOKS = 3
 SECONDS = int(os.environ.get("PAGEPROOF_LOAD_SECONDS", "0"))
 KSM = "/sys/kernel/mm/ksm/run"
-#: Why a page may be undecided: nobody touched it, it was swapped out, it moved, or what maps it
-#: came or went just now; no driver has mapped the PCI resource.
+#: Reasons for which a page may be undecided: it was never touched, it was swapped out, it moved,
+#: its mapping is new or has just gone, or no driver has mapped the PCI resource.
 REASONS = {"not-present", "swapped", "torn", "no-kernel-side"}
 
 
@@ -46,19 +46,19 @@ def moving(machine: Machine, everything: Everything) -> Iterator[Machine]:
 
 @each_kernel
 def test_no_false_alarm(moving: Machine, everything: Everything) -> None:
-    """What was touched is SAME, what moved is torn; the module's region, which stays, always is."""
+    """Touched pages are SAME, or torn if they moved. The module's region is always SAME."""
     seen: dict[str, set[int]] = {}
     counted: Counter[str] = Counter()
     looks = 0
     start = time.monotonic()
     deadline = start + SECONDS + START_SECONDS
-    # Now and then a look falls between two programs: something is to be seen to come and go.
+    # A run may fall between two programs. Go on until two programs of one kind were seen.
     while (
         looks < LOOKS
         or time.monotonic() < start + SECONDS
         or not any(len(seen[kind]) > 1 for kind in seen.keys() - {"vdso"})
     ):
-        assert time.monotonic() < deadline, f"nothing of what comes and goes seen twice: {seen}"
+        assert time.monotonic() < deadline, f"no two programs of one kind were seen: {seen}"
         looks += 1
         report = moving.outside("verify", "--format", "json").report
         is_proven(report, everything, moving=True)
@@ -73,12 +73,12 @@ def test_no_false_alarm(moving: Machine, everything: Everything) -> None:
                     assert {said for said, _ in runs} == {"SAME"}
                 pid = report["mappings"][use["mapping"]]["pid"]
                 seen.setdefault(region["kind"], set()).add(pid)
-    print(f"{looks} looks in {time.monotonic() - start:.0f} s: {dict(counted)}")
+    print(f"{looks} runs in {time.monotonic() - start:.0f} s: {dict(counted)}")
 
 
 @each_kernel_at_length
 def test_audit_raises_no_false_alarm(moving: Machine) -> None:
-    """What can't be decided of what moves is said to be so."""
+    """Findings that cannot be decided because memory moves are reported as undecided."""
     undecided: Counter[tuple[str, str]] = Counter()
     looks = 0
     start = time.monotonic()
@@ -89,4 +89,4 @@ def test_audit_raises_no_false_alarm(moving: Machine) -> None:
         undecided.update(
             (one["rule"], one["reason"]) for one in report["outcomes"] if one["reason"]
         )
-    print(f"{looks} looks in {time.monotonic() - start:.0f} s: {dict(undecided)}")
+    print(f"{looks} runs in {time.monotonic() - start:.0f} s: {dict(undecided)}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The module's own tests, which run inside the guest (tests/vm), one kernel at a time."""
+"""The module's own tests (tests/vm), which run inside the guest of each kernel."""
 
 import re
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ import pytest
 from machine import Machine, Result, each_kernel, each_kernel_under_stress
 from run_module_tests import GROUPS
 
-#: These take an emulated guest 10 to 45 s each.
+#: Each takes 10 to 45 s in an emulated guest.
 STRESS = ("twenty_times", "killed_20_times", "chaos", "scribbler", "orders")
 QUICK = [group for group in GROUPS if group not in STRESS]
 
 
 @pytest.fixture(scope="module")
 def quick(machine: Machine) -> Result:
-    """What all quick groups said, run by one Python: it takes the guest seconds to start."""
+    """Results of all quick groups. One Python runs them, as it takes the guest seconds to start."""
     return run(machine, QUICK)
 
 
@@ -39,7 +39,7 @@ def run(machine: Machine, groups: Sequence[str]) -> Result:
 
 
 def passes(ran: Result, group: str) -> None:
-    """Each check of a group is ok, up to the last, of the kernel's log."""
+    """Each check of a group passes, including the last one, of the kernel log."""
     checks = re.findall(rf"^(ok|not ok) \d+ - {group}: (.*)", ran.out, re.MULTILINE)
     assert [check for check in checks if check[0] != "ok"] == [], ran.out + ran.err
     assert ("ok", "kernel log is clean") in checks, ran.out + ran.err

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The walkers on every page table of a guest that holds still, against drgn and against QEMU.
+"""The walkers on every page table of a stopped guest, against drgn and QEMU.
 
-Both walkers sweep all of every tree: the user half of each process and the kernel's half. On
-addresses, drgn's follow_phys() is the judge of both; QEMU's gva2gpa, of the engine.
+Both walkers sweep every tree: the user half of each process and the kernel half. For single
+addresses, both are compared with drgn's follow_phys(), and the engine with QEMU's gva2gpa.
 """
 
 import random
@@ -23,32 +23,32 @@ from machine import START_SECONDS, Machine, each_kernel
 from pageproof.model import PTI_USER_HALF, Outcome, Range
 from pageproof_lab.guest.channel import Monitor
 
-#: Addresses that are compared on each kernel, at least.
+#: Minimum number of addresses to compare on each kernel.
 ADDRESSES = 10_000
-#: QEMU is asked one by one, 1.5 ms each.
+#: QEMU translates one address per command, 1.5 ms each.
 ASKED_OF_QEMU = 400
 
 
 @pytest.fixture
 def spinner(machine: Machine) -> Iterator[int]:
-    """The PID of a process with a mapping of each kind that runs and runs (tests/vm/spaces.py)."""
+    """PID of a process that never sleeps and has a mapping of each kind (tests/vm/spaces.py)."""
     pid: int = machine.start("spaces.py", "spin")
     yield pid
     machine.end_group(pid)
 
 
 def present(ranges: list[Range]) -> list[Range]:
-    """The leaves."""
+    """Return the leaves of some ranges."""
     return [one for one in ranges if one.outcome is Outcome.MAPPED and one.frame is not None]
 
 
 def inside(rng: random.Random, one: Range) -> int:
-    """Some address of a range."""
+    """Return a random address of a range."""
     return rng.randint(one.start, one.last)
 
 
 def are_the_same(name: str, ours: list[Range], theirs: list[Range]) -> None:
-    """Both sweeps, entry by entry; the first that differs is told."""
+    """Compare both sweeps entry by entry, and show the first difference."""
     if ours != theirs:
         pairs = zip_longest(ours, theirs)
         first = next((mine, other) for mine, other in pairs if mine != other)
@@ -56,7 +56,7 @@ def are_the_same(name: str, ours: list[Range], theirs: list[Range]) -> None:
 
 
 def sample(rng: random.Random, ranges: list[Range], wanted: int) -> list[int]:
-    """An address in every leaf, and more in some, the larger the likelier, up to what is wanted."""
+    """Yield an address in every leaf, then more in random leaves, weighted by size."""
     addresses = [inside(rng, one) for one in ranges]
     more = max(0, wanted - len(addresses))
     sizes = [one.last - one.start + 1 for one in ranges]
@@ -65,9 +65,9 @@ def sample(rng: random.Random, ranges: list[Range], wanted: int) -> list[int]:
 
 @each_kernel
 def test_engine_python_and_drgn_agree_on_every_table(loaded: Machine) -> None:
-    """All ranges of all trees; every present page of every process; 10,000 of the kernel's half.
+    """All ranges of all trees; every present page of every process; 10,000 of the kernel half.
 
-    follow_phys() takes some 30 microseconds an address, so that no kernel needs a smaller sample.
+    follow_phys() takes about 30 microseconds per address, fast enough for this on every kernel.
     """
     rng = random.Random("every table")
     with frozen(loaded), attached(loaded) as view:
@@ -81,10 +81,10 @@ def test_engine_python_and_drgn_agree_on_every_table(loaded: Machine) -> None:
 
 
 def without_arenas(tree: Tree, view: View) -> Iterator[Tree]:
-    """The kernel's half in parts, without the areas of BPF arenas.
+    """Yield parts of the kernel half, without the areas of BPF arenas.
 
-    The kernel makes all page tables of their 4 GiB at once (kernel/bpf/arena.c): two millions of
-    empty entries, which take the walker in Python a minute.
+    The kernel makes all page tables for the 4 GiB of an arena at once (kernel/bpf/arena.c). They
+    have two million empty entries, which take the Python walker a minute.
     """
     areas = [(area.va_start.value_(), area.va_end.value_()) for area in arenas(view)]
     first = tree.first
@@ -101,7 +101,7 @@ def arenas(view: View) -> Iterator[Object]:
 
 
 def compare(rng: random.Random, view: View, tree: Tree, wanted: int) -> int:
-    """One tree; the number of addresses on which all three agreed."""
+    """Check one tree; return the number of addresses on which all three agreed."""
     ranges = list(view.engine.ranges(tree.root, tree.first, tree.last))
     are_the_same(tree.name, ranges, list(view.python.ranges(tree.root, tree.first, tree.last)))
     addresses = sample(rng, present(ranges), wanted)
@@ -113,12 +113,12 @@ def compare(rng: random.Random, view: View, tree: Tree, wanted: int) -> int:
     return len(addresses)
 
 
-# QEMU's own opinion
+# Compare with QEMU
 
 
 @dataclass(frozen=True)
 class Cpu:
-    """A CPU of a guest that holds still."""
+    """A CPU of a stopped guest."""
 
     control: Monitor
     index: int
@@ -131,20 +131,20 @@ class Cpu:
 
     @property
     def root(self) -> int:
-        """CR3, with PCID and all."""
+        """CR3, including the PCID."""
         found = re.search(r"\bCR3=([0-9a-f]+)", self.ask("info registers"))
         assert found
         return int(found[1], 16)
 
     def translate(self, address: int) -> int | None:
-        """What QEMU makes of an address in the tables that the CPU is on."""
+        """Return QEMU's translation of an address by the tables that the CPU uses."""
         said = self.ask(f"gva2gpa {address:#x}").strip()
         return None if said == "Unmapped" else int(said.removeprefix("gpa: "), 16)
 
 
 @contextmanager
 def a_cpu_on(machine: Machine, wanted: Callable[[int], bool]) -> Iterator[Cpu]:
-    """Stop the guest again and again, until a CPU is on tables that are wanted."""
+    """Stop the guest repeatedly until a CPU uses one of the wanted tables."""
     deadline = time.monotonic() + START_SECONDS
     while True:
         with frozen(machine) as control:
@@ -158,7 +158,7 @@ def a_cpu_on(machine: Machine, wanted: Callable[[int], bool]) -> Iterator[Cpu]:
 def ask_qemu(
     rng: random.Random, cpu: Cpu, view: View, roots: set[int], first: int, last: int
 ) -> None:
-    """Mapped addresses and others: QEMU's walk of the CPU's tables, and the engine's of roots."""
+    """Compare QEMU's translation with the engine's walk, for mapped and unmapped addresses."""
     ranges = list(view.engine.ranges(cpu.root, first, last))
     nothing = [one for one in ranges if one.outcome is Outcome.NONE]
     there = rng.choices(present(ranges), k=ASKED_OF_QEMU)
@@ -173,9 +173,9 @@ def ask_qemu(
 
 @each_kernel
 def test_qemu_agrees_on_the_kernels_half(loaded: Machine) -> None:
-    """In the tables of a CPU that is in the kernel, which lead where init_mm's do.
+    """Use the tables of a CPU that runs in the kernel; their kernel half equals init_mm's.
 
-    Not of one in user mode, which has next to nothing of the kernel's half with PTI.
+    With PTI the tables of a CPU in user mode lack most of the kernel half.
     """
     rng = random.Random("gva2gpa of the kernel")
     with attached(loaded) as view:
@@ -187,7 +187,7 @@ def test_qemu_agrees_on_the_kernels_half(loaded: Machine) -> None:
 
 @each_kernel
 def test_qemu_agrees_on_a_process(loaded: Machine, spinner: int) -> None:
-    """Of a process that never sleeps, a CPU is on its tables: with PTI mostly on user mode's."""
+    """A process never sleeps, so that a CPU uses its tables: with PTI mostly those of user mode."""
     rng = random.Random("gva2gpa of a process")
     with attached(loaded) as view:
         pgd = find_task(view.target.prog, spinner).mm.pgd.value_() - view.paging.page_offset_base

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the guest's procfs says of the kernel's half, against the tables as the engine walks them.
+"""The guest's procfs about the kernel half, against the engine's walk of the tables.
 
-procfs is read while the guest runs, and the tables while it holds still.
+procfs is read while the guest runs, and the tables while it is stopped.
 """
 
 import random
@@ -29,7 +29,7 @@ DATA = Permissions(write=True, execute=False, user=False)
 
 @pytest.fixture
 def pointers(loaded: Machine) -> Iterator[None]:
-    """Have root see addresses: %pK is a hash with 0."""
+    """Let root see addresses. With 0, %pK prints a hash."""
     before = loaded.guest.check("cat", KPTR_RESTRICT)
     loaded.guest.check("sh", "-c", f"echo 1 > {KPTR_RESTRICT}")
     yield
@@ -37,13 +37,13 @@ def pointers(loaded: Machine) -> Iterator[None]:
 
 
 def region_of(view: View) -> dict[str, range]:
-    """kmap's rows by name, without its many holes."""
+    """Return kmap's rows by name, without holes."""
     rows = kmap(view.target, None, lambda message: None).rows
     return {row.region: range(row.start, row.last + 1) for row in rows if row.region != "hole"}
 
 
 def held(view: View, first: int, last: int) -> list[Range]:
-    """What the kernel's tables hold in a range."""
+    """Return what the kernel's tables map in a range."""
     return list(view.engine.ranges(view.paging.kernel_root, first, last, merged=True))
 
 
@@ -54,7 +54,7 @@ def at(view: View, address: int) -> Walk:
 
 
 def is_mapped(runs: list[Range], first: int, last: int, paddr: int | None = None) -> bool:
-    """Whether runs are leaves that cover a range whole; in one piece from a frame, if given."""
+    """Whether runs are leaves that cover a whole range, contiguous from a frame if given."""
     following = first
     for run in runs:
         if run.start != following or run.outcome is not Outcome.MAPPED or run.frame is None:
@@ -70,7 +70,7 @@ def is_mapped(runs: list[Range], first: int, last: int, paddr: int | None = None
 
 @dataclass(frozen=True)
 class Area:
-    """A line of vmallocinfo."""
+    """One line of vmallocinfo."""
 
     line: str
 
@@ -88,7 +88,7 @@ class Area:
 
 
 def areas(machine: Machine) -> set[Area]:
-    """The areas there are. Read by the agent itself: a new process would be a new stack."""
+    """Return the areas. The agent itself reads the file, as a new process would add a stack."""
     text = machine.guest.agent.read_file("/proc/vmallocinfo").decode()
     return {Area(line) for line in text.splitlines()}
 
@@ -96,9 +96,9 @@ def areas(machine: Machine) -> set[Area]:
 @pytest.mark.usefixtures("pointers")
 @each_kernel
 def test_vmalloc_areas_are_mapped_as_procfs_says(loaded: Machine) -> None:
-    """Each with pages= holds as many and then nothing; each with phys= leads there, page by page.
+    """Each area with pages= maps exactly that many; each with phys= maps that physical range.
 
-    What is not there any more when the guest runs on has moved meanwhile, and is not compared.
+    Areas that have gone when the guest runs again are not compared.
     """
     compared: Counter[str] = Counter()
     with attached(loaded) as view:
@@ -120,7 +120,7 @@ def test_vmalloc_areas_are_mapped_as_procfs_says(loaded: Machine) -> None:
                 assert is_mapped(runs[area], area.start, last), (area, runs[area])
                 compared["pages"] += 1
             elif paddr is not None:
-                last = area.last - PAGE_BYTES  # get_vm_area_size(): all but a page to guard it
+                last = area.last - PAGE_BYTES  # get_vm_area_size(): without the guard page
                 assert is_mapped(runs[area], area.start, last, paddr), (area, runs[area])
                 compared["phys"] += 1
     assert compared["pages"] > 50
@@ -131,7 +131,7 @@ def test_vmalloc_areas_are_mapped_as_procfs_says(loaded: Machine) -> None:
 
 
 def iomem(machine: Machine, name: str) -> list[tuple[int, int]]:
-    """First and last byte of what has a name in /proc/iomem."""
+    """Return first and last byte of the entries with a name in /proc/iomem."""
     text = machine.guest.check("cat", "/proc/iomem")
     found = re.findall(rf"^ *([0-9a-f]+)-([0-9a-f]+) : {name}$", text, re.MULTILINE)
     return [(int(first, 16), int(last, 16)) for first, last in found]
@@ -139,7 +139,7 @@ def iomem(machine: Machine, name: str) -> list[tuple[int, int]]:
 
 @each_kernel
 def test_system_ram_is_mapped_one_to_one(loaded: Machine) -> None:
-    """All of it in the physmap; and a walk of its first, its last and some addresses between."""
+    """All of it is in the physmap; also walk the first, the last and some addresses between."""
     rng = random.Random("System RAM")
     banks = iomem(loaded, "System RAM")
     assert len(banks) >= 2
@@ -159,7 +159,7 @@ def test_system_ram_is_mapped_one_to_one(loaded: Machine) -> None:
 
 # /proc/kallsyms
 
-#: The parts of the image that /proc/iomem knows, between two symbols of the linker script.
+#: Parts of the image in /proc/iomem, and their first and last symbols in the linker script.
 PARTS = {
     "Kernel code": ("_text", "_etext"),
     "Kernel rodata": ("__start_rodata", "__end_rodata"),
@@ -168,13 +168,13 @@ PARTS = {
 }
 INIT = ("__init_begin", "__init_end")
 PERCPU = ("__per_cpu_start", "__per_cpu_end")
-#: Some per-CPU variables: of these there are too few for a sample to have any.
+#: Some per-CPU variables, as there are too few of them to be in a random sample.
 OF_EACH_CPU = ("runqueues", "cpu_info", "softnet_data", "tick_cpu_sched", "kstat")
 
 
 @dataclass(frozen=True)
 class Symbol:
-    """A line of kallsyms; `owner` is "[MODULE]", or "" for the image."""
+    """One line of kallsyms; `owner` is "[MODULE]", or "" for the image."""
 
     address: int
     kind: str
@@ -186,7 +186,7 @@ class Symbol:
 
 
 def symbols(machine: Machine, *command: str) -> list[Symbol]:
-    """Those lines of /proc/kallsyms that a command of the guest chooses."""
+    """Return the lines of /proc/kallsyms that a command in the guest selects."""
     lines = machine.guest.check(*command, "/proc/kallsyms").splitlines()
     words = [(*line.split(), "")[:4] for line in lines]
     return [Symbol(int(address, 16), kind, name, owner) for address, kind, name, owner in words]
@@ -194,11 +194,10 @@ def symbols(machine: Machine, *command: str) -> list[Symbol]:
 
 @each_kernel
 def test_the_image(loaded: Machine) -> None:
-    """Its parts are in the memory that iomem names; what a symbol is decides what may be done.
+    """Its parts are at iomem's addresses, and each symbol's page has the right permissions.
 
-    What was for boot only may not be executed any more, and with page-table isolation
-    free_kernel_image_pages() takes PRESENT from it in the image's mapping: it is somebody else's
-    memory now (arch/x86/mm/init.c).
+    Code for boot only is no longer executable. With page-table isolation free_kernel_image_pages()
+    clears PRESENT in the image's mapping of it, as the memory is reused (arch/x86/mm/init.c).
     """
     pairs = (*PARTS.values(), INIT, PERCPU)
     names = "|".join((*OF_EACH_CPU, *(name for pair in pairs for name in pair)))
@@ -215,7 +214,7 @@ def test_the_image(loaded: Machine) -> None:
         percpu = range(place[PERCPU[0]], place[PERCPU[1]])
         ends = {end for _, end in pairs}
         for symbol in sample:
-            if symbol.name in ends:  # is the first byte of something else
+            if symbol.name in ends:  # is the first byte of the next part
                 continue
             if symbol.address in percpu:
                 each_cpu_has_its_own(view, symbol)
@@ -229,7 +228,7 @@ def test_the_image(loaded: Machine) -> None:
 
 
 def each_cpu_has_its_own(view: View, symbol: Symbol) -> None:
-    """Per-CPU symbols are those of a template: at 0, from 6.15 on in the image (9d7de2aa8b41)."""
+    """Per-CPU symbols belong to a template: at 0, since 6.15 in the image (9d7de2aa8b41)."""
     prog = view.target.prog
     offsets = [prog["__per_cpu_offset"][cpu].value_() for cpu in for_each_online_cpu(prog)]
     walks = [at(view, offset + symbol.address & VIRTUAL_LAST) for offset in offsets]
@@ -238,7 +237,7 @@ def each_cpu_has_its_own(view: View, symbol: Symbol) -> None:
 
 
 def part_of_the_image(view: View, place: dict[str, int], symbol: Symbol) -> str:
-    """In which part a symbol is; its page has that part's permissions."""
+    """Return the part of the image a symbol is in; check that its page has its permissions."""
 
     def lies_between(start: str, end: str) -> bool:
         return place[start] <= symbol.address < place[end]
@@ -249,7 +248,7 @@ def part_of_the_image(view: View, place: dict[str, int], symbol: Symbol) -> str:
         if view.paging.pti:
             assert walk.outcome in (Outcome.SPECIAL, Outcome.INVALIDATED), what
         else:
-            # Read-only where a module's text or read-only data got the frame: set_memory_ro()
+            # Read-only if a module's text or read-only data uses the frame: set_memory_ro()
             # changes the frame's other mappings too (cpa_process_alias()).
             assert walk.permissions in (DATA, READ_ONLY), what
         return "init"
@@ -270,7 +269,7 @@ def part_of_the_image(view: View, place: dict[str, int], symbol: Symbol) -> str:
 
 @each_kernel
 def test_modules(loaded: Machine) -> None:
-    """Where and as large as /proc/modules says, all of it mapped, each symbol with its rights."""
+    """Address and size as in /proc/modules, all mapped, each symbol with its permissions."""
     lines = [line.split() for line in loaded.guest.check("cat", "/proc/modules").splitlines()]
     said = {words[0]: (int(words[5], 16), int(words[1])) for words in lines}
     assert "umh_shm" in said
@@ -296,9 +295,9 @@ def test_modules(loaded: Machine) -> None:
 
 
 def parts_of(module: drgn.Object) -> list[tuple[int, int]]:
-    """Start and size of what a module has in memory, its code first."""
+    """Return start and size of a module's memory, its code first."""
     try:
-        # Since 6.4 each kind of content is on its own: ac3b43283923.
+        # Since 6.4 each kind of content has its own memory: ac3b43283923.
         return [(part.base.value_(), part.size.value_()) for part in module.mem]
     except AttributeError:
         layout = module.core_layout
@@ -306,10 +305,10 @@ def parts_of(module: drgn.Object) -> list[tuple[int, int]]:
 
 
 def kind_of_symbol(view: View, symbol: Symbol) -> str:
-    """The letter of a module's symbol; its page has permissions that become it."""
+    """Return the type letter of a module's symbol; check that its page has fitting permissions."""
     allowed = {"t": (TEXT,), "w": (TEXT,), "r": (READ_ONLY,), "b": (DATA,)}
     kind = symbol.kind.lower()
-    # Of data, some is read-only after the module's init.
+    # Some data is read-only after the module's init.
     walk = at(view, symbol.address)
     assert walk.permissions in allowed.get(kind, (DATA, READ_ONLY)), (str(symbol), walk)
     return kind

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`maps` against pagemap and smaps, on mappings that are easily counted wrong.
 
-What the kernel counts and `maps` has in its runs is not the same: Rss has no zero page, small or
-huge, for those are special; nothing of VM_PFNMAP; and huge pages of a pool on a line of their own
+The kernel's counts differ from the runs of `maps`: Rss does not include zero pages, small or huge
+(they are special), nor VM_PFNMAP, and huge pages of a pool have a separate line
 (smaps_pte_entry(), smaps_pmd_entry(), smaps_hugetlb_range() of fs/proc/task_mmu.c).
 """
 
@@ -27,14 +27,14 @@ HUGE_BYTES = 2 << 20
 
 @pytest.fixture
 def odd(loaded: Machine) -> Iterator[Json]:
-    """What tests/vm/odd_spaces.py says; it sleeps."""
+    """The output of tests/vm/odd_spaces.py, which sleeps."""
     facts: Json = loaded.start("odd_spaces.py")
     yield facts
     loaded.end_group(facts["pid"])
 
 
 def maps_of(view: View, pid: int) -> list[Json]:
-    """The VMAs of a process; but not the vsyscall page, which is in nobody's."""
+    """Return the VMAs of a process without the vsyscall page, which is not a VMA."""
     report = maps(view.target, pid, lambda message: None)
     assert report.stable
     vmas: list[Json] = to_json(report)["vmas"]
@@ -56,7 +56,7 @@ def covering(vmas: list[Json], address: int) -> Json:
 
 @pytest.fixture
 def named(loaded: Machine) -> Iterator[Json]:
-    """What tests/vm/odd_names.py says; it sleeps."""
+    """The output of tests/vm/odd_names.py, which sleeps."""
     facts: Json = loaded.start("odd_names.py")
     yield facts
     loaded.end_group(facts["pid"])
@@ -67,7 +67,7 @@ def named(loaded: Machine) -> Iterator[Json]:
 def test_names_are_procfs_byte_for_byte(
     loaded: Machine, named: Json, everything: Everything
 ) -> None:
-    """Of files with odd names, and of all kinds of shared memory; but the newest of a terminal."""
+    """Names of files and of shared memory: byte for byte in the report, escaped in text."""
     wanted = {"files", "detached", "packet_ring", "memory", "at_the_heap"}
     if loaded.guest.run("test", "-e", "/dev/udmabuf").code == 0:
         wanted.add("dma_bufs")
@@ -78,14 +78,14 @@ def test_names_are_procfs_byte_for_byte(
     for pid, report in reports.items():
         assert report.lost == ""
         said = loaded.guest.agent.read_file(f"/proc/{pid}/maps").split(b"\n")[:-1]
-        # The blank that ends a line without a name is left out.
+        # maps omits the blank at the end of a line without a name.
         assert [procfs_bytes(vma.line) for vma in report.vmas] == [
             line if line[72:] else line.rstrip(b" ") for line in said
         ]
     shown = loaded.outside("maps", "--pid", str(named["pid"])).out
     for vma in reports[named["pid"]].vmas:
-        # A name is escaped where a terminal would obey it, and else is as it is; but no line of
-        # text ends in a blank.
+        # Characters that a terminal would act on are escaped, and blanks at the end of a line are
+        # omitted. Everything else is unchanged.
         assert f"{printable(procfs_line(vma.line)).rstrip()}\n" in shown
 
 
@@ -95,11 +95,11 @@ def procfs_bytes(line: VmaLine) -> bytes:
 
 @each_kernel
 def test_pages_are_pagemaps_and_sums_are_smaps(loaded: Machine, odd: Json) -> None:
-    """Of four processes that sleep, VMA by VMA, whatever it is."""
+    """Compare each VMA of four sleeping processes."""
     pids = odd["pid"], odd["partner"], int(loaded.sysfs("helper_pid")), 1
     with attached(loaded) as view:
         mine = {pid: maps_of(view, pid) for pid in pids}
-        zero_page = find_address(view.target.prog, "empty_zero_page")  # on 5.10 in assembly
+        zero_page = find_address(view.target.prog, "empty_zero_page")  # in assembly on 5.10
         zero = view.engine.walk(view.paging.kernel_root, zero_page).pfn
     is_named(odd, mine[odd["pid"]], mine[odd["partner"]])
     huge_zero = dict(frames(covering(mine[odd["pid"]], odd["only_read"])))[odd["only_read"]]
@@ -108,7 +108,7 @@ def test_pages_are_pagemaps_and_sums_are_smaps(loaded: Machine, odd: Json) -> No
     pages = pagemaps(loaded, ordinary)
     for pid in pids:
         assert [page for vma in ordinary[pid] for page in frames(vma)] == pages[pid]
-        # By the agent itself: a new process would share some of the files' pages.
+        # The agent itself reads these, as a new process would share some of the files' pages.
         said = smaps(loaded.guest.agent.read_file(f"/proc/{pid}/smaps").decode())
         for vma in mine[pid]:
             compare(vma, said[f"{number(vma['line']['vma']['start']):08x}"], zeros)
@@ -119,7 +119,7 @@ def is_pfnmap(vma: Json) -> bool:
 
 
 def compare(vma: Json, said: dict[str, int], zeros: set[int | None]) -> None:
-    """A VMA and its part of smaps."""
+    """Compare a VMA with its part of smaps."""
     what = f"{vma['line']}: {said}"
     uncounted = sum(is_pfnmap(vma) or pfn in zeros for _, pfn in frames(vma)) * PAGE_BYTES
     pool = said["Private_Hugetlb"] + said["Shared_Hugetlb"]
@@ -132,7 +132,7 @@ def compare(vma: Json, said: dict[str, int], zeros: set[int | None]) -> None:
 
 
 def is_named(odd: Json, vmas: list[Json], partners: list[Json]) -> None:
-    """A page that nobody may touch has its frame, inverted in the entry; a guard page has none."""
+    """A PROT_NONE page has its frame, inverted in the entry; a guard page has none."""
     nobody = run_at(vmas, odd["nobody"])
     assert (nobody["outcome"], nobody["permissions"]["access"]) == ("prot-none", False)
     assert nobody["frame"] is not None
@@ -141,7 +141,7 @@ def is_named(odd: Json, vmas: list[Json], partners: list[Json]) -> None:
         assert (guard["outcome"], guard["frame"]) == ("guard-marker", None)
     assert covering(vmas, odd["only_read"])["resident_2m_bytes"] >= HUGE_BYTES
     assert covering(vmas, odd["pool"])["resident_2m_bytes"] == HUGE_BYTES
-    # Of two huge pages the first is in small ones here, and the partner has both in one piece.
+    # Of two huge pages this process has the first one split, and its partner has both whole.
     split, whole = (covering(vmas, odd["split"] + at) for at in (0, HUGE_BYTES))
     assert split["resident_4k_bytes"] == 7 * PAGE_BYTES
     assert whole["resident_2m_bytes"] == HUGE_BYTES
@@ -149,7 +149,7 @@ def is_named(odd: Json, vmas: list[Json], partners: list[Json]) -> None:
 
 
 def run_at(vmas: list[Json], address: int) -> Json:
-    """The run that begins at an address."""
+    """Return the run that begins at an address."""
     runs: list[Json] = covering(vmas, address)["runs"]
     (found,) = (run for run in runs if number(run["start"]) == address)
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A driver author's own tests: pageproof.verify(), and what pytest shows when one fails."""
+"""Tests of a driver's author: pageproof.verify(), and the output of pytest for a failure."""
 
 import os
 import subprocess

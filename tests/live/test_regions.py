@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof regions` as a user has it: text, JSON, filters, exit codes, on each kernel."""
+"""`pageproof regions` from the command line: text, JSON, filters, exit codes, on each kernel."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_text_and_filters(loaded: Machine) -> None:
     assert said.code == 0, said.err
     assert f"  {pid} umh_shm_helper  " in said.out
     assert "  1 of 1 page mapped\n" in said.out
-    named = ("--name", "umh_shm", "--kind", "umh_shm")  # not all of UIO's can be read
+    named = ("--name", "umh_shm", "--kind", "umh_shm")  # some of UIO's cannot be read
     assert loaded.outside("regions", *named).code == 0
     none = loaded.outside("regions", "--name", "no such name")
     assert (none.code, "no shared region was found\n" in none.out) == (3, True)

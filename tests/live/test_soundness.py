@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two NUMA nodes, between which the kernel moves memory, and processes that change how they map it.
+"""The kernel moves memory between two NUMA nodes, and processes change their mappings meanwhile.
 
-`verify` and `audit` from outside are silent: exit code 0, or 3 for what moved at each look. For
-PAGEPROOF_LOAD_SECONDS each, or some looks.
+`verify` and `audit` from outside report no error or warning: exit code 0, or 3 if pages moved at
+each try. They run for PAGEPROOF_LOAD_SECONDS each, or a few times.
 """
 
 import os
@@ -23,9 +23,9 @@ LOOKS = 5
 #: Processes of tests/vm/restless.c beside the first.
 KINDS_OF_WORK = 5
 SECONDS = int(os.environ.get("PAGEPROOF_LOAD_SECONDS", "0"))
-#: Why a page may be undecided: it moved at each look, or nobody touched it since it was dropped.
+#: Reasons for which a page may be undecided: it moved at each try, or it was not touched again.
 REASONS = {"torn", "not-present"}
-#: How soon and how often a task's memory is sampled, in ms. Since 5.13 in debugfs: 8a99b6833c88
+#: Delay and period of sampling a task's memory, in ms. Since 5.13 in debugfs: 8a99b6833c88
 #: ("sched: Move SCHED_DEBUG sysctl to debugfs").
 SCAN = {"scan_delay_ms": 50, "scan_period_min_ms": 50, "scan_period_max_ms": 200}
 DEBUGFS = "/sys/kernel/debug/sched/numa_balancing/"
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module", params=ONE_A_KERNEL, ids=lambda setup: f"numa-{setup.kernel}")
 def restless(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Json]]:
-    """The guest, and what tests/vm/restless.c says of the mapping that stays."""
+    """The guest, and the description by tests/vm/restless.c of its permanent mapping."""
     setup: Setup = request.param
     kernel = kernels.fetch(setup.kernel)
     built = build.build(kernel)
@@ -61,7 +61,7 @@ def restless(request: pytest.FixtureRequest) -> Iterator[tuple[Machine, Json]]:
 
 
 def sampled(machine: Machine) -> int:
-    """Entries that balancing has made PROT_NONE."""
+    """Return the number of entries that balancing made PROT_NONE."""
     found = re.search(r"^numa_pte_updates (\d+)$", machine.guest.check("cat", "/proc/vmstat"), re.M)
     assert found
     return int(found[1])
@@ -70,7 +70,7 @@ def sampled(machine: Machine) -> int:
 def looks_at(
     machine: Machine, words: tuple[str, ...], judge: Callable[[Result], None]
 ) -> tuple[int, float]:
-    """Ask again and again, until balancing has sampled memory meanwhile."""
+    """Repeat a command until balancing has sampled memory meanwhile."""
     before, looks, start = sampled(machine), 0, time.monotonic()
     while looks < LOOKS or time.monotonic() < start + SECONDS or sampled(machine) == before:
         assert time.monotonic() < start + SECONDS + START_SECONDS, "nothing is balanced"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A list of VMAs that changes while it is read: it is read again, and never "no VMA is there"."""
+"""A list of VMAs that changes while it is read is read again, and is never reported as empty."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ ROUNDS = 5
 
 @pytest.fixture
 def moving(loaded: Machine) -> Iterator[Json]:
-    """What tests/vm/remaps.c says; it maps and unmaps all the time."""
+    """The output of tests/vm/remaps.c, which maps and unmaps all the time."""
     facts: Json = loaded.start("remaps")
     yield facts
     loaded.end_group(facts["pid"])
@@ -19,7 +19,7 @@ def moving(loaded: Machine) -> Iterator[Json]:
 
 @each_kernel
 def test_what_stays_is_found_beside_what_moves(loaded: Machine, moving: Json) -> None:
-    """A command may find no moment of rest (exit code 3); that is no error, and no other answer."""
+    """A command may never get a consistent list (exit code 3), but must not fail or be wrong."""
     pid, (stays,) = str(moving["pid"]), moving["regions"]
     address = f"{stays['address']:x}"
     for _ in range(ROUNDS):

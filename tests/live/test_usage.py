@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What all commands do alike, whatever the kernel: errors, and calls from a plain drgn script."""
+"""Behaviour that all commands share on any kernel: errors, and calls from a plain drgn script."""
 
 import pytest
 from machine import Machine, drgn_script, on_one_kernel

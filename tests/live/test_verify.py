@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`verify` on a running guest against what others say of its pages."""
+"""`verify` on a running guest, against other sources about its pages."""
 
 import jsonschema
 import pytest
@@ -25,7 +25,7 @@ def verify(machine: Machine, *words: str) -> Result:
 @each_kernel
 @pytest.mark.parametrize("region", REGIONS, ids=str)
 def test_outside_every_region(machine: Machine, region: Region, schema: Json) -> None:
-    """Each backing with each way of mapping: SAME for what is mapped, and the module's own PFNs."""
+    """Each backing with each way of mapping: mapped pages are SAME, with the module's own PFNs."""
     machine.load(region)
     result = verify(machine)
     report = result.report
@@ -53,7 +53,7 @@ def test_outside_every_region(machine: Machine, region: Region, schema: Json) ->
 
 
 def test_slot_is_the_articles(loaded: Machine) -> None:
-    """The helper's answer and the request stand in the page, and the walk reads them."""
+    """The request and the helper's answer are in the page, and `verify` reads them."""
     proof = pages(verify(loaded).report)[int(loaded.sysfs("helper_pid")), 0]
     slot = proof["evidence"]["slot"]
     assert (slot["id"], slot["payload"], slot["pl_hash"]) == (2, "hello", "world")
@@ -62,7 +62,7 @@ def test_slot_is_the_articles(loaded: Machine) -> None:
 
 
 def test_file_and_vma(loaded: Machine) -> None:
-    """What the article found by hand: dentry, inode mode, the VMA's range as procfs has it."""
+    """Dentry, inode mode, and the VMA's range as in procfs."""
     pid = int(loaded.sysfs("helper_pid"))
     (mapping,) = verify(loaded).report["mappings"]
     vma = mapping["vma"]
@@ -74,7 +74,7 @@ def test_file_and_vma(loaded: Machine) -> None:
 
 
 def test_bases_are_the_documented_ones(loaded: Machine) -> None:
-    """Documentation/arch/x86/x86_64/mm.rst, without KASLR; with it, they are not asked for."""
+    """Documentation/arch/x86/x86_64/mm.rst without KASLR; with KASLR they are not checked."""
     paging = verify(loaded).report["paging"]
     assert paging["levels"] == loaded.setup.paging
     names = ("page_offset_base", "vmalloc_base", "vmemmap_base")
@@ -89,7 +89,7 @@ def test_bases_are_the_documented_ones(loaded: Machine) -> None:
 
 @each_kernel
 def test_pagemap_agrees(machine: Machine) -> None:
-    """/proc/PID/pagemap is an oracle where pages are inserted one by one."""
+    """/proc/PID/pagemap has the frames if pages are inserted one by one."""
     machine.load(Region("pages", "insert", 4))
     helper = int(machine.sysfs("helper_pid"))
     for (pid, index), proof in pages(verify(machine).report).items():
@@ -103,7 +103,7 @@ def test_pagemap_agrees(machine: Machine) -> None:
 
 @each_kernel
 def test_all_mappers_are_found(machine: Machine) -> None:
-    """Other processes than the helper, with part of the region, read-only too."""
+    """Other processes map a part of the region, also read-only."""
     machine.load(Region("pages", "remap", 4), allow_any=True)
     whole = machine.map("--pages", "4")
     part = machine.map("--pages", "2", "--first", "1", "--read-only")
@@ -121,7 +121,7 @@ def test_all_mappers_are_found(machine: Machine) -> None:
 
 @each_kernel
 def test_no_another_frame(machine: Machine) -> None:
-    """The user's page is a private one with the very same bytes: DIFFERENT, exit 1."""
+    """The user's page is a private copy with the same bytes: DIFFERENT, exit code 1."""
     machine.load(Region("pages", "insert", 4), allow_any=True)
     mapper = machine.map("--pages", "4", "--replace", "1")
     address = mapper["address"] + 4096
@@ -138,7 +138,7 @@ def test_no_another_frame(machine: Machine) -> None:
 
 @each_kernel
 def test_no_not_present(machine: Machine) -> None:
-    """A page that was never touched is not mapped: UNKNOWN not-present, exit 3."""
+    """A page that was never touched is not mapped: UNKNOWN not-present, exit code 3."""
     machine.load(Region("vmalloc", "fault", 16), allow_any=True)
     mapper = machine.map("--pages", "4", "--touch", "0", "2")
     result = verify(machine, "--pid", str(mapper["pid"]))
@@ -162,7 +162,7 @@ def test_no_not_present(machine: Machine) -> None:
     ],
 )
 def test_the_kernel_side_by_an_expression(loaded: Machine, expression: str) -> None:
-    """drgn's own language, over the VMA of the user's side and its file."""
+    """A drgn expression that uses the user side's VMA and its file."""
     (user,) = verify(loaded).report["mappings"]
     words = ("--pid", str(user["pid"]), "--user", user["vma"]["start"], "--kernel", expression)
     result = verify(loaded, *words)
@@ -173,7 +173,7 @@ def test_the_kernel_side_by_an_expression(loaded: Machine, expression: str) -> N
 
 @on_one_kernel
 def test_nothing_to_verify(machine: Machine) -> None:
-    """Without a mapping there is nothing to prove, and that is not a success."""
+    """Without a mapping there is nothing to prove, which is not success."""
     machine.load()
     machine.guest.check("sh", "-c", "echo 1 > /sys/class/misc/umh_shm/stop")
     result = verify(machine)
@@ -191,6 +191,6 @@ def test_module_not_loaded(machine: Machine) -> None:
 
 
 def test_log_is_clean(machine: Machine) -> None:
-    """After all that, the kernel has nothing to complain of."""
+    """After all these tests the kernel log has no complaint."""
     log = machine.guest.check("dmesg")
     assert not [line for line in log.splitlines() if "WARNING" in line or "BUG" in line], log

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A driver that nobody knows: its device by --device, its kernel side in drgn's language."""
+"""A driver without a finder: --device for its device, a drgn expression for its kernel side."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from machine import Json, Machine, Region, Result, each_kernel, number, on_one_k
 
 DEVICE = "/dev/umh_shm"
 REGION = 'prog["umh_shm_region"]'
-#: struct umh_shm_region as the device's file has it.
+#: Expression for struct umh_shm_region from the device's file.
 CONTEXT = 'cast("struct umh_shm_region *", file.private_data)'
 
 
@@ -51,18 +51,18 @@ def test_the_kernel_side_is_said(
     assert frames == machine.pfns()
 
 
-#: Devices of tests/vm/named: what a name is easily taken for.
+#: Devices of tests/vm/named, whose names are easily confused.
 BLOCK, AREA = "/dev/shares_named_block", "/dev/shares_named_area"
 
 
 @dataclass(frozen=True)
 class Named:
-    """The guest with the module and a process that maps as much of a device as is said."""
+    """The guest with the module and a process that maps a part of a device."""
 
     machine: Machine
 
     def verify(self, device: str, *words: str, pages: int) -> Result:
-        """What verify says of a process that maps some pages of a device."""
+        """Run verify on a process that maps some pages of a device."""
         process = self.machine.start("maps_device.py", device, "0", str(pages))
         try:
             return verify(self.machine, "--device", device, "--pid", str(process["pid"]), *words)
@@ -93,7 +93,7 @@ def test_an_integer_stands_for_the_memory_that_it_points_at(named: Named, side: 
 @each_kernel
 @pytest.mark.parametrize("side", ["cdev_map", 'prog["cdev_map"]'])
 def test_the_module_behind_the_device_comes_before_vmlinux(named: Named, side: str) -> None:
-    """fs/char_dev.c has a pointer of this name, which a plain look-up gives."""
+    """fs/char_dev.c has a pointer of the same name, which a plain look-up finds."""
     result = named.verify(AREA, "--kernel", side, pages=2)
     assert (result.code, verdicts(result.report)) == (0, ["SAME"] * 2), result.out + result.err
     assert ids(result) == []
@@ -110,7 +110,7 @@ def test_the_module_behind_the_device_comes_before_vmlinux(named: Named, side: s
 def test_a_region_ends_where_its_object_ends(
     named: Named, device: str, side: str, pages: int, ends: str
 ) -> None:
-    """Without --length, and with one that is too large."""
+    """Without --length, and with a length that is too large."""
     for length in ((), ("--length", str((pages + 2) * 4096))):
         result = named.verify(device, "--kernel", side, *length, pages=pages + 2)
         report = result.report
@@ -141,7 +141,7 @@ def test_an_object_ends_for_an_address_too(named: Named) -> None:
 
 @each_kernel
 def test_a_device_is_its_number(named: Named) -> None:
-    """A process in a chroot, which has the device by another node."""
+    """A process in a chroot, which opened the device by another node."""
     guest = named.machine.guest
     number = guest.check("cat", "/sys/class/misc/shares_named_area/dev").strip()
     major, minor = number.split(":")
@@ -188,7 +188,7 @@ def test_wrong_syntax_is_refused_though_nothing_is_mapped(named: Named, option: 
 
 @pytest.fixture(scope="module")
 def adjoining(machine: Machine) -> Iterator[Json]:
-    """A process in which raw frames follow on ordinary pages, and that maps a socket."""
+    """A process with raw frames after ordinary pages, and with a mapped socket."""
     process = machine.start("maps_adjoining.py", "f0000")
     yield process
     machine.end_group(process["pid"])
@@ -196,7 +196,7 @@ def adjoining(machine: Machine) -> Iterator[Json]:
 
 @each_kernel
 def test_each_page_is_judged_by_its_own_mapping(machine: Machine, adjoining: Json) -> None:
-    """Raw frames behind an ordinary VMA are none of that VMA's."""
+    """Raw frames after an ordinary VMA do not belong to that VMA."""
     place = ("--pid", str(adjoining["pid"]), "--user", hex(adjoining["address"]))
     result = verify(machine, *place, "--length", str(4 * 4096))
     report = result.report
@@ -213,7 +213,7 @@ def test_each_page_is_judged_by_its_own_mapping(machine: Machine, adjoining: Jso
 
 @each_kernel
 def test_what_no_finder_knows_is_a_note(machine: Machine, adjoining: Json) -> None:
-    """A socket of TCP, which can be mapped too; in both commands."""
+    """A TCP socket can be mapped too; both commands handle it."""
     where = f"pid {adjoining['pid']} at {hex(adjoining['socket'])}"
     for command in ("verify", "regions"):
         words = ("--pid", str(adjoining["pid"]), "--format", "json")
@@ -234,7 +234,7 @@ def test_an_empty_list_of_pages(machine: Machine, adjoining: Json) -> None:
 
 @on_one_kernel
 def test_no_another_page(machine: Machine) -> None:
-    """Shifted by a page; and pages in another order: never SAME."""
+    """Pages shifted by one, or in another order, are never SAME."""
     machine.load(Region("pages", "insert", 4))
     shifted = verify(machine, "--device", DEVICE, "--kernel", f"{CONTEXT}.kaddr + 4096")
     assert (shifted.code, set(verdicts(shifted.report))) == (1, {"DIFFERENT"})
@@ -255,7 +255,7 @@ def test_no_another_page(machine: Machine) -> None:
     ],
 )
 def test_a_finder_knows_the_device(machine: Machine, region: Region, means: str) -> None:
-    """By its path and by its number; how it maps is told."""
+    """By its path and by its number; the report shows how it maps."""
     machine.load(region)
     numbers = machine.guest.check("cat", "/sys/class/misc/umh_shm/dev").strip()
     for device in (DEVICE, numbers):
@@ -276,7 +276,7 @@ def firmware(machine: Machine) -> Iterator[Json]:
 
 @pytest.fixture(scope="module")
 def timer(machine: Machine) -> Iterator[Json]:
-    """A process that maps the registers of the HPET, which no finder knows."""
+    """A process that maps the registers of the HPET, for which there is no finder."""
     process = machine.start("maps_device.py", "/dev/hpet", "0", "1")
     yield process
     machine.end_group(process["pid"])
@@ -284,7 +284,7 @@ def timer(machine: Machine) -> Iterator[Json]:
 
 @each_kernel
 def test_what_the_kernel_has_when_nobody_knows(machine: Machine, timer: Json) -> None:
-    """Neither SAME nor silence: the kernel's mappings of the frame, by those who made them."""
+    """Not SAME, but the report lists the kernel's mappings of the frame, with their callers."""
     result = verify(machine, "--device", "/dev/hpet")
     report = result.report
     assert (result.code, report["summary"]["same"]) == (3, 0), result.out
@@ -299,7 +299,7 @@ def test_what_the_kernel_has_when_nobody_knows(machine: Machine, timer: Json) ->
 
 @each_kernel
 def test_it_is_proven_when_the_kernel_side_is_said(machine: Machine, firmware: Json) -> None:
-    """The region of /dev/mem is physical memory from 0 on."""
+    """The region of /dev/mem is all physical memory, from 0."""
     process = ("--pid", str(firmware["pid"]))
     words = ("--device", "/dev/mem", *process, "--kernel", 'prog["page_offset_base"].value_()')
     result = verify(machine, *words)
@@ -313,7 +313,7 @@ def test_it_is_proven_when_the_kernel_side_is_said(machine: Machine, firmware: J
 
 @on_one_kernel
 def test_an_address_of_which_nobody_knows(loaded: Machine) -> None:
-    """The helper's stack: the kernel has its frame in the physmap and names it as nobody's."""
+    """The helper's stack: the kernel maps its frame in the physmap only."""
     pid = loaded.sysfs("helper_pid")
     lines = loaded.guest.check("cat", f"/proc/{pid}/maps").splitlines()
     (stack,) = (line for line in lines if line.endswith("[stack]"))
@@ -322,7 +322,7 @@ def test_an_address_of_which_nobody_knows(loaded: Machine) -> None:
     assert (result.code, result.report["proofs"]) == (3, [])
     (unknown,) = result.report["findings"]
     assert unknown["id"] == "kernel-side-unknown"
-    # Frames of the image that were freed after boot keep their place in it.
+    # Frames of the image that were freed after boot stay mapped by it.
     assert {name.split()[0] for name, _ in unknown["evidence"]} - {"text"} == {"physmap"}
 
 

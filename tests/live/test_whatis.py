@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`whatis` on a running guest, against what the guest, QEMU and drgn say of the same address.
+"""`whatis` on a running guest, against the guest, QEMU and drgn about the same address.
 
-Most questions are asked in one attachment, as a new one takes longer than all its questions.
+Most queries share one attachment, because attaching takes longer than all queries.
 """
 
 import gc
@@ -39,7 +39,7 @@ pytestmark = each_kernel
 
 @dataclass
 class Asker:
-    """Asks whatis, and drgn beside it."""
+    """Runs whatis in a drgn program that stays attached."""
 
     target: Target
     schema: jsonschema.Draft202012Validator
@@ -56,7 +56,7 @@ class Asker:
         return document
 
     def identity(self, address: int | str, kind: str) -> Json:
-        """What it says of one kind, of an address of the kernel that it has no doubts about."""
+        """Return its data of one kind about a kernel address; the answer must be certain."""
         report = self(address)
         assert report["unknown"] == [], report["unknown"]
         assert report["exit_code"] == 0
@@ -76,7 +76,7 @@ def ask(loaded: Machine, checkout: Path) -> Iterator[Asker]:
     gc.collect()  # the monitor serves one client at a time
 
 
-#: Of all sections; which of them a kernel does not have is left out.
+#: Symbols of all sections; those that a kernel does not have are skipped.
 NAMES = (
     ("schedule", "text"),
     ("vfs_read", "text"),
@@ -101,9 +101,9 @@ NAMES = (
 
 @pytest.fixture(scope="session")
 def kallsyms(machine: Machine) -> dict[str, tuple[int, set[str]]]:
-    """Of some names of the image, where they are and what else is there, as the guest says.
+    """Addresses of some names of the image, and other names there, from the guest's kallsyms.
 
-    Asked for once, and sifted in the guest: all of it takes seconds to read under emulation.
+    It is read once and filtered in the guest, as the whole file takes seconds under emulation.
     """
     wanted = [name for name, _ in NAMES] + ["runqueues"]
     script = (
@@ -118,7 +118,7 @@ def kallsyms(machine: Machine) -> dict[str, tuple[int, set[str]]]:
 
 
 def test_symbols_of_kallsyms(ask: Asker, kallsyms: dict[str, tuple[int, set[str]]]) -> None:
-    """Names of the image's sections; init's are known to be gone."""
+    """Names of the image's sections. Those of init are reported as freed."""
     seen = set()
     for name, section in NAMES:
         if name not in kallsyms:
@@ -139,7 +139,7 @@ def test_symbols_of_kallsyms(ask: Asker, kallsyms: dict[str, tuple[int, set[str]
 
 
 def test_modules(ask: Asker, loaded: Machine) -> None:
-    """/proc/modules: each module at its base; and its symbols, with and without debug info."""
+    """Each module is at its base in /proc/modules; its symbols with and without debug info."""
     lines = loaded.guest.check("cat", "/proc/modules").splitlines()
     symbols: dict[str, list[tuple[int, str]]] = {}
     for line in loaded.guest.check("grep", "-F", "[", "/proc/kallsyms").splitlines():
@@ -174,7 +174,7 @@ WORDS = ("ioremap", "vmalloc", "vmap", "user", "dma-coherent")
 
 
 def test_vmallocinfo(ask: Asker, loaded: Machine) -> None:
-    """Areas of each sort, as procfs has them: bounds, caller, flags, pages, what ioremap maps."""
+    """Areas of each kind, as in procfs: bounds, caller, flags, pages, targets of ioremap."""
     before = vmallocinfo(loaded)
     asked: dict[str, Json] = {}
     sorts: dict[tuple[str, ...], int] = {}
@@ -194,7 +194,7 @@ def test_vmallocinfo(ask: Asker, loaded: Machine) -> None:
         assert (number(area["start"]), number(area["end"])) == (start, end), line
         callers = {words[2].partition("/")[0]}
         if words[3].startswith("["):
-            # A module's init code has gone, and the kernel names whose code is there now.
+            # A module's init code was freed, and the kernel names the code that is there now.
             callers.add(area["caller_address"])
         assert area["caller"] in callers, line
         flags = [word for word in area["flags_words"].split("|") if word in WORDS]
@@ -210,7 +210,7 @@ def test_vmallocinfo(ask: Asker, loaded: Machine) -> None:
 
 
 def test_the_region_is_a_slab_object(ask: Asker, loaded: Machine) -> None:
-    """/proc/slabinfo knows the cache of 4096 bytes for kmalloc(); debugfs the frame."""
+    """/proc/slabinfo has the kmalloc() cache for 4096 bytes, and debugfs the frame."""
     lines = loaded.guest.check("cat", "/proc/slabinfo").splitlines()
     sizes = {words[0]: int(words[3]) for words in map(str.split, lines[2:])}
     report = ask(KERNEL_SIDE)
@@ -224,7 +224,7 @@ def test_the_region_is_a_slab_object(ask: Asker, loaded: Machine) -> None:
 
 
 def test_a_task(ask: Asker, loaded: Machine) -> None:
-    """A kernel stack and a task_struct, found by drgn; the name by procfs."""
+    """A kernel stack and a task_struct, found by drgn; the name is from procfs."""
     pid = int(loaded.sysfs("helper_pid"))
     comm = loaded.guest.check("cat", f"/proc/{pid}/comm").strip()
     task = find_task(ask.prog, pid)
@@ -262,7 +262,7 @@ def test_per_cpu(ask: Asker, kallsyms: dict[str, tuple[int, set[str]]]) -> None:
 
 
 def test_other_per_cpu_chunks(ask: Asker, loaded: Machine) -> None:
-    """Chunks in vmalloc memory: their areas belong to CPUs in turn, all to the same pointers."""
+    """Chunks in vmalloc memory: their areas belong to the CPUs in turn, for the same pointers."""
     areas = [line for line in vmallocinfo(loaded) if "pcpu_get_vm_areas" in line]
     cpus = list(for_each_possible_cpu(ask.prog))
     for line in areas:
@@ -291,7 +291,7 @@ def test_a_struct_page(ask: Asker, loaded: Machine) -> None:
 
 
 def test_a_fixmap_slot(ask: Asker, loaded: Machine) -> None:
-    """The first I/O APIC's slot leads to where /proc/iomem has it, uncached."""
+    """The first I/O APIC's slot maps its address in /proc/iomem, uncached."""
     lines = loaded.guest.check("cat", "/proc/iomem").splitlines()
     (line,) = (line for line in lines if line.endswith(": IOAPIC 0"))
     slots = {each.name: each.value for each in ask.prog.type("enum fixed_addresses").enumerators}
@@ -307,7 +307,7 @@ def test_a_fixmap_slot(ask: Asker, loaded: Machine) -> None:
 
 
 def test_cpu_entry_areas(ask: Asker, loaded: Machine) -> None:
-    """Where QEMU has each CPU's GDT, TSS and IDT."""
+    """Each CPU's GDT, TSS and IDT are at QEMU's addresses."""
     with closing(monitor(loaded.guest)) as control:
         said = control.call("human-monitor-command", 60, command_line="info registers -a")
     registers = re.findall(r"^(TR|GDT|IDT) *=.*?([0-9a-f]{16})", str(said), re.MULTILINE)
@@ -327,16 +327,16 @@ def test_vsyscall(ask: Asker) -> None:
     assert (found["fixmap"]["name"], found["fixmap"]["slot"]) == ("VSYSCALL_PAGE", 511)
 
 
-#: Bits of /proc/kpageflags (include/uapi/linux/kernel-page-flags.h), first come first served.
+#: Bits of /proc/kpageflags (include/uapi/linux/kernel-page-flags.h); the first match counts.
 KPAGEFLAGS = ((7, "slab"), (10, "free"), (26, "page table"), (32, "reserved"), (12, "anonymous"))
 
 
-#: What a program sees of its own memory, and who looks when it has gone.
+#: Memory of the program that reads kpageflags: its use then, and after the program has ended.
 FREE_BUT_TO_ITSELF = {("anonymous", "free"), ("anonymous", "refcount 0")}
 
 
 def kpageflags(machine: Machine, pfns: list[int]) -> dict[int, str]:
-    """What the kernel exports of frames; "" for those of which it says nothing we know."""
+    """Return the use of frames by kpageflags; "" if the flags do not determine it."""
     script = (
         f"import json; f = open('/proc/kpageflags', 'rb', 0); out = []\n"
         f"for pfn in {pfns}:\n"
@@ -351,18 +351,20 @@ def kpageflags(machine: Machine, pfns: list[int]) -> dict[int, str]:
 
 
 def exported_use(frame: Json) -> str:
-    """A frame's use as far as kpageflags knows: not of the pages on the lists of CPUs."""
+    """Return a frame's use by kpageflags, which omits free pages on the lists of CPUs."""
     on_a_list = frame["use"] == "free" and frame["owner"]["free_cpu"] is not None
     return "refcount 0" if on_a_list else str(frame["use"])
 
 
 def test_uses_of_frames(ask: Asker, loaded: Machine) -> None:
-    """/proc/kpageflags of some frames, as far as they hold still; their physmap addresses."""
+    """Compare /proc/kpageflags of frames that do not change, by their physmap addresses."""
     base = ask.prog["page_offset_base"].value_()
     memory = ask.prog["max_pfn"].value_()
     pfns = random.Random(1).sample(range(256, memory), 120)
     uses = {"slab", "free", "page table", "reserved", "anonymous"}
-    open_ones = dict.fromkeys(pfns, ("", ""))  # until both say the same: pages are taken and freed
+    open_ones = dict.fromkeys(
+        pfns, ("", "")
+    )  # until both agree, as pages are allocated and freed meanwhile
     told = set()
     for _ in range(8):
         before = kpageflags(loaded, list(open_ones))
@@ -372,21 +374,21 @@ def test_uses_of_frames(ask: Asker, loaded: Machine) -> None:
             open_ones[pfn] = before[pfn], use
             flags = before[pfn]
             if use == "refcount 0" and flags == "anonymous":
-                flags = ""  # freed a moment ago: the kernel reads what its owner left
+                flags = ""  # just freed: the kernel reads stale fields of struct page
             if before[pfn] == after[pfn] and flags == (use if use in uses else ""):
                 told |= {pfn} if use in uses else set()
                 del open_ones[pfn]
         if not open_ones:
             break
-    # What was freed last is taken first: by the very program that reads kpageflags, each time.
+    # The program that reads kpageflags gets the most recently freed pages each time.
     readers_own = {pfn for pfn, pair in open_ones.items() if pair in FREE_BUT_TO_ITSELF}
     assert open_ones.keys() == readers_own, {f"{p:#x}": pair for p, pair in open_ones.items()}
     assert len(readers_own) < 5
-    assert len(told) > 30  # the others are page cache and the like
+    assert len(told) > 30  # the others are page cache and similar
 
 
 def test_a_user_address(ask: Asker, loaded: Machine) -> None:
-    """The helper's code and its mapping of the region: /proc/PID/maps, and the region's frame."""
+    """The helper's code and its mapping of the region, by /proc/PID/maps and the region's frame."""
     pid = int(loaded.sysfs("helper_pid"))
     lines = loaded.guest.check("cat", f"/proc/{pid}/maps").splitlines()
     for line in (lines[0], next(line for line in lines if line.endswith("/dev/umh_shm"))):
@@ -398,7 +400,7 @@ def test_a_user_address(ask: Asker, loaded: Machine) -> None:
         assert (report["region"]["region"], report["exit_code"]) == ("user", 0)
         assert report["walk"]["permissions"]["user"] is True
     assert number(report["walk"]["pfn"]) == loaded.pfns()[0]
-    # A page that was the image's while it booted (__init) has its place there, too.
+    # A page of the image that was freed after boot (__init) is mapped there, too.
     alias, *in_image = report["frame"]["aliases"]
     assert (alias["region"], alias["same"]) == ("physmap", True)
     assert {one["region"] for one in in_image} <= {"text"}
@@ -407,7 +409,7 @@ def test_a_user_address(ask: Asker, loaded: Machine) -> None:
 
 
 def test_the_images_alias(ask: Asker, loaded: Machine) -> None:
-    """The physmap's address of a symbol leads back to its address in the image, and read-only."""
+    """The physmap address of a symbol gives its address in the image, and is read-only."""
     text = ask("schedule")
     (alias,) = text["frame"]["aliases"]
     assert (alias["region"], alias["same"], alias["permissions"]["write"]) == (
@@ -426,7 +428,7 @@ def test_a_hole(ask: Asker) -> None:
     assert report["region"]["region"] == "top-hole"
 
 
-#: Fills a file of 4 MiB in a tmpfs of huge pages, and writes the PFNs of all its pages.
+#: Fills a file of 4 MiB in a tmpfs of huge pages, and prints the PFNs of all its pages.
 FILL = """
 import json, mmap
 with open("/run/huge/file", "w+b") as file:
@@ -444,7 +446,7 @@ print(json.dumps([n & (1 << 55) - 1 for n in memoryview(words).cast("Q")]))
 
 
 def frame_of(ask: Asker, pfn: int) -> Json:
-    """By its address in the direct map."""
+    """Look it up by its address in the direct map."""
     found: Json = ask(ask.prog["page_offset_base"].value_() + pfn * PAGE_BYTES)["frame"]
     return found
 
@@ -461,13 +463,13 @@ def test_pages_of_a_large_folio(ask: Asker, loaded: Machine) -> None:
         assert (owner["file_name"][-4:], owner["offset_pages"]) == ("file", page), found
         words = set(found["page"]["flags_words"].split("|"))
         assert {"head", "uptodate", "dirty", "swapbacked"} <= words
-        # Other names of the same bits, which other kinds of pages have.
+        # Names of the same bits for other kinds of pages.
         assert not words & {"reported", "savepinned", "anon_exclusive", "owner_2", "foreign"}
     loaded.guest.check("umount", "/run/huge")
 
 
 def test_whose_memory(ask: Asker) -> None:
-    """A task's stack and a module's data, by frames: struct page does not say."""
+    """A task's stack and a module's data by their frames; struct page does not have the owner."""
     task = find_task(ask.prog, 1)
     pfn = vmalloc_to_pfn(task.stack + 2 * PAGE_BYTES).value_()
     stack = frame_of(ask, pfn)["area"]

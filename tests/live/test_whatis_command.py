@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof whatis` as a user has it; what it says of each thing stands in test_whatis.py."""
+"""`pageproof whatis` from the command line. test_whatis.py checks its answers."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def test_text(loaded: Machine) -> None:
 
 
 def test_aliases(loaded: Machine, checkout: Path) -> None:
-    """Those that alias finds, and procfs's helper among them."""
+    """Its mappings are those that alias finds, including the helper's in procfs."""
     asked = loaded.outside("whatis", KERNEL_SIDE, "--aliases", "--format", "json")
     assert asked.code == 0, asked.err + asked.out
     path = checkout / "drgn_scripts/pageproof/schema/whatis-1.json"

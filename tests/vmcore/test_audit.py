@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""All bugs that audit knows in the kernel at once, and a panic: its vmcore shows them as well."""
+"""All bugs of audit in one kernel, and a panic: audit finds them live and in the vmcore."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ AUDIT = ("audit", "--format", "json")
 @pytest.mark.long
 @pytest.mark.parametrize("setup", ONE_A_KERNEL, ids=lambda setup: setup.kernel)
 def test_all_bugs_at_once_are_found(setup: Setup, tmp_path: Path) -> None:
-    """In a guest of its own: the bugs stay. With all of them kexec may find no memory any more."""
+    """Use a separate guest, as the bugs stay. With all of them kexec may not find memory."""
     live, core = tmp_path / "live.json", tmp_path / "core.json"
     kernel = kernels.fetch(setup.kernel)
     built = build.build(kernel)
@@ -38,7 +38,7 @@ def test_all_bugs_at_once_are_found(setup: Setup, tmp_path: Path) -> None:
 
 
 def is_no_worse(result: Result) -> None:
-    """The bugs are at the same places; a rule may be undecided, of what the dump leaves out."""
+    """Check that the bugs are at the same places. Pages that the dump omits may be undecided."""
     assert result.code in (0, 3), result.err + result.out
     report = result.report
     kinds = [report[side]["target"]["kind"] for side in ("old", "new")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The bug lab, after a panic with all bugs in the kernel: its vmcore shows them as well."""
+"""The bug lab after a panic with all bugs in the kernel: verify finds them in the vmcore."""
 
 from bugchecks import each_bug, look, nothing_else, slots
 from buglab import Bug

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kernel data that leads back to itself, in a real dump: each command ends and says what it lost.
+"""Circular kernel data in a real dump: each command ends and reports what it could not read.
 
-The dump is QEMU's own, of a guest that goes on running. A command that hangs is ended by
-tests/standing.py, and one that grows by the limit of its memory.
+QEMU makes the dump, and the guest keeps running. tests/standing.py kills a command that hangs, and
+a memory limit ends one that grows.
 """
 
 from collections.abc import Iterator
@@ -23,17 +23,17 @@ from standing import Standing
 from pageproof_lab.guest.guest import monitor
 
 pytestmark = each_kernel
-#: Of addresses: debug info alone takes more than one of them.
+#: Limit of the address space; debug info alone takes more than 1 GiB of it.
 MEMORY_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A copy of an ELF dump, for one damage after the other.
+    """A copy of an ELF dump, which tests damage and restore one after the other.
 
     Attributes:
-        pid: a process with many VMAs: those of the guest's agent.
-        symbols: the options that name debug info.
+        pid: a process with many VMAs (the guest agent).
+        symbols: the options for debug info.
     """
 
     damaged: Damaged
@@ -71,7 +71,7 @@ def broken(
 
 
 def head_in_own_slot(xa: drgn.Object, slot: int | None = None) -> Words:
-    """A tree whose root is its own child: in a slot, or in the last that is taken."""
+    """A tree whose root is its own child: in one slot, or in the last used slot."""
     head = xa.xa_head.value_()
     assert head & 3 == 2, "the tree has no node"
     node = drgn.Object(xa.prog_, "struct xa_node *", head - 2)
@@ -80,13 +80,13 @@ def head_in_own_slot(xa: drgn.Object, slot: int | None = None) -> Words:
 
 
 def reasons(report: Json) -> str:
-    """All that a report says of what is unknown."""
+    """Return all reasons in a report for unknown data."""
     said = [str(report.get(key, "")) for key in ("task_faults", "findings", "lost", "unknown")]
     return "\n".join((*said, *(one["reason"] for one in report.get("outcomes", []))))
 
 
 def test_a_tree_of_pids_that_is_its_own_child(broken: Broken) -> None:
-    """What can be reached is found, init for one."""
+    """Reachable processes such as init are still found."""
     words = head_in_own_slot(broken.prog["init_pid_ns"].idr.idr_rt)
     with broken.damaged.written(*words):
         for command in (("regions",), ("verify", "--pid", "1"), ("audit",)):
@@ -102,7 +102,7 @@ def test_a_tree_of_pids_that_is_its_own_child(broken: Broken) -> None:
 
 
 def lost_vmas(mm: drgn.Object) -> Words:
-    """No VMA is left: an empty list, or a leaf of zeros in place of the root."""
+    """All VMAs are lost: an empty list, or a leaf of zeros in place of the root."""
     try:
         root = mm.mm_mt.ma_root.value_()
     except AttributeError:
@@ -136,7 +136,7 @@ def test_vmas_that_a_tree_lost(broken: Broken) -> None:
 
 
 def circle_of_vmas(mm: drgn.Object) -> Words:
-    """The third VMA is followed by the first; the root is below itself, in its second slot."""
+    """The first VMA follows the third one; the root is its own child in its second slot."""
     try:
         root = mm.mm_mt.ma_root.value_()
     except AttributeError:
@@ -169,7 +169,7 @@ def own_child(tree: drgn.Object) -> Words:
 
 
 def test_a_list_of_modules_in_circles(broken: Broken) -> None:
-    """drgn looks for modules in the list too, and gives up after some ten thousand."""
+    """drgn reads the list for modules too, and gives up after about ten thousand."""
     head = broken.prog["modules"].address_of_()
     modules = list(list_for_each_entry("struct module", head, "list"))
     last, first = modules[-1].list, modules[0].list
@@ -182,7 +182,7 @@ def test_a_tree_of_modules_that_is_its_own_child(broken: Broken) -> None:
     tree = broken.prog["mod_tree"].root
     now = int(tree.seq.seqcount.sequence) & 1
     with broken.damaged.written(*own_child(tree.tree[now])):
-        # Below and above all modules: both sides of the tree lead back to its root.
+        # Look below and above all modules, as both sides of the tree lead back to its root.
         for address in (0xFFFF_FFFF_C000_0000, 0xFFFF_FFFF_FE00_0000):
             result = broken.ask("whatis", f"{address:x}", "--format", "json")
             assert result.code == 3, result.err
@@ -227,7 +227,7 @@ def test_directories_in_circles(broken: Broken) -> None:
 
 
 def test_a_file_whose_pages_are_in_circles(broken: Broken) -> None:
-    """The page cache of a memfd: what is reached is judged, or the region is unknown."""
+    """The page cache of a memfd: reachable pages are judged, or the region is unknown."""
     files = {}
     for task in broken.damaged.tasks:
         for vma in for_each_vma(task.mm) if task.mm else ():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Dumps that QEMU itself writes of a guest that goes on running (dump-guest-memory)."""
+"""Dumps that QEMU writes of a guest that keeps running (dump-guest-memory)."""
 
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_compressed(machine: Machine, tmp_path: Path) -> None:
 
 @on_one_kernel
 def test_a_part_of_memory(machine: Machine, tmp_path: Path) -> None:
-    """QEMU can write a range only; the kernel's own tables are not in it."""
+    """QEMU can dump a single range, which does not have the kernel's tables."""
     dump = tmp_path / "part"
     with closing(monitor(machine.guest)) as control:
         control.call(

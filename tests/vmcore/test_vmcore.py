@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The crash path: after a real panic, all commands say the same of the same pages."""
+"""After a real panic, all commands give the same results for the vmcore as for the live guest."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ from pageproof_lab.proc import run
 
 
 def elf_offset(dump: Path, paddr: int) -> int | None:
-    """Where an ELF dump has a physical address, if one of its segments does, by readelf."""
+    """Return the offset of a physical address in an ELF dump, by readelf; None if it is absent."""
     listed = run(["readelf", "--program-headers", "--wide", dump])
     loads = [line.split()[1:6] for line in listed.splitlines() if line.split()[:1] == ["LOAD"]]
     assert loads, listed
@@ -41,7 +41,7 @@ def elf_offset(dump: Path, paddr: int) -> int | None:
 
 
 def essence(proof: Json) -> Json:
-    """What must not change by a crash: all of a proof but times and raw accessed and dirty bits."""
+    """Return what a crash must not change: a proof without times, accessed and dirty bits."""
     evidence = proof["evidence"]
     return {
         "verdict": proof["verdict"],
@@ -65,7 +65,7 @@ def essence(proof: Json) -> Json:
 
 
 def test_says_the_same(crashed: Crashed) -> None:
-    """In each format; without -s, as the debug info is found by build ID."""
+    """Each format gives the same report; debug info is found by build ID, without -s."""
     live = {key: essence(proof) for key, proof in pages(crashed.live).items()}
     assert len(live) == 7
     for name, dump in crashed.dumps.items():
@@ -76,7 +76,7 @@ def test_says_the_same(crashed: Crashed) -> None:
 
 
 def test_diff(crashed: Crashed, tmp_path: Path) -> None:
-    """Between the last report of the running guest and one of its dump nothing has changed."""
+    """diff finds no change between the last live report and one of the dump."""
     live = tmp_path / "live.json"
     live.write_text(json.dumps(crashed.live))
     for name in crashed.two_dumps:
@@ -100,7 +100,7 @@ def held(report: Json) -> list[tuple[Json, Json]]:
 
 
 def test_walk_and_maps_say_the_same(crashed: Crashed) -> None:
-    """The region's frame, and all that a sleeping process mapped, with every frame."""
+    """They give the region's frame, and all mappings of a sleeping process with every frame."""
     first = crashed.live["proofs"][0]["evidence"]["kernel_walk"]
     pid = str(crashed.maps["process"]["pid"])
     for name in crashed.two_dumps:
@@ -114,7 +114,7 @@ def test_walk_and_maps_say_the_same(crashed: Crashed) -> None:
 
 @each_kernel
 def test_alias(crashed: Crashed) -> None:
-    """Who mapped the region's first page while the guest lived, maps it in each dump."""
+    """Each dump has the same mappings of the region's first page as the live guest."""
     firsts = {
         (key[0], one["evidence"]["user_address"]): one["evidence"]["kernel_walk"]["pfn"]
         for key, one in pages(crashed.live).items()
@@ -133,7 +133,7 @@ def test_alias(crashed: Crashed) -> None:
 
 @each_kernel
 def test_everything_that_is_shared(crashed: Crashed) -> None:
-    """All finders, with the pages that differ."""
+    """All finders, including the copies."""
     assert crashed.everything is not None
     for name in crashed.two_dumps:
         result = crashed.ask(name, "verify", "--format", "json")
@@ -188,7 +188,7 @@ def test_in_drgns_shell(crashed: Crashed, tmp_path: Path, monkeypatch: pytest.Mo
 
 @each_kernel
 def test_cut_dump(crashed: Crashed, tmp_path: Path) -> None:
-    """Half a dump gives an error or an UNKNOWN, never a SAME with exit 0."""
+    """Half a dump gives an error or UNKNOWN, never SAME with exit code 0."""
     cut = tmp_path / "cut.vmcore"
     whole = crashed.dumps["lzo"].read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])
@@ -198,7 +198,7 @@ def test_cut_dump(crashed: Crashed, tmp_path: Path) -> None:
 
 
 def test_kmap(crashed: Crashed) -> None:
-    """The memory map of each dump: rows at the live kernel's bases, with their page tables."""
+    """The memory map of each dump has the live kernel's bases and page tables."""
     bases = crashed.live["paging"]
     for form in crashed.two_dumps:
         result = crashed.ask(form, "kmap", "--format", "json")
@@ -216,7 +216,7 @@ def test_kmap(crashed: Crashed) -> None:
 
 @each_kernel
 def test_both_walkers_say_the_same(crashed: Crashed) -> None:
-    """The engine in C changes nothing in a report: it is the slow walker's, word for word."""
+    """The engine and the Python walker give exactly the same report."""
     for name in crashed.two_dumps:
         reports = []
         for walker in ("c", "python"):
@@ -228,7 +228,7 @@ def test_both_walkers_say_the_same(crashed: Crashed) -> None:
 
 
 def test_whatis(crashed: Crashed) -> None:
-    """A symbol of the module, with the area that its caller got; a page that was left out."""
+    """A symbol of the module, with the area that its caller got; a page that the dump omits."""
     pid = str(crashed.maps["process"]["pid"])
     code = next(
         vma
@@ -247,8 +247,8 @@ def test_whatis(crashed: Crashed) -> None:
         assert page.code == 0, name + page.out + page.err
         assert page.report["walk"]["paddr"] == code["runs"][0]["frame"], name
         assert page.report["frame"]["use"] == "file", name
-        # makedumpfile leaves the page cache out at all of our levels (the tables stay), but an
-        # ELF dump has a hole only for 256 pages and more in a row (its PFN_EXCLUDED).
+        # makedumpfile omits the page cache at all levels used here (page tables stay), but leaves
+        # a hole in an ELF dump only for 256 or more adjacent pages (PFN_EXCLUDED).
         paddr = int(page.report["walk"]["paddr"], 16)
         kept = name == "elf" and elf_offset(crashed.dumps[name], paddr) is not None
         assert page.report["frame"]["content"] == ("mapped" if kept else "excluded"), name
@@ -257,7 +257,7 @@ def test_whatis(crashed: Crashed) -> None:
 
 @each_kernel
 def test_a_damaged_table_of_vmemmap_makes_no_difference(crashed: Crashed, tmp_path: Path) -> None:
-    """Its entries change places, so that each struct page is another frame's."""
+    """Two of its entries are swapped, so that each struct page belongs to another frame."""
     assert crashed.everything is not None
     asked = ("verify", "--kind", "shmem", "--format", "json")
     sound = crashed.ask("elf", *asked)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Damaged dumps and debug info: a message or UNKNOWN; no traceback, no signal, bounded memory.
 
-tests/dumpdamage.py makes the damage. ``make test-damage`` makes much more of it.
+tests/dumpdamage.py makes the damage. ``make test-damage`` does many more runs.
 """
 
 import json
@@ -40,21 +40,21 @@ def some_runs(crashed: Crashed, form: str, scratch: Path, seeds: range) -> None:
 @on_one_kernel
 @pytest.mark.parametrize("form", ["elf", "lzo", "flat"])
 def test_damage(crashed: Crashed, form: str, tmp_path: Path) -> None:
-    """One of each way, with a few commands."""
+    """One damage of each kind, with a few commands."""
     some_runs(crashed, form, tmp_path / "vmcore", range(10))
 
 
 @pytest.mark.long
 @each_kernel
 def test_much_damage(crashed: Crashed, tmp_path: Path) -> None:
-    """``make test-damage``; PAGEPROOF_DAMAGE_RUNS and a kernel narrow it."""
+    """``make test-damage`` runs this; PAGEPROOF_DAMAGE_RUNS and -k KERNEL restrict it."""
     for form in ("elf", "lzo", "flat"):
         some_runs(crashed, form, tmp_path / "vmcore", range(SEED, SEED + RUNS // 12))
 
 
 @on_one_kernel
 def test_one_bit_of_a_bitmap(crashed: Crashed, tmp_path: Path) -> None:
-    """libkdumpfile would take every later page for the one before or after it, silently."""
+    """libkdumpfile would silently read a neighbour instead of every later page."""
     into = tmp_path / "vmcore"
     for at in (0.1, 0.5, 0.9):
         shutil.copyfile(crashed.dumps["lzo"], into)
@@ -70,7 +70,7 @@ def test_one_bit_of_a_bitmap(crashed: Crashed, tmp_path: Path) -> None:
 
 @on_one_kernel
 def test_parts_of_a_split_dump(crashed: Crashed, tmp_path: Path) -> None:
-    """What the kernel's page tables need is in one of them."""
+    """One of the parts has all data for the kernel's page tables."""
     codes = set()
     for seed in range(6):
         with damage.damaged(crashed.dumps["lzo"], tmp_path / "part", damage.split, seed) as what:
@@ -128,7 +128,7 @@ def test_a_release_that_is_no_text(crashed: Crashed, tmp_path: Path) -> None:
 
 @on_one_kernel
 def test_damaged_debug_info(crashed: Crashed, tmp_path: Path) -> None:
-    """Of the kernel; and a module of another machine."""
+    """Damaged debug info of the kernel, and a module for another machine."""
     dump = crashed.dumps["lzo"]
     whole = vmlinux(crashed)
     size = whole.stat().st_size
@@ -146,7 +146,7 @@ def test_damaged_debug_info(crashed: Crashed, tmp_path: Path) -> None:
             old = file.read(length)
             file.seek(at)
             file.write(b"\xa5" * len(old))
-        # Without the lab's directory of debug info, which has a whole one.
+        # Hide the lab's directory of debug info, which has an undamaged file.
         env = {**environment(), "XDG_CACHE_HOME": str(tmp_path)}
         done = damage.ask(("-c", str(dump), "-s", str(bad), *VERIFY), f"byte {at}", env)
         assert done.wrong is None, done
@@ -205,7 +205,7 @@ print(json.dumps(said))
 @on_one_kernel
 @pytest.mark.parametrize("threads", ["2", "1"])
 def test_verify_in_a_fork(crashed: Crashed, threads: str) -> None:
-    """drgn's threads do not survive a fork: the child fails at once, or there were none."""
+    """drgn's threads do not survive a fork: the child fails at once, unless there were none."""
     words = [str(word) for word in crashed.machine.symbols if word != "-s"]
     command = [sys.executable, "-c", FORK, str(crashed.dumps["lzo"]), *words]
     out = run(command, env={**environment(), "OMP_NUM_THREADS": threads}, timeout_seconds=120)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""No guest outlives its lab: its owner may end or be killed, or its deadline come."""
+"""No guest outlives its lab: the owner ends or is killed, or the deadline comes."""
 
 import os
 import signal
@@ -46,7 +46,7 @@ def is_running(pid: int) -> bool:
 
 
 class Leash:
-    """An owner in a process of its own, the keeper that it started, and the keeper's command."""
+    """A process that owns a guest, the keeper that it started, and the keeper's command."""
 
     def __init__(self, tmp_path: Path, deadline: float = 600, mode: str = "hold") -> None:
         file = tmp_path / "pid"
@@ -86,7 +86,7 @@ def test_keeper_ends(tmp_path: Path, number: signal.Signals) -> None:
 
 
 def test_keeper_ends_while_it_starts_its_command(tmp_path: Path) -> None:
-    """Before the command has asked to die with it."""
+    """The command has not called prctl() yet, so it would not die with the keeper."""
     slow = tmp_path / "setpriv"
     slow.write_text("#!/bin/sh\nsleep 0.5\nexec sleep 1000\n")
     slow.chmod(0o755)
@@ -106,7 +106,7 @@ def test_keeper_ends_while_it_starts_its_command(tmp_path: Path) -> None:
 
 
 def test_deadline() -> None:
-    """When it comes, the command ends too, even if it has not come to its first step."""
+    """At the deadline the command ends too, even if it has only just started."""
     assert keeper.__file__
     with subprocess.Popen(
         [sys.executable, keeper.__file__, "0.5", "sleep", "1000"],
@@ -114,13 +114,13 @@ def test_deadline() -> None:
         stdout=subprocess.PIPE,
     ) as started:
         assert started.stdout
-        # Both have it open: the end is that of the later one.
+        # Keeper and command hold the pipe open, so this waits for the end of both.
         assert started.stdout.read() == b""
         assert started.wait(120)
 
 
 def test_let_go(tmp_path: Path) -> None:
-    """Off the leash it outlives its owner; until SIGTERM, as `lab down` sends it."""
+    """Off the leash it outlives its owner, until SIGTERM from `lab down`."""
     leash = Leash(tmp_path, mode="let-go")
     leash.owner.wait()
     assert is_running(leash.command_pid)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether KVM is of use."""
+"""The check whether KVM works."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from pageproof_lab.guest import qemu
 
 
 def test_the_probe_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guests that boot at the same time on a new machine wait for one answer."""
+    """Guests that boot at the same time on a new machine share one check."""
     asked: list[Path] = []
 
     def boots(vmlinuz: Path) -> bool:

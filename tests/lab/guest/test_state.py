@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the lab keeps in its run directory, and what it finds there and must not believe."""
+"""Files in the lab's run directory, including foreign and damaged ones."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("command", [("up", "--no-load"), ("down",), ("exec",), ("crash",)])
 def test_a_path_is_no_name(runtime: Path, tmp_path: Path, command: tuple[str, ...]) -> None:
-    """It was: `lab up --name PATH` removed the directory PATH."""
+    """`lab up --name PATH` once removed the directory PATH."""
     kept = tmp_path / "run/kept"
     kept.mkdir()
     (kept / "file").write_text("mine")
@@ -76,7 +76,7 @@ def test_nothing_else_is_removed(runtime: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", STATES.values(), ids=STATES)
 def test_any_state_file(runtime: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither does it end `lab list` nor does it keep any lab from coming up."""
+    """It does not break `lab list`, and labs can still come up."""
     directory = runtime / "lab"
     directory.mkdir()
     (directory / "state.json").write_text(text, errors="surrogateescape")
@@ -96,7 +96,7 @@ def test_any_state_file(runtime: Path, text: str, capsys: pytest.CaptureFixture[
 
 
 def test_state_is_written_at_once(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed in the middle, it leaves none rather than a half."""
+    """A kill in the middle leaves no file, not a partial one."""
 
     def killed(path: Path, text: str) -> int:
         with path.open("w") as file:
@@ -110,7 +110,7 @@ def test_state_is_written_at_once(runtime: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_name_that_is_being_booted(runtime: Path) -> None:
-    """A second `lab up` of one name must not remove what the first one uses."""
+    """A second `lab up` with the same name must not remove the files of the first."""
     directory = boot._new_directory("lab")
     assert boot._new_directory("lab") == directory  # another try of the same process
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
@@ -142,7 +142,7 @@ def test_run_dir_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_exec_does_not_wait_for_stdin(runtime: Path) -> None:
-    """In CI stdin may be a pipe that stays open: exec must not wait for its end."""
+    """In CI stdin may be a pipe that stays open, so exec must not wait for its end."""
     reader, writer = os.pipe()
     try:
         start = time.monotonic()

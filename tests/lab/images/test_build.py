@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Building: all clones of a user share the build root's directory for a kernel."""
+"""Builds: all clones of a user share the build directory of a kernel."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from pageproof_lab.images import build
 
 
 def test_one_make_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """lint's took the sources away from under a build that another clone had begun."""
+    """`lab lint` once replaced the sources during the build of another clone."""
     at_work: list[str] = []
     most = 0
 

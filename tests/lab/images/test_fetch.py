@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Fetching: a package that the archive has dropped is no reason to give up."""
+"""Downloads: if the archive has dropped a package, the next older kernel is used."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ RELEASES = ("5.10.0-9", "5.10.0-46", "5.10.0-45", "5.10.0-43")
 
 
 class SomeGone(Apt):
-    """An index that names `RELEASES`, and an archive that has only some of them."""
+    """An index that lists `RELEASES`, and an archive that has only some of them."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -68,7 +68,7 @@ def test_half_a_release_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_signature_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An archive that nobody signed is refused."""
+    """An unsigned archive is refused."""
     archive = tmp_path / "debian"
     (archive / "dists/trixie/main/binary-amd64").mkdir(parents=True)
     (archive / "dists/trixie/Release").write_text("Codename: trixie\nComponents: main\n")

@@ -6,7 +6,7 @@ from pageproof_lab.proc import run_in_root
 
 
 def test_dev_null_keeps_nothing() -> None:
-    """As a file it would give builds in parallel each other's output for an empty file."""
+    """If it were a file, parallel builds would read each other's output from it."""
     root = build_root()
     said = run_in_root(root, ["sh", "-c", "echo something >/dev/null; cat /dev/null; echo end"])
     assert said == "end\n"

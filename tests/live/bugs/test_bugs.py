@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The bug lab, live: each bug is what it claims to be, verify names it, and its twin is sound."""
+"""The bug lab, live: each bug is real, verify finds it, and its twin is sound."""
 
 import pytest
 from attached import attached
@@ -17,7 +17,7 @@ def kernels_word(bugged: Bugged) -> dict[str, bool]:
 
 
 def test_the_table_is_complete() -> None:
-    """Each bug has a check of its own; each rule has a bug, or a reason why it has none."""
+    """Each bug has its own check; each rule has a bug, or a reason why it has none."""
     assert [bug.name for bug in BUGS] == list(CHECKS)
     found = {rule for bug in BUGS for rule in bug.rules | bug.also}
     found |= {slot.rule for slot in SLOTS.values()}
@@ -26,7 +26,7 @@ def test_the_table_is_complete() -> None:
 
 @each_bugged_kernel
 def test_what_is_made_is_what_is_listed(bugged: Bugged) -> None:
-    """With its twin, or refused for the reason that the table names."""
+    """Each has a twin, or is refused for the reason in the table."""
     kernel = bugged.machine.setup.kernel
     made = {bug.name for bug in BUGS if kernel not in bug.cannot}
     assert {name for name, sound in bugged.cases if not sound} == made
@@ -41,7 +41,7 @@ def test_what_is_made_is_what_is_listed(bugged: Bugged) -> None:
 def test_a_bug_is_what_it_claims_to_be(
     bugged: Bugged, kernels_word: dict[str, bool], bug: Bug
 ) -> None:
-    """By the kernel's own walks and counts, not by pageproof."""
+    """Checked by the kernel's own walks and counts, not by pageproof."""
     if bug.name in bugged.refused:
         assert bug.name not in kernels_word
         return
@@ -53,11 +53,11 @@ def test_a_bug_is_what_it_claims_to_be(
 @each_bugged_kernel
 @each_bug
 def test_a_twin_is_sound(bugged: Bugged, bug: Bug) -> None:
-    """By the kernel's own walks: the region's frames, and pagemap says the same."""
+    """By the kernel's own walks it has the region's frames, and pagemap agrees."""
     twin = bugged.cases[bug.name, True]
     assert verdicts(twin) == bug.twin == (SAME,) * len(bug.twin)
     assert [kernel_frame(twin, page) for page in range(len(twin.region))] == twin.region
-    if "pf" not in twin.vm_flags:  # of those pagemap says nothing
+    if "pf" not in twin.vm_flags:  # pagemap omits PFNMAP VMAs
         assert twin.said["pagemap"] == twin.frames
 
 
@@ -74,7 +74,7 @@ def test_nothing_else_from_outside(outside: Looked, bugged: Bugged) -> None:
 
 @each_bugged_kernel
 def test_a_process_s_own_page_is_not_somebody_else_s(bugged: Bugged) -> None:
-    """Anonymous memory that a driver has pinned and mapped, and by its physmap address."""
+    """Anonymous memory that a driver has pinned and mapped, also by its physmap address."""
     own = bugged.own
     with attached(bugged.machine) as view:
         physmap = hex(view.paging.page_offset_base + own["pfn"] * 4096)

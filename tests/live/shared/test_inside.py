@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Each command inside the guest, through /proc/kcore, beside the same command from outside.
+"""Each command inside the guest, through /proc/kcore, compared with the same from outside.
 
-All questions share one drgn (tests/session.py); then verify is called as a user calls it.
+All commands share one drgn (tests/session.py). At the end verify is run from the command line.
 """
 
 from collections.abc import Iterator
@@ -42,9 +42,9 @@ class Odd:
     """Pages that are hard to read, and entries that lead nowhere.
 
     Attributes:
-        places: addresses in vmalloc space, by the name of what is wrong there.
-        secret: a process and its page of memfd_secret(); None where the kernel has none.
-        pid: of the process group that has it.
+        places: name of what is wrong -> address in vmalloc space.
+        secret: a process and its page of memfd_secret(); None if the kernel does not have it.
+        pid: the process group that maps it.
     """
 
     places: dict[str, int]
@@ -52,7 +52,7 @@ class Odd:
     pid: int
 
     def questions(self, pid: str, user: str) -> dict[str, tuple[str, ...]]:
-        """Each compared with a page that is another."""
+        """Return commands that compare each page with another page."""
         asked: dict[str, tuple[str, ...]] = {
             name: ("verify", "--pid", pid, "--user", user, "--kernel", hex(place))
             for name, place in self.places.items()
@@ -84,7 +84,7 @@ def end_odd(machine: Machine, odd: Odd) -> None:
 
 
 def nowhere(machine: Machine) -> int:
-    """A physical address that no memory and no device has, by /proc/iomem."""
+    """Return a physical address without memory or a device in /proc/iomem."""
     lines = machine.guest.check("cat", "/proc/iomem").splitlines()
     spans = sorted(
         (int(start, 16), int(end, 16))
@@ -98,7 +98,7 @@ def nowhere(machine: Machine) -> int:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the commands said inside and outside, by their names in `questions`."""
+    """Results of the commands inside and outside, by name in `questions`."""
 
     inside: dict[str, Result]
     outside: dict[str, Result]
@@ -117,7 +117,7 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def seen(machine: Machine, everything: Everything) -> Iterator[Seen]:
-    """A page that was replaced and one that was never touched, and a process with all kinds."""
+    """The guest has a replaced page, an untouched page, and a process with all kinds of VMAs."""
     machine.load(Region("pages", "fault", 4), allow_any=True)
     mapper = machine.map("--pages", "4", "--touch", "0", "2", "--replace", "1")
     spaces = machine.start("spaces.py")
@@ -151,7 +151,7 @@ def seen(machine: Machine, everything: Everything) -> Iterator[Seen]:
 
 
 def essence(report: Json) -> dict[tuple[int, int], tuple[object, ...]]:
-    """Verdict, reason, and both sides' address and frame, by process and page."""
+    """Return verdict, reason, and address and frame of both sides, by process and page."""
     return {
         key: (
             proof["verdict"],
@@ -167,7 +167,7 @@ def essence(report: Json) -> dict[tuple[int, int], tuple[object, ...]]:
 
 @each_kernel
 def test_verify(seen: Seen, schema: Json) -> None:
-    """SAME for what was touched, UNKNOWN for what was not."""
+    """Touched pages are SAME, untouched ones UNKNOWN."""
     inside, outside = seen.both("verify", code=3)
     jsonschema.validate(inside, schema)
     assert essence(inside) == essence(outside)
@@ -205,7 +205,7 @@ def test_walk_of_a_closed_page(seen: Seen) -> None:
 
 @each_kernel
 def test_a_page_without_direct_map_is_not_read_through_kcore(seen: Seen) -> None:
-    """Its vmalloc address: a read of it through /proc/kcore never returns since 6.4."""
+    """Its vmalloc address is not read, as since 6.4 such a read of /proc/kcore never returns."""
     inside, outside = (proof_of(one)["evidence"] for one in seen.both("physmap-apart", code=1))
     for route in ("kernel-virtual", "physical"):
         assert "direct map" in content(inside)[route]["error"]
@@ -215,7 +215,7 @@ def test_a_page_without_direct_map_is_not_read_through_kcore(seen: Seen) -> None
 
 @each_kernel
 def test_secret_memory_is_not_made_up(seen: Seen) -> None:
-    """memfd_secret(): /proc/kcore has zeros in its place, the monitor the page itself."""
+    """memfd_secret(): /proc/kcore returns zeros for it, and QEMU's monitor the page itself."""
     if seen.odd.secret is None:
         assert "secret" not in seen.inside  # Linux 5.10
         return
@@ -247,20 +247,20 @@ def content(evidence: Json) -> dict[str, Json]:
 
 
 def digest(text: str) -> str:
-    """Of a page that begins with a text."""
+    """Return the digest of a page that begins with a text."""
     return sha256(text.encode().ljust(PAGE_BYTES, b"\0")).hexdigest()
 
 
 @each_kernel
 def test_maps(seen: Seen) -> None:
-    """Not what is shared: pageproof itself maps some of the files, inside."""
+    """Counts of shared pages are not compared: pageproof maps some files too, inside."""
     held = [[(vma["line"], vma["runs"]) for vma in report["vmas"]] for report in seen.both("maps")]
     assert held[0] == held[1]
 
 
 @each_kernel
 def test_kmap(seen: Seen) -> None:
-    """The same rows; zeros that /proc/kcore may have made up are said to be unknown."""
+    """The rows are equal; zeros that /proc/kcore may have made up are reported as unknown."""
     inside = seen.inside["kmap"]
     assert inside.code in (0, 3), inside.err
     unknown = any(one["id"] == "undecided" for one in inside.report["findings"])
@@ -299,7 +299,7 @@ def test_regions(seen: Seen) -> None:
 
 @each_kernel
 def test_everything_that_is_shared(seen: Seen) -> None:
-    """All finders, with the pages that differ; /proc/kcore has what the monitor has."""
+    """All finders, including the copies; /proc/kcore and QEMU's monitor give the same."""
     reports = seen.both("everything", code=1)
     for report in reports:
         is_proven(report, seen.everything)
@@ -311,14 +311,14 @@ def test_everything_that_is_shared(seen: Seen) -> None:
 
 @each_kernel
 def test_the_engine_in_c_is_there(machine: Machine) -> None:
-    """The slow walker takes a minute for all tables."""
+    """The engine is available inside; the Python walker takes a minute for all tables."""
     python = "PYTHONPATH=/opt/pageproof/lib python3 -c 'import pageproof_pagewalk'"
     machine.guest.check("sh", "-c", python)
 
 
 @other_setups_at_length
 def test_verify_as_a_user_calls_it(loaded: Machine, schema: Json) -> None:
-    """The command itself, which loads the debug info each time."""
+    """Run the command itself, which loads the debug info each time."""
     words = ("verify", "--kind", "umh_shm", "--format", "json")
     inside, outside = loaded.inside(*words), loaded.outside(*words)
     jsonschema.validate(inside.report, schema)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The finder of KVM's vcpus, on virtual machines that really ran inside the guest.
+"""The finder of KVM's vcpus, on real virtual machines inside the guest.
 
-tests/vm/shares_kvm.c makes them and says what is where; the guest stands still while it is
-looked at.
+tests/vm/shares_kvm.c makes them and describes them. The guest is stopped while it is read.
 """
 
 import struct
@@ -30,18 +29,18 @@ pytestmark = each_kernel
 
 @dataclass(frozen=True)
 class Vcpus(Made):
-    """A guest that stands still, the vcpus in it, and what was said of them before.
+    """A stopped guest, the vcpus in it, and reports from before it was stopped.
 
     Attributes:
-        verified: by verify, from each place.
-        untyped: by a finder that finds no types.
+        verified: reports of verify, from inside and outside.
+        untyped: report without debug info of KVM's types.
     """
 
     verified: Result
     untyped: Found
 
     def kernel_side(self, made: Json, page: int) -> int:
-        """Frame of a page of the region."""
+        """Return the frame of a page of the region."""
         return self.kernel_pfn(self.pages(made)[page])
 
     @property
@@ -52,7 +51,7 @@ class Vcpus(Made):
 @pytest.fixture(scope="module")
 def vcpus(machine: Machine, everything: Everything) -> Iterator[Vcpus]:
     said = everything.said["kvm"]
-    # Without kvm.ko's debug info: the kernel has the module's symbols, and vmlinux the types.
+    # kvm.ko's debug info is not needed: the kernel has its symbols, and vmlinux the types.
     verified = machine.outside("verify", "--kind", "kvm", "--format", "json")
     with frozen(machine), attached(machine) as view:
         blind = replace(KVM, claim=lambda vma: cast("struct kvm_vcpu_of_no_kernel *", vma))
@@ -90,7 +89,7 @@ def test_what_kvm_wrote_is_at_the_users_frame(vcpus: Vcpus) -> None:
             assert vcpus.user_bytes(one, RUN)[offset:].startswith(said)
         assert vcpus.user_bytes(one, PIO)[:4] == b"Port"
         ring = vcpus.user_bytes(one, COALESCED)
-        assert ring[:8] == bytes([0, 0, 0, 0, 1, 0, 0, 0])  # an entry, not taken yet
+        assert ring[:8] == bytes([0, 0, 0, 0, 1, 0, 0, 0])  # an entry that was not consumed yet
         assert ring[8:16] == (0x9000).to_bytes(8, "little")
         assert ring[24:28] == b"Ring"
 
@@ -134,9 +133,9 @@ def test_a_private_copy_is_another_page(vcpus: Vcpus) -> None:
 
 
 def test_the_ring_of_dirty_pages(vcpus: Vcpus) -> None:
-    """Where the kernel has such rings: entries of the page that the program wrote to.
+    """If the kernel has such rings, they have an entry for the page that the program wrote to.
 
-    Its code may be in there too: KVM makes pages writable before anybody writes to them.
+    They may have an entry for its code too, as KVM makes pages writable before they are written.
     """
     if not vcpus.has_ring:
         assert not [one for one in vcpus.made if "ring" in one["label"]]
@@ -156,7 +155,7 @@ def test_the_ring_of_dirty_pages(vcpus: Vcpus) -> None:
 
 
 def test_verify(vcpus: Vcpus) -> None:
-    """The private copy differs; else it is the same, wherever somebody touched it."""
+    """The private copy is DIFFERENT, and all other touched pages are SAME."""
     assert (vcpus.verified.code, vcpus.verified.err) == (1, "")
     expected = {}
     for one in vcpus.made:
@@ -171,7 +170,7 @@ def test_verify(vcpus: Vcpus) -> None:
 
 
 def test_without_any_types(vcpus: Vcpus) -> None:
-    """Each VMA is named, and what to do; nothing is said of its pages."""
+    """The report names each VMA and a remedy, and has no verdicts for its pages."""
     assert vcpus.untyped.claimed == ()
     unclaimed = vcpus.untyped.unclaimed
     assert len(unclaimed) == len([one for one in vcpus.made if one["kind"] == "kvm"])

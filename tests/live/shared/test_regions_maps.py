@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Finders of shmem, hugetlbfs, udmabuf, BPF maps and the vDSO, on mappings made for real.
+"""Finders of shmem, hugetlbfs, udmabuf, BPF maps and the vDSO, on real mappings.
 
-tests/vm/shares_shmem.c, shares_buffers.c and shares_maps.c make them and say what is where; the
-guest stands still while it is looked at.
+tests/vm/shares_shmem.c, shares_buffers.c and shares_maps.c make and describe them. The guest is
+stopped while it is read.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ pytestmark = each_kernel
 
 @dataclass(frozen=True)
 class Shared(Made):
-    """A guest that stands still, and the mappings that were made in it."""
+    """A stopped guest, and the mappings that were made in it."""
 
     clock: str
     kernel: str
@@ -40,7 +40,7 @@ class Shared(Made):
         return kind != "udmabuf" or self.kernel in UDMABUF_KERNELS
 
     def has(self, name: str) -> bool:
-        """Whether the kernel knows an enumerator."""
+        """Whether the kernel has an enumerator."""
         try:
             self.view.target.prog.constant(name)
         except LookupError:
@@ -63,7 +63,7 @@ def shared(machine: Machine, everything: Everything) -> Iterator[Shared]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_found_is_what_was_made(shared: Shared, kind: str) -> None:
-    """The process has no other, and what only looks like it is not taken for it."""
+    """The process has no others, and similar mappings of other kinds are not claimed."""
     assert shared.found(kind) == shared.expected(kind)
 
 
@@ -105,7 +105,7 @@ def test_a_page_that_was_replaced_is_another(shared: Shared, kind: str) -> None:
 
 
 def test_shmem_of_two_processes_is_one_region(shared: Shared) -> None:
-    """The second one has opened the file for reading only."""
+    """The second process has opened the file read-only."""
     one, other = shared.labelled("tmpfs")
     assert one["pid"] != other["pid"]
     assert shared.claimed(one).claim == shared.claimed(other).claim
@@ -113,7 +113,7 @@ def test_shmem_of_two_processes_is_one_region(shared: Shared) -> None:
 
 
 def test_shmem_that_is_not_there(shared: Shared) -> None:
-    """Never touched, allocated but not mapped, swapped out."""
+    """Pages that were never touched, are allocated but not mapped, or are swapped out."""
     (memfd,) = shared.labelled("memfd")
     sides = shared.sides(memfd)
     assert [page for page, side in enumerate(sides) if side is not None] == [2, 3, 6, 7]
@@ -135,7 +135,7 @@ def test_shmem_in_a_huge_page(shared: Shared) -> None:
 
 
 def test_hugetlb_where_a_page_is_not_there(shared: Shared) -> None:
-    """The second huge page of a file, by its index; the first one was never made."""
+    """The second huge page of a file is found by its index; the first was never allocated."""
     (memfd,) = shared.labelled("huge-memfd")
     sides = shared.sides(memfd)
     assert sides[:512] == [None] * 512
@@ -146,7 +146,7 @@ def test_hugetlb_where_a_page_is_not_there(shared: Shared) -> None:
 
 
 def test_lists_of_pages_as_the_kernel_has_them(shared: Shared) -> None:
-    """udmabuf's array, of pages or of folios, and the chained scatterlist that it made for DMA."""
+    """udmabuf's array of pages or folios, and the chained scatterlist that it made for DMA."""
     if not shared.has_kind("udmabuf"):
         return
     (made,) = shared.labelled("udmabuf")
@@ -157,11 +157,11 @@ def test_lists_of_pages_as_the_kernel_has_them(shared: Shared) -> None:
     assert page_addresses(udmabuf.sg, None) == sides
     assert page_addresses(udmabuf.sg[0], None) == sides
     assert page_addresses(udmabuf.sg.sgl, None) == sides
-    assert int(udmabuf.sg.nents) > 128  # which is more than a page has, so that they are chained
+    assert int(udmabuf.sg.nents) > 128  # more than fit into a page, so that they are chained
 
 
 def test_each_type_of_bpf_map(shared: Shared) -> None:
-    """As far as the kernel has it."""
+    """All map types that the kernel has."""
     labels = {one["label"] for one in shared.of_kind("bpf")}
     assert {"array", "array-part", "odd", "consumer", "producer"} <= labels
     assert ("user-ring" in labels) == shared.has("BPF_MAP_TYPE_USER_RINGBUF")
@@ -196,7 +196,7 @@ def test_the_kernel_has_the_vdsos_code(shared: Shared) -> None:
 
 
 def test_a_copy_of_the_vdso_is_another_page(shared: Shared) -> None:
-    """Who may write it, as a debugger does, gets a page of his own: only that one differs."""
+    """A write, as by a debugger, makes a private copy of a page: only this one is DIFFERENT."""
     (copied,) = shared.labelled("vdso-copied")
     sides = shared.sides(copied)
     assert shared.user_pfn(copied, 0) not in (None, shared.kernel_pfn(sides[0]))
@@ -211,7 +211,7 @@ def test_the_vdso_that_was_replaced_is_not_found(shared: Shared) -> None:
 
 
 def test_the_task_of_an_address_space_is_found_without_its_owner(shared: Shared) -> None:
-    """As on a kernel without CONFIG_MEMCG, where ``mm_struct`` has no owner."""
+    """This is the case of a kernel without CONFIG_MEMCG, where ``mm_struct`` has no owner."""
     prog = shared.view.target.prog
     claims = find_shared(prog, shared.view.paging, [vdso.VDSO]).claimed
     spaces = {one.mapping.mm for one in claims if one.claim.part == "vvar"}
@@ -224,7 +224,7 @@ def test_the_task_of_an_address_space_is_found_without_its_owner(shared: Shared)
 
 
 def test_vvar_without_time_namespaces(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a kernel without CONFIG_TIME_NS, where ``nsproxy.time_ns`` is NULL."""
+    """This is the case of a kernel without CONFIG_TIME_NS, where ``nsproxy.time_ns`` is NULL."""
     prog = shared.view.target.prog
     (vvar,) = shared.labelled("vvar")
     nsproxy = SimpleNamespace(time_ns=drgn.Object(prog, "struct time_namespace *", 0))
@@ -238,7 +238,7 @@ def test_vvar_without_time_namespaces(shared: Shared, monkeypatch: pytest.Monkey
 
 
 def hypervisor_pages(shared: Shared, made: Json) -> set[int]:
-    """Pages that the process could read, and of which the kernel has no side."""
+    """Return the pages that the process could read and the kernel has not mapped."""
     sides = shared.sides(made)
     pages = {page for page in made["touched"] if sides[page] is None}
     assert not pages or shared.clock in ("kvm-clock", "hyperv_clocksource_tsc_page")
@@ -246,7 +246,7 @@ def hypervisor_pages(shared: Shared, made: Json) -> set[int]:
 
 
 def test_the_kernel_has_each_page_of_vvar_that_can_be_read(shared: Shared) -> None:
-    """What can't be read raised SIGBUS; the hypervisor's clock is not the kernel's."""
+    """Unreadable pages raised SIGBUS; the page of the hypervisor's clock is not the kernel's."""
     (vvar,) = shared.labelled("vvar")
     sides = shared.sides(vvar)
     theirs = {page for page, side in enumerate(sides) if side is not None}
@@ -269,12 +269,12 @@ def test_vvar_has_the_time(shared: Shared) -> None:
     (vvar,) = shared.labelled("vvar")
     page = shared.user_bytes(vvar, 0)
     words = {int.from_bytes(page[at : at + 8], "little") for at in range(0, PAGE_BYTES, 8)}
-    # The guest may stand still between the one and the other.
+    # The guest may be stopped between the two.
     assert words & {now - 1, now}
 
 
 def test_vvar_in_a_time_namespace(shared: Shared) -> None:
-    """The namespace's page stands where the time is elsewhere."""
+    """The namespace's page is in the place of the time page."""
     (vvar,), (other,) = shared.labelled("vvar"), shared.labelled("vvar-timens")
     assert shared.claimed(vvar).claim.owner != shared.claimed(other).claim.owner
     time = shared.kernel_pfn(shared.sides(vvar)[0])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Finders of memory that is mapped by its physical address: /dev/mem, PCI resources, UIO.
 
-tests/vm/shares_physical.c maps it and says what is where; tests/vm/uio has a UIO device. The guests
-of these tests boot with iomem=relaxed (tests/conftest.py).
+tests/vm/shares_physical.c maps it and describes it; tests/vm/uio has a UIO device. The guests of
+these tests boot with iomem=relaxed (tests/conftest.py).
 """
 
 import re
@@ -23,7 +23,7 @@ from pageproof.space.units import PAGE_BYTES
 
 KINDS = ("devmem", "pci", "uio")
 VERIFY = ("verify", "--format", "json", *(word for kind in KINDS for word in ("--kind", kind)))
-#: Of its registers, on every PC.
+#: Of the registers; the same on every PC.
 HPET_PFN = 0xFED00
 
 pytestmark = each_kernel
@@ -31,13 +31,13 @@ pytestmark = each_kernel
 
 @dataclass(frozen=True)
 class Physical(Made):
-    """A guest that stands still, the mappings in it, and what was said of them before.
+    """A stopped guest, the mappings in it, and reports from before it was stopped.
 
     Attributes:
-        paths: of the mapped files, by address, as procfs has them.
-        bars: first physical address of each BAR, by the path of its file, as sysfs has them.
-        verified: what verify says with debug info of UIO.
-        without: what it says of UIO without.
+        paths: address -> path of the mapped file, from procfs.
+        bars: path of a BAR's file -> its first physical address, from sysfs.
+        verified: report of verify with debug info of UIO.
+        without: report of verify without debug info of UIO.
     """
 
     paths: dict[int, str]
@@ -46,7 +46,7 @@ class Physical(Made):
     without: Result
 
     def side(self, made: Json, page: int) -> int | None:
-        """Kernel address of a page of a mapping. The region may have terabytes."""
+        """Return the kernel address of one page, as the region may have terabytes."""
         return self.pages(made)[int(made["first_page"]) + page]
 
 
@@ -57,7 +57,7 @@ def maps_paths(machine: Machine, pid: int) -> dict[int, str]:
 
 
 def sysfs_bars(machine: Machine) -> dict[str, int]:
-    """As sysfs lists the resources of each device: start, end, flags."""
+    """Return the BARs that sysfs lists for each device: start, end, flags."""
     script = (
         "cd /sys/bus/pci/devices; for d in *; do echo $(cd $d && pwd -P); cat $d/resource; done"
     )
@@ -79,7 +79,7 @@ def shared(machine: Machine, everything: Everything) -> Iterator[Physical]:
         paths |= maps_paths(machine, one["pid"])
     bars = sysfs_bars(machine)
     verified = machine.outside(*VERIFY)
-    # The lab has the kernel's debug info, found by its build ID, and none of the modules'.
+    # The lab has debug info of the kernel, found by its build ID, but not of its modules.
     target = "--qemu", str(machine.guest.sockets.qmp)
     without = pageproof(*target, "verify", "--format", "json", "--kind", "uio")
     with frozen(machine), attached(machine) as view:
@@ -96,7 +96,7 @@ def shared(machine: Machine, everything: Everything) -> Iterator[Physical]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_found_is_what_was_made(shared: Physical, kind: str) -> None:
-    """No private mapping among them: what is written to one becomes a copy."""
+    """Private mappings are not claimed, as a write to one makes a copy."""
     assert shared.found(kind) == shared.expected(kind)
 
 
@@ -115,7 +115,7 @@ def test_the_offset_is_the_page_frame(shared: Physical) -> None:
 
 
 def test_a_resource_is_its_devices(shared: Physical) -> None:
-    """Its frames are where sysfs says that the BAR is, and its name is its file's."""
+    """Its frames are at the BAR's address in sysfs, and its name is its file's."""
     for one in shared.of_kind("pci"):
         claim = shared.claimed(one).claim
         path = shared.paths[one["address"]]
@@ -139,7 +139,7 @@ def test_what_ioremap_mapped_is_the_kernels_side(shared: Physical, label: str) -
 
 
 def test_what_no_driver_holds_has_no_kernel_side(shared: Physical) -> None:
-    """It has an address in the physmap, and nothing is mapped there."""
+    """Its address in the physmap is not mapped."""
     (idle,) = shared.labelled("idle")
     side = shared.side(idle, 0)
     if side is not None:
@@ -193,7 +193,7 @@ def test_a_page_that_was_replaced_is_another(shared: Physical, kind: str) -> Non
 
 
 def test_the_rest_of_a_split_mapping_is_undecided(shared: Physical) -> None:
-    """Its offset names a map that the device does not have."""
+    """Its offset gives the number of a map that the device does not have."""
     (split,) = shared.labelled("split")
     found = find_shared(shared.view.target.prog, shared.view.paging, [UIO], split["pid"])
     assert not found.claimed
@@ -202,7 +202,7 @@ def test_the_rest_of_a_split_mapping_is_undecided(shared: Physical) -> None:
 
 
 def test_verify_by_the_command_line(shared: Physical) -> None:
-    """All are the same, but what no driver holds: that is undecided, as is what was split."""
+    """All pages are SAME, but those of an idle BAR and of a split mapping are undecided."""
     report = shared.verified.report
     assert shared.verified.code == 3, shared.verified.err
     assert report["summary"]["different"] == 0
@@ -221,7 +221,7 @@ def test_verify_by_the_command_line(shared: Physical) -> None:
 
 
 def test_a_devices_memory_is_not_read(shared: Physical) -> None:
-    """QEMU's monitor would ask the device, and some registers change by that."""
+    """QEMU's monitor would read from the device, which changes some registers."""
     report = shared.verified.report
     kinds = [region["kind"] for region in report["regions"]]
     read: dict[tuple[str, bool], set[bool]] = {}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Rings that a process shares with the kernel: perf, io_uring, AF_PACKET, aio.
 
-tests/vm/shares_rings.c makes them and says what is where.
+tests/vm/shares_rings.c makes and describes them.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ pytestmark = each_kernel
 
 @dataclass(frozen=True)
 class Rings:
-    """A guest with the process, which stand still, and what the process said."""
+    """A stopped guest with the process, and the process's description."""
 
     view: View
     pid: int
@@ -54,7 +54,7 @@ class Rings:
 
 
 def pages_of(one: Claimed) -> tuple[int, int]:
-    """Address and pages of a VMA."""
+    """Return the address and the pages of a VMA."""
     assert one.mapping.vma is not None
     return one.mapping.vma.start, one.mapping.vma.pages
 
@@ -91,7 +91,7 @@ def test_mappings_of_one_ring_are_one_region(rings: Rings, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_child_shares_what_fork_gives_it(rings: Rings, kind: str) -> None:
-    """All VMAs but those with VM_DONTCOPY: perf's and, on newer kernels, aio's."""
+    """It inherits all VMAs but those with VM_DONTCOPY: perf's and, on newer kernels, aio's."""
     in_child = [words.split()[0] for words in rings.maps_of_child.splitlines()]
     expected = set()
     for one in rings.found(kind).claimed:
@@ -113,7 +113,7 @@ def test_both_sides_lead_to_the_same_frames(rings: Rings, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_one_side_wrote_is_on_the_other(rings: Rings, kind: str) -> None:
-    """By the kernel's address, and at the frame that the user's page tables lead to."""
+    """Read it by the kernel's address, and by the frame in the user's page tables."""
     prog = rings.view.target.prog
     texts = rings.of(kind, "text")
     assert {text["by"] for text in texts} == {"user", "kernel"}
@@ -131,7 +131,7 @@ def test_what_one_side_wrote_is_on_the_other(rings: Rings, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_of_another_mapping_is_not_claimed(rings: Rings, kind: str) -> None:
-    """The process has put an anonymous page over one of the ring's."""
+    """The process has mapped an anonymous page over one of the ring's pages."""
     (replaced,) = rings.of(kind, "replaced")
     address = replaced["address"]
     claimed = rings.found(kind).claimed
@@ -150,7 +150,7 @@ def test_a_page_of_another_mapping_is_not_claimed(rings: Rings, kind: str) -> No
 
 
 def test_a_part_that_no_finder_knows_is_named(rings: Rings) -> None:
-    """Provided buffers, since 6.4, and a private mapping of the submission entries."""
+    """These are provided buffers, since 6.4, and a private mapping of the submission entries."""
     made = {(fact["part"], fact["address"]) for fact in rings.of("io_uring", "unknown")}
     found = rings.found("io_uring").unknown
     named = {(one.what, one.mapping.vma.start) for one in found if one.mapping.vma}

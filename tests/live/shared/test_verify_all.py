@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`verify` of all that the kernel shares, made for real, and of two copies."""
+"""`verify` of real shared memory of all kinds, and of two copies."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ pytestmark = each_kernel
 
 @dataclass(frozen=True)
 class Verified:
-    """What verify said of everything, and what there is."""
+    """The report of verify, and the memory in the guest."""
 
     machine: Machine
     report: Json
@@ -45,7 +45,7 @@ def test_what_was_touched_is_the_same(verified: Verified) -> None:
 
 
 def test_a_copy_has_all_its_evidence(verified: Verified) -> None:
-    """Of a vDSO that its process wrote as a debugger does; of a vcpu that was mapped privately."""
+    """A vDSO that its process wrote as a debugger does, and a vcpu that was mapped privately."""
     copied = {
         address + page * PAGE_BYTES
         for (_, address), pages in verified.everything.copied.items()
@@ -59,7 +59,7 @@ def test_a_copy_has_all_its_evidence(verified: Verified) -> None:
 
 
 def test_nothing_is_undecided_but_what_nobody_touched(verified: Verified) -> None:
-    """And what the kernel itself has not mapped, or can't say: the rest of a split UIO mapping."""
+    """Also undecided: pages that the kernel has not mapped, and the rest of a split UIO mapping."""
     for place, pages in verdicts_by_place(verified.report).items():
         if place != verified.everything.idle:
             assert set(pages) <= {"SAME", "DIFFERENT", "not-present", "swapped"}
@@ -67,7 +67,7 @@ def test_nothing_is_undecided_but_what_nobody_touched(verified: Verified) -> Non
 
 
 def test_a_closed_page_is_no_dispute(verified: Verified) -> None:
-    """With --pid and --kind, as a user asks it: exit code 0."""
+    """With --pid and --kind the exit code is 0."""
     closed_page_is_proven(verified.report, verified.everything)
     pid, _ = verified.everything.closed
     asked = ("verify", "--kind", "shmem", "--pid", str(pid), "--format", "json")
