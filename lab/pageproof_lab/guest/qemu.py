@@ -4,6 +4,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -108,7 +109,13 @@ def cpu_flags() -> set[str]:
 
 
 def choose(vmlinuz: Path, options: Options) -> tuple[str, str]:
-    """Return the accelerator and the CPU model for `options`."""
+    """Return the accelerator and the CPU model for `options`.
+
+    Raises:
+        LabError: QEMU is not installed.
+    """
+    if shutil.which(QEMU) is None:
+        raise LabError(f"{QEMU}: not installed; `make setup` installs what the lab needs")
     accel = accelerator(vmlinuz)
     if accel == "kvm" and options.paging == 5 and "la57" not in cpu_flags():
         accel = "tcg"

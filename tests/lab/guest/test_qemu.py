@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The check whether KVM works."""
+"""The choice of the accelerator."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pageproof_lab import LabError
 from pageproof_lab.guest import qemu
 
 
@@ -26,3 +27,9 @@ def test_the_probe_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         said = list(guests.map(qemu.accelerator, [Path("vmlinuz")] * 4))
     assert said == ["kvm"] * 4
     assert len(asked) == 1
+
+
+def test_without_qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="qemu-system-x86_64: not installed; `make setup`"):
+        qemu.choose(Path("vmlinuz"), qemu.Options())
