@@ -153,63 +153,63 @@ class Made:
     """A case as the program and the kernel describe it.
 
     Attributes:
-        said: the program's description of it.
+        facts: the program's description of it.
     """
 
-    said: Json
+    facts: Json
 
     @property
     def place(self) -> Place:
-        return self.said["pid"], self.said["address"]
+        return self.facts["pid"], self.facts["address"]
 
     @property
     def pids(self) -> set[int]:
         """The process that maps it, and a child that inherited the mapping."""
-        return {self.said["pid"], self.said["child"]} - {0}
+        return {self.facts["pid"], self.facts["child"]} - {0}
 
     @property
     def frames(self) -> list[int | None]:
         """The user side's frames, by the kernel's own walk."""
-        return [frame(entry) if entry & 1 else None for entry in self.said["user_entries"]]
+        return [frame(entry) if entry & 1 else None for entry in self.facts["user_entries"]]
 
     @property
     def region(self) -> list[int]:
         """The region's frames, as the driver lists them."""
-        return [pfn for pfn in self.said["region_pfns"] if pfn]
+        return [pfn for pfn in self.facts["region_pfns"] if pfn]
 
     @property
     def belongs(self) -> list[int | None]:
         """The frame that belongs at each page of the mapping; None beyond the end of the region."""
-        first, region = self.said["first_page"], self.region
+        first, region = self.facts["first_page"], self.region
         return [
             region[first + page] if first + page < len(region) else None
-            for page in range(self.said["pages"])
+            for page in range(self.facts["pages"])
         ]
 
     @property
     def vm_flags(self) -> set[str]:
         """VM flags as /proc/PID/smaps shows them."""
-        return set(self.said["vm_flags"].split())
+        return set(self.facts["vm_flags"].split())
 
     def all_users(self, bit: int) -> set[bool]:
         """Return the values of a bit in all present user entries."""
-        return {bool(entry & bit) for entry in self.said["user_entries"] if entry & 1}
+        return {bool(entry & bit) for entry in self.facts["user_entries"] if entry & 1}
 
     def all_kernels(self, bit: int, entries: str = "kernel_entries") -> set[bool]:
         """Return the values of a bit in the kernel entries of the region's pages."""
         count = len(self.region)
-        return {bool(entry & bit) for entry in self.said[entries][:count]}
+        return {bool(entry & bit) for entry in self.facts[entries][:count]}
 
     def page_flag(self, number: int) -> list[bool]:
         """Return a flag of /proc/kpageflags for the frame of each page of the mapping."""
-        return [bool(flags >> number & 1) for flags in self.said["page_flags"]]
+        return [bool(flags >> number & 1) for flags in self.facts["page_flags"]]
 
 
 def kernel_frame(made: Made, page: int) -> int:
     """Return the frame of a page of the region, by the kernel's own walk."""
-    entry: int = made.said["kernel_entries"][page]
-    level: int = made.said["kernel_levels"][page]
-    kernel: int = made.said["kernel"]
+    entry: int = made.facts["kernel_entries"][page]
+    level: int = made.facts["kernel_levels"][page]
+    kernel: int = made.facts["kernel"]
     inside = (1 << 9 * (level - 1)) - 1  # pages of the leaf
     return frame(entry) & ~inside | (kernel >> 12) + page & inside
 
@@ -234,7 +234,7 @@ def _verdict(there: int | None, belongs: int | None) -> str:
 
 
 @dataclass(frozen=True)
-class Said:
+class Reports:
     """Reports of verify on all devices of one target.
 
     Attributes:
@@ -245,14 +245,14 @@ class Said:
 
     def verdicts(self, made: Made) -> tuple[str, ...]:
         """Return the verdict of each page of a case's mapping."""
-        places = verdicts_by_place(self.reports[made.said["device"]])
+        places = verdicts_by_place(self.reports[made.facts["device"]])
         return tuple(places[made.place])
 
     def findings(self, made: Made, severities: Collection[str]) -> set[str]:
         """Return the ids of the findings about a case. Each case has its own processes."""
         return {
             one["id"]
-            for one in every_finding(self.reports[made.said["device"]])
+            for one in every_finding(self.reports[made.facts["device"]])
             if one["severity"] in severities and _pid(one) in made.pids
         }
 

@@ -89,7 +89,7 @@ class Kernel:
 
     def has_operations(self, made: Made) -> bool:
         """Whether a mapping's vm_ops can be read."""
-        vma = vma_find(find_task(self.prog, made.said["pid"]).mm, made.said["address"])
+        vma = vma_find(find_task(self.prog, made.facts["pid"]).mm, made.facts["address"])
         try:
             self.prog.read(vma.vm_ops.value_(), 8)
         except drgn.FaultError:
@@ -142,12 +142,12 @@ def _freed(kernel: Kernel, bug: Made, twin: Made) -> bool:
 
 
 def _to_slab(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    small = kernel.object_bytes(bug.said["kernel"]) == 64
+    small = kernel.object_bytes(bug.facts["kernel"]) == 64
     return small and bug.page_flag(SLAB) == [True] and twin.page_flag(SLAB) == [False]
 
 
 def _to_anonymous(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    return bug.page_flag(ANON) == [True] and bug.said["page_counts"] == [1]
+    return bug.page_flag(ANON) == [True] and bug.facts["page_counts"] == [1]
 
 
 def _to_cache(kernel: Kernel, bug: Made, twin: Made) -> bool:
@@ -160,7 +160,7 @@ def _poisoned(kernel: Kernel, bug: Made, twin: Made) -> bool:
 
 
 def _reference(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    counted = bug.said["page_counts"] == twin.said["page_counts"] == [1] * 4
+    counted = bug.facts["page_counts"] == twin.facts["page_counts"] == [1] * 4
     return counted and (kernel.references(bug), kernel.references(twin)) == ([1] * 4, [2] * 4)
 
 
@@ -169,7 +169,7 @@ def _tails(kernel: Kernel, bug: Made, twin: Made) -> bool:
 
 
 def _mapcount(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    return (bug.said["page_counts"], twin.said["page_counts"]) == ([1, 0, 1, 1], [1] * 4)
+    return (bug.facts["page_counts"], twin.facts["page_counts"]) == ([1, 0, 1, 1], [1] * 4)
 
 
 def _operations(kernel: Kernel, bug: Made, twin: Made) -> bool:
@@ -177,23 +177,23 @@ def _operations(kernel: Kernel, bug: Made, twin: Made) -> bool:
 
 
 def _region_freed(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    return not kernel.is_allocated(bug.said["at"]) and kernel.is_allocated(twin.said["at"])
+    return not kernel.is_allocated(bug.facts["at"]) and kernel.is_allocated(twin.facts["at"])
 
 
 def _object_freed(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    whole = kernel.object_bytes(bug.said["kernel"]) == 4096
-    freed = not kernel.is_allocated(bug.said["kernel"])
-    return whole and freed and kernel.is_allocated(twin.said["kernel"])
+    whole = kernel.object_bytes(bug.facts["kernel"]) == 4096
+    freed = not kernel.is_allocated(bug.facts["kernel"])
+    return whole and freed and kernel.is_allocated(twin.facts["kernel"])
 
 
 def _sub_page(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    small = kernel.object_bytes(bug.said["kernel"]) < 4096
+    small = kernel.object_bytes(bug.facts["kernel"]) < 4096
     return small and bug.page_flag(SLAB) == [True] and twin.page_flag(SLAB) == [False]
 
 
 def _inherited(kernel: Kernel, bug: Made, twin: Made) -> bool:
-    device = bug.said["device"]
-    has = [device in kernel.maps[one.said["child"]] for one in (bug, twin)]
+    device = bug.facts["device"]
+    has = [device in kernel.maps[one.facts["child"]] for one in (bug, twin)]
     return has == [True, False] and "dc" in twin.vm_flags and "dc" not in bug.vm_flags
 
 
@@ -280,13 +280,13 @@ def _to_stack(kernel: Kernel, bug: Made, twin: Made) -> bool:
 
 def _others(kernel: Kernel, bug: Made, twin: Made) -> bool:
     """The page is counted for another process, and a raw entry in this one."""
-    counted = (bug.said["page_counts"], twin.said["page_counts"]) == ([1], [0])
+    counted = (bug.facts["page_counts"], twin.facts["page_counts"]) == ([1], [0])
     return counted and bug.all_users(SPECIAL) == twin.all_users(SPECIAL) == YES
 
 
 def _beyond_object(kernel: Kernel, bug: Made, twin: Made) -> bool:
     """The four pages are four objects; the twin's memory is not in a slab."""
-    addresses = [bug.said["kernel"] + page * 4096 for page in range(4)]
+    addresses = [bug.facts["kernel"] + page * 4096 for page in range(4)]
     found = [slab_object_info(kernel.prog, address) for address in addresses]
     objects = {one.address for one in found if one is not None}
     whole = {kernel.object_bytes(address) for address in addresses} == {4096}
@@ -297,7 +297,7 @@ def _beyond_object(kernel: Kernel, bug: Made, twin: Made) -> bool:
 def _beyond_area(kernel: Kernel, bug: Made, twin: Made) -> bool:
     """The last page belongs to another area of vmalloc."""
     first, behind = (
-        find_vmap_area(kernel.prog, bug.said["kernel"] + pages * 4096) for pages in (0, 3)
+        find_vmap_area(kernel.prog, bug.facts["kernel"] + pages * 4096) for pages in (0, 3)
     )
     if not first or not behind or first == behind:
         return False

@@ -37,24 +37,24 @@ ODD = ("vdso-copied", "vvar", "vvar-timens", "private", "idle")
 class Everything:
     """The programs' descriptions of their memory, by name in PROGRAMS."""
 
-    said: dict[str, Json]
+    facts: dict[str, Json]
 
     @property
     def regions(self) -> list[Json]:
         """All regions but the rings."""
-        return self.regions_of(*self.said)
+        return self.regions_of(*self.facts)
 
     def regions_of(self, *programs: str) -> list[Json]:
         """Return the regions of some programs."""
-        return [region for name in programs for region in self.said[name].get("regions", ())]
+        return [region for name in programs for region in self.facts[name].get("regions", ())]
 
     @property
     def rings(self) -> list[Json]:
-        return [fact for fact in self.said["rings"]["facts"] if fact["is"] == "vma"]
+        return [fact for fact in self.facts["rings"]["facts"] if fact["is"] == "vma"]
 
     def touched(self) -> dict[Place, list[int]]:
         """Return VMA -> touched pages of it that the kernel maps too."""
-        pid = self.said["rings"]["pid"]
+        pid = self.facts["rings"]["pid"]
         rings = {(pid, one["address"]): one["touched"] for one in self.rings}
         sound = [one for one in self.regions if one["kind"] != "none" and one["label"] not in ODD]
         return {**rings, **{(one["pid"], one["address"]): one["touched"] for one in sound}}

@@ -72,7 +72,7 @@ def test_names_are_procfs_byte_for_byte(
     if loaded.guest.run("test", "-e", "/dev/udmabuf").code == 0:
         wanted.add("dma_bufs")
     assert wanted <= set(named["made"])
-    pids = {named["pid"], *(int(said["pid"]) for said in everything.said.values())}
+    pids = {named["pid"], *(int(said["pid"]) for said in everything.facts.values())}
     with attached(loaded) as view:
         reports = {pid: maps(view.target, pid, lambda message: None) for pid in pids}
     for pid, report in reports.items():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 from attached import attached
-from buglab import DEVICES, GUESTS, KERNEL, REGION_PAGES, Made, Said
+from buglab import DEVICES, GUESTS, KERNEL, REGION_PAGES, Made, Reports
 from bugoracle import CHECKS, Kernel
 from machine import ONE_A_KERNEL, Json, Machine, Region, Result, Setup, pageproof
 from session import ask_inside
@@ -91,9 +91,9 @@ class Bugged:
     refused: dict[str, str]
     own: Json
 
-    def kernels_word(self) -> dict[str, bool]:
+    def real_bugs(self) -> dict[str, bool]:
         """Return name -> whether the bug is real by the kernel's own data (tests/bugoracle.py)."""
-        children = {one.said["child"] for one in self.cases.values()} - {0}
+        children = {one.facts["child"] for one in self.cases.values()} - {0}
         maps = {pid: self.machine.guest.check("cat", f"/proc/{pid}/maps") for pid in children}
         log = self.machine.guest.check("dmesg")
         with attached(self.machine) as view:
@@ -146,41 +146,41 @@ def bugged(request: pytest.FixtureRequest) -> Iterator[Bugged]:
 
 
 @dataclass(frozen=True)
-class Looked:
+class Results:
     """Reports of verify on a target: of the devices, and of umh_shm's slots."""
 
-    devices: Said
+    devices: Reports
     slots: Json
 
 
-def _looked(answers: dict[str, Result]) -> Looked:
+def _results(answers: dict[str, Result]) -> Results:
     for result in answers.values():
         assert result.code in (0, 1, 3), result.out + result.err
     reports = {device: answers[device.removeprefix("/dev/")].report for device in DEVICES}
-    return Looked(Said(reports), answers["slots"].report)
+    return Results(Reports(reports), answers["slots"].report)
 
 
 @pytest.fixture(scope="session")
-def outside(bugged: Bugged) -> Looked:
+def outside(bugged: Bugged) -> Results:
     """From outside, over QMP."""
     ask = bugged.machine.outside
-    return _looked({name: ask(*words, "--format", "json") for name, words in _QUESTIONS.items()})
+    return _results({name: ask(*words, "--format", "json") for name, words in _QUESTIONS.items()})
 
 
 @pytest.fixture(scope="session")
-def inside(bugged: Bugged) -> Looked:
+def inside(bugged: Bugged) -> Results:
     """Inside the guest, over /proc/kcore."""
-    return _looked(ask_inside(bugged.machine, _QUESTIONS, ["shares_bugs"]))
+    return _results(ask_inside(bugged.machine, _QUESTIONS, ["shares_bugs"]))
 
 
 @pytest.fixture(scope="session")
-def in_vmcore(bugged: Bugged, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looked]:
+def in_vmcore(bugged: Bugged, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Results]:
     """From the vmcore of a panic, which ends the guest."""
     machine = bugged.machine
     into = tmp_path_factory.mktemp(f"bugs-{machine.setup.kernel}")
     dump = machine.guest.crash(into, ("lzo",))["lzo"]
     target: tuple[str, ...] = ("-c", str(dump), *machine.symbols)
-    yield _looked(
+    yield _results(
         {name: pageproof(*target, *words, "--format", "json") for name, words in _QUESTIONS.items()}
     )
     dump.unlink()

@@ -3,17 +3,17 @@
 
 import pytest
 from attached import attached
-from bugchecks import each_bug, look, nothing_else, slots
+from bugchecks import check_bug, check_nothing_else, check_slots, each_bug
 from buglab import BUGS, NOT_MADE, SAME, Bug, every_finding, kernel_frame, verdicts
 from bugoracle import CHECKS
-from plugins.bugs import SLOTS, Bugged, Looked, each_bugged_kernel, each_bugged_kernel_at_length
+from plugins.bugs import SLOTS, Bugged, Results, each_bugged_kernel, each_bugged_kernel_at_length
 
 from pageproof.judge.rules import RULES
 
 
 @pytest.fixture(scope="session")
-def kernels_word(bugged: Bugged) -> dict[str, bool]:
-    return bugged.kernels_word()
+def real_bugs(bugged: Bugged) -> dict[str, bool]:
+    return bugged.real_bugs()
 
 
 def test_the_table_is_complete() -> None:
@@ -39,15 +39,15 @@ def test_what_is_made_is_what_is_listed(bugged: Bugged) -> None:
 @each_bugged_kernel
 @each_bug
 def test_a_bug_is_what_it_claims_to_be(
-    bugged: Bugged, kernels_word: dict[str, bool], bug: Bug
+    bugged: Bugged, real_bugs: dict[str, bool], bug: Bug
 ) -> None:
     """Checked by the kernel's own walks and counts, not by pageproof."""
     if bug.name in bugged.refused:
-        assert bug.name not in kernels_word
+        assert bug.name not in real_bugs
         return
     made = bugged.cases[bug.name, False]
     assert verdicts(made) == bug.verdicts
-    assert kernels_word[bug.name]
+    assert real_bugs[bug.name]
 
 
 @each_bugged_kernel
@@ -58,18 +58,18 @@ def test_a_twin_is_sound(bugged: Bugged, bug: Bug) -> None:
     assert verdicts(twin) == bug.twin == (SAME,) * len(bug.twin)
     assert [kernel_frame(twin, page) for page in range(len(twin.region))] == twin.region
     if "pf" not in twin.vm_flags:  # pagemap omits PFNMAP VMAs
-        assert twin.said["pagemap"] == twin.frames
+        assert twin.facts["pagemap"] == twin.frames
 
 
 @each_bugged_kernel
 @each_bug
-def test_from_outside(outside: Looked, bugged: Bugged, bug: Bug) -> None:
-    look(outside, bugged, bug)
+def test_from_outside(outside: Results, bugged: Bugged, bug: Bug) -> None:
+    check_bug(outside, bugged, bug)
 
 
 @each_bugged_kernel
-def test_nothing_else_from_outside(outside: Looked, bugged: Bugged) -> None:
-    nothing_else(outside, bugged)
+def test_nothing_else_from_outside(outside: Results, bugged: Bugged) -> None:
+    check_nothing_else(outside, bugged)
 
 
 @each_bugged_kernel
@@ -87,21 +87,21 @@ def test_a_process_s_own_page_is_not_somebody_else_s(bugged: Bugged) -> None:
 
 
 @each_bugged_kernel
-def test_slots_from_outside(outside: Looked) -> None:
-    slots(outside)
+def test_slots_from_outside(outside: Results) -> None:
+    check_slots(outside)
 
 
 @each_bugged_kernel_at_length
 @each_bug
-def test_inside(inside: Looked, bugged: Bugged, bug: Bug) -> None:
-    look(inside, bugged, bug)
+def test_inside(inside: Results, bugged: Bugged, bug: Bug) -> None:
+    check_bug(inside, bugged, bug)
 
 
 @each_bugged_kernel_at_length
-def test_nothing_else_inside(inside: Looked, bugged: Bugged) -> None:
-    nothing_else(inside, bugged)
+def test_nothing_else_inside(inside: Results, bugged: Bugged) -> None:
+    check_nothing_else(inside, bugged)
 
 
 @each_bugged_kernel_at_length
-def test_slots_inside(inside: Looked) -> None:
-    slots(inside)
+def test_slots_inside(inside: Results) -> None:
+    check_slots(inside)

@@ -50,7 +50,7 @@ class Vcpus(Made):
 
 @pytest.fixture(scope="module")
 def vcpus(machine: Machine, everything: Everything) -> Iterator[Vcpus]:
-    said = everything.said["kvm"]
+    said = everything.facts["kvm"]
     # kvm.ko's debug info is not needed: the kernel has its symbols, and vmlinux the types.
     verified = machine.outside("verify", "--kind", "kvm", "--format", "json")
     with frozen(machine), attached(machine) as view:

@@ -50,7 +50,7 @@ class Shared(Made):
 
 @pytest.fixture(scope="module")
 def shared(machine: Machine, everything: Everything) -> Iterator[Shared]:
-    said = everything.said
+    said = everything.facts
     pids = {kind: said[kind]["pid"] for kind in ("shmem", "bpf", "vdso")}
     pids["hugetlb"] = pids["udmabuf"] = said["buffers"]["pid"]
     clock = machine.guest.check(

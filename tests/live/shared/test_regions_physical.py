@@ -73,7 +73,7 @@ def sysfs_bars(machine: Machine) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def shared(machine: Machine, everything: Everything) -> Iterator[Physical]:
-    said = {kind: everything.said[kind] for kind in KINDS}
+    said = {kind: everything.facts[kind] for kind in KINDS}
     paths: dict[int, str] = {}
     for one in said.values():
         paths |= maps_paths(machine, one["pid"])

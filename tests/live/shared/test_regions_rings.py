@@ -61,7 +61,7 @@ def pages_of(one: Claimed) -> tuple[int, int]:
 
 @pytest.fixture(scope="module")
 def rings(machine: Machine, everything: Everything) -> Iterator[Rings]:
-    said = everything.said["rings"]
+    said = everything.facts["rings"]
     pid, child = said["pid"], said["child"]
     maps = machine.guest.check("cat", f"/proc/{child}/maps")
     with frozen(machine), attached(machine) as view:

@@ -77,7 +77,7 @@ def test_a_closed_page_is_no_dispute(verified: Verified) -> None:
 
 
 def test_one_process_and_its_text(verified: Verified) -> None:
-    pid = verified.everything.said["rings"]["pid"]
+    pid = verified.everything.facts["rings"]["pid"]
     said = verified.machine.outside("verify", "--pid", str(pid))
     assert said.code == 0, said.out + said.err
     for vma in verified.everything.rings:
