@@ -189,7 +189,9 @@ class Guest:
         deadline = time.monotonic() + 90
         while (state := self.check("cat", "/sys/class/misc/umh_shm/state").strip()) == "starting":
             if time.monotonic() > deadline:
-                raise LabError("umh_shm: still starting after 90 s")
+                raise LabError(
+                    "umh_shm: its helper did not answer within 90 s; see the guest's dmesg"
+                )
             time.sleep(0.05)
         if state != "healthy":
             raise LabError(f"umh_shm: {state}: {self.check('dmesg')[-2000:]}")
@@ -329,7 +331,8 @@ def attach(name: str) -> Guest:
     try:
         facts = Facts.read(directory)
     except OSError as error:
-        raise LabError(f"no lab {name!r} is up; start it with: pageproof lab up") from error
+        start = "pageproof lab up" + (f" --name {name}" if name != "lab" else "")
+        raise LabError(f"no lab {name!r} is up; start it with: {start}") from error
     return Guest(directory, facts)
 
 
