@@ -62,9 +62,9 @@ struct umh_shm_helper {
 	struct mutex control;
 
 	/*
-	 * Protects the fields below. Without it, the helper's own process sets
-	 * tgid and exec_id while active, and any task compares them and reads
-	 * state, stopping, active and restarts.
+	 * Protects the fields below. Without the lock, the helper's own process
+	 * sets tgid and exec_id while active, and any task compares them and
+	 * reads state, stopping, active and restarts.
 	 */
 	struct mutex lock;
 	enum helper_state state;
@@ -145,7 +145,7 @@ static void plan_restart(void)
 	}
 	if (helper.in_a_row >= max_restarts) {
 		WRITE_ONCE(helper.state, HELPER_FAILED);
-		pr_err("the helper is gone, not launched again after %u restarts; to try again, write 0 to /sys/class/misc/umh_shm/stop\n",
+		pr_err("the helper is gone and not launched again after %u restarts; to try again, write 0 to /sys/class/misc/umh_shm/stop\n",
 		       helper.in_a_row);
 		return;
 	}
@@ -279,8 +279,8 @@ static void health_work(struct work_struct *work)
  *
  * Does not wait for the launch.
  *
- * Return: 0; -EBUSY: a stopped helper is not gone yet, and two could not be told
- * apart; -EINTR: killed while waiting for another start or stop.
+ * Return: 0; -EBUSY: a stopped helper is not gone yet, and the module can track
+ * only one; -EINTR: killed while waiting for another start or stop.
  */
 int umh_shm_helper_start(void)
 {

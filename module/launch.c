@@ -95,7 +95,7 @@ static int execute(struct launch_files *files)
 					 install_files, NULL, files);
 	if (!info)
 		return -ENOMEM;
-	/* On return the program runs or has failed; argv and files are not used any more. */
+	/* Returns when the program runs or has failed; argv and files are unused then. */
 	err = call_usermodehelper_exec(info, UMH_WAIT_EXEC);
 	if (err == -ENOENT)
 		pr_err("cannot launch the helper: no /proc/self/fd/0, is /proc mounted?\n");

@@ -27,13 +27,13 @@ static unsigned int timeout_ms = 5000;
 module_param(timeout_ms, uint, 0444);
 MODULE_PARM_DESC(timeout_ms, "milliseconds to wait for an answer (default 5000)");
 
-/* The hung task detector reports some of the waiting states after 120 s. */
+/* Well below 120 s, when the hung task detector reports uninterruptible waiters. */
 #define TIMEOUT_MS_MAX	60000U
 
 enum slot_use {
 	SLOT_FREE,
 	SLOT_BUSY,		/* a requester waits for the answer */
-	SLOT_ABANDONED,		/* it gave up; the helper may still write here */
+	SLOT_ABANDONED,		/* the requester gave up; the helper may still write here */
 };
 
 /* The kernel's record of one slot. */

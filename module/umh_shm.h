@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Internal header: shared types, then the prototypes file by file. */
+/*
+ * Internal header: shared types, then the prototypes file by file.
+ *
+ * Calls go down only: main -> debugfs, chrdev -> sysfs -> helper -> launch, proto
+ * -> region (tests/setup/test_module_layers.py). launch.c calls back through
+ * struct umh_shm_launch_ops.
+ */
 #ifndef UMH_SHM_H
 #define UMH_SHM_H
 

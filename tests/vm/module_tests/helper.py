@@ -78,7 +78,7 @@ def limit(suite: Suite, module: Module) -> None:
             wait_until(lambda: module.get("state") != "healthy")
             suite.check(module.healthy(), "launched again", module.get("state"))
         module.kill()
-        suite.check(wait_until(lambda: module.get("state") == "failed"), "then no more")
+        suite.check(wait_until(lambda: module.get("state") == "failed"), "then not launched again")
         suite.equal((module.pid, module.get("restarts")), (0, "2"), "no helper, two restarts")
         suite.check(log.has("restart 1 of 2 in 200 ms"), "first delay in the log", log.read())
         suite.check(log.has("restart 2 of 2 in 400 ms"), "doubled delay in the log", log.read())
