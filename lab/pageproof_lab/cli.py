@@ -197,7 +197,7 @@ def _up(args: argparse.Namespace) -> int:
 
 
 def _exec(args: argparse.Namespace) -> int:
-    words = args.command[1:] if args.command[:1] == ["--"] else args.command
+    words = args.words[1:] if args.words[:1] == ["--"] else args.words
     if not words:
         raise LabError("exec: no command; name a command, as in: pageproof lab exec -- uname -a")
     here = guest.attach(args.name)
@@ -307,7 +307,7 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
         action="store_true",
         help="pass stdin to the command, which starts when stdin ends; default: no stdin",
     )
-    execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
+    execute.add_argument("words", nargs=argparse.REMAINDER, metavar="-- COMMAND …")
 
     crash = add("crash", _crash, "panic the guest and save its vmcore here; this ends the guest")
     _add_name(crash)
