@@ -10,14 +10,15 @@ lab's name $LAB. What they print as NAME=VALUE is a variable of its transcripts:
 
 A transcript, directly before a console fence, whose content is replaced:
     <!-- transcript NAME
-    $ pageproof --qemu /tmp/vm.sock maps --pid $HELPER
+    $ pageproof --qemu vm.sock maps --pid $HELPER
     show ^target .. ^tables
     show heap +2
     -->
 
 ``show`` selects lines of the command above it: the first line that matches a regular expression,
 and the lines up to the next match of a second one, or a number of lines. Lines that are left out
-become "…". Without ``show`` everything is printed. The guest CLONE is the host, in the clone.
+become "…". Without ``show`` everything is printed. vm.sock is the guest's QMP socket, after what
+its shell lines print. The guest CLONE is the host, in the clone.
 """
 
 import argparse
@@ -33,7 +34,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CLONE = "clone"
-SHOWN_SOCKET = "/tmp/vm.sock"
 LEFT_OUT = "…"
 #: Exit codes of pageproof and of the shell that mean that there is nothing to show.
 FAILED = frozenset({2, 70, 126, 127, 130})
@@ -146,27 +146,28 @@ class Host:
 
     def __init__(self, directory: Path, variables: Mapping[str, str]) -> None:
         self.directory = directory
-        self.variables = {"SOCKET": SHOWN_SOCKET, **variables}
+        self.variables = dict(variables)
 
     def run(self, transcript: Transcript) -> str:
         """Run the commands in one shell; return the content of the fence."""
         texts = [self._filled(command.text) for command in transcript.commands]
         step = "{}\ncode=$?; printf '\\0%d\\0' $code; (exit $code)\n"
-        parts = self.shell("exec 2>&1\n" + "".join(map(step.format, map(self._real, texts)))).split(
-            "\0"
-        )
+        parts = self.shell("exec 2>&1\n" + "".join(map(step.format, texts)) + "exit 0").split("\0")
         content = ""
         for text, command, output, code in zip(
             texts, transcript.commands, parts[::2], parts[1::2], strict=False
         ):
             if int(code) in FAILED:
                 raise TranscriptError(f"{text}: exit code {code}:\n{output}")
-            shown = self._shown(output)
-            content += "".join(f"{line}\n" for line in (f"$ {text}", *selected(shown, command)))
+            content += "".join(f"{line}\n" for line in (f"$ {text}", *selected(output, command)))
         return content
 
     def shell(self, script: str) -> str:
-        """Run a script; return what it prints on standard output."""
+        """Run a script; return what it prints on standard output.
+
+        Raises:
+            TranscriptError: its exit code is not 0.
+        """
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
         environment |= self.variables
         environment["PATH"] = f"{ROOT / 'build/bin'}:{environment['PATH']}"
@@ -180,18 +181,12 @@ class Host:
             timeout=DEADLINE_SECONDS,
             check=False,
         )
-        if done.returncode in FAILED:
+        if done.returncode:
             raise TranscriptError(f"exit code {done.returncode}: {script}\n{done.stdout}")
         return done.stdout
 
     def _filled(self, text: str) -> str:
         return _VARIABLE.sub(lambda match: self.variables.get(match[1], match[0]), text)
-
-    def _real(self, text: str) -> str:
-        return text.replace(SHOWN_SOCKET, self.variables["SOCKET"])
-
-    def _shown(self, output: str) -> str:
-        return output.replace(self.variables["SOCKET"], SHOWN_SOCKET)
 
 
 @contextlib.contextmanager
@@ -204,10 +199,10 @@ def guest(name: str, script: str | None, kernel: str) -> Iterator[Host]:
         lab = f"transcripts-{name}-{os.getpid()}"
         host = Host(Path(directory), {"LAB": lab, "KERNEL": kernel, "ROOT": str(ROOT)})
         try:
-            said = host.shell(f"set -euo pipefail\ntrap 'exit 2' ERR\n{script}")
+            said = host.shell(f"set -euo pipefail\n{script}")
             host.variables |= dict(re.findall(r"^([A-Z]+)=(.*)$", said, re.M))
             if match := _SOCKET.search(said):
-                host.variables["SOCKET"] = match[1]
+                (host.directory / "vm.sock").symlink_to(match[1])
             yield host
         finally:  # a guest that crashed is gone already
             with contextlib.suppress(TranscriptError):

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 import pytest
-from transcripts import Command, Host, TranscriptError, guests_of, selected, transcripts_of
+from transcripts import Command, Host, TranscriptError, guest, guests_of, selected, transcripts_of
 
 DOCUMENT = """\
 # A title
@@ -63,12 +63,17 @@ def test_a_run_fills_the_fence(tmp_path: Path) -> None:
     assert Host(tmp_path, {"PID": "7"}).run(new) == content
 
 
-def test_the_socket_has_one_name(tmp_path: Path) -> None:
-    text = "<!-- transcript g\n$ echo --qemu /tmp/vm.sock\n-->\n```console\n```\n"
-    (one,) = transcripts_of(text)
-    host = Host(tmp_path, {"SOCKET": "/run/of/this/boot/qmp.sock"})
-    assert host.run(one) == "$ echo --qemu /tmp/vm.sock\n--qemu /tmp/vm.sock\n"
-    assert "of/this/boot" in host.shell("echo $SOCKET")
+def test_a_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its script is any shell; the lab is not needed for this."""
+    monkeypatch.setattr("transcripts.tempfile.tempdir", str(tmp_path))
+    script = 'echo "PID=7"\necho "verify from outside:  pageproof --qemu /x/qmp.sock verify"'
+    with guest("small", script, "6.12") as host:
+        assert host.shell("echo $PID $KERNEL; readlink vm.sock") == "7 6.12\n/x/qmp.sock\n"
+        assert host.directory.parent == tmp_path
+    with pytest.raises(TranscriptError, match="exit code 1"), guest("bad", "false", ""):
+        pass
+    with guest("clone", None, "6.12") as host:
+        assert (host.directory / "setup/transcripts.py").exists()
 
 
 @pytest.mark.parametrize(
