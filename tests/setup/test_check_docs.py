@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Tests of setup/check_docs.py and setup/rule_tables.py: each check fires, and sound texts pass."""
 
+import ast
 from pathlib import Path
 
 import check_docs
@@ -105,6 +106,18 @@ def test_sound(text: str) -> None:
 def test_faulty(text: str, what: str) -> None:
     (found,) = whats(transcript_faults(text, {"g", CLONE}, COMMANDS))
     assert what in found
+
+
+def test_the_order_of_rooms() -> None:
+    """CONTRIBUTING has the floors of test_rooms.py, in their order."""
+    source = (ROOT / "tests/setup/test_rooms.py").read_text()
+    (floors,) = (
+        ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS"
+    )
+    order = " → ".join(", ".join(rooms) for rooms in floors)
+    assert order in " ".join((ROOT / "CONTRIBUTING.md").read_text().split())
 
 
 def test_known_commands() -> None:
