@@ -263,7 +263,8 @@ class Machine:
     def end_group(self, pid: int) -> None:
         """Kill the process group of a program that `start` started, and wait for its end."""
         kill = ("sh", "-c", f"kill -s KILL -- -{pid}")
-        self.guest.check(*kill)
+        # A guest that is busy on a busy host may take minutes to start a shell.
+        self.guest.check(*kill, timeout_seconds=START_SECONDS)
         deadline = time.monotonic() + START_SECONDS
         while self.guest.run(*kill).code == 0:
             assert time.monotonic() < deadline, f"process group {pid} does not end"

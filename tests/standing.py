@@ -52,6 +52,8 @@ class Standing:
 
     def ask(self, *words: str | Path) -> tuple[int, str, str]:
         """Run a command; ``words`` are all but its target. Returns exit code, stdout and stderr."""
+        if self._process is not None and self._process.poll() is not None:
+            self.end()  # it was killed at a deadline
         if self._process is None or self._folder is None:
             self._folder = TemporaryDirectory(prefix="pageproof-standing-")
             self._process = subprocess.Popen(
@@ -73,7 +75,7 @@ class Standing:
             code = process.stdout.readline()
         finally:
             deadline.cancel()
-        assert code, f"{self._words}: no answer to {words}"
+        assert code, f"{self._words}: no answer to {words} within {ANSWER_SECONDS} s"
         return int(code), out.read_text(), err.read_text()
 
     def end(self) -> None:
