@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from unit.facts import CORE, PAGING
@@ -24,6 +25,7 @@ from pageproof.model.auditfacts import (
     UserTable,
     VmaBounds,
 )
+from pageproof.model.where import Space
 
 PAGE = 4096
 PHYSMAP, VMALLOC, VMEMMAP = FOUR.page_offset_base, FOUR.vmalloc_base, FOUR.vmemmap_base
@@ -75,12 +77,24 @@ KERNEL = (
 )
 
 
-def table(space: str, changes: dict[int, int] | None = None) -> TopTable:
+def space(name: str) -> Space:
+    """An address space by its name, "pid 1 (init)"; any other name is one of the kernel's own."""
+    found = re.fullmatch(r"pid (\d+) \((.*)\)", name)
+    return Space(int(found[1]), found[2]) if found else Space(None, tables=name)
+
+
+def table(name: str, changes: dict[int, int] | None = None) -> TopTable:
     """A topmost table: the same upper half for all."""
     entries = [0] * 256 + [0x2000 + index for index in range(256)]
     for index, entry in (changes or {}).items():
         entries[index] = entry
-    return TopTable(space, 0x1000, tuple(entries))
+    return top_table(name, tuple(entries))
+
+
+def top_table(name: str, entries: tuple[int, ...], gap: str = "") -> TopTable:
+    """A topmost table by the name of its address space, "pid 1 (init), user half"."""
+    whole = name.removesuffix(", user half")
+    return TopTable(space(whole), 0x1000, entries, gap, whole != name)
 
 
 TOPS = TopTables(
@@ -90,7 +104,7 @@ TOPS = TopTables(
     user_halves=(),
 )
 SPACE = UserSpace(
-    name="pid 1 (init)",
+    name=space("pid 1 (init)"),
     vmas=(VmaBounds(HEAP, HEAP + 4 * PAGE, 3), VmaBounds(HEAP + 8 * PAGE, HEAP + 9 * PAGE, 5)),
     runs=(
         leaf(HEAP, 0x7000, 2, USER),
@@ -147,7 +161,7 @@ def users_with(**changes: object) -> AuditFacts:
 def suspect(**changes: object) -> AuditFacts:
     """One frame that looks odd."""
     one = FramePlaces(
-        pfn=7, classes=FrameClass(0), places=(("pid 1 (init)", HEAP),), counted=1, mapcount=1
+        pfn=7, classes=FrameClass(0), places=((space("pid 1 (init)"), HEAP),), counted=1, mapcount=1
     )
     return users_with(suspects=(replace(one, **changes),))  # type: ignore[arg-type]
 

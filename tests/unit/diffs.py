@@ -13,6 +13,7 @@ from unit.facts import USER, mapping, report
 
 import pageproof
 from pageproof import judge
+from pageproof.files.places import read_where
 from pageproof.judge.diff import diff
 from pageproof.model import (
     Finding,
@@ -103,7 +104,7 @@ SOUND = region(use((8, SAME)))
 def finding(
     severity: Severity = Severity.ERROR, where: str = "page 0, pid 133", name: str = "wrong-frame"
 ) -> Finding:
-    return Finding(name, severity, where, "this is wrong")
+    return Finding(name, severity, read_where(where), "this is wrong")
 
 
 def rebooted(one: Report) -> Report:

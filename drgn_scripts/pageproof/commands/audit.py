@@ -21,6 +21,7 @@ from pageproof.judge.audit.engine import (
     worst_first,
 )
 from pageproof.model.audit import AUDIT_SCHEMA, AuditReport
+from pageproof.model.where import Where
 from pageproof.observe.attempts import ATTEMPTS, PAUSE_SECONDS
 from pageproof.observe.audit.facts import Collector
 from pageproof.observe.walkers import walker_of
@@ -29,7 +30,7 @@ from pageproof.observe.walkers import walker_of
 def audit(
     target: Target,
     checks: Sequence[Check],
-    accepted: Mapping[str, Collection[str]],
+    accepted: Mapping[str, Collection[Where]],
     progress: Callable[[str], None],
 ) -> AuditReport:
     """Run checks over the whole system.
@@ -85,7 +86,7 @@ def audit(
 
 
 def _alike(one: Result, other: Result) -> bool:
-    def places(result: Result) -> set[str]:
+    def places(result: Result) -> set[Where]:
         return {finding.where for finding in result.judged.findings}
 
     return places(one) == places(other)

@@ -17,6 +17,7 @@ from pageproof.judge.conditions import exit_of
 from pageproof.judge.kmap import GAVE_UP, UNDECIDED, map_findings
 from pageproof.model import Finding, MappingFacts, PagingFacts
 from pageproof.model.kmap import KMAP_SCHEMA, KernelMap, LayoutFacts, MapRow
+from pageproof.model.where import all_tables
 from pageproof.observe.attempts import look_again
 from pageproof.observe.ledger import Ledger
 from pageproof.observe.walkers import walker_of
@@ -54,7 +55,7 @@ def kmap(target: Target, pid: int | None, progress: Callable[[str], None]) -> Ke
             for seen in walker.ranges(root, first, last, merged=True):
                 ledger.add(seen)
         except TooMuchWork as error:
-            findings.append(GAVE_UP.finding(tables, why=error))
+            findings.append(GAVE_UP.finding(all_tables(tables), why=error))
     filled = ledger.rows()
     findings += map_findings(filled, zero_fills=target.facts.zero_fills)
     undecided = any(finding.id in (GAVE_UP.id, UNDECIDED.id) for finding in findings)

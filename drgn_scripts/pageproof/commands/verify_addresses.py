@@ -142,7 +142,7 @@ def prove_addresses(
         *judge.beyond_findings("what --kernel names", len(against.pages), beyond, against.ends)
     ]
     if against.by_value:
-        where = judge.place_words(user.mappings[0])
+        where = judge.place_of(user.mappings[0])
         findings.append(judge.kernel_side_by_value(where, against.by_value))
     return against.region, Proved((), user.mappings, proofs, (), tuple(findings))
 

@@ -32,6 +32,7 @@ from pageproof.model import (
     Verdict,
 )
 from pageproof.model.asked import VerifyAsked
+from pageproof.model.where import NOWHERE
 from pageproof.observe.attempts import look_until
 from pageproof.observe.devices import maps_device
 from pageproof.observe.kernel_aliases import Spot, kernel_aliases
@@ -180,7 +181,7 @@ def _nothing(asked: VerifyAsked, *, unread_tasks: bool) -> Finding:
         who = f"process {asked.pid} does not map"
     else:
         who = "no process that can be read maps" if unread_tasks else "no process maps"
-    return judge.NOTHING_TO_VERIFY.finding("", who=who, what=what)
+    return judge.NOTHING_TO_VERIFY.finding(NOWHERE, who=who, what=what)
 
 
 class _Findings:
@@ -219,7 +220,7 @@ class _Findings:
         first = uses[0].claimed
         side = self._observer.resolved(first)
         if side.by_value:
-            yield judge.kernel_side_by_value(judge.place_words(first.mapping), side.by_value)
+            yield judge.kernel_side_by_value(judge.place_of(first.mapping), side.by_value)
         beyond: dict[int, int] = {}
         for use in uses:
             pid = use.claimed.mapping.pid

@@ -44,6 +44,7 @@ from pageproof.observe.content import ContentReader
 from pageproof.observe.owners import Owners
 from pageproof.observe.sweep import Sweep
 from pageproof.observe.walkers import paging_form, walker_of
+from pageproof.render.where import where_words
 from pageproof.space.rows import row_at
 from pageproof.walk import Walker
 from pageproof.walk.compare import agree
@@ -94,7 +95,7 @@ def _with_mappings(
     sweep = Sweep(scene.target, scene.paging, scene.walker)
     mappings, stable = sweep.aliases(report.walk.pfn)
     unknown = report.unknown + tuple(
-        Unknown("mappings", Outcome.UNREADABLE, f"{doubt.where}: {doubt.sentence}")
+        Unknown("mappings", Outcome.UNREADABLE, f"{where_words(doubt.where)}: {doubt.sentence}")
         for doubt in doubt_findings(sweep.doubts)
     )
     stable = stable and report.stable

@@ -7,16 +7,14 @@ import json
 from collections.abc import Iterable, Mapping
 
 from pageproof.errors import PageproofError
-from pageproof.model import Finding
-
-#: What marks a baseline's JSON.
-BASELINE_SCHEMA = "pageproof/baseline-1"
+from pageproof.files.places import read_where
+from pageproof.model.where import Where
 
 
-def parse_baseline(text: str, name: str) -> Mapping[str, frozenset[str]]:
+def parse_baseline(text: str, name: str) -> Mapping[str, frozenset[Where]]:
     """Places by rule.
 
-    Takes what :func:`baseline_to_json` writes, a report of ``audit`` (its
+    Takes what :func:`pageproof.render.baseline.baseline_to_json` writes, a report of ``audit`` (its
     findings and what it accepted), or lines ``RULE PLACE``; ``#`` begins a comment.
 
     Args:
@@ -27,9 +25,9 @@ def parse_baseline(text: str, name: str) -> Mapping[str, frozenset[str]]:
         PageproofError: it is none of these.
     """
     pairs = _from_json(text, name) if text.lstrip().startswith("{") else _from_lines(text, name)
-    accepted: dict[str, set[str]] = {}
+    accepted: dict[str, set[Where]] = {}
     for rule, place in pairs:
-        accepted.setdefault(rule, set()).add(place)
+        accepted.setdefault(rule, set()).add(read_where(place))
     return {rule: frozenset(places) for rule, places in accepted.items()}
 
 
@@ -57,10 +55,3 @@ def _from_lines(text: str, name: str) -> Iterable[tuple[str, str]]:
                 f"line {number} of the baseline has no place: {words!r}", name, "RULE PLACE"
             )
         yield rule, place.strip()
-
-
-def baseline_to_json(findings: Iterable[Finding]) -> str:
-    """Text of a baseline that accepts findings, with a newline at its end."""
-    listed = [{"id": one.id, "where": one.where} for one in findings]
-    data = {"schema": BASELINE_SCHEMA, "findings": listed}
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

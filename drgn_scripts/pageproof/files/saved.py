@@ -21,8 +21,10 @@ from typing import Annotated, Any, Final, NoReturn, Union, cast
 
 from pageproof.errors import PageproofError
 from pageproof.files.inputs import read_text
-from pageproof.model import ADDED, HEX, SCHEMA, Report
+from pageproof.files.places import read_where
+from pageproof.model import ADDED, HEX, SCHEMA, Finding, Report
 from pageproof.model.audit import AUDIT_SCHEMA, AuditReport
+from pageproof.model.where import Where
 
 _HEX: Final = re.compile(r"0x(0|[1-9a-f][0-9a-f]{0,15})")
 _KNOWN: Final = re.compile(r"pageproof/([a-z]+)-([0-9]+)")
@@ -155,6 +157,19 @@ def _dataclass(kind: Any, value: Any, place: str) -> Any:
     return kind(**read)
 
 
+def _finding(value: Any, place: str) -> Finding:
+    """A finding; older reports have only the text of its place."""
+    finding = cast(Finding, _dataclass(Finding, value, place))
+    if "place" not in value:
+        return finding
+    inside = f"{place}.place"
+    try:
+        where = _dataclass(Where, value["place"], inside)
+    except ValueError as error:
+        raise _BadError(f"{inside}: {error}") from None
+    return dataclasses.replace(finding, where=where)
+
+
 def _value(hint: Any, value: Any, place: str) -> Any:
     origin = typing.get_origin(hint)
     if origin is Annotated:
@@ -166,6 +181,10 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         return _value(inner, value, place)
     if origin is tuple:
         return _tuple(typing.get_args(hint), value, place)
+    if hint is Where:
+        return read_where(_text(value, place))
+    if hint is Finding:
+        return _finding(value, place)
     if dataclasses.is_dataclass(hint):
         return _dataclass(hint, value, place)
     if isinstance(hint, type) and issubclass(hint, Enum):

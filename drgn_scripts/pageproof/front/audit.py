@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pageproof.errors import Exit, PageproofError
 from pageproof.files.inputs import read_text
 from pageproof.front.command import Command, add_report_options, check_rules, write_answer
+from pageproof.model.where import Where
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
@@ -69,7 +70,7 @@ def check(args: argparse.Namespace) -> None:
         _accepted(args.baseline)
 
 
-def _accepted(path: Path | None) -> Mapping[str, frozenset[str]]:
+def _accepted(path: Path | None) -> Mapping[str, frozenset[Where]]:
     from pageproof.files.baseline import parse_baseline
 
     if path is None:
@@ -106,14 +107,13 @@ def listed(checks: Iterable[Check]) -> ListedRules:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.audit import audit
-    from pageproof.files.baseline import baseline_to_json
     from pageproof.front.output import write_text
-    from pageproof.render.printable import printable_json
+    from pageproof.render.baseline import baseline_to_json
 
     report = audit(target, _chosen(args), _accepted(args.baseline), progress.say)
     write_answer(report, args, progress)
     if args.write_baseline is not None:
-        text = printable_json(baseline_to_json((*report.findings, *report.accepted)))
+        text = baseline_to_json((*report.findings, *report.accepted))
         write_text(text, args.write_baseline)
     return report.exit_code
 

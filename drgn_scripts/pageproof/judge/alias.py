@@ -20,6 +20,7 @@ from pageproof.model import AreaOwner, Finding, OwnerKind, Severity, StructPageF
 from pageproof.model.alias import Alias, SweepGap
 from pageproof.model.rule import Rule
 from pageproof.model.walk import memory_types
+from pageproof.model.where import Where, all_tables, frames, task
 
 SPECIAL: Final = Rule(
     "special",
@@ -83,13 +84,13 @@ def doubt_findings(doubts: Iterable[TaskFault | SweepGap]) -> Iterator[Finding]:
     """Report why mappings may be missing."""
     for doubt in doubts:
         if isinstance(doubt, TaskFault):
-            where = f"pid {doubt.pid} {doubt.comm}"
+            where = task(doubt.pid, doubt.comm)
             yield TASK_UNREADABLE.finding(where, (("reason", doubt.message),))
             continue
         why = "more entries than are looked at"
         if doubt.unreadable:
             why = "tables that can't be had"
-        yield INCOMPLETE.finding(doubt.tables, why=why)
+        yield INCOMPLETE.finding(all_tables(doubt.tables), why=why)
 
 
 def alias_findings(
@@ -108,7 +109,7 @@ def alias_findings(
         aliases: all mappings that were found.
         area: of vmalloc space that has it.
     """
-    where = f"PFN {pfn:#x}"
+    where = frames(pfn)
     users = [alias for alias in aliases if alias.region is None]
     counted = sum(alias.counted for alias in aliases)
     special = len(users) - counted
@@ -138,7 +139,7 @@ def alias_findings(
 _KNOWN: Final = frozenset({"buddy", "table", "slab", "hugetlb"})
 
 
-def _wrong_frame(where: str, page: StructPageFacts, users: Sequence[Alias]) -> Iterator[Finding]:
+def _wrong_frame(where: Where, page: StructPageFacts, users: Sequence[Alias]) -> Iterator[Finding]:
     """What no process may map, by whatever entry; a slab page only by one that is counted."""
     if page.buddy:
         yield FRAME_IS_FREE.finding(where)

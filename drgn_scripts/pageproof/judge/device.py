@@ -10,6 +10,7 @@ from pageproof.judge.alias import doubt_findings
 from pageproof.model import Finding, MappingFacts, Severity, TaskFault
 from pageproof.model.alias import KernelSides, SweepGap
 from pageproof.model.rule import Rule
+from pageproof.model.where import Where, in_process
 
 #: By the word of the flag: what a VMA's kind means for the proof.
 _KINDS = {
@@ -49,7 +50,7 @@ KERNEL_SIDE_BY_VALUE: Final = Rule(
 )
 
 
-def kernel_side_by_value(where: str, what: str) -> Finding:
+def kernel_side_by_value(where: Where, what: str) -> Finding:
     """An integer that stands for what it points at.
 
     Args:
@@ -65,7 +66,7 @@ def mapping_kind(mapping: MappingFacts) -> Finding:
     assert vma is not None
     words = (text for word, text in _KINDS.items() if vma.has_flag(word))
     return MAPPING_KIND.finding(
-        f"pid {mapping.pid} at 0x{vma.start:x}",
+        in_process(mapping.pid, vma.start),
         (("vm_flags", vma.vm_flags_words),),
         kind=next(words, _ORDINARY),
     )
@@ -87,7 +88,7 @@ def _kernel_sides(one: KernelSides) -> Finding:
     if not one.aliases:
         what = "maps nowhere"
     return KERNEL_SIDE_UNKNOWN.finding(
-        f"pid {one.pid} at 0x{one.address:x}",
+        in_process(one.pid, one.address),
         tuple((f"{at.region} 0x{at.address:x}", owner or "?") for at, owner in one.aliases),
         frames=frames,
         what=what,

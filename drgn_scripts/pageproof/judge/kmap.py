@@ -15,6 +15,7 @@ from pageproof.judge.conditions import (
 from pageproof.model import Finding, Severity
 from pageproof.model.kmap import MapRow
 from pageproof.model.rule import Rule
+from pageproof.model.where import Where, WhereKind
 
 EFI_WRITE_EXECUTE: Final = Rule(
     "efi-write-execute",
@@ -90,7 +91,8 @@ def map_findings(rows: Sequence[MapRow], *, zero_fills: bool = False) -> tuple[F
 
     def say(rule: Rule, row: MapRow, *shown: tuple[str, int], **words: object) -> None:
         evidence = tuple((name, str(value)) for name, value in shown)
-        found.append(rule.finding(f"{row.region} at {row.start:016x}", evidence, **words))
+        where = Where(WhereKind.ROW, row=row.region, address=row.start)
+        found.append(rule.finding(where, evidence, **words))
 
     for row in rows:
         held = row.contents

@@ -34,6 +34,7 @@ from pageproof.model import (
     Verdict,
 )
 from pageproof.model.rule import Shown
+from pageproof.model.where import Where, WhereKind, in_process, named_region, task
 from pageproof.walk.opinion import weigh
 
 #: Limit of similar mappings that one finding lists.
@@ -55,8 +56,7 @@ def prove(
         user_second=weigh(evidence.user_walk, evidence.user_second),
     )
     mapping = mappings[evidence.mapping]
-    page = "" if evidence.page_index is None else f"page {evidence.page_index}, "
-    where = f"{page}pid {mapping.pid} at 0x{evidence.user_address:x}"
+    where = in_process(mapping.pid, evidence.user_address, page=evidence.page_index)
     verdict, reason, sentence = judge_page(evidence)
     return PageProof(
         evidence=evidence,
@@ -125,7 +125,8 @@ def unmapped_pages(region: RegionFacts, mappings: Iterable[MappingFacts]) -> tup
 
 def unread(kind: str, vma: int, reason: str) -> Finding:
     """A VMA that is some finder's, and whose kernel side could not be read."""
-    return REGION_UNREADABLE.finding(f"VMA at 0x{vma:x}", (("reason", reason),), kind=kind)
+    where = Where(WhereKind.VMA, address=vma)
+    return REGION_UNREADABLE.finding(where, (("reason", reason),), kind=kind)
 
 
 def unknown_parts(parts: Iterable[tuple[str, str, MappingFacts]]) -> tuple[Finding, ...]:
@@ -139,8 +140,8 @@ def unknown_parts(parts: Iterable[tuple[str, str, MappingFacts]]) -> tuple[Findi
         alike.setdefault((kind, what), []).append(mapping)
     return tuple(
         REGION_PART_UNKNOWN.finding(
-            place_words(some[0]),
-            tuple(("mapping", place_words(one)) for one in some[1:_SHOWN_PLACES]),
+            place_of(some[0]),
+            tuple(("mapping", _mapping_words(one)) for one in some[1:_SHOWN_PLACES]),
             count="this is a mapping" if len(some) == 1 else f"these are {len(some)} mappings",
             kind=kind,
             what=what,
@@ -149,8 +150,12 @@ def unknown_parts(parts: Iterable[tuple[str, str, MappingFacts]]) -> tuple[Findi
     )
 
 
-def place_words(mapping: MappingFacts) -> str:
+def place_of(mapping: MappingFacts) -> Where:
     """The process, and where its mapping starts."""
+    return in_process(mapping.pid, None if mapping.vma is None else mapping.vma.start)
+
+
+def _mapping_words(mapping: MappingFacts) -> str:
     start = "" if mapping.vma is None else f" at 0x{mapping.vma.start:x}"
     return f"pid {mapping.pid}{start}"
 
@@ -168,7 +173,7 @@ def beyond_findings(
     """
     return tuple(
         MAPPING_BEYOND_REGION.finding(
-            f"pid {pid}",
+            in_process(pid),
             (("the region ends with", ends),) if ends else (),
             pages=frames,
             what="have a frame and lie",
@@ -186,7 +191,9 @@ def coverage_findings(region: RegionFacts, mappings: Sequence[MappingFacts]) -> 
     missing = unmapped_pages(region, mappings)
     if missing and mappings:
         found.append(
-            REGION_PAGES_UNMAPPED.finding(region.name, pages=page_list(missing), size=region.pages)
+            REGION_PAGES_UNMAPPED.finding(
+                named_region(region.name), pages=page_list(missing), size=region.pages
+            )
         )
     by_pid: dict[int, set[int]] = {}
     for mapping in mappings:
@@ -195,7 +202,7 @@ def coverage_findings(region: RegionFacts, mappings: Sequence[MappingFacts]) -> 
         if beyond:
             found.append(
                 MAPPING_BEYOND_REGION.finding(
-                    f"pid {mapping.pid}",
+                    in_process(mapping.pid),
                     pages=beyond,
                     what="are",
                     name="the region",
@@ -207,7 +214,7 @@ def coverage_findings(region: RegionFacts, mappings: Sequence[MappingFacts]) -> 
         if lacking and tuple(lacking) != missing:
             found.append(
                 MAPPING_PARTIAL.finding(
-                    f"pid {pid}",
+                    in_process(pid),
                     _hole(pid, mappings, lacking),
                     pages=page_list(sorted(pages)),
                     lacking=page_list(lacking),
@@ -241,7 +248,7 @@ def task_findings(faults: Iterable[TaskFault]) -> tuple[Finding, ...]:
     """Tasks that could not be searched: they may map the region, nobody knows."""
     return tuple(
         TASK_UNREADABLE.finding(
-            f"pid {fault.pid} {fault.comm}", (("reason", fault.message), *_likely_cause(fault))
+            task(fault.pid, fault.comm), (("reason", fault.message), *_likely_cause(fault))
         )
         for fault in faults
     )

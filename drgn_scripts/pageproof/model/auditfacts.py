@@ -11,6 +11,7 @@ from typing import Final
 from pageproof.model.facts import AreaOwner, OwnerKind, PagingFacts, SlabFacts, TargetFacts
 from pageproof.model.kmap import LayoutFacts
 from pageproof.model.walk import MemoryType, Range, memory_types
+from pageproof.model.where import Space
 
 
 class Need(StrEnum):
@@ -54,16 +55,23 @@ class TopTable:
     """One topmost table.
 
     Attributes:
-        space: whose it is, "pid 1 (init)".
+        space: the address space.
         root: its physical address.
-        entries: all 512; empty if it can't be had.
-        gap: why it can't.
+        entries: all 512; empty if it cannot be read.
+        gap: why it cannot.
+        user_half: it is the half of a PTI pair that user mode runs on.
     """
 
-    space: str
+    space: Space
     root: int
     entries: tuple[int, ...]
     gap: str = ""
+    user_half: bool = False
+
+    @property
+    def name(self) -> str:
+        """The table in words: "pid 1 (init), user half"."""
+        return f"{self.space}, user half" if self.user_half else str(self.space)
 
 
 @dataclass(frozen=True)
@@ -176,7 +184,7 @@ class UserSpace:
     """The user half of an address space.
 
     Attributes:
-        name: "pid 1 (init)".
+        name: the process.
         vmas: in order of address.
         runs: what its tables hold, by rights and memory type.
         tables: every entry that leads to a table.
@@ -184,7 +192,7 @@ class UserSpace:
         is_locked: somebody held its mmap_lock, as munmap() does while entries outlive their VMA.
     """
 
-    name: str
+    name: Space
     vmas: tuple[VmaBounds, ...]
     runs: tuple[Range, ...]
     tables: tuple[UserTable, ...]
@@ -208,7 +216,7 @@ class FramePlaces:
 
     pfn: int
     classes: FrameClass
-    places: tuple[tuple[str, int], ...]
+    places: tuple[tuple[Space, int], ...]
     counted: int = 0
     mapcount: int | None = None
     types: tuple[tuple[str, MemoryType], ...] = ()

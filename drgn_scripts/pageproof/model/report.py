@@ -23,6 +23,7 @@ from pageproof.model.facts import (
 )
 from pageproof.model.hexint import Address
 from pageproof.model.walk import Walk
+from pageproof.model.where import Where
 
 SCHEMA: Final = "pageproof/report-1"
 
@@ -66,11 +67,15 @@ class Expectation(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong or worth knowing beside the verdict."""
+    """Something wrong or worth knowing beside the verdict.
+
+    Attributes:
+        where: its place. JSON has it twice: its text as ``where``, its data as ``place``.
+    """
 
     id: str
     severity: Severity
-    where: str
+    where: Where
     sentence: str
     evidence: tuple[tuple[str, str], ...] = ()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pageproof.model.report import Finding, Severity
+from pageproof.model.where import Where
 
 #: What was seen, as a finding shows it: pairs of a name and a value.
 Shown = tuple[tuple[str, str], ...]
@@ -31,11 +32,11 @@ class Rule:
     fix: str
     reference: str
 
-    def finding(self, where: str, shown: Shown = (), **words: object) -> Finding:
+    def finding(self, where: Where, shown: Shown = (), **words: object) -> Finding:
         """A finding of this rule.
 
         Args:
-            where: what it is about.
+            where: the place.
             shown: the evidence.
             words: for the sentence.
         """

@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from pageproof.model import Finding, Severity
+from pageproof.model.where import WhereKind
 from pageproof.space.units import PAGE_BYTES
-
-#: The place of a page, as verify names it.
-_PAGE: Final = re.compile(r"(?:page (\d+), )?pid (\d+) at 0x([0-9a-f]+)")
 
 
 @dataclass(frozen=True)
@@ -65,22 +61,17 @@ def spans(findings: Sequence[Finding]) -> Iterator[Finding]:
 
 
 def _goes_on(first: Finding, one: Finding, pages: int) -> bool:
-    before, here = _PAGE.fullmatch(first.where), _PAGE.fullmatch(one.where)
-    if before is None or here is None or before[2] != here[2]:
+    """Whether a finding is of the page that follows ``pages`` pages from the first one's."""
+    before, here = first.where, one.where
+    if before.kind is not WhereKind.PROCESS or before.address is None or before.region is not None:
         return False
-    if int(here[3], 16) != int(before[3], 16) + pages * PAGE_BYTES:
-        return False
-    if before[1] is None or here[1] is None:
-        return before[1] is here[1]
-    return int(here[1]) == int(before[1]) + pages
+    page = None if before.page is None else before.page + pages
+    return here == replace(before, address=before.address + pages * PAGE_BYTES, page=page)
 
 
 def _span(first: Finding, pages: int) -> Finding:
     if pages == 1:
         return first
-    found = _PAGE.fullmatch(first.where)
-    assert found is not None
-    start = int(found[3], 16)
-    numbers = "" if found[1] is None else f"pages {found[1]}-{int(found[1]) + pages - 1}, "
-    where = f"{numbers}pid {found[2]} at 0x{start:x}-0x{start + pages * PAGE_BYTES - 1:x}"
-    return replace(first, where=where)
+    assert first.where.address is not None
+    last = first.where.address + pages * PAGE_BYTES - 1
+    return replace(first, where=replace(first.where, last=last))

@@ -16,8 +16,10 @@ from collections.abc import Callable, Hashable
 from enum import Enum
 from typing import Annotated, Any, Union, cast
 
-from pageproof.model import HEX
+from pageproof.model import HEX, Finding
+from pageproof.model.where import Where
 from pageproof.render.printable import printable_json
+from pageproof.render.where import where_words
 
 Json = Any
 
@@ -35,7 +37,11 @@ def json_text(data: Json) -> str:
 def to_json(value: Any) -> Json:
     """A dataclass of the model as what the json module takes."""
     fields = _fields(cast(Hashable, type(value)))
-    return {name: write(getattr(value, name)) for name, write in fields}
+    data = {name: write(getattr(value, name)) for name, write in fields}
+    if isinstance(value, Finding):
+        place = to_json(value.where)
+        data["place"] = {name: one for name, one in place.items() if one is not None}
+    return data
 
 
 #: Makes of a field's value what the json module takes.
@@ -52,6 +58,8 @@ def _fields(kind: Hashable) -> list[tuple[str, _Writer]]:
 def _writer(hint: Any) -> _Writer:
     """For values of a type; made once, as a report has a hundred thousand values."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Where:
+        return where_words
     if origin is Annotated and HEX in hint.__metadata__:
         return _write_hex
     if origin in (Union, types.UnionType):

@@ -26,6 +26,7 @@ from pageproof.model import (
     Verdict,
     Walk,
 )
+from pageproof.render.where import where_words
 
 #: For the facts "page" and "vma" of several reports.
 NO_STRUCT_PAGE: Final = "no struct page: this is no memory of the kernel's"
@@ -227,7 +228,8 @@ def gist(report: Report) -> str:
     )
     findings = [*report.findings, *(one for proof in report.proofs for one in proof.findings)]
     findings.sort(key=lambda one: list(Severity).index(one.severity))
-    told = (f"{one.where}: {one.sentence}" if one.where else one.sentence for one in findings)
+    placed = ((where_words(one.where), one.sentence) for one in findings)
+    told = (f"{where}: {sentence}" if where else sentence for where, sentence in placed)
     return "; ".join([counts(report.summary), *islice(chain(different, told), 1)])
 
 

@@ -19,6 +19,7 @@ from pageproof.render.findings import FindingGroup
 from pageproof.render.printable import printable
 from pageproof.render.sheet import Block, Cell, Facts, Findings, Line, Sheet, Table, styled
 from pageproof.render.styles import LABEL, PLAIN, SEVERITIES
+from pageproof.render.where import where_words
 
 _LABEL_WIDTH: Final = 7
 #: Before the rest of a folded line; further in than the rows of any table.
@@ -139,7 +140,8 @@ def _table(table: Table) -> RichTable:
 def _print_finding(console: _Console, group: FindingGroup) -> None:
     """Print severity, sentence, id for ``explain`` and place, then the evidence."""
     one = group.shown
-    place = f"{one.id}; {one.where}" if one.where else one.id
+    where = where_words(one.where)
+    place = f"{one.id}; {where}" if where else one.id
     place += f" and {group.more} more" if group.more else ""
     head = f"{group.change} {one.severity.value}: ".lstrip()
     line = styled(head, (f"{one.sentence} [{place}]", PLAIN), style=SEVERITIES[one.severity])

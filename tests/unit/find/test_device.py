@@ -11,11 +11,13 @@ from unit.facts import USER, mapping
 
 from pageproof import judge
 from pageproof.errors import PageproofError
+from pageproof.files.places import read_where
 from pageproof.find.process.devices import number_words, parse_number
 from pageproof.find.shared.device import check_kernel_side
 from pageproof.model import Severity
 from pageproof.model.alias import Alias, KernelSides
 from pageproof.model.asked import KernelSide
+from pageproof.render.where import where_words
 
 PHYSMAP, *_ = alias_report().kernel
 WHERE = f"pid 133 at {USER:#x}"
@@ -35,14 +37,18 @@ def test_the_kind_of_a_mapping(flags: str, words: str) -> None:
     one = mapping()
     assert one.vma is not None
     found = judge.mapping_kind(replace(one, vma=replace(one.vma, vm_flags_words=flags)))
-    assert (found.id, found.severity, found.where) == ("mapping-kind", Severity.NOTE, WHERE)
+    assert (found.id, found.severity, where_words(found.where)) == (
+        "mapping-kind",
+        Severity.NOTE,
+        WHERE,
+    )
     assert found.sentence.startswith(words)
     assert found.evidence == (("vm_flags", flags),)
 
 
 def test_a_value_that_is_taken_for_an_address() -> None:
-    found = judge.kernel_side_by_value(WHERE, "block is an integer")
-    assert (found.id, found.severity, found.where) == (
+    found = judge.kernel_side_by_value(read_where(WHERE), "block is an integer")
+    assert (found.id, found.severity, where_words(found.where)) == (
         *("kernel-side-by-value", Severity.NOTE),
         WHERE,
     )
@@ -60,7 +66,7 @@ def test_parts_that_no_finder_knows() -> None:
         ("io_uring", "a ring", other),
     ]
     rings, socket = judge.unknown_parts(parts)
-    assert (rings.id, rings.severity, rings.where) == (
+    assert (rings.id, rings.severity, where_words(rings.where)) == (
         *("region-part-unknown", Severity.NOTE),
         WHERE,
     )
@@ -72,7 +78,7 @@ def test_parts_that_no_finder_knows() -> None:
 
 def test_the_object_with_which_a_region_ends() -> None:
     (found,) = judge.beyond_findings("ring", 2, {133: 1, 134: 0}, "vmalloc area of 2 pages")
-    assert (found.id, found.where) == ("mapping-beyond-region", "pid 133")
+    assert (found.id, where_words(found.where)) == ("mapping-beyond-region", "pid 133")
     assert found.evidence == (("the region ends with", "vmalloc area of 2 pages"),)
     (found,) = judge.beyond_findings("ring", 2, {133: 1})
     assert found.evidence == ()
@@ -112,7 +118,7 @@ def test_frames_whose_kernel_side_nobody_named(
 ) -> None:
     (found,) = judge.kernel_side_unknown([KernelSides(133, USER, pages, 0x3400, aliases)])
     assert (found.id, found.severity) == ("kernel-side-unknown", Severity.NOTE)
-    assert found.where == WHERE
+    assert where_words(found.where) == WHERE
     assert found.sentence.startswith(frames)
     assert found.sentence.endswith(what)
     assert found.evidence == tuple(

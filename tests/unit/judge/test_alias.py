@@ -12,6 +12,7 @@ from unit.facts import PAGE, user_walk
 from pageproof.judge.alias import alias_findings
 from pageproof.model import MemoryType
 from pageproof.model.alias import Alias
+from pageproof.render.where import where_words
 from pageproof.walk.special import is_counted
 
 PHYSMAP, SPECIAL = (*alias_report().kernel, *alias_report().users)
@@ -79,7 +80,7 @@ def test_memory_types_that_differ() -> None:
 def test_what_is_told(mapcount: int | None, aliases: tuple[Alias, ...], sentence: str) -> None:
     page = replace(SMALL, mapcount=mapcount, type_words="offline")
     (found,) = alias_findings(7, page, mapcount, aliases)
-    assert found.where == "PFN 0x7"
+    assert where_words(found.where) == "PFN 0x7"
     assert found.sentence.startswith(sentence)
 
 
@@ -96,7 +97,7 @@ def test_references_and_types_are_told() -> None:
     unlike = replace(USER, memory_type=MemoryType.UC)
     nothing = replace(PHYSMAP, memory_type=None)
     found = list(alias_findings(7, page, 2, (USER, unlike, nothing)))
-    assert [(one.id, one.where) for one in found] == [
+    assert [(one.id, where_words(one.where)) for one in found] == [
         ("refcount", "PFN 0x7"),
         ("memory-type-conflict", "PFN 0x7"),
     ]

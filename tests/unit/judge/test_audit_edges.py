@@ -46,6 +46,7 @@ from pageproof.model.auditfacts import (
     Section,
     Span,
 )
+from pageproof.render.where import where_words
 from pageproof.space.physmap import not_write_back, unmapped
 from pageproof.space.rows import mapped_in
 from pageproof.space.spans import cut, joined, pages_of, within, without
@@ -60,7 +61,7 @@ MODULES_END = FOUR.modules_end
 def places(rule: str, facts: AuditFacts) -> list[str]:
     judged = ask(rule, facts)
     assert not judged.undecided
-    return [one.where for one in judged.findings]
+    return [where_words(one.where) for one in judged.findings]
 
 
 def closed(start: int, frame: int, pages: int = 1) -> Range:
@@ -302,7 +303,9 @@ def test_each_section_is_judged() -> None:
     some = (first, second, replace(second, number=2, first_pfn=65536))
     mapped = kernel_with(leaf(VMEMMAP + 512 * PAGE, 0, 512, RW, UC))
     judged = ask("vmemmap-broken", replace(mapped, sections=some))
-    assert [(one.where, one.sentence.rpartition(": ")[2]) for one in judged.findings] == [
+    assert [
+        (where_words(one.where), one.sentence.rpartition(": ")[2]) for one in judged.findings
+    ] == [
         ("section 0, PFN 0x0", f"the section's pointer is that of a vmemmap at {VMEMMAP + 64:#x}"),
         ("section 1, PFN 0x8000", "struct page is not write-back"),
         (
@@ -401,7 +404,9 @@ def test_each_range_behind_an_areas_pages() -> None:
         kernel_with(leaf(AREA + PAGE, 0x9000), leaf(AREA + 2 * PAGE, 0xB000)), areas=(area,)
     )
     found = ask("vmalloc-wrong-page", facts).findings
-    assert [one.where for one in found] == [f"{AREA + PAGE:016x}-{AREA + 3 * PAGE - 1:016x}"]
+    assert [where_words(one.where) for one in found] == [
+        f"{AREA + PAGE:016x}-{AREA + 3 * PAGE - 1:016x}"
+    ]
     assert all(one.sentence.endswith(": beyond its 1 pages") for one in found)
     (one,) = ask("vmalloc-wrong-page", kernel_with(leaf(AREA + PAGE, 0x9000, 2))).findings
     assert one.sentence.endswith(": beyond its 2 pages")
@@ -418,7 +423,7 @@ def test_the_first_wrong_page_of_a_range() -> None:
     facts = replace(kernel_with(leaf(AREA, 0x5000, 4)), areas=(area,))
     facts = replace(facts, kernel=tuple(k for k in facts.kernel or () if k.start != AREA + PAGE))
     (one,) = ask("vmalloc-wrong-page", facts).findings
-    assert one.where == at(AREA + 2 * PAGE)
+    assert where_words(one.where) == at(AREA + 2 * PAGE)
     assert one.evidence == (("mapped", "0x7"), ("owned", "0x9"), ("caller", "x"))
 
 

@@ -12,7 +12,8 @@ from unit.auditfacts import AREA, RWX, SOUND, kernel_with, leaf
 
 from pageproof.cli import main
 from pageproof.errors import Exit, PageproofError
-from pageproof.files.baseline import baseline_to_json, parse_baseline
+from pageproof.files.baseline import parse_baseline
+from pageproof.files.places import read_where
 from pageproof.judge.audit import CHECKS
 from pageproof.judge.audit.check import Check, Judged
 from pageproof.judge.audit.engine import (
@@ -29,13 +30,16 @@ from pageproof.judge.conditions import WRITE_EXECUTE
 from pageproof.model import Severity
 from pageproof.model.audit import Ruling
 from pageproof.model.auditfacts import AuditFacts, Need
+from pageproof.model.where import Space, in_space, named_region
+from pageproof.render.baseline import baseline_to_json
+from pageproof.render.where import where_words
 
 WX = next(check for check in CHECKS if check.rule is WRITE_EXECUTE)
 BROKEN = kernel_with(leaf(AREA, 0x5000, 1, RWX))
 
 
 def result(*places: str, undecided: str = "", more: int = 0) -> Result:
-    findings = tuple(WRITE_EXECUTE.finding(place) for place in places)
+    findings = tuple(WRITE_EXECUTE.finding(read_where(place)) for place in places)
     return Result(WX, Judged(1, findings, more, undecided))
 
 
@@ -95,7 +99,7 @@ def test_exit_codes() -> None:
 
 def test_only_what_two_looks_see_stands() -> None:
     both = standing(result("a", "b", more=5), result("b", "c", more=2))
-    assert [one.where for one in both.judged.findings] == ["b"]
+    assert [where_words(one.where) for one in both.judged.findings] == ["b"]
     assert (both.check, both.judged.checked, both.judged.more) == (WX, 1, 2)
 
 
@@ -122,7 +126,7 @@ def test_of_a_range_what_both_looks_see_stands(
     before: str, after: str, expected: list[str]
 ) -> None:
     both = standing(result(before), result(after))
-    assert [one.where for one in both.judged.findings] == expected
+    assert [where_words(one.where) for one in both.judged.findings] == expected
 
 
 def test_the_evidence_of_a_part() -> None:
@@ -131,7 +135,7 @@ def test_the_evidence_of_a_part() -> None:
     after = Result(WX, Judged(1, (one,)))
     head, tail = "pid 7 (a, 1-2), 1000-2fff", "pid 7 (a, 1-2), 4000-4fff"
     kept = standing(result(head, tail), after).judged.findings
-    assert [(found.where, found.evidence) for found in kept] == [
+    assert [(where_words(found.where), found.evidence) for found in kept] == [
         (head, (("pages", "2"), *shown[1:])),
         (tail, (("pages", "1"),)),
     ]
@@ -172,17 +176,21 @@ def test_the_look_that_was_decided_tells_how_much_was_checked() -> None:
 
 
 def test_findings_that_are_not_kept_count_too() -> None:
-    outcome, new, _ = outcome_of(result("a", "b", more=5), {"kernel-write-execute": {"a"}})
+    outcome, new, _ = outcome_of(
+        result("a", "b", more=5), {"kernel-write-execute": {read_where("a")}}
+    )
     assert (outcome.findings, len(new), outcome.accepted) == (6, 1, 1)
     assert outcome.ruling is Ruling.FINDINGS
-    outcome, new, _ = outcome_of(result("a", more=1), {"kernel-write-execute": {"a"}})
+    outcome, new, _ = outcome_of(result("a", more=1), {"kernel-write-execute": {read_where("a")}})
     assert (outcome.findings, new, outcome.ruling) == (1, (), Ruling.FINDINGS)
 
 
 def test_what_was_not_decided_stays_so_beside_findings() -> None:
     outcome, _, _ = outcome_of(result("a", undecided="torn"), {})
     assert (outcome.ruling, outcome.reason) == (Ruling.FINDINGS, "torn")
-    accepted, _, _ = outcome_of(result("a", undecided="torn"), {"kernel-write-execute": {"a"}})
+    accepted, _, _ = outcome_of(
+        result("a", undecided="torn"), {"kernel-write-execute": {read_where("a")}}
+    )
     assert accepted.ruling is Ruling.UNKNOWN
     assert exit_code([accepted]) is Exit.UNDECIDED
 
@@ -196,13 +204,16 @@ def test_what_rules_need() -> None:
 
 def test_the_worst_comes_first() -> None:
     order = (Severity.NOTE, Severity.ERROR, Severity.WARNING, Severity.ERROR)
-    some = [replace(CHECKS[0].rule, severity=one).finding(f"{n}") for n, one in enumerate(order)]
-    assert [one.where for one in worst_first(some)] == ["1", "3", "2", "0"]
+    some = [
+        replace(CHECKS[0].rule, severity=one).finding(read_where(f"{n}"))
+        for n, one in enumerate(order)
+    ]
+    assert [where_words(one.where) for one in worst_first(some)] == ["1", "3", "2", "0"]
 
 
 def test_notes_need_no_second_look() -> None:
     note = next(check for check in CHECKS if check.rule.severity is Severity.NOTE)
-    listed = note.rule.finding("x", what="y")
+    listed = note.rule.finding(read_where("x"), what="y")
     assert is_clean(Result(note, Judged(1, (listed,))))
     assert not is_clean(result("a"))
     assert not is_clean(result(undecided="torn"))
@@ -230,7 +241,7 @@ def test_a_baseline_is_read_as_it_was_written() -> None:
 
 def test_the_text_of_a_baseline() -> None:
     """A line a finding, so that a diff of two is read easily; names as they are."""
-    found = WRITE_EXECUTE.finding("pid 7 (ü)")
+    found = WRITE_EXECUTE.finding(read_where("pid 7 (ü)"))
     assert baseline_to_json([found]) == (
         '{\n  "schema": "pageproof/baseline-1",\n  "findings": [\n    {\n'
         '      "id": "kernel-write-execute",\n      "where": "pid 7 (ü)"\n    }\n  ]\n}\n'
@@ -240,14 +251,14 @@ def test_the_text_of_a_baseline() -> None:
 def test_a_report_is_a_baseline_with_what_it_accepted() -> None:
     one, other = {"id": "a", "where": "x", "severity": "error"}, {"id": "a", "where": "y"}
     text = json.dumps({"schema": "pageproof/audit-1", "findings": [one], "accepted": [other]})
-    assert parse_baseline(text, "x") == {"a": {"x", "y"}}
+    assert parse_baseline(text, "x") == {"a": {read_where("x"), read_where("y")}}
 
 
 def test_a_baseline_of_lines() -> None:
     text = "# known\n\nrule-a pid 1 (init), 8000\nrule-a other\nrule-b x\n"
     assert parse_baseline(text, "x") == {
-        "rule-a": {"pid 1 (init), 8000", "other"},
-        "rule-b": {"x"},
+        "rule-a": {in_space(Space(1, "init"), 0x8000), named_region("other")},
+        "rule-b": {named_region("x")},
     }
 
 

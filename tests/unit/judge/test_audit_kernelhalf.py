@@ -22,6 +22,7 @@ from unit.auditfacts import (
     R,
     leaf,
     table,
+    top_table,
 )
 from unit.judge.test_audit_rules import ask, at, pti_with, tops
 from unit.layouts import FIVE, FOUR
@@ -29,6 +30,7 @@ from unit.layouts import FIVE, FOUR
 from pageproof.model import Outcome, Range
 from pageproof.model.auditfacts import AuditFacts, TopTable
 from pageproof.model.kmap import LayoutFacts
+from pageproof.render.where import where_words
 
 HALF = "pid 1 (init), user half"
 SHARED_END = TEXT + 0x20_0000
@@ -40,11 +42,11 @@ NX, ACCESSED = 1 << 63, 1 << 5
 def places(rule: str, facts: AuditFacts) -> list[str]:
     judged = ask(rule, facts)
     assert not judged.undecided
-    return [one.where for one in judged.findings]
+    return [where_words(one.where) for one in judged.findings]
 
 
 def lost(space: str) -> TopTable:
-    return TopTable(space, 0x1000, (), "left out of the dump")
+    return top_table(space, (), "left out of the dump")
 
 
 # The upper half
@@ -87,7 +89,10 @@ def test_tables_are_counted_whether_read_or_not() -> None:
     assert ask("kernel-half-differs", SOUND).checked == 2
     assert ask("kernel-half-differs", PTI).checked == 2
     judged = ask("kernel-half-differs", tops(spaces=(lost("x"), table("y", {300: 0x77}))))
-    assert (judged.checked, [one.where for one in judged.findings]) == (2, ["y, entry 300"])
+    assert (judged.checked, [where_words(one.where) for one in judged.findings]) == (
+        2,
+        ["y, entry 300"],
+    )
     assert judged.undecided == "x: left out of the dump"
 
 

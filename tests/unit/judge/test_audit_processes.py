@@ -15,6 +15,7 @@ from unit.auditfacts import (
     USER,
     VMALLOC,
     leaf,
+    space,
     space_with,
     suspect,
     users_with,
@@ -26,6 +27,7 @@ from unit.layouts import FOUR
 from pageproof.model import MemoryType, Outcome, Permissions, Range, SlabState
 from pageproof.model.auditfacts import AuditFacts, FrameClass, UserTable, VmaBounds
 from pageproof.observe.audit.frames import is_odd
+from pageproof.render.where import where_words
 
 # Processes
 
@@ -64,8 +66,8 @@ def test_what_munmap_may_be_about_to_empty_is_undecided() -> None:
     both = ask("user-outside-vma", space_with(runs=outside, is_locked=True, gap="torn"))
     assert both.undecided == f"{why}; pid 1 (init): torn"
     assert ask("user-outside-vma", space_with(is_locked=True)) == ask("user-outside-vma", SOUND)
-    (space,) = space_with(runs=outside, is_locked=True).users.spaces  # type: ignore[union-attr]
-    many = users_with(spaces=tuple(replace(space, name=f"pid {pid}") for pid in range(1, 5)))
+    (one,) = space_with(runs=outside, is_locked=True).users.spaces  # type: ignore[union-attr]
+    many = users_with(spaces=tuple(replace(one, name=space(f"pid {n}")) for n in range(1, 5)))
     told = [
         f"pid {pid}: entries outside its VMAs, while its mmap_lock is held" for pid in (1, 2, 3)
     ]
@@ -118,7 +120,7 @@ def test_what_is_no_entry_of_its_own(rule: str) -> None:
 
 
 def test_the_first_reasons_are_told() -> None:
-    some = tuple(replace(SPACE, name=f"pid {pid}", gap="some tables") for pid in range(1, 6))
+    some = tuple(replace(SPACE, name=space(f"pid {pid}"), gap="some tables") for pid in range(1, 6))
     facts = users_with(spaces=some, faults=("a", "b", "c", "d"), more_suspects=1)
     told = [f"pid {pid}: some tables" for pid in (1, 2, 3)] + ["a", "b", "c"]
     for rule in (
@@ -218,10 +220,10 @@ def test_frames(rule: str, facts: AuditFacts, fires: bool) -> None:
     assert places(rule, facts) == [HERE] * fires
 
 
-MANY = tuple((f"pid {pid}", HEAP) for pid in range(10))
+MANY = tuple((space(f"pid {pid}"), HEAP) for pid in range(10))
 PFN = ("PFN", "0x7")
-MAPPED = tuple(("mapped at", f"{space} {HEAP:x}") for space, _ in MANY[1:8])
-KINDS = tuple((space, UC if space == "pid 9" else WB) for space, _ in MANY)
+MAPPED = tuple(("mapped at", f"{name} {HEAP:x}") for name, _ in MANY[1:8])
+KINDS = tuple((str(name), UC if str(name) == "pid 9" else WB) for name, _ in MANY)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +250,7 @@ KINDS = tuple((space, UC if space == "pid 9" else WB) for space, _ in MANY)
         (
             "memory-type-conflict",
             {"types": KINDS},
-            (PFN, ("types", "UC, WB"), *((space, "WB") for space, _ in MANY[:8]), *MAPPED),
+            (PFN, ("types", "UC, WB"), *((str(name), "WB") for name, _ in MANY[:8]), *MAPPED),
         ),
     ],
 )
@@ -257,13 +259,13 @@ def test_the_first_mappings_of_a_frame_are_shown(
 ) -> None:
     (found,) = ask(rule, suspect(places=MANY, **changes)).findings
     assert found.evidence == evidence
-    assert found.where == f"pid 0, {HEAP:x}-{HEAP + 4095:x}"
+    assert where_words(found.where) == f"pid 0, {HEAP:x}-{HEAP + 4095:x}"
 
 
 def test_frames_that_are_sound_are_passed_over() -> None:
     assert SOUND.users is not None
     (one,) = suspect(classes=FREE).users.suspects  # type: ignore[union-attr]
-    other = replace(one, pfn=8, places=(("pid 1 (init)", HEAP + 2 * 4096),))
+    other = replace(one, pfn=8, places=((space("pid 1 (init)"), HEAP + 2 * 4096),))
     some = (other, replace(one, classes=FrameClass(0)), one)
     wanted = [HERE, f"pid 1 (init), {HEAP + 0x2000:x}-{HEAP + 0x2FFF:x}"]
     assert places("frame-is-free", users_with(suspects=some)) == wanted
@@ -273,11 +275,11 @@ def test_adjoining_pages_are_one_finding() -> None:
     """In whatever order their frames are, and not over the border of a process."""
     (one,) = suspect(classes=FREE).users.suspects  # type: ignore[union-attr]
     some = [
-        replace(one, pfn=pfn, places=((f"pid {pid}", HEAP + page * 4096),))
+        replace(one, pfn=pfn, places=((space(f"pid {pid}"), HEAP + page * 4096),))
         for pid, page, pfn in ((7, 2, 3), (7, 0, 9), (7, 1, 5), (7, 4, 6), (8, 5, 4))
     ]
     found = ask("frame-is-free", users_with(suspects=tuple(some))).findings
-    assert [finding.where for finding in found] == [
+    assert [where_words(finding.where) for finding in found] == [
         f"pid 7, {HEAP:x}-{HEAP + 0x2FFF:x}",
         f"pid 7, {HEAP + 0x4000:x}-{HEAP + 0x4FFF:x}",
         f"pid 8, {HEAP + 0x5000:x}-{HEAP + 0x5FFF:x}",
@@ -285,7 +287,7 @@ def test_adjoining_pages_are_one_finding() -> None:
     assert found[0].evidence == (("pages", "3"), ("evidence", "of the first page"), ("PFN", "0x9"))
     assert found[1].evidence == (("PFN", "0x6"),)
     # More than are given one by one.
-    many = [replace(one, pfn=n, places=(("pid 7", HEAP + n * 4096),)) for n in range(200)]
+    many = [replace(one, pfn=n, places=((space("pid 7"), HEAP + n * 4096),)) for n in range(200)]
     judged = ask("frame-is-free", users_with(suspects=tuple(many)))
     assert (len(judged.findings), judged.more) == (1, 0)
     assert judged.findings[0].evidence[0] == ("pages", "200")
@@ -393,7 +395,7 @@ def test_tables_that_the_kernel_shares(first: int, second: int, fires: bool) -> 
 def test_the_first_uses_are_shown() -> None:
     some = tuple(UserTable(0x3000, 2, VMALLOC + n * GIB) for n in range(10))
     (found,) = ask("table-used-twice", users_with(kernel_tables=some)).findings
-    assert found.where == f"init_mm, {some[9].address:x}"
+    assert where_words(found.where) == f"init_mm, {some[9].address:x}"
     assert found.evidence == (
         ("table", "0x3000"),
         *(("used at", f"init_mm, {one.address:x}") for one in some[:8]),

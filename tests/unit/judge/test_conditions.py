@@ -37,12 +37,13 @@ from pageproof.model import (
 )
 from pageproof.model.auditfacts import AuditFacts, FrameClass, UserTable
 from pageproof.model.kmap import Contents
+from pageproof.model.where import NOWHERE
 
 ALIAS = alias_report().users[0]
 
 
 def verify(one: PageEvidence) -> Sequence[Finding]:
-    return tuple(page_findings(PageView(one, CORE, mapping()), ""))
+    return tuple(page_findings(PageView(one, CORE, mapping()), NOWHERE))
 
 
 def audit(facts: AuditFacts) -> Sequence[Finding]:

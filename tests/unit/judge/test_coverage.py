@@ -10,6 +10,7 @@ from unit.facts import USER, mapping, region
 
 from pageproof import judge
 from pageproof.model import MappingFacts, Severity
+from pageproof.render.where import where_words
 
 PAGE = 4096
 NOWHERE = replace(mapping(), vma=None)
@@ -64,7 +65,7 @@ def test_a_mapping_up_to_the_regions_end_is_not_beyond_it() -> None:
 def test_a_page_beyond_the_region_is_somebodys() -> None:
     mappings = [mapping(0, 4), mapping(3, 2, pid=200)]
     found, _partial = judge.coverage_findings(region(4), mappings)
-    assert (found.id, found.where) == ("mapping-beyond-region", "pid 200")
+    assert (found.id, where_words(found.where)) == ("mapping-beyond-region", "pid 200")
     assert found.sentence.startswith("1 pages of the mapping are behind the end of the region, ")
 
 
@@ -76,7 +77,7 @@ def test_nobody_maps_anything() -> None:
 def test_frames_that_a_process_has_beyond_the_end() -> None:
     first, second = judge.beyond_findings("a ring", 4, {133: 2, 134: 0, 200: 1})
     assert (first.id, first.severity) == ("mapping-beyond-region", Severity.ERROR)
-    assert (first.where, second.where) == ("pid 133", "pid 200")
+    assert (where_words(first.where), where_words(second.where)) == ("pid 133", "pid 200")
     assert first.sentence.startswith(
         "2 pages of the mapping have a frame and lie behind the end of a ring, which has 4: "
     )
@@ -86,7 +87,7 @@ def test_frames_that_a_process_has_beyond_the_end() -> None:
 def test_a_kernel_side_that_could_not_be_read() -> None:
     found = judge.unread("perf", USER, "no type 'struct perf_buffer'")
     assert (found.id, found.severity) == ("region-unreadable", Severity.WARNING)
-    assert found.where == f"VMA at {USER:#x}"
+    assert where_words(found.where) == f"VMA at {USER:#x}"
     assert found.evidence == (("reason", "no type 'struct perf_buffer'"),)
     assert found.sentence.startswith("it maps memory of kind perf, ")
 
@@ -127,4 +128,7 @@ def test_a_hole_is_one_process_own() -> None:
     found = judge.coverage_findings(
         region(4), [mapping(0, 4, pid=1), mapping(0, 2), mapping(3, 1, pid=200)]
     )
-    assert [(one.where, one.evidence) for one in found] == [("pid 133", ()), ("pid 200", ())]
+    assert [(where_words(one.where), one.evidence) for one in found] == [
+        ("pid 133", ()),
+        ("pid 200", ()),
+    ]

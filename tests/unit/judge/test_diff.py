@@ -36,6 +36,7 @@ from unit.facts import (
 from pageproof.model import Outcome, Severity, Verdict
 from pageproof.model.diff import Aspect, Change, Opinion, Side
 from pageproof.render.table import to_text
+from pageproof.render.where import where_words
 
 
 def test_nothing_changed() -> None:
@@ -284,7 +285,7 @@ def test_a_finding_that_is_gone() -> None:
 def test_the_same_at_another_place_is_another_finding() -> None:
     old, new = finding(), finding(where="page 1, pid 133")
     found = compare(whole(SOUND, findings=(old,)), whole(SOUND, findings=(new,)))
-    assert [(one.change, one.finding.where) for one in found.findings] == [
+    assert [(one.change, where_words(one.finding.where)) for one in found.findings] == [
         (Change.NEW, "page 1, pid 133"),
         (Change.GONE, "page 0, pid 133"),
     ]

@@ -13,6 +13,7 @@ from unit.facts import CORE, LIVE, PAGING
 from unit.golden import matches_golden
 
 import pageproof
+from pageproof.files.places import read_where
 from pageproof.judge.audit.engine import exit_code
 from pageproof.judge.diff.audits import diff_audits
 from pageproof.model import Finding, Severity
@@ -21,6 +22,7 @@ from pageproof.model.auditdiff import AuditDiffReport
 from pageproof.model.diff import Change
 from pageproof.render.jsonform import report_to_json
 from pageproof.render.table import to_text
+from pageproof.render.where import where_words
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "auditdiff"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "auditdiff-1.json"
@@ -49,7 +51,7 @@ def rule(
         severity: of its findings.
     """
     found, accepted = (
-        [Finding(name, severity, place, f"{name} is wrong") for place in some]
+        [Finding(name, severity, read_where(place), f"{name} is wrong") for place in some]
         for some in (places, known)
     )
     count = len(found) + hidden
@@ -85,7 +87,7 @@ def compare(old: AuditReport, new: AuditReport) -> AuditDiffReport:
 
 
 def told(found: AuditDiffReport) -> list[tuple[Change, str, int]]:
-    return [(one.change, one.finding.where, one.times) for one in found.findings]
+    return [(one.change, where_words(one.finding.where), one.times) for one in found.findings]
 
 
 def code(found: AuditDiffReport) -> int:

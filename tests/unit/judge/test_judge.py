@@ -36,6 +36,7 @@ from pageproof.model import (
     Verdict,
     Walk,
 )
+from pageproof.render.where import where_words
 from pageproof.walk.compare import agree, compare
 
 ELSEWHERE = 0x7654_3000
@@ -240,7 +241,7 @@ def test_a_finding_of_an_address_that_was_named_has_no_page() -> None:
     one = replace(different(), user_page=replace(PAGE, buddy=True), page_index=None)
     for where, each in (("page 3, ", replace(one, page_index=3)), ("", one)):
         (finding,) = proof(each).findings
-        assert finding.where == f"{where}pid 133 at {USER:#x}"
+        assert where_words(finding.where) == f"{where}pid 133 at {USER:#x}"
 
 
 def test_prot_none_still_names_the_frame() -> None:
@@ -335,7 +336,7 @@ def test_two_vmas_of_one_process_may_cover_it_together() -> None:
 
 def test_a_process_with_a_part_is_told_beside_one_with_the_whole() -> None:
     (finding,) = judge.coverage_findings(region(4), [mapping(0, 4), mapping(0, 1, pid=200)])
-    assert (finding.id, finding.where) == ("mapping-partial", "pid 200")
+    assert (finding.id, where_words(finding.where)) == ("mapping-partial", "pid 200")
     assert "maps page 0 of the region, and not pages 1-3" in finding.sentence
 
 

@@ -28,6 +28,7 @@ from pageproof.render.draw.kmap import ExplainedArea, offset_words, size_words
 from pageproof.render.drgn.kmap import kmap_to_drgn
 from pageproof.render.jsonform import report_to_json
 from pageproof.render.table import to_text
+from pageproof.render.where import where_words
 from pageproof.walk import Paging, walk_range
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "kmap"
@@ -169,7 +170,7 @@ SIZE = 4096 * 3
 def test_how_much_it_is(one: MapRow, sentence: str) -> None:
     (found,) = map_findings([one])
     assert found.sentence == sentence
-    assert (found.where, found.evidence) == (f"{one.region} at {one.start:016x}", ())
+    assert (where_words(found.where), found.evidence) == (f"{one.region} at {one.start:016x}", ())
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,10 @@ def test_the_evidence_of_what_other_commands_find_too(
     one: MapRow, evidence: tuple[tuple[str, str], ...]
 ) -> None:
     (found,) = map_findings([one])
-    assert (found.where, found.evidence) == (f"{one.region} at {one.start:016x}", evidence)
+    assert (where_words(found.where), found.evidence) == (
+        f"{one.region} at {one.start:016x}",
+        evidence,
+    )
 
 
 def test_what_a_target_with_made_up_zeros_does_not_know() -> None:

@@ -42,6 +42,7 @@ from pageproof.model import (
     TargetFacts,
     Verdict,
 )
+from pageproof.render.where import where_words
 
 ELSEWHERE = 0x7654_3000
 NOWHERE = SecondOpinion(None, None, "address is not mapped")
@@ -305,7 +306,7 @@ def test_a_rule_of_pages_fires_and_stays_silent(
 ) -> None:
     found = {f.id: f for f in proof(fires, target).findings}
     assert found[name].severity is severity
-    assert found[name].where == "page 0, pid 133 at 0x7f8b5feb0000"
+    assert where_words(found[name].where) == "page 0, pid 133 at 0x7f8b5feb0000"
     assert name not in {f.id for f in proof(silent, target).findings}
 
 
@@ -343,7 +344,7 @@ def test_a_rule_that_breaks_does_not_lose_the_others(monkeypatch: pytest.MonkeyP
     broken, *found = proof(one).findings
     assert (broken.id, broken.severity) == ("rule-broken", Severity.WARNING)
     assert broken.sentence.startswith("the rule second-opinion-kernel failed, ")
-    assert broken.where == "page 0, pid 133 at 0x7f8b5feb0000"
+    assert where_words(broken.where) == "page 0, pid 133 at 0x7f8b5feb0000"
     assert broken.evidence == (("error", "KeyError('oops')"),)
     assert "frame-is-poisoned" in {f.id for f in found}
 
@@ -431,7 +432,11 @@ def test_a_rule_of_mappings_fires_and_stays_silent(
     name: str, severity: Severity, fires: MappingView, silent: MappingView
 ) -> None:
     (found,) = judge.mapping_findings(fires)
-    assert (found.id, found.severity, found.where) == (name, severity, "pid 133 at 0x7f8b5feb0000")
+    assert (found.id, found.severity, where_words(found.where)) == (
+        name,
+        severity,
+        "pid 133 at 0x7f8b5feb0000",
+    )
     assert name not in {f.id for f in judge.mapping_findings(silent)}
 
 

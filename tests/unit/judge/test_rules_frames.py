@@ -12,6 +12,7 @@ from unit.facts import mapping
 from pageproof import judge
 from pageproof.judge import Differing, FramesView
 from pageproof.model import MappingFacts, Severity
+from pageproof.render.where import where_words
 
 #: Of a region of four pages that are not contiguous.
 FRAMES = {0: 100, 1: 110, 2: 120, 3: 130}
@@ -67,7 +68,7 @@ def test_in_which_way_frames_are_wrong(name: str, view: FramesView, words: str) 
     (found,) = judge.frame_findings(view)
     assert (found.id, found.severity) == (name, Severity.ERROR)
     assert words in found.sentence
-    assert found.where == "region, pid 133 at 0x7f8b5feb0000"
+    assert where_words(found.where) == "region, pid 133 at 0x7f8b5feb0000"
     assert found.evidence[0][0] == f"page {view.different[0].page}"
 
 
@@ -95,7 +96,7 @@ def test_both_frames_of_the_first_pages_are_shown() -> None:
 def test_an_address_that_no_vma_covers() -> None:
     nowhere = replace(mapping(), vma=None)
     (found,) = judge.frame_findings(frames(differing({1: 500}, anonymous=True), 3, nowhere))
-    assert (found.id, found.where) == ("wrong-frame", "region, pid 133")
+    assert (found.id, where_words(found.where)) == ("wrong-frame", "region, pid 133")
 
 
 def test_where_frames_are_right_nothing_is_said() -> None:

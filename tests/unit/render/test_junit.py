@@ -21,7 +21,9 @@ from unit.facts import (
 
 from pageproof import judge
 from pageproof.errors import Exit
+from pageproof.files.places import read_where
 from pageproof.model import Expectation, Finding, Outcome, Report, Severity, TaskFault
+from pageproof.model.where import NOWHERE
 from pageproof.render.junit.verify import verify_to_junit
 
 RULES = ("frame-is-free", "content-routes-differ")
@@ -145,7 +147,7 @@ def test_without_evidence_no_rule_was_applied() -> None:
 
 
 def finding(where: str, severity: Severity = Severity.ERROR) -> Finding:
-    return Finding("mapping-beyond-region", severity, where, "it reaches too far")
+    return Finding("mapping-beyond-region", severity, read_where(where), "it reaches too far")
 
 
 def test_a_finding_of_a_mapping_stands_with_its_region() -> None:
@@ -180,7 +182,7 @@ def test_addresses_that_the_user_named() -> None:
 
 
 def test_of_nothing() -> None:
-    note = Finding("nothing-to-verify", Severity.NOTE, "", "no process maps it")
+    note = Finding("nothing-to-verify", Severity.NOTE, NOWHERE, "no process maps it")
     root = junit(whole(findings=(note,)), *RULES)
     assert cases(root) == {"verify/everything was decided": "error"}
     text = text_of(root, "everything was decided")

@@ -27,6 +27,7 @@ from pageproof.errors import PageproofError
 from pageproof.front.output import Progress
 from pageproof.judge.diff.audits import diff_audits
 from pageproof.model import Finding, Severity
+from pageproof.model.where import task
 from pageproof.render.draw.kmap import ExplainedArea
 from pageproof.render.drgn.alias import alias_to_drgn
 from pageproof.render.drgn.kmap import kmap_to_drgn
@@ -65,7 +66,7 @@ def poisoned(value: Any) -> Any:
 
 
 def verified() -> Any:
-    finding = Finding("some-rule", Severity.ERROR, "pid 133", "it is bad", (("comm", "x"),))
+    finding = Finding("some-rule", Severity.ERROR, task(133, "init"), "it is bad", (("comm", "x"),))
     one = report(dataclasses.replace(evidence(), slot=SLOT))
     (proof,) = one.proofs
     proof = dataclasses.replace(proof, findings=(finding,))

@@ -34,6 +34,7 @@ from unit.golden import matches_golden
 
 import pageproof
 from pageproof import judge
+from pageproof.files.places import read_where
 from pageproof.model import (
     Finding,
     Outcome,
@@ -108,7 +109,7 @@ def partial() -> Report:
 def nothing() -> Report:
     """The module is loaded and nobody maps its memory."""
     sentence = "no process maps the region now: there is nothing to verify"
-    finding = Finding("nothing-to-verify", Severity.NOTE, "umh_shm_region", sentence)
+    finding = Finding("nothing-to-verify", Severity.NOTE, read_where("umh_shm_region"), sentence)
     return report(pages=1, mappings=(), findings=(finding,))
 
 

@@ -18,9 +18,11 @@ from unit.golden import matches_golden
 import pageproof
 from pageproof.front.audit import listed
 from pageproof.judge.audit import CHECKS
+from pageproof.judge.audit.check import addresses
 from pageproof.judge.audit.engine import exit_code, outcome_of, run_check, worst_first
 from pageproof.model.audit import AUDIT_SCHEMA, AuditReport
-from pageproof.model.auditfacts import AuditFacts, FrameClass, FramePlaces, Need
+from pageproof.model.auditfacts import AuditFacts, FrameClass, FramePlaces, Need, Span
+from pageproof.model.where import Space, Where
 from pageproof.render.jsonform import report_to_json
 from pageproof.render.junit.audit import audit_to_junit
 from pageproof.render.table import to_text
@@ -29,7 +31,7 @@ GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "audit"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "audit-1.json"
 
 
-def report(facts: AuditFacts, accepted: dict[str, set[str]] | None = None) -> AuditReport:
+def report(facts: AuditFacts, accepted: dict[str, set[Where]] | None = None) -> AuditReport:
     """All rules over some facts, judged for real."""
     told = [outcome_of(run_check(check, facts), accepted or {}) for check in CHECKS]
     outcomes = tuple(outcome for outcome, _, _ in told)
@@ -51,7 +53,7 @@ def broken() -> AuditFacts:
     """A page that is writable and executable, a slab page by PFN, and no VMAs."""
     facts = kernel_with(leaf(AREA, 0x5000, 1, RWX))
     assert facts.users is not None
-    places = (("pid 7 (ring)", 0x7F00_0000_0000),)
+    places = ((Space(7, "ring"), 0x7F00_0000_0000),)
     one = FramePlaces(pfn=9, classes=FrameClass.SLAB, places=places)
     users = replace(facts.users, suspects=(one,))
     missing = {Need.AREAS: "Cannot access memory"}
@@ -61,7 +63,7 @@ def broken() -> AuditFacts:
 def known() -> AuditReport:
     """Twice the same kind, of which one is accepted, on the second look."""
     facts = kernel_with(leaf(AREA, 0x5000, 1, RWX), leaf(AREA + 8 * PAGE, 0x5000, 1, RWX))
-    place = f"{AREA:016x}-{AREA + PAGE - 1:016x}"
+    place = addresses(Span(AREA, AREA + PAGE))
     return replace(report(facts, {"kernel-write-execute": {place}}), attempts=2)
 
 

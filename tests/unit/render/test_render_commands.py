@@ -16,6 +16,7 @@ from unit.facts import PAGING, USER, lost_walk, mapping, user_walk
 from unit.golden import matches_golden
 
 import pageproof
+from pageproof.files.places import read_where
 from pageproof.model import (
     Answer,
     Finding,
@@ -55,7 +56,7 @@ def swapped() -> Walk:
 
 def torn_alias() -> AliasReport:
     """A frame that was named, without a struct page, while mappings came and went."""
-    gap = Finding("incomplete", Severity.NOTE, "pid 182", "mappings may be missing")
+    gap = Finding("incomplete", Severity.NOTE, read_where("pid 182"), "mappings may be missing")
     whole = alias_report()
     return replace(
         whole,

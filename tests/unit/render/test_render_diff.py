@@ -11,6 +11,7 @@ from unit.diffs import SOUND, busy, compare, rebooted, shuffled, whole
 from unit.facts import LIVE, evidence, report, user_walk
 from unit.golden import matches_golden
 
+from pageproof.files.places import read_where
 from pageproof.model import Finding, Severity
 from pageproof.model.diff import DiffReport
 from pageproof.render.jsonform import report_to_json
@@ -38,7 +39,9 @@ def test_with_itself_nothing_has_changed() -> None:
 
 def crashed() -> DiffReport:
     """Nothing but notes: content that was not in the dump."""
-    note = Finding("content-unreadable", Severity.NOTE, "page 0, pid 133", "it could not be read")
+    note = Finding(
+        "content-unreadable", Severity.NOTE, read_where("page 0, pid 133"), "it could not be read"
+    )
     return compare(replace(whole(SOUND), target=LIVE), whole(SOUND, findings=(note,)))
 
 

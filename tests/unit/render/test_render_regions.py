@@ -15,6 +15,7 @@ import pageproof
 from pageproof import judge
 from pageproof.commands.regions import check_kinds
 from pageproof.errors import PageproofError
+from pageproof.files.places import read_where
 from pageproof.model import Finding, Severity, TaskFault
 from pageproof.model.regions import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
 from pageproof.render.jsonform import report_to_json
@@ -67,7 +68,7 @@ def doubtful() -> RegionsReport:
     unread = Finding(
         "region-unreadable",
         Severity.WARNING,
-        "VMA at 0xffff888003456780",
+        read_where("VMA at 0xffff888003456780"),
         "it maps memory of kind perf, whose kernel side could not be read",
         (("reason", "'struct perf_event' has no member 'rb'"),),
     )

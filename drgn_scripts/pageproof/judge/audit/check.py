@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from pageproof.model import Finding
 from pageproof.model.auditfacts import AuditFacts, Need, Span
-from pageproof.model.rule import Rule
+from pageproof.model.rule import Rule, Shown
+from pageproof.model.where import Where, WhereKind
 from pageproof.space.units import PAGE_BYTES
 
 #: So many findings of a rule are given; the others are counted.
@@ -66,59 +66,68 @@ def judged(checked: int, findings: Iterable[Finding], undecided: str = "") -> Ju
     return Judged(checked, tuple(kept), more, undecided)
 
 
-#: What a range of addresses or frames looks like at the end of a finding's place; what is before
-#: it is the name of a process, which may be anything.
-_RANGE: Final = re.compile(r"(.*?)([0-9a-f]+)-((?:0x)?)([0-9a-f]+)", re.DOTALL)
+def addresses(span: Span) -> Where:
+    """Return the place of kernel addresses."""
+    return Where(WhereKind.KERNEL, address=span.start, last=span.end - 1)
 
 
 @dataclass(frozen=True)
-class _Where:
-    """A finding's place, taken apart: whose, first and last."""
+class _Range:
+    """The range of a place: of frames, or of addresses.
 
-    head: str
-    first: str
-    last: str
+    Attributes:
+        rest: the place without its range; ranges of one address space have it in common.
+        first, last: PFNs or addresses; both inclusive.
+    """
 
-    def goes_on(self, other: _Where) -> bool:
-        """Whether another place begins right after this one."""
-        return self.head == other.head and _number(self.last) + 1 == _number(other.first)
+    rest: Where
+    first: int
+    last: int
 
-    def common(self, other: _Where) -> _Where | None:
-        """What both have; None for nothing."""
-        first = max(self.first, other.first, key=_number)
-        last = min(self.last, other.last, key=_number)
-        if self.head != other.head or _number(first) > _number(last):
-            return None
-        return _Where(self.head, first, last)
+    @classmethod
+    def of(cls, where: Where) -> _Range | None:
+        """Return the range of a place; None if the place is not a range."""
+        if where.kind is WhereKind.FRAMES:
+            first, last = where.frame, where.last_frame
+            rest = replace(where, frame=0, last_frame=0)
+        else:
+            first, last = where.address, where.last
+            rest = where if last is None else replace(where, address=0, last=0)
+        return None if first is None or last is None else cls(rest, first, last)
 
-    def text(self) -> str:
-        """Format the range for a finding."""
-        return f"{self.head}{self.first}-{'0x' if self.head.endswith('0x') else ''}{self.last}"
+    @property
+    def where(self) -> Where:
+        """The place that has this range."""
+        if self.rest.kind is WhereKind.FRAMES:
+            return replace(self.rest, frame=self.first, last_frame=self.last)
+        return replace(self.rest, address=self.first, last=self.last)
 
+    @property
+    def pages(self) -> int:
+        """How many pages it has."""
+        units = self.last + 1 - self.first
+        return units if self.rest.kind is WhereKind.FRAMES else units // PAGE_BYTES
 
-def _number(text: str) -> int:
-    return int(text, 16)
+    def goes_on(self, other: _Range) -> bool:
+        """Whether another range begins right after this one."""
+        return self.rest == other.rest and self.last + 1 == other.first
 
-
-def _where(text: str) -> _Where | None:
-    found = _RANGE.fullmatch(text)
-    if found is None:
-        return None
-    head, first, prefix, last = found.groups()
-    # Frames are counted by one, and written 0x7-0x9.
-    return _Where(head, first, last) if head.endswith("0x") == bool(prefix) else None
+    def common(self, other: _Range) -> _Range | None:
+        """Return what both have; None for nothing."""
+        first, last = max(self.first, other.first), min(self.last, other.last)
+        return _Range(self.rest, first, last) if self.rest == other.rest and first <= last else None
 
 
 def adjoining(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """Findings in order of place; those that say the same of adjoining pages as one with a range.
+    """Findings in order of place; those that report the same of adjoining pages as one.
 
     The evidence is that of the first page, with the number of pages.
     """
     before: Finding | None = None
-    at: _Where | None = None
+    at: _Range | None = None
     pages = 0
     for one in findings:
-        here = _where(one.where)
+        here = _Range.of(one.where)
         if (
             before is not None
             and at is not None
@@ -127,7 +136,7 @@ def adjoining(findings: Iterable[Finding]) -> Iterator[Finding]:
             == (one.id, one.severity, one.sentence)
             and at.goes_on(here)
         ):
-            at = _Where(at.head, at.first, here.last)
+            at = replace(at, last=here.last)
             pages += _pages(one)
             continue
         if before is not None:
@@ -141,44 +150,39 @@ def _pages(one: Finding) -> int:
     return int(dict(one.evidence).get("pages", 1))
 
 
-def _of_range(first: Finding, at: _Where | None, pages: int) -> Finding:
+def _of_range(first: Finding, at: _Range | None, pages: int) -> Finding:
     if at is None or pages == _pages(first):
         return first
     others = tuple(pair for pair in first.evidence if pair[0] != "pages")
     note = (("evidence", "of the first page"),) if others else ()
     evidence = ("pages", str(pages)), *note, *others
-    return replace(first, where=at.text(), evidence=evidence)
+    return replace(first, where=at.where, evidence=evidence)
 
 
 def seen_again(one: Finding, before: Iterable[Finding]) -> Iterator[Finding]:
-    """What of a finding an earlier look has too: all, or parts of a process's range."""
-    here = _where(one.where)
+    """Yield what an earlier look has of a finding: all of it, or parts of a process's range."""
+    here = _Range.of(one.where)
     for other in before:
         if other.id != one.id:
             continue
         if other.where == one.where:
             yield one
             return
-        there = _where(other.where)
-        both = here.common(there) if here is not None and there is not None else None
-        if here is not None and both is not None and both.head:
+        there = _Range.of(other.where)
+        if here is None or there is None or one.where.kind is WhereKind.KERNEL:
+            continue
+        both = here.common(there)
+        if both is not None:
             yield one if both == here else _part(one, here, both)
 
 
-def _part(one: Finding, whole: _Where, part: _Where) -> Finding:
+def _part(one: Finding, whole: _Range, part: _Range) -> Finding:
     """A part of a finding's range; evidence of its first page goes with that page."""
-    unit = 1 if part.head.endswith("0x") else PAGE_BYTES
-    pages = (_number(part.last) + 1 - _number(part.first)) // unit
     kept = one.evidence if part.first == whole.first else ()
-    evidence = ("pages", str(pages)), *(pair for pair in kept if pair[0] != "pages")
-    return replace(one, where=part.text(), evidence=evidence)
+    evidence = ("pages", str(part.pages)), *(pair for pair in kept if pair[0] != "pages")
+    return replace(one, where=part.where, evidence=evidence)
 
 
-def place(span: Span) -> str:
-    """Kernel addresses, as findings and baselines name them."""
-    return f"{span.start:016x}-{span.end - 1:016x}"
-
-
-def bytes_shown(span: Span) -> tuple[tuple[str, str], ...]:
-    """How much it is, as evidence."""
+def bytes_shown(span: Span) -> Shown:
+    """Return how much it is, as evidence."""
     return (("pages", str((span.end - span.start) // PAGE_BYTES)),)

@@ -12,6 +12,7 @@ from pageproof.judge.audit.check import Check, Judged, seen_again
 from pageproof.model import Finding, Severity
 from pageproof.model.audit import RuleOutcome, Ruling
 from pageproof.model.auditfacts import AuditFacts, Need
+from pageproof.model.where import Where
 
 _WORST_FIRST: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
@@ -74,12 +75,12 @@ def standing(before: Result, after: Result) -> Result:
     return Result(after.check, Judged(best.judged.checked, kept, more, undecided))
 
 
-def _places(findings: Iterable[Finding]) -> Collection[tuple[str, str]]:
+def _places(findings: Iterable[Finding]) -> Collection[tuple[str, Where]]:
     return {(one.id, one.where) for one in findings}
 
 
 def outcome_of(
-    result: Result, accepted: Mapping[str, Collection[str]]
+    result: Result, accepted: Mapping[str, Collection[Where]]
 ) -> tuple[RuleOutcome, tuple[Finding, ...], tuple[Finding, ...]]:
     """(outcome, findings, those of the baseline).
 

@@ -24,6 +24,7 @@ from pageproof.judge.owners import area_words, stack_shown
 from pageproof.model import Finding, SlabFacts, SlabState
 from pageproof.model.auditfacts import AuditFacts, FrameClass, FramePlaces, Need, UserFacts
 from pageproof.model.rule import Rule, Shown
+from pageproof.model.where import frames, in_space
 from pageproof.space.units import PAGE_BYTES
 
 
@@ -37,16 +38,18 @@ class _Hit:
     @property
     def key(self) -> tuple[str, int]:
         """Its first mapping, so that adjoining pages of one process follow each other."""
-        return self.one.places[0] if self.one.places else ("", self.one.pfn)
+        if not self.one.places:
+            return "", self.one.pfn
+        space, address = self.one.places[0]
+        return str(space), address
 
     def finding(self, rule: Rule) -> Finding:
-        space, address = self.key
-        pfn = f"0x{self.one.pfn:x}"
         if not self.one.places:
-            return rule.finding(f"PFN {pfn}-{pfn}", self.shown)
-        where = f"{space}, {address:x}-{address + PAGE_BYTES - 1:x}"
-        mapped = [("mapped at", f"{who} {at:x}") for who, at in self.one.places[1:8]]
-        return rule.finding(where, (("PFN", pfn), *self.shown, *mapped))
+            return rule.finding(frames(self.one.pfn, self.one.pfn), self.shown)
+        (space, address), *others = self.one.places
+        where = in_space(space, address, address + PAGE_BYTES - 1)
+        mapped = [("mapped at", f"{other} {at:x}") for other, at in others[:7]]
+        return rule.finding(where, (("PFN", f"0x{self.one.pfn:x}"), *self.shown, *mapped))
 
 
 def _judge(

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pageproof.arch.x86_64.rows import memory_map
-from pageproof.judge.audit.check import Check, Judged, judged, place
+from pageproof.judge.audit.check import Check, Judged, addresses, judged
 from pageproof.model import Finding, PagingFacts, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need, TopTable
 from pageproof.model.kmap import LayoutFacts
 from pageproof.model.rule import Rule
+from pageproof.model.where import all_tables, top_entry
 from pageproof.space.rows import row_at
 from pageproof.space.spans import joined, pages_of, span_of
 
@@ -87,11 +88,12 @@ def _compare(
         if index == own or (entry ^ expected) & ~ignored == 0:
             continue
         shown = (("entry", f"0x{entry:x}"), ("expected", f"0x{expected:x}"))
-        yield rule.finding(f"{table.space}, entry {index}", shown)
+        where = top_entry(table.space, index, user_half=table.user_half)
+        yield rule.finding(where, shown)
 
 
 def _undecided(tables: Sequence[TopTable], faults: Sequence[str]) -> str:
-    gaps = [f"{table.space}: {table.gap}" for table in tables if not table.entries]
+    gaps = [f"{table.name}: {table.gap}" for table in tables if not table.entries]
     return "; ".join([*gaps[:3], *faults[:3]])
 
 
@@ -119,8 +121,7 @@ def pti_pair(facts: AuditFacts) -> Judged:
     tops = facts.tops
     assert tops is not None
     kernels = {table.space: table for table in tops.spaces}
-    # A process may have any name, one with a comma too.
-    pairs = [(half, kernels[half.space.rpartition(", ")[0]]) for half in tops.user_halves]
+    pairs = [(half, kernels[half.space]) for half in tops.user_halves]
     found = (
         finding
         for half, kernel in pairs
@@ -163,7 +164,7 @@ def pti_kernel(facts: AuditFacts) -> Judged:
     """What init_mm's user half holds; all processes have its topmost entries."""
     held = list(_held(facts))
     spans = joined(span_of(one) for region, one in held if not region)
-    return judged(len(held), (PTI_KERNEL.finding(place(span)) for span in spans))
+    return judged(len(held), (PTI_KERNEL.finding(addresses(span)) for span in spans))
 
 
 def pti_list(facts: AuditFacts) -> Judged:
@@ -176,7 +177,8 @@ def pti_list(facts: AuditFacts) -> Judged:
         return Judged(0)
     what = ", ".join(sorted(pages))
     shown = tuple((region, f"{4 * count} KiB") for region, count in sorted(pages.items()))
-    return Judged(len(pages), (PTI_LIST.finding("init_mm, user half", shown, what=what),))
+    where = all_tables("init_mm, user half")
+    return Judged(len(pages), (PTI_LIST.finding(where, shown, what=what),))
 
 
 CHECKS: Final = (

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from pageproof.arch.x86_64.rows import row_of
-from pageproof.judge.audit.check import Check, Judged, bytes_shown, judged, place
+from pageproof.judge.audit.check import Check, Judged, addresses, bytes_shown, judged
 from pageproof.model import Finding, MemoryType, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need, Span
 from pageproof.model.rule import Rule
+from pageproof.model.where import Where, WhereKind
 from pageproof.space.physmap import not_write_back, unmapped
 from pageproof.space.spans import is_mapped, joined, pages_of, span_of, within, without
 from pageproof.space.units import PAGE_SHIFT
@@ -82,7 +83,7 @@ def missing(facts: AuditFacts) -> Judged:
                 if paddr >> PAGE_SHIFT not in facts.unmapped:
                     yield Span(base + paddr, base + paddr + (1 << PAGE_SHIFT))
 
-    found = (MISSING.finding(place(span), bytes_shown(span)) for span in joined(spans()))
+    found = (MISSING.finding(addresses(span), bytes_shown(span)) for span in joined(spans()))
     return judged(_ram_pages(facts), found)
 
 
@@ -92,7 +93,7 @@ def wrong_frame(facts: AuditFacts) -> Judged:
     mapped = [one for one in ranges if one.frame is not None and is_mapped(one)]
     found = (
         WRONG_FRAME.finding(
-            place(span_of(one)),
+            addresses(span_of(one)),
             (("PFN", f"0x{one.frame >> PAGE_SHIFT:x}"), *bytes_shown(span_of(one))),
         )
         for one in mapped
@@ -117,7 +118,7 @@ def types(facts: AuditFacts) -> Judged:
                 start = base + (pfn << PAGE_SHIFT)
                 yield Span(start, start + (1 << PAGE_SHIFT))
 
-    found = (TYPE.finding(place(span), bytes_shown(span)) for span in joined(spans()))
+    found = (TYPE.finding(addresses(span), bytes_shown(span)) for span in joined(spans()))
     return judged(_ram_pages(facts), found)
 
 
@@ -131,7 +132,7 @@ def vmemmap(facts: AuditFacts) -> Judged:
 
     def found() -> Iterator[Finding]:
         for section in facts.sections or ():
-            where = f"section {section.number}, PFN 0x{section.first_pfn:x}"
+            where = Where(WhereKind.SECTION, section=section.number, frame=section.first_pfn)
             if section.mem_map != layout.vmemmap_base:
                 why = f"the section's pointer is that of a vmemmap at {section.mem_map:#x}"
                 yield VMEMMAP.finding(where, why=why)
@@ -141,7 +142,7 @@ def vmemmap(facts: AuditFacts) -> Judged:
             there = [one for one in within(kernel, span.start, span.end) if is_mapped(one)]
             for hole in without(span, [span_of(one) for one in there]):
                 if section.whole:
-                    why = f"struct page at {place(hole)} is not mapped"
+                    why = f"struct page at {hole.start:016x}-{hole.end - 1:016x} is not mapped"
                     yield VMEMMAP.finding(where, why=why)
             for one in there:
                 if one.memory_type is not MemoryType.WB:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from pageproof.arch.x86_64.rows import row_of
-from pageproof.judge.audit.check import Check, Judged, bytes_shown, judged, place
+from pageproof.judge.audit.check import Check, Judged, addresses, bytes_shown, judged
 from pageproof.judge.conditions import OPEN_TO_USER, WRITE_EXECUTE
 from pageproof.model import Finding, Permissions, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need
@@ -51,7 +51,7 @@ def _bad(
         if is_mapped(one) and one.permissions is not None and wrong(one.permissions)
     )
     for span in joined(spans):
-        yield rule.finding(place(span), bytes_shown(span))
+        yield rule.finding(addresses(span), bytes_shown(span))
 
 
 def write_execute(facts: AuditFacts) -> Judged:

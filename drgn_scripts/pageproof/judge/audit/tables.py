@@ -21,6 +21,7 @@ from pageproof.model.auditfacts import (
     UserTable,
 )
 from pageproof.model.rule import Rule
+from pageproof.model.where import INIT_MM, in_space
 from pageproof.space.rows import row_at
 from pageproof.space.units import PAGE_SHIFT
 
@@ -60,7 +61,7 @@ def unmarked(facts: AuditFacts) -> Judged:
         for space, one in tables:
             if not classes[one.table >> PAGE_SHIFT] & (FrameClass.TABLE | FrameClass.NO_PAGE):
                 shown = (("table", f"0x{one.table:x}"), ("level", str(one.level)))
-                yield UNMARKED.finding(f"{space.name}, {one.address:x}", shown)
+                yield UNMARKED.finding(in_space(space.name, one.address), shown)
 
     return judged(len(tables), found(), undecided_of(users))
 
@@ -91,12 +92,12 @@ def used_twice(facts: AuditFacts) -> Judged:
                 _is_shared_on_purpose(facts, space, one) for space, one in places
             ):
                 continue
-            names = [
-                f"{'init_mm' if space is None else space.name}, {one.address:x}"
-                for space, one in places
+            uses_of = [
+                (INIT_MM if space is None else space.name, one.address) for space, one in places
             ]
-            shown = (("table", f"0x{table:x}"), *(("used at", name) for name in names[:8]))
-            yield TABLE_USED_TWICE.finding(names[-1], shown)
+            used = (("used at", f"{name}, {address:x}") for name, address in uses_of[:8])
+            where = in_space(*uses_of[-1])
+            yield TABLE_USED_TWICE.finding(where, (("table", f"0x{table:x}"), *used))
 
     return judged(len(uses), found(), undecided_of(users))
 

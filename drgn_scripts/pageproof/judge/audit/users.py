@@ -11,6 +11,7 @@ from pageproof.judge.audit.check import Check, Judged, judged
 from pageproof.model import GAPS, Finding, Outcome, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need, UserFacts, UserSpace, VmaBounds
 from pageproof.model.rule import Rule
+from pageproof.model.where import Where, in_space
 from pageproof.space.spans import cut, pages_of
 
 OUTSIDE: Final = Rule(
@@ -48,8 +49,8 @@ def undecided_of(users: UserFacts) -> str:
     return "; ".join([*gaps[:3], *users.faults[:3]])
 
 
-def _where(space: UserSpace, one: Range) -> str:
-    return f"{space.name}, {one.start:x}-{one.last:x}"
+def _where(space: UserSpace, one: Range) -> Where:
+    return in_space(space.name, one.start, one.last)
 
 
 def _by_vma(space: UserSpace) -> Iterator[tuple[Range, VmaBounds | None]]:

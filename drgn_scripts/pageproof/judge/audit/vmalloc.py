@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Final
 
 from pageproof.arch.x86_64.rows import memory_map
-from pageproof.judge.audit.check import Check, Judged, bytes_shown, judged, place
+from pageproof.judge.audit.check import Check, Judged, addresses, bytes_shown, judged
 from pageproof.model import Finding, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need
 from pageproof.model.rule import Rule
@@ -46,20 +46,20 @@ def unowned(facts: AuditFacts) -> Judged:
     """Every mapped page is in an area."""
     mapped = _mapped(facts)
     spans = unowned_spans(mapped, facts.areas or (), facts.moving)
-    found = (UNOWNED.finding(place(span), bytes_shown(span)) for span in spans)
+    found = (UNOWNED.finding(addresses(span), bytes_shown(span)) for span in spans)
     return judged(sum(map(pages_of, mapped)), found)
 
 
 def _finding(one: Mismatch) -> Finding:
     if one.listed is None:
         why = f"beyond its {len(one.area.frames)} pages"
-        return BEYOND.finding(place(one.span), why=why)
+        return BEYOND.finding(addresses(one.span), why=why)
     shown = (
         ("mapped", f"0x{one.mapped:x}"),
         ("owned", f"0x{one.listed:x}"),
         ("caller", one.area.caller),
     )
-    return BEYOND.finding(place(one.span), shown, why="another frame than in its list")
+    return BEYOND.finding(addresses(one.span), shown, why="another frame than in its list")
 
 
 def wrong_page(facts: AuditFacts) -> Judged:

@@ -26,6 +26,7 @@ from pageproof.model.auditdiff import (
     RuleChange,
 )
 from pageproof.model.diff import Change, Difference, FindingChange
+from pageproof.model.where import NOWHERE
 
 
 def diff_audits(
@@ -91,8 +92,8 @@ def _counts(
     """Findings at their places; of cut rules one without a place, as often as it is there."""
     shown = (*report.findings, *report.accepted)
     # The first one stands for all.
-    in_order = sorted(shown, key=lambda one: (one.where, one.sentence), reverse=True)
-    examples = {one.id: replace(one, where="", evidence=()) for one in in_order}
+    in_order = sorted(shown, key=lambda one: (one.where.order, one.sentence), reverse=True)
+    examples = {one.id: replace(one, where=NOWHERE, evidence=()) for one in in_order}
     placed = Counter(one for one in findings if one.id not in cut)
     return placed + Counter(
         {examples[rule]: number for rule, number in numbers.items() if rule in cut and number}

@@ -9,11 +9,12 @@ from typing import Final
 
 from pageproof.model import Finding, Severity
 from pageproof.model.diff import Change, FindingChange
+from pageproof.model.where import NOWHERE, Where
 
 #: How often each is there.
 Counts = Mapping[Finding, int]
 _NONE: Final[Counts] = {}
-_Key = tuple[str, Severity, str]
+_Key = tuple[str, Severity, Where]
 
 
 def finding_changes(
@@ -41,7 +42,7 @@ def finding_changes(
             order.index(one.finding.severity),
             one.change is Change.GONE,
             one.finding.id,
-            one.finding.where,
+            one.finding.where.order,
             one.finding.sentence,
         )
     )
@@ -58,7 +59,7 @@ def new_errors(changes: Iterable[FindingChange]) -> int:
 
 
 def _key(finding: Finding, by_place: bool) -> _Key:
-    return finding.id, finding.severity, finding.where if by_place else ""
+    return finding.id, finding.severity, finding.where if by_place else NOWHERE
 
 
 def _tally(counts: Counts, by_place: bool) -> Counter[_Key]:
@@ -80,7 +81,7 @@ def _changes(
 ) -> list[FindingChange]:
     """Each kind told by the first one in their order."""
     examples: dict[_Key, Finding] = {}
-    for finding in sorted(findings, key=lambda one: (one.where, one.sentence, one.evidence)):
+    for finding in sorted(findings, key=lambda one: (one.where.order, one.sentence, one.evidence)):
         examples.setdefault(_key(finding, by_place), finding)
     return [
         FindingChange(change, finding, times[key])

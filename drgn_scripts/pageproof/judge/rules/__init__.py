@@ -13,6 +13,7 @@ from pageproof.judge.rules.mapping import EXPECTING, MAPPING_RULES, REGION_IS_FR
 from pageproof.judge.rules.views import Differing, FramesView, MappingView, PageView
 from pageproof.model import Expectation, Finding, Severity
 from pageproof.model.rule import Rule, Shown
+from pageproof.model.where import Where, in_process
 
 __all__ = [
     "MAPPING_RULES",
@@ -109,7 +110,7 @@ def rule_ids(
 _ALLOWED: Final[dict[str, Collection[Rule]]] = {"vdso": {rights.USER_MAPPING_EXECUTABLE}}
 
 
-def page_findings(view: PageView, where: str) -> tuple[Finding, ...]:
+def page_findings(view: PageView, where: Where) -> tuple[Finding, ...]:
     """Run all rules over one page, but those that its kind of region is made to break.
 
     What was seen of a page that moved or whose mapping has gone is somebody else's by now.
@@ -125,11 +126,11 @@ def mapping_findings(view: MappingView) -> tuple[Finding, ...]:
     vma = view.mapping.vma
     if vma is None:
         return ()
-    return tuple(_run(MAPPING_RULES, view, f"pid {view.mapping.pid} at 0x{vma.start:x}"))
+    return tuple(_run(MAPPING_RULES, view, in_process(view.mapping.pid, vma.start)))
 
 
 def _run(
-    rules: Iterable[tuple[Rule, Callable[[_View], Shown | None]]], view: _View, where: str
+    rules: Iterable[tuple[Rule, Callable[[_View], Shown | None]]], view: _View, where: Where
 ) -> Iterator[Finding]:
     for rule, check in rules:
         try:

@@ -10,6 +10,7 @@ from pageproof.judge.rules.views import Differing, FramesView
 from pageproof.judge.words import page_list
 from pageproof.model import Finding, Severity
 from pageproof.model.rule import Rule
+from pageproof.model.where import in_process
 
 #: So many pages are shown with both frames.
 _SHOWN: Final = 4
@@ -119,9 +120,8 @@ def _told(
     if not pages:
         return
     vma = view.mapping.vma
-    at = f" at 0x{vma.start:x}" if vma else ""
     yield rule.finding(
-        f"{view.name}, pid {view.mapping.pid}{at}",
+        in_process(view.mapping.pid, vma.start if vma else None, region=view.name),
         tuple(_frames(view, one) for one in pages[:_SHOWN]),
         pages=page_list([one.page for one in pages]),
         **words,

@@ -34,9 +34,10 @@ from pageproof.model.auditfacts import (
     UserFacts,
 )
 from pageproof.model.kmap import LayoutFacts
+from pageproof.model.where import INIT_MM, Space
 from pageproof.observe.audit.frames import Frames, read_frames
 from pageproof.observe.audit.owners import AuditOwners
-from pageproof.observe.audit.users import UserSweep, name_of
+from pageproof.observe.audit.users import UserSweep, space_of
 from pageproof.observe.walkers import paging_form
 from pageproof.space.physmap import not_write_back, unmapped
 from pageproof.space.rows import mapped_in
@@ -196,35 +197,38 @@ class Collector:
         mapped = mapped_in(memory_map(self._layout), VMALLOC_REGIONS, facts.kernel or ())
         return odd_spans(mapped, facts.areas or (), facts.moving)
 
-    def _top(self, name: str, root: int) -> TopTable:
+    def _top(self, space: Space, root: int, *, user_half: bool = False) -> TopTable:
+        if user_half:
+            root |= PTI_USER_HALF
+        entries: tuple[int, ...] = ()
+        gap = ""
         try:
             data = self._target.reader.read_physical(root, PAGE_BYTES)
-        except MemoryGap as gap:
-            return TopTable(name, root, (), str(gap))
-        if self._target.facts.zero_fills and not any(data):
-            return TopTable(name, root, (), "it reads as zeros, which this target makes up")
-        return TopTable(name, root, tuple(memoryview(data).cast("Q")))
+            entries = tuple(memoryview(data).cast("Q"))
+        except MemoryGap as error:
+            gap = str(error)
+        if self._target.facts.zero_fills and not gap and not any(entries):
+            entries, gap = (), "it reads as zeros, which this target makes up"
+        return TopTable(space, root, entries, gap, user_half)
 
     def _tops(self) -> TopTables:
         paging, prog = self._paging, self._target.prog
-        named = [(name_of(one), one.kernel_half_root) for one in self._spaces.found]
+        named = [(space_of(one), one.kernel_half_root) for one in self._spaces.found]
         for names in _KERNEL_MMS:
             for name in names:
                 try:
                     pgd = prog[name].pgd.value_()
                 except (LookupError, drgn.FaultError):
                     continue
-                named.append((name, pgd - paging.page_offset_base))
+                named.append((Space(None, tables=name), pgd - paging.page_offset_base))
         halves = named if paging.pti else []
         return TopTables(
-            kernel=self._top("init_mm", paging.kernel_root),
-            kernel_user=self._top("init_mm, user half", paging.kernel_root | PTI_USER_HALF)
+            kernel=self._top(INIT_MM, paging.kernel_root),
+            kernel_user=self._top(INIT_MM, paging.kernel_root, user_half=True)
             if paging.pti
             else None,
-            spaces=tuple(self._top(name, root) for name, root in named),
-            user_halves=tuple(
-                self._top(f"{name}, user half", root | PTI_USER_HALF) for name, root in halves
-            ),
+            spaces=tuple(self._top(space, root) for space, root in named),
+            user_halves=tuple(self._top(space, root, user_half=True) for space, root in halves),
             faults=tuple(f"pid {one.pid}: {one.message}" for one in self._spaces.faults),
         )
 

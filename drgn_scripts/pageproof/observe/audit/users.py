@@ -28,6 +28,7 @@ from pageproof.model.auditfacts import (
     UserTable,
     VmaBounds,
 )
+from pageproof.model.where import INIT_MM, Space
 from pageproof.observe.attempts import ATTEMPTS
 from pageproof.observe.audit.frames import (
     Frames,
@@ -49,16 +50,16 @@ _MOST_SUSPECTS: Final = 256
 _MOST_PLACES: Final = 1 << 14
 
 
-def name_of(mapping: MappingFacts) -> str:
-    """Return the name of an address space, as reports and baselines have it."""
-    return f"pid {mapping.pid} ({mapping.comm})"
+def space_of(mapping: MappingFacts) -> Space:
+    """Return the address space of a mapping."""
+    return Space(mapping.pid, mapping.comm)
 
 
 @dataclass(frozen=True)
 class _At:
     """A mapping of a suspect: the tables and the address."""
 
-    name: str
+    space: Space
     root: int
     address: int
     level: int
@@ -187,14 +188,14 @@ class UserSweep:
             runs = tuple(self._walker.alike(mapping.root, 0, self._last))
             swept = self._walker.account(mapping.root, 0, self._last, self._users)
         except (drgn.FaultError, ValueError, NotImplementedError) as error:
-            return UserSpace(name_of(mapping), (), (), (), f"its VMAs can't be read: {error}")
+            return UserSpace(space_of(mapping), (), (), (), f"its VMAs can't be read: {error}")
         except TooMuchWork as error:
-            return UserSpace(name_of(mapping), vmas, (), (), str(error))
+            return UserSpace(space_of(mapping), vmas, (), (), str(error))
         if swept.gaps:
             gap = "some of its tables can't be had"
         elif not swept.whole:
             gap = "more entries than are looked at"
-        return UserSpace(name_of(mapping), vmas, runs, _tables(swept), gap, locked)
+        return UserSpace(space_of(mapping), vmas, runs, _tables(swept), gap, locked)
 
     def _suspects(
         self, frames: Frames, ram: Sequence[Span], tables: Iterable[UserTable]
@@ -230,11 +231,11 @@ class UserSweep:
         kernel: dict[int, list[_At]] = {pfn: [] for pfn in chosen}
         for mapping in self._found.found:
             swept = self._places(mapping.root, 0, self._last, marked)
-            for pfn, at in _spread(swept.places, name_of(mapping), mapping.root, mapping):
+            for pfn, at in _spread(swept.places, space_of(mapping), mapping.root, mapping):
                 users[pfn].append(at)
         root = self._paging.kernel_root
         swept = self._places(root, ADDRESS_LAST - self._last, ADDRESS_LAST, marked)
-        for pfn, at in _spread(swept.places, "kernel", root):
+        for pfn, at in _spread(swept.places, INIT_MM, root):
             kernel[pfn].append(at)
         suspects: list[FramePlaces] = []
         looks = 0
@@ -256,7 +257,7 @@ class UserSweep:
         page = struct_page_facts(prog, pfn, self._free)
         before = page_mapcount(prog, pfn, page)
         still = [(at, kind) for at in users for kind in self._type_at(at, pfn)]
-        types = [(f"{at.name} {at.address:x}", kind) for at, kind in still]
+        types = [(f"{at.space} {at.address:x}", kind) for at, kind in still]
         types += [
             (f"kernel {at.address:016x}", kind) for at in kernel for kind in self._type_at(at, pfn)
         ]
@@ -270,7 +271,7 @@ class UserSweep:
         return FramePlaces(
             pfn=pfn,
             classes=self._classes_now(pfn, page, again),
-            places=tuple((at.name, at.address) for at, _ in still),
+            places=tuple((at.space, at.address) for at, _ in still),
             counted=sum(at.level == 1 and not at.special for at, _ in still),
             mapcount=after,
             types=tuple(types),
@@ -309,7 +310,7 @@ def _tables(swept: Accounted) -> tuple[UserTable, ...]:
 
 
 def _spread(
-    places: Iterable[FramePlace], name: str, root: int, mapping: MappingFacts | None = None
+    places: Iterable[FramePlace], space: Space, root: int, mapping: MappingFacts | None = None
 ) -> Iterator[tuple[int, _At]]:
     """Yield each page of runs of frames."""
     for place in places:
@@ -317,4 +318,4 @@ def _spread(
         for page in islice(range(pages), _MOST_PLACES):
             address = place.start + page * PAGE_BYTES
             pfn = (place.frame >> PAGE_SHIFT) + page
-            yield pfn, _At(name, root, address, place.level, place.special, mapping)
+            yield pfn, _At(space, root, address, place.level, place.special, mapping)

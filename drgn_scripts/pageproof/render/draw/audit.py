@@ -10,6 +10,7 @@ from pageproof.render.draw.common import FOLDED, columns, draw_head
 from pageproof.render.findings import FindingGroup
 from pageproof.render.sheet import Cell, Sheet, styled
 from pageproof.render.styles import LABEL
+from pageproof.render.where import where_words
 
 
 def draw_audit(report: AuditReport, sheet: Sheet) -> None:
@@ -23,7 +24,7 @@ def draw_audit(report: AuditReport, sheet: Sheet) -> None:
         if outcome.findings > shown:
             sheet.line(f"and {outcome.findings - shown} more of {outcome.rule}", style=LABEL)
     for finding in report.accepted:
-        sheet.line(f"accepted: [{finding.id}; {finding.where}]", style=LABEL)
+        sheet.line(f"accepted: [{finding.id}; {where_words(finding.where)}]", style=LABEL)
     if report.findings or report.accepted:
         sheet.gap()
     sheet.table(columns(3, FOLDED), map(_row, report.outcomes))

@@ -7,6 +7,7 @@ from pageproof.model import Severity
 from pageproof.model.audit import AuditReport, RuleOutcome
 from pageproof.render import phrases
 from pageproof.render.junit.suites import Case, Suite, suites_to_xml
+from pageproof.render.where import where_words
 
 _NAME = "pageproof audit"
 
@@ -38,6 +39,7 @@ def _case(outcome: RuleOutcome, said: list[str]) -> Case:
 
 
 def _said(report: AuditReport, outcome: RuleOutcome) -> list[str]:
-    lines = [f"{one.where}: {one.sentence}" for one in report.findings if one.id == outcome.rule]
+    found = [one for one in report.findings if one.id == outcome.rule]
     known = [one for one in report.accepted if one.id == outcome.rule]
-    return [*lines, *(f"accepted: {one.where}" for one in known)]
+    lines = [f"{where_words(one.where)}: {one.sentence}" for one in found]
+    return [*lines, *(f"accepted: {where_words(one.where)}" for one in known)]

@@ -30,9 +30,11 @@ from pageproof.model import (
     Severity,
     Verdict,
 )
+from pageproof.model.where import WhereKind
 from pageproof.render import phrases
 from pageproof.render.findings import spans
 from pageproof.render.junit.suites import Case, Suite, suites_to_xml
+from pageproof.render.where import where_words
 
 #: So many bad pages of a mapping are told one by one.
 _TOLD: Final = 8
@@ -89,9 +91,10 @@ def _properties(report: Report, region: ProvedRegion | None = None) -> dict[str,
 
 
 def _is_of(finding: Finding, mappings: Iterable[MappingFacts]) -> bool:
-    """Whether a finding is of one of these mappings: it says so itself."""
-    return any(
-        finding.where.endswith(f"pid {one.pid} at 0x{one.vma.start:x}")
+    """Whether a finding is of one of these mappings: of its process, at its start."""
+    where = finding.where
+    return where.kind is WhereKind.PROCESS and any(
+        (where.pid, where.address) == (one.pid, one.vma.start)
         for one in mappings
         if one.vma is not None
     )
@@ -160,13 +163,14 @@ def _add_rules(suite: Suite, findings: Iterable[Finding], rules: Sequence[str]) 
         case = Case(f"rule {rule}")
         if found:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-            case.fails("failure", f"{found[0].where}: {found[0].sentence}{more}")
+            case.fails("failure", f"{where_words(found[0].where)}: {found[0].sentence}{more}")
             case.text = [line for one in spans(found) for line in _told(one)]
         suite.cases.append(case)
 
 
 def _told(finding: Finding) -> list[str]:
-    where = f"{finding.where}: " if finding.where else ""
+    words = where_words(finding.where)
+    where = f"{words}: " if words else ""
     shown = [f"    {name}: {value}" for name, value in finding.evidence if value]
     return [f"{finding.severity.value}: {where}{finding.sentence} [{finding.id}]", *shown]
 
