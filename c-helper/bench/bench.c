@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The engine beside the limit: memcpy of the same tables, from the same memory.
+ * The engine compared with the limit: memcpy of the same tables, from the same memory.
  *
  *   bench [MILLIONS-OF-PTES]      default 16; in address spaces of 2^18 PTEs each (1 GiB)
  *
- * The tables are made here, so that their shape is known: contiguous frames (one large file),
+ * The benchmark makes tables of known shapes: contiguous frames (one large file),
  * runs of 8 pages, and frames in random order (the worst case, nothing merges). Each figure is
  * the median of several rounds in the same process, with its ratio to memcpy.
  */
@@ -30,7 +30,7 @@ struct world {
 	struct pw_direct direct;
 	struct pw_memory memory;
 	struct pw_paging paging;
-	uint64_t checked;		/* a sum that keeps the compiler from leaving things out */
+	uint64_t checked;		/* a sum, so that the compiler cannot drop the work */
 };
 
 static void *must(void *pointer)

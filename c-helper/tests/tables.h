@@ -29,7 +29,7 @@
 /* Numbers of x86_64's memory types. */
 enum { WB, WC, UC_MINUS, UC, WT, WP };
 
-/* Tables of the tests; all else up to MEMORY_BYTES is zero, beyond it is nothing. */
+/* Tables of the tests. Other memory up to MEMORY_BYTES is zero, and there is none beyond it. */
 #define ROOT 0x1000
 #define T1 0x2000
 #define T2 0x3000
@@ -46,8 +46,8 @@ struct row {
 };
 
 /*
- * The bytes begin one after an aligned address, so that alignment is never relied on; they end
- * where AddressSanitizer watches.
+ * The bytes begin one after an aligned address, because the engine must not rely on alignment. They
+ * end at the end of their heap block, so that AddressSanitizer reports a read beyond them.
  */
 struct tables {
 	unsigned char *block, *bytes;
@@ -57,7 +57,7 @@ struct tables {
 	unsigned int reads;
 };
 
-/* direct: the engine reads the bytes itself, else through a callback that counts. */
+/* direct: the engine reads the bytes itself; otherwise through a callback that counts reads. */
 void tables_init(struct tables *tables, const struct row *rows, uint64_t missing, bool direct);
 void tables_deinit(struct tables *tables);
 void tables_put(struct tables *tables, uint64_t table, uint32_t index, uint64_t entry);
@@ -67,9 +67,9 @@ void tables_put(struct tables *tables, uint64_t table, uint32_t index, uint64_t 
 	((uint64_t)(type) << 59 | (~(uint64_t)(offset) & (BIT(50) - 1)) << 9)
 #define INVERTED(frame) (((uint64_t)(frame)) ^ ADDRESS_BITS)
 
-/* A 6.12 with everything on; a 6.1 with memory failure, which has SWP_SWAPIN_ERROR. */
+/* Linux 6.12 with all swap types; 6.1 with memory failure, which has SWP_SWAPIN_ERROR. */
 extern const struct pw_swap_layout layout_6_12, layout_6_1;
-/* What Linux programs the PAT to, with these paging forms. */
+/* Linux's own PAT, with both forms. */
 extern const struct pw_paging four_levels, five_levels;
 
 extern unsigned int passed, failed;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Accounts: what of each frame is counted, which places are told, and the classes of records. */
+/* Accounts: the counts of each frame, the reported places, and the classes of records. */
 #include <stdlib.h>
 
 #include "tables.h"
@@ -7,21 +7,21 @@
 #define FRAMES 64
 #define SPECIAL BIT(9)
 
-struct told {
+struct got {
 	struct pw_range ranges[32];
 	size_t count;
 };
 
-static int tell(void *arg, const struct pw_range *ranges, size_t count)
+static int collect(void *arg, const struct pw_range *ranges, size_t count)
 {
-	struct told *told = arg;
+	struct got *got = arg;
 
-	for (size_t i = 0; i < count && told->count < 32; i++)
-		told->ranges[told->count++] = ranges[i];
+	for (size_t i = 0; i < count && got->count < 32; i++)
+		got->ranges[got->count++] = ranges[i];
 	return 0;
 }
 
-/* Two frames in a row, one of them again as special and uncached, a huge leaf, a shared table. */
+/* Two adjoining frames, the second mapped again as special and uncached; huge leaf; shared table. */
 static const struct row rows[] = {
 	{ ROOT, 0, T1 | TABLE },
 	{ T1, 0, T2 | TABLE },
@@ -36,14 +36,14 @@ static const struct row rows[] = {
 	{ 0 },
 };
 
-static int add(const struct pw_account *account, struct told *told, uint64_t last)
+static int add(const struct pw_account *account, struct got *got, uint64_t last)
 {
 	struct tables tables;
 	int err;
 
 	tables_init(&tables, rows, MEMORY_BYTES, true);
 	err = pw_account_add(account, &four_levels, &tables.memory, (uint64_t[]){ ROOT, ROOT },
-			     0, last, 0, tell, told, NULL);
+			     0, last, 0, collect, got, NULL);
 	tables_deinit(&tables);
 	return err;
 }
@@ -52,11 +52,11 @@ static void accounts(void)
 {
 	uint8_t uses[FRAMES] = { 0 }, counts[FRAMES] = { 0 }, marked[FRAMES] = { 0 };
 	const struct pw_account account = { FRAMES, uses, counts, marked, 10, SPECIAL };
-	struct told told = { .count = 0 };
+	struct got got = { .count = 0 };
 
 	test_name = "account";
 	marked[5] = marked[6] = 1;
-	CHECK_SAME("status", add(&account, &told, BIT(30) - 1), PW_OK);
+	CHECK_SAME("status", add(&account, &got, BIT(30) - 1), PW_OK);
 	CHECK_SAME("a frame", uses[5], 1 << WB | PW_USE_NORMAL);
 	CHECK_SAME("of two types", uses[6],
 		   1 << WB | 1 << UC | PW_USE_NORMAL | PW_USE_SPECIAL);
@@ -66,34 +66,34 @@ static void accounts(void)
 	CHECK_SAME("counted, less the special one", counts[6], 1);
 	CHECK_SAME("not counted by a huge leaf", counts[63], 0);
 	/* PUD, PMD, PTE, the PTE table again; two runs of marked frames, and in the huge leaf. */
-	CHECK_SAME("told", told.count, 7);
-	CHECK_SAME("the first table", told.ranges[0].paddr, T1);
-	CHECK_SAME("its entry's level", told.ranges[0].level, 4);
-	CHECK_SAME("a run", told.ranges[3].last, 0x1fff);
-	CHECK_SAME("its frame", told.ranges[3].paddr, 0x5000);
-	CHECK_SAME("special", told.ranges[4].start, 0x7000);
-	CHECK_SAME("shared table", told.ranges[5].kind, PW_TABLE);
-	CHECK_SAME("in the huge leaf", told.ranges[6].start, BIT(22) + 0x5000);
+	CHECK_SAME("reported", got.count, 7);
+	CHECK_SAME("the first table", got.ranges[0].paddr, T1);
+	CHECK_SAME("its entry's level", got.ranges[0].level, 4);
+	CHECK_SAME("a run", got.ranges[3].last, 0x1fff);
+	CHECK_SAME("its frame", got.ranges[3].paddr, 0x5000);
+	CHECK_SAME("special", got.ranges[4].start, 0x7000);
+	CHECK_SAME("shared table", got.ranges[5].kind, PW_TABLE);
+	CHECK_SAME("in the huge leaf", got.ranges[6].start, BIT(22) + 0x5000);
 }
 
 static void bounds(void)
 {
 	uint8_t uses[FRAMES] = { 0 }, counts[FRAMES] = { 0 }, marked[FRAMES];
 	struct pw_account account = { FRAMES, uses, counts, marked, 1, SPECIAL };
-	struct told told = { .count = 0 };
+	struct got got = { .count = 0 };
 
 	test_name = "account, bounds";
 	memset(marked, 1, sizeof(marked));
 	memset(counts, UINT8_MAX, sizeof(counts));
-	CHECK_SAME("status", add(&account, &told, BIT(30) - 1), PW_OK);
-	CHECK_SAME("one place and four tables", told.count, 5);
+	CHECK_SAME("status", add(&account, &got, BIT(30) - 1), PW_OK);
+	CHECK_SAME("one place and four tables", got.count, 5);
 	CHECK_SAME("a full count", counts[5], UINT8_MAX);
-	CHECK_SAME("half a page", add(&account, &told, 0x7ff), PW_BAD_ARGUMENT);
+	CHECK_SAME("half a page", add(&account, &got, 0x7ff), PW_BAD_ARGUMENT);
 	account.marked = NULL;
 	account.counts = NULL;
-	told.count = 0;
-	CHECK_SAME("without arrays", add(&account, &told, BIT(30) - 1), PW_OK);
-	CHECK_SAME("tables only", told.count, 4);
+	got.count = 0;
+	CHECK_SAME("without arrays", add(&account, &got, BIT(30) - 1), PW_OK);
+	CHECK_SAME("tables only", got.count, 4);
 }
 
 static void classes(void)

@@ -32,7 +32,7 @@ static int sweep(struct tables *tables, const struct pw_sweep_options *options, 
 			got, stats);
 }
 
-/* 12: every entry of a table is that table, or every table is shared 512 times. */
+/* 12: every entry of a table points at that table, so each table is shared 512 times. */
 static void bounded_by_sharing(void)
 {
 	static const struct row none[] = { { 0 } };
@@ -105,7 +105,7 @@ static void bounded_by_number(void)
 	CHECK_SAME("entries", stats.entries, 4 * 512);
 	CHECK_SAME("tables", stats.tables, 5);
 
-	test_name = "what is no range";
+	test_name = "not a range";
 	options.first = 1;
 	options.last = 0;
 	CHECK_SAME("status", sweep(&tables, &options, &got, &stats), PW_BAD_ARGUMENT);
@@ -119,7 +119,7 @@ static void bounded_by_number(void)
 	tables_deinit(&tables);
 }
 
-/* Many address spaces' worth of ranges go through the batch without loss. */
+/* More ranges than a batch holds are reported without loss. */
 static void many_ranges(void)
 {
 	static const struct row rows[] = { { ROOT, 0, T1 | TABLE }, { T1, 0, T2 | TABLE }, { 0 } };
@@ -135,7 +135,7 @@ static void many_ranges(void)
 		tables_put(&tables, T3, i, ((uint64_t)(i * 7 & 511) << 12) | P);
 	}
 	CHECK_SAME("status", sweep(&tables, &options, &got, NULL), PW_OK);
-	/* 0, 7, 14, ... modulo 512: none follows another, within a table or across. */
+	/* 0, 7, 14, ... modulo 512: no frame follows another, within a table or across tables. */
 	CHECK_SAME("ranges", got.ranges, 512 * 512);
 	CHECK_SAME("last", got.last, BIT(30) - 1);
 	for (uint32_t i = 0; i < 512; i++)
@@ -143,7 +143,7 @@ static void many_ranges(void)
 	CHECK_SAME("status", sweep(&tables, &options, &got, NULL), PW_OK);
 	CHECK_SAME("runs of three", got.ranges, 512 * 171);
 
-	/* The last entry of a table goes on in the first of the next, also where a batch ends. */
+	/* The last entry of a table and the first of the next merge, also across two batches. */
 	for (uint32_t i = 0; i < 512; i++)
 		tables_put(&tables, T3, i, ((uint64_t)(1000 - 3 * i) << 12) | P);
 	tables_put(&tables, T3, 0, (UINT64_C(5001) << 12) | P);

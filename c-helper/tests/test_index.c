@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The index: what a lookup finds is what walking every page finds. */
+/* The index: a lookup finds the same mappings as walking every page does. */
 #include <stdlib.h>
 
 #include "tables.h"
 
-#define PAGES 2048			/* what is compared of each space: 8 MiB */
+#define PAGES 2048			/* pages of each space that are compared: 8 MiB */
 #define SPACES 4
 #define FRAMES 64
 #define MOST 4096
@@ -151,7 +151,7 @@ static void long_runs(void)
 	pw_index_destroy(index);
 }
 
-/* 12: a table shared at two levels, thousands of times: found everywhere, walked once. */
+/* 12: a table shared at two levels, thousands of times, is walked once and found everywhere. */
 static void shared_tables(void)
 {
 	static const struct row rows[] = { { T3, 5, 0x7000 | P }, { 0 } };
@@ -178,7 +178,7 @@ static void shared_tables(void)
 	pw_index_destroy(index);
 }
 
-/* 12: of the shared place only a part was asked for: PMD[1] leads to the table of PMD[0]. */
+/* 12: the sweep ends inside the second place of a shared table: PMD[1] has the table of PMD[0]. */
 static void clipped_share(void)
 {
 	static const struct row rows[] = {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Runs of frames of every length, beside what merging means: single entries, one after the other,
- * joined if they adjoin and are alike.
+ * Runs of frames of every length, compared with the definition of merging: single entries, joined
+ * if they adjoin and are alike.
  */
 #include "tables.h"
 
@@ -33,7 +33,7 @@ static int collect(void *arg, const struct pw_range *ranges, size_t count)
 	return 0;
 }
 
-/* A frame that a run may begin with; often so that it soon carries into the C-bit, or out. */
+/* The first frame of a run, often shortly before a carry into or beyond the C-bit. */
 static uint64_t random_frame(void)
 {
 	static const uint64_t ends[] = { C_BIT, BIT(52), 2 * C_BIT, BIT(48) };
@@ -44,7 +44,7 @@ static uint64_t random_frame(void)
 	return (ends[random_bits() % 4] - below) & ADDRESS_BITS;
 }
 
-/* Two PTE tables full of runs: of pages, of inverted pages, of nothing, and of this and that. */
+/* Fill two PTE tables with runs of pages and of inverted pages, and with single other entries. */
 static void fill(struct tables *tables, unsigned int most)
 {
 	static const uint64_t attributes[] = { P, P | RW, P | RW | US | A, P | NX, P | D, PROTNONE };
@@ -54,7 +54,7 @@ static void fill(struct tables *tables, unsigned int most)
 		uint32_t end = i + 1 + (uint32_t)(random_bits() % most);
 
 		for (; i < end && i < 1024; i++, frame += PAGE) {
-			/* Now and then accessed and dirty differ in a run, and C-bits are set. */
+			/* In some entries of a run, accessed and dirty differ. */
 			uint64_t extra = random_bits() % 8 ? 0 : A | D;
 			uint64_t entry = about == PROTNONE ? INVERTED(frame & ADDRESS_BITS) | about
 							   : (frame | about | extra);
@@ -131,7 +131,7 @@ void test_runs(void)
 		struct tables tables;
 
 		paging.encrypt_mask = round % 2 ? C_BIT : 0;
-		/* Runs of frames meet this border, too. */
+		/* Runs must also end where reserved bits begin. */
 		paging.reserved_mask = round % 7 ? 0 : ADDRESS_BITS & -C_BIT & ~paging.encrypt_mask;
 		tables_init(&tables, down, MEMORY_BYTES, round % 3);
 		fill(&tables, 1 + round % 24);

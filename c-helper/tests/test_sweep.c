@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The sweep: entries in, ranges out. Beside the entries stands their path. */
+/* The sweep: entries in, ranges out. A comment gives the path of each entry. */
 #include "tables.h"
 
 #define PAGE UINT64_C(0x1000)
@@ -9,7 +9,7 @@
 #define NOTHING PW_NO_PADDR
 #define SKIP_NONE .skip = PW_SKIP(PW_NONE)
 
-/* The way to the first 2 MiB. */
+/* The entries down to the first 2 MiB. */
 #define DOWN { ROOT, 0, T1 | TABLE }, { T1, 0, T2 | TABLE }, { T2, 0, T3 | TABLE }
 
 static const struct sweep_case {
@@ -58,7 +58,7 @@ static const struct sweep_case {
 
 	{ "merging: bits to ignore", { DOWN, { T3, 0, 0x7000 | P | A }, { T3, 1, 0x8000 | P | D },
 				       { T3, 2, 0x9000 | P | RW } },
-	  /* RW may not be ignored, though it is asked for. */
+	  /* RW is not ignorable, so it counts although the options ignore it. */
 	  { .last = 3 * PAGE - 1, .merge = PW_MERGE_FRAMES, .ignore = A | D | RW },
 	  { { 0, 2 * PAGE - 1, PW_LEAF, 0x7000, 1, PW_EXECUTE | PW_ACCESS },
 	    { 2 * PAGE, 3 * PAGE - 1, PW_LEAF, 0x9000, 1, PW_EXECUTE | PW_WRITE | PW_ACCESS } }, 2 },
@@ -89,32 +89,32 @@ static const struct sweep_case {
 	  { { 0, 2 * PAGE - 1, PW_PROT_NONE, 0x7000, 1, PW_EXECUTE },
 	    { 2 * PAGE, 3 * PAGE - 1, PW_PROT_NONE, 0x7000, 1, PW_EXECUTE } }, 2 },
 
-	/* 2: in a large leaf bit 12 is a flag, and no part of the frame that follows. */
+	/* 2: in a large leaf bit 12 is a flag, not a part of the frame's address. */
 	{ "2: large leaves with and without PAT", { DOWN, { T2, 1, 0x40000000 | TABLE | PSE },
 		{ T2, 2, 0x40200000 | TABLE | PSE }, { T2, 3, 0x40400000 | TABLE | PSE | PAT_LARGE } },
 	  { .first = BIG, .last = 4 * BIG - 1, .merge = PW_MERGE_FRAMES },
 	  { { BIG, 3 * BIG - 1, PW_LEAF, 0x40000000, 2, ALL },
 	    { 3 * BIG, 4 * BIG - 1, PW_LEAF, 0x40400000, 2, ALL } }, 2 },
 
-	/* 3: one past the highest frame is not frame 0 with a software bit. */
+	/* 3: the highest frame plus one is not frame 0 with a software bit. */
 	{ "3: no carry into flags", { DOWN, { T3, 0, ADDRESS_BITS | P }, { T3, 1, BIT(52) | P } },
 	  { .last = 2 * PAGE - 1, .merge = PW_MERGE_FRAMES },
 	  { { 0, PAGE - 1, PW_LEAF, ADDRESS_BITS, 1, PW_EXECUTE | PW_ACCESS },
 	    { PAGE, 2 * PAGE - 1, PW_LEAF, 0, 1, PW_EXECUTE | PW_ACCESS } }, 2 },
-	/* 4: the frame below the C-bit's place is not followed by one at its place. */
+	/* 4: a frame just below the C-bit does not continue with the C-bit set. */
 	{ "4: no carry into the C-bit", { DOWN, { T3, 0, (BIT(47) - PAGE) | P }, { T3, 1, BIT(47) | P } },
 	  { .last = 2 * PAGE - 1, .merge = PW_MERGE_FRAMES },
 	  { { 0, PAGE - 1, PW_LEAF, BIT(47) - PAGE, 1, PW_EXECUTE | PW_ACCESS },
 	    { PAGE, 2 * PAGE - 1, PW_LEAF, 0, 1, PW_EXECUTE | PW_ACCESS } }, 2,
 	  .encrypt_mask = BIT(47) },
 
-	/* 8: swap entries of a kind merge, kinds don't. */
+	/* 8: swap entries of the same kind merge. */
 	{ "8: kinds", { DOWN, { T3, 0, SWAP(1, 5) }, { T3, 1, SWAP(2, 9) }, { T3, 2, SWAP(31, 4) } },
 	  { .last = 4 * PAGE - 1, .merge = PW_MERGE_FRAMES },
 	  { { 0, 2 * PAGE - 1, PW_SWAP, NOTHING, 1 }, { 2 * PAGE, 3 * PAGE - 1, PW_GUARD_MARKER, NOTHING, 1 },
 	    { 3 * PAGE, 4 * PAGE - 1, PW_NONE, NOTHING, 1 } }, 3 },
 
-	/* 10: from small pages into a huge leaf, and ending inside it. */
+	/* 10: a sweep from small pages into a huge leaf, ending inside it. */
 	{ "10: clipped", { DOWN, { T3, 511, 0x7000 | P }, { T2, 1, 0x40000000 | TABLE | PSE } },
 	  { .first = BIG - 0x123, .last = BIG + 0x5fff, .merge = PW_MERGE_FRAMES },
 	  { { BIG - 0x123, BIG - 1, PW_LEAF, 0x7000 + PAGE - 0x123, 1, PW_EXECUTE | PW_ACCESS },
@@ -123,7 +123,7 @@ static const struct sweep_case {
 	  { .first = BIG + 0x5123, .last = BIG + 0x6fff },
 	  { { BIG + 0x5123, BIG + 0x6fff, PW_LEAF, 0x40005123, 2, ALL } }, 1 },
 
-	/* 11: the whole address space: over the hole, and no wrap at the end. */
+	/* 11: the whole address space, with the hole between the halves, and no wrap at the end. */
 	{ "11: everything", { DOWN, { T3, 0, 0x7000 | P }, { ROOT, 511, T4 | TABLE } },
 	  { .last = END, .merge = PW_MERGE_FRAMES, .shared_once = true },
 	  { { 0, PAGE - 1, PW_LEAF, 0x7000, 1, PW_EXECUTE | PW_ACCESS },
@@ -148,12 +148,12 @@ static const struct sweep_case {
 	  { .last = 3 * BIG - 1, .shared_once = true, .shared_by_rights = true, SKIP_NONE },
 	  { { 0, PAGE - 1, PW_LEAF, 0x7000, 1, ALL },
 	    { 2 * BIG, 2 * BIG + PAGE - 1, PW_LEAF, 0x7000, 1, ALL & ~PW_WRITE } }, 2 },
-	/* A table that was walked in part only does not stand for a later one. */
+	/* A table that was walked in part cannot represent a later one. */
 	{ "12: walked in part", { DOWN, { T3, 0, 0x7000 | P }, { T2, 1, T3 | TABLE } },
 	  { .first = 4 * PAGE, .last = BIG + PAGE - 1, .shared_once = true, SKIP_NONE },
 	  { { BIG, BIG + PAGE - 1, PW_LEAF, 0x7000, 1, PW_EXECUTE | PW_ACCESS } }, 1 },
 
-	/* A table that can't be had is one range, and the rest goes on. */
+	/* A table that cannot be read is one range, and the sweep goes on. */
 	{ "18: a hole", { DOWN, { T3, 0, 0x7000 | P }, { T2, 1, 0x40000000 | TABLE | PSE } },
 	  { .last = BIG + PAGE - 1, .merge = PW_MERGE_FRAMES },
 	  { { 0, BIG - 1, PW_EXCLUDED, NOTHING, 1 }, { BIG, BIG + PAGE - 1, PW_LEAF, 0x40000000, 2, ALL } },
@@ -164,7 +164,7 @@ static const struct sweep_case {
 	{ "18: zeros made up", { DOWN, { T2, 1, P | PSE } }, { .last = 2 * BIG - 1 },
 	  { { 0, BIG - 1, PW_ZERO_FILLED, NOTHING, 1 },
 	    { BIG, 2 * BIG - 1, PW_LEAF, 0, 2, PW_EXECUTE | PW_ACCESS } }, 2, .zero_fills = true },
-	/* Each half says for itself that the root is missing; the hole between them is nobody's. */
+	/* Each half reports the missing root; the hole between the halves is not reported. */
 	{ "18: no root", { DOWN }, { .last = END },
 	  { { 0, BIT(47) - 1, PW_EXCLUDED, NOTHING, 4 }, { ~(BIT(47) - 1), END, PW_EXCLUDED, NOTHING, 4 } },
 	  2, .missing = ROOT },

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The walk for one address: entries in, outcome and frame out. Beside the entries stands their
- * path.
+ * The walk for one address: entries in, outcome and frame out. A comment gives the path of each
+ * entry.
  */
 #include "tables.h"
 
@@ -13,7 +13,7 @@
 #define ALL (PW_WRITE | PW_EXECUTE | PW_USER | PW_ACCESS)
 #define NO_ACCESS (PW_WRITE | PW_EXECUTE | PW_USER)
 
-/* The way to the PTE with the flags of each level above it. */
+/* The entries down to the PTE, with the flags of each level above it. */
 #define WAY(pgd, pud, pmd, pte)                                                                   \
 	{                                                                                         \
 		{ ROOT, 254, T1 | (pgd) },	/* PGD[254] */                                    \
@@ -50,7 +50,7 @@ static const struct walk_case {
 	uint8_t rights;
 	uint8_t memory_type;
 	uint8_t steps;
-	/* What is not said is: 4 levels, root ROOT, no C-bit, layout of 6.12, nothing missing. */
+	/* Defaults: 4 levels, root ROOT, no C-bit, layout of 6.12, nothing missing. */
 	uint8_t levels;
 	uint64_t root;
 	uint64_t encrypt_mask;
@@ -61,7 +61,7 @@ static const struct walk_case {
 } cases[] = {
 	{ "a page", PTE_ONLY(0xabcde000 | TABLE | D), USER,
 	  PW_LEAF, 0xabcdeabc, 4096, ALL, WB, 4 },
-	/* the same tables, one level more: PGD[0] leads to the P4D, whose [254] is the old PGD's. */
+	/* the same tables below one more level: PGD[0] points at the P4D, and P4D[254] at the PUD. */
 	{ "5 levels", { { T4, 0, ROOT | TABLE }, { ROOT, 254, T1 | TABLE }, { T1, 72, T2 | TABLE },
 			{ T2, 418, T3 | TABLE }, { T3, 359, 0xabcde000 | TABLE } }, USER,
 	  PW_LEAF, 0xabcdeabc, 4096, ALL, WB, 5, .levels = 5, .root = T4 },
@@ -81,7 +81,7 @@ static const struct walk_case {
 	{ "1: split under way", PMD_ONLY((INVERTED(0x401ff000) & ~BIT(12)) | PSE | RW | US), USER,
 	  PW_INVALIDATED, 0x40000000 + IN_2M, 2 << 20, NO_ACCESS, WB, 3 },
 
-	/* bit 7 is PAT in a PTE, bit 12 in a large leaf; the type is the PAT's. */
+	/* PAT is bit 7 in a PTE, bit 12 in a large leaf; the type comes from the PAT. */
 	{ "2: PAT 1", PTE_ONLY(0x7000 | TABLE | PWT), USER, PW_LEAF, 0x7abc, 4096, ALL, WC, 4 },
 	{ "2: PAT 2", PTE_ONLY(0x7000 | TABLE | PCD), USER, PW_LEAF, 0x7abc, 4096, ALL,
 	  UC_MINUS, 4 },
@@ -96,14 +96,14 @@ static const struct walk_case {
 	{ "2: PAT 7, bit 12", PMD_ONLY(0x40000000 | TABLE | PSE | PAT_LARGE | PCD | PWT), USER,
 	  PW_LEAF, 0x40000000 + IN_2M, 2 << 20, ALL, WT, 3 },
 
-	/* NX, software bits and keys are no address, in no entry; PTI sets NX in the PGD. */
+	/* NX, software bits and keys are never address bits; PTI sets NX in the PGD. */
 	{ "3: flags above the address", WAY(TABLE | NX | BIT(58), TABLE | BIT(52), TABLE | BIT(11),
 					    0x7000 | TABLE | NX | UINT64_C(0x7ff) << 52), USER,
 	  PW_LEAF, 0x7abc, 4096, ALL & ~PW_EXECUTE, WB, 4 },
 	{ "3: the highest frame", PTE_ONLY(ADDRESS_BITS | TABLE), USER, PW_LEAF,
 	  ADDRESS_BITS | 0xabc, 4096, ALL, WB, 4 },
 
-	/* the C-bit comes out everywhere, also of what is inverted. */
+	/* the C-bit is removed from every address, also from an inverted one. */
 	{ "4: C-bit", WAY(TABLE | BIT(47), TABLE | BIT(47), TABLE | BIT(47),
 			  0xabcde000 | TABLE | BIT(47)), USER,
 	  PW_LEAF, 0xabcdeabc, 4096, ALL, WB, 4, .root = ROOT | BIT(47),
@@ -113,7 +113,7 @@ static const struct walk_case {
 	{ "4: no C-bit", WAY(TABLE | BIT(47), TABLE, TABLE, 0x7000 | TABLE), USER,
 	  PW_UNREADABLE, NOTHING, 0, 0, 0, 1 },
 
-	/* Address bits that the processor lacks: no frame, and no table that is read. */
+	/* Address bits that the processor lacks: such an entry names no frame, and no table is read. */
 	{ "beyond MAXPHYADDR", PTE_ONLY(BIT(40) | TABLE), USER, PW_RESERVED_BITS, NOTHING, 0, 0, 0, 4,
 	  .reserved_mask = ADDRESS_BITS & -BIT(40) },
 	{ "beyond MAXPHYADDR, PROT_NONE", PTE_ONLY(INVERTED(BIT(51)) | PROTNONE), USER,
@@ -124,7 +124,7 @@ static const struct walk_case {
 	  PW_LEAF, (BIT(40) - 4096) | 0xabc, 4096, ALL, WB, 4,
 	  .reserved_mask = ADDRESS_BITS & -BIT(40) },
 
-	/* CR3 is more than an address. */
+	/* CR3 holds more than an address. */
 	{ "5: CR3", PTE_ONLY(0x7000 | TABLE), USER, PW_LEAF, 0x7abc, 4096, ALL, WB, 4,
 	  .root = BIT(63) | UINT64_C(3) << 61 | ROOT | 0x806 },
 
@@ -137,7 +137,7 @@ static const struct walk_case {
 	  PW_LEAF, 0x7abc, 4096, ALL & ~PW_EXECUTE, WB, 4 },
 	{ "6: all", PTE_ONLY(0x7000 | P | NX), USER, PW_LEAF, 0x7abc, 4096, PW_ACCESS, WB, 4 },
 
-	/* non-present is not one thing. */
+	/* the kinds of non-present entries. */
 	{ "8: none", PTE_ONLY(0), USER, PW_NONE, NOTHING, 0, 0, 0, 4 },
 	{ "8: swap", PTE_ONLY(SWAP(22, 0x12345)), USER, PW_SWAP, NOTHING, 0, 0, 0, 4 },
 	{ "8: hwpoison", PTE_ONLY(SWAP(23, 1)), USER, PW_HWPOISON, NOTHING, 0, 0, 0, 4 },
@@ -152,7 +152,7 @@ static const struct walk_case {
 	{ "8: huge migration", PMD_ONLY(SWAP(25, 0x40000)), USER, PW_MIGRATION, NOTHING, 0, 0, 0, 3 },
 	{ "8: rubbish above", { { ROOT, 254, T1 | RW } }, USER, PW_SPECIAL, NOTHING, 0, 0, 0, 1 },
 
-	/* In the upper half nothing is swapped out: set_memory_np() left it so. */
+	/* The upper half is never swapped out: set_memory_np() leaves such entries. */
 	{ "8: upper half", { { ROOT, 511, T1 | TABLE }, { T1, 511, T2 | TABLE },
 			     { T2, 511, T3 | TABLE }, { T3, 511, INVERTED(0x7000) | A | D | NX } },
 	  END, PW_SPECIAL, NOTHING, 0, 0, 0, 4 },
@@ -176,7 +176,7 @@ static const struct walk_case {
 	{ "10: PSE in a PGD", { { ROOT, 254, T1 | TABLE | PSE } }, USER,
 	  PW_RESERVED_BITS, NOTHING, 0, 0, 0, 1 },
 
-	/* what is canonical depends on the levels; the last byte. */
+	/* canonical addresses depend on the levels; the last byte. */
 	{ "11: above the low half", PTE_ONLY(P), BIT(47), PW_NON_CANONICAL, NOTHING, 0, 0, 0, 0 },
 	{ "11: below the high half", PTE_ONLY(P), ~BIT(47), PW_NON_CANONICAL, NOTHING, 0, 0, 0, 0 },
 	{ "11: 5 levels", { { ROOT, 1, 0 } }, BIT(47), PW_NONE, NOTHING, 0, 0, 0, 1, .levels = 5 },
@@ -190,7 +190,7 @@ static const struct walk_case {
 	{ "12: itself", { { ROOT, 511, ROOT | TABLE } }, END - 7,
 	  PW_LEAF, ROOT + 0xff8, 4096, ALL, WB, 4 },
 
-	/* Memory that is not there. */
+	/* Memory that cannot be read. */
 	{ "18: zeros made up", { { ROOT, 254, T1 | TABLE }, { T1, 72, T2 | TABLE } }, USER,
 	  PW_ZERO_FILLED, NOTHING, 0, 0, 0, 2, .zero_fills = true },
 	{ "18: a zero among others", PTE_ONLY(0), USER, PW_NONE, NOTHING, 0, 0, 0, 4,
