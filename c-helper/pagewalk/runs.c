@@ -102,12 +102,13 @@ static int give_runs(struct batch *batch, const struct table *table, const struc
 	const struct frames f = *frames;
 	const struct pw_form *form = batch->paging->form;
 	const void *bytes = table->bytes;
-	const uint64_t address_mask = form->address_mask, high_mask = form->high_mask;
+	const uint64_t address_mask = form->address_mask;
 	const uint64_t keep = -f.step & ~pw_no_address(batch->paging);
+	/* The high part of the address is the same in all entries with these attributes. */
+	const uint64_t high = ((pw_load(bytes, i) ^ f.flip) & form->high_mask) << form->high_shift;
 	const uint64_t mask = batch->merge == PW_MERGE_NOTHING ? 0 : ~batch->ignore;
 	const uint64_t base = table->base;
-	const uint8_t shift = table->level->shift;
-	const uint8_t address_shift = form->address_shift, high_shift = form->high_shift;
+	const uint8_t shift = table->level->shift, address_shift = form->address_shift;
 	const uint32_t last = table->end - 1;
 	struct pw_range *to = &batch->ranges[batch->count], *const stop = &batch->ranges[BATCH];
 	uint64_t raw = pw_load(bytes, i);
@@ -121,9 +122,8 @@ static int give_runs(struct batch *batch, const struct table *table, const struc
 
 		for (; breaks; breaks &= breaks - 1) {
 			const uint32_t end = i + (uint32_t)__builtin_ctz(breaks) + 1;
-			const uint64_t bits = raw ^ f.flip;
-			const uint64_t paddr = ((bits & address_mask) << address_shift |
-						(bits & high_mask) << high_shift) & keep;
+			const uint64_t low = ((raw ^ f.flip) & address_mask) << address_shift;
+			const uint64_t paddr = (low | high) & keep;
 
 			if ((paddr & (f.carry - 1)) + ((uint64_t)(end - start) << shift) > f.carry)
 				goto out;
