@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command line: the only place where the rooms meet a user, and the only one that exits."""
+"""The command line: parses arguments, opens the target, and turns errors into exit codes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from pageproof.render.printable import printable
 if TYPE_CHECKING:
     from pageproof.attach import Target
 
-#: What argparse's own output fails with; a report's failure has a message already.
+#: Errors of standard output, for what argparse prints itself; a report's have a message already.
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
-#: Opens the target; tells the function that it is given what it does.
+#: Opens the target; reports progress to the function that it is given.
 _Open = Callable[[Callable[[str], None]], "Target"]
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse, but errors look like all others, and a parser may be filled when it is used.
+    """argparse, but its errors look like all others, and a parser may be filled on first use.
 
     Args:
-        fill: adds the options and commands, before the parser parses anything.
+        fill: adds the options and commands when the parser is first used.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="debug info (vmlinux, *.ko) beside what drgn finds; repeatable",
+        help="debug info (vmlinux, *.ko) in addition to what drgn finds; repeatable",
     )
 
 
@@ -109,7 +109,7 @@ def _fill_lab(parser: _Parser) -> None:
 
 
 def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: _Open) -> int:
-    """Check the options, open the target if one is needed, run: the command writes its answer."""
+    """Check the options, open the target if the command needs one, and run the command."""
     command.check(args)
     progress = output.Progress()
     try:
@@ -133,7 +133,7 @@ def _open(args: argparse.Namespace) -> _Open:
             import drgn  # noqa: F401
         except ImportError as error:
             raise PageproofError(
-                f"drgn can't be loaded: {error}", "", "install it: pip install 'drgn>=0.3'"
+                f"cannot load drgn: {error}", "", "install it: pip install 'drgn>=0.3'"
             ) from None
         from pageproof.attach import Wanted, open_target
         from pageproof.find.umh_shm.region import MODULE
@@ -153,18 +153,21 @@ def _run(argv: Sequence[str]) -> int:
     if args.command == "lab":
         return int(args.run(args))
     if isinstance(args.chosen, Offline) and (args.core or args.qemu or args.symbols):
-        raise PageproofError(f"{args.chosen.name} looks at no target: leave its options out")
+        raise PageproofError(f"{args.chosen.name} reads no target", "", "omit -c, --qemu and -s")
     return _run_command(args.chosen, args, _open(args))
 
 
 def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:
-    """Run; turn whatever goes wrong into one line on standard error and an exit code.
+    """Run a function, and turn any exception into a line on standard error and an exit code.
 
     Python's own exit status for an exception is 1, which here means DIFFERENT.
 
     Args:
-        run: gives the exit code.
+        run: returns the exit code.
         verbose: show the traceback of a bug.
+
+    Returns:
+        The exit code of ``run``, or that of the error.
     """
     try:
         try:
@@ -177,7 +180,7 @@ def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:
     except PageproofError as error:
         _say(f"error: {error}")
         return error.exit_code
-    except BrokenPipeError:  # the reader has gone (| head)
+    except BrokenPipeError:  # the reader has exited (| head)
         output.abandon()
         return Exit.USAGE
     except KeyboardInterrupt:
@@ -189,7 +192,7 @@ def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             output.abandon()
-            _say(f"error: can't write: {error.strerror}")
+            _say(f"error: cannot write: {error.strerror}")
             return Exit.USAGE
         if verbose:
             _say_lines(traceback.format_exc())
@@ -200,35 +203,38 @@ def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:
 
 
 def _say(line: str) -> None:
-    if sys.stderr is not None:  # print() would take standard output instead
+    if sys.stderr is not None:  # print() would use standard output instead
         print(f"pageproof: {printable(line)}", file=sys.stderr)
 
 
 def _say_lines(text: str) -> None:
-    """A traceback; its last lines hold a message that the target may have chosen."""
+    """Print a traceback, escaped: its last lines may contain text from the target."""
     if sys.stderr is not None:
         print(*map(printable, text.splitlines()), sep="\n", file=sys.stderr)
 
 
 def _is_verbose(argv: Sequence[str]) -> bool:
-    """Whether -v is given, before the command line is parsed: parsing may be what fails."""
+    """Return whether -v is given, without parsing the command line: parsing may be what fails."""
     return not {"-v", "--verbose"}.isdisjoint(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the command ``pageproof``."""
+    """Run the command ``pageproof`` and return its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
     return guarded(lambda: _run(arguments), verbose=_is_verbose(arguments))
 
 
 def main_in_drgn(prog: object, name: str, argv: Sequence[str], called: str = "") -> int:
-    """Entry point of ``drgn … drgn_scripts/NAME.py``: the target is drgn's own program.
+    """Run ``drgn … drgn_scripts/NAME.py``, where the target is drgn's own program.
 
     Args:
         prog: ``drgn.Program``.
         name: the command.
         argv: its arguments.
-        called: what it is called in its help (default: the script).
+        called: its name in the help (default: the script's).
+
+    Returns:
+        The exit code.
     """
     command = next(one for one in COMMANDS if one.name == name)
 

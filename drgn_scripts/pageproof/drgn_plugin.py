@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Plugin of drgn: pageproof's commands in drgn's own shell, on the program at hand.
+"""A plugin for drgn: pageproof's commands in drgn's own shell, on the program that it debugs.
 
     >>> %pageproof verify --pid 133 | less
     >>> %walk _text
 
-drgn finds it by its entry point (group ``drgn.plugins``), and pipes and redirects the output as
-that of its own commands (its docs, "Commands").
+drgn finds the plugin by its entry point (group ``drgn.plugins``). Output can be piped and
+redirected as for drgn's own commands (drgn's documentation, "Commands").
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ def _is_linux_kernel(prog: drgn.Program) -> bool:
 
 
 def _run(prog: drgn.Program, name: str, words: Sequence[str]) -> int:
-    """Run a command and give its exit code, as drgn's ``%sh`` does."""
+    """Run a command and return its exit code, as drgn's ``%sh`` does."""
     try:
         return main_in_drgn(prog, name, words, called=f"%{name}")
-    except SystemExit as end:  # argparse's way out of --help, not the shell's
+    except SystemExit as end:  # argparse exits after --help; the shell must not
         return int(end.code or 0)
 
 
 @custom_command(
     name="pageproof",
-    description="prove that kernel and user mappings are the same memory, and look around",
+    description="prove that kernel and user mappings are the same memory, and inspect mappings",
     usage="**pageproof** *command* [*argument* ...]",
     long_description="Commands: " + ", ".join(one.name for one in COMMANDS) + ". "
-    "``%pageproof COMMAND --help`` tells the arguments of each.",
+    "``%pageproof COMMAND --help`` lists the arguments of each.",
     parse=parse_shell_command,
     enabled=_is_linux_kernel,
 )
@@ -49,13 +49,13 @@ def _cmd_pageproof(prog: drgn.Program, name: str, args: Sequence[str], **kwargs:
 
 
 def _register(command: Command) -> None:
-    """The command under its own name too."""
+    """Register a command under its own name too."""
 
     @custom_command(
         name=command.name,
         description=command.help,
         usage=f"**{command.name}** [*argument* ...]",
-        long_description=f"{command.description} ``%{command.name} --help`` tells the arguments.",
+        long_description=f"{command.description} ``%{command.name} --help`` lists the arguments.",
         parse=parse_shell_command,
         enabled=_is_linux_kernel,
     )

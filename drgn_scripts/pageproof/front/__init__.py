@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The front door: one file a command, with its options, its checks and the forms of its answer.
+"""The commands as the user sees them: one file for each, with its options, its checks and its run.
 
-Nothing here imports drgn before a target is wanted, so that help and usage
-errors come at once and on any machine.
+Nothing here imports drgn before a target is opened, so help and usage errors appear at once and
+on any machine.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pageproof.front.verify import VERIFY
 from pageproof.front.walk import WALK
 from pageproof.front.whatis import WHATIS
 
-#: Every command that looks at a target, in the order of the help.
+#: Commands that read a target, in the order of the help.
 COMMANDS: Final[tuple[Command, ...]] = (VERIFY, REGIONS, WALK, MAPS, KMAP, WHATIS, ALIAS, AUDIT)
 
-#: Those that need none, behind them.
+#: Commands that need no target; the help lists them last.
 OFFLINE: Final[tuple[Offline, ...]] = (DIFF, EXPLAIN)
 
 __all__ = ["COMMANDS", "OFFLINE", "Command", "Offline"]

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 EPILOG: Final = """\
 exit codes:
-  0  these are all mappings of the frame
-  1  there is an error finding, such as a frame that is free
-  2  wrong usage, no such process or address, or the target can't be opened
+  0  all mappings of the frame are listed
+  1  there is an error finding, for example a mapped frame that is free
+  2  wrong usage, no such process or address, or the target cannot be opened
   3  the address leads to no frame, or mappings may be missing
 """
 
@@ -27,14 +27,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "frame",
         metavar="PFN|ADDRESS|SYMBOL",
-        help="a frame's number in hex; or a kernel address, a symbol or a variable such as "
-        "umh_shm_region.kaddr, which is walked to its frame",
+        help="the number of a frame in hex, or a kernel address, a symbol or a variable such as "
+        "umh_shm_region.kaddr; an address stands for the frame it is mapped to",
     )
     what.add_argument(
         "--pid",
         type=pid,
         metavar="PID",
-        help="it is an address in this process",
+        help="the address is in this process",
     )
     add_report_options(parser, drgn=True)
 
@@ -49,9 +49,10 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
 
 ALIAS: Final = Command(
     name="alias",
-    help="every mapping of a frame, in the kernel's half and in all processes",
-    description="Sweep all page tables for one frame: where the kernel and every process have "
-    "it mapped, with which rights and memory type, against what struct page counts.",
+    help="list every mapping of a frame, in the kernel's half and in all processes",
+    description="Search all page tables for one frame. List where the kernel and each process "
+    "map it, with access rights and memory type, and compare the number of mappings with the "
+    "mapcount in struct page.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

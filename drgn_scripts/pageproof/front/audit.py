@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from pageproof.render.draw.rules import ListedRules
 
 EPILOG: Final = """\
-A baseline is what --write-baseline makes, a report of audit in JSON, or lines "RULE PLACE".
-What it accepts is counted and shown, and does not decide the exit code.
+A baseline is a file written by --write-baseline, a JSON report of audit, or lines "RULE PLACE".
+Findings that it accepts are counted and shown, but do not affect the exit code.
 
 exit codes:
-  0  every rule was decided, and no error was found
+  0  every rule was decided, and there is no error
   1  at least one error
-  2  wrong usage, or the target can't be opened
+  2  wrong usage, or the target cannot be opened
   3  no error, but something could not be decided
 """
 
@@ -34,18 +34,18 @@ exit codes:
 def add_options(parser: argparse.ArgumentParser) -> None:
     which = parser.add_argument_group("which rules")
     which.add_argument(
-        "--rule", metavar="ID", action="append", default=[], help="only this one; repeatable"
+        "--rule", metavar="ID", action="append", default=[], help="run only this rule; repeatable"
     )
     which.add_argument(
-        "--skip", metavar="ID", action="append", default=[], help="not this one; repeatable"
+        "--skip", metavar="ID", action="append", default=[], help="do not run this rule; repeatable"
     )
     which.add_argument("--list", action="store_true", help="list the rules and what they need")
-    known = parser.add_argument_group("what is known")
+    known = parser.add_argument_group("known findings")
     known.add_argument(
-        "--baseline", metavar="FILE", type=Path, help="accept the findings that stand in it"
+        "--baseline", metavar="FILE", type=Path, help="accept the findings in this file"
     )
     known.add_argument(
-        "--write-baseline", metavar="FILE", type=Path, help="make one of all that is found"
+        "--write-baseline", metavar="FILE", type=Path, help="write all findings to a baseline"
     )
     add_report_options(parser, "junit")
 
@@ -59,12 +59,12 @@ def _chosen(args: argparse.Namespace) -> tuple[Check, ...]:
     check_rules((*rules, *skip), known, "pageproof audit --list")
     wanted = set(rules or known) - set(skip)
     if not wanted:
-        raise PageproofError("no rule is left to run", "", "give fewer --skip")
+        raise PageproofError("no rule is left to run", "", "skip fewer rules")
     return tuple(check for check in CHECKS if check.rule.id in wanted)
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse rules that do not exist, and a baseline that is none."""
+    """Refuse rules that do not exist, and a file that is not a baseline."""
     _chosen(args)
     if not args.list:
         _accepted(args.baseline)
@@ -80,18 +80,20 @@ def _accepted(path: Path | None) -> Mapping[str, frozenset[Where]]:
 
 
 def offline(args: argparse.Namespace, progress: Progress) -> int | None:
-    """``--list`` needs no target."""
+    """Answer ``--list``, which needs no target."""
     if not args.list:
         return None
 
     if args.format != "text":
-        raise PageproofError("--list is text", "", "leave --format out; explain has JSON")
+        raise PageproofError(
+            "--list is text only", f"--format {args.format}", "use explain, which has JSON"
+        )
     write_answer(listed(_chosen(args)), args, progress)
     return Exit.SOUND
 
 
 def listed(checks: Iterable[Check]) -> ListedRules:
-    """Return the list of rules, with what each looks for and needs."""
+    """Return the list of rules: what each looks for, and the facts that it needs."""
     from pageproof.render.draw.rules import ListedRule, ListedRules
 
     rows = (
@@ -121,9 +123,9 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
 AUDIT: Final = Command(
     name="audit",
     help="check the page tables of the kernel and of all processes against the kernel's own data",
-    description="Check the whole system: one kernel half for all, W^X, read-only data, the direct "
-    "map, struct page, vmalloc areas, VMAs, page tables. Each rule says what it looked at; what "
-    "it can't judge is unknown, with the reason.",
+    description="Check the whole system: the kernel half that all processes share, W^X, read-only "
+    "data, the direct map, struct page, vmalloc areas, VMAs and page tables. Each rule reports "
+    "how much it checked. What cannot be judged is unknown, with the reason.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

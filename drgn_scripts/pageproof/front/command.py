@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the command line has to know of a command, and options that several have."""
+"""The description of a command for the command line, and options that several commands share."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ if TYPE_CHECKING:
     from pageproof.front.output import Progress
     from pageproof.render import Options
 
-#: Forms that every report has; without --format it is the first. ``render.table`` makes them, and
-#: is not imported here, because help has to come at once.
+#: Forms that every report has; the first is the default. ``render.table`` makes them. It is not
+#: imported here because its imports would delay the help.
 FORMS: Final = ("text", "json")
 
 
 def _nothing_to_check(args: argparse.Namespace) -> None:
-    """For a command whose options can't contradict each other."""
+    """Check nothing: for a command whose options cannot contradict each other."""
 
 
 def check_rules(names: Iterable[str], known: Collection[str], listing: str) -> None:
     """Refuse rules that do not exist.
 
     Args:
-        names: ids of rules, as the user wrote them.
-        known: those that there are.
-        listing: the command that tells them.
+        names: ids of rules, from the user.
+        known: ids of the rules that exist.
+        listing: the command that lists them.
 
     Raises:
-        PageproofError: there is none of that name; the nearest is told.
+        PageproofError: a rule does not exist; the message suggests the nearest.
     """
     for name in names:
         if name not in known:
             near = get_close_matches(name, known, 1)
-            fix = f"did you mean {near[0]}?" if near else f"{listing} tells them"
+            fix = f"did you mean {near[0]}?" if near else f"{listing} lists them"
             raise PageproofError(f"there is no rule {name!r}", "", fix)
 
 
 def _needs_target(args: argparse.Namespace, progress: Progress) -> int | None:
-    """For a command that always looks at a target."""
+    """Return None: for a command that always reads a target."""
     return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Described:
-    """What every command has on the command line.
+    """The parts that every command has.
 
     Attributes:
         name: the word on the command line.
         help: one line for the list of commands.
         description: for the command's own help.
         epilog: its exit codes.
-        add_options: adds its options.
-        check: raises PageproofError for options that don't go together, before a target is opened.
+        add_options: adds its options to a parser.
+        check: raises PageproofError if options contradict each other, before a target is opened.
     """
 
     name: str
@@ -72,12 +72,12 @@ class _Described:
 
 @dataclass(frozen=True, kw_only=True)
 class Command(_Described):
-    """A command that looks at a target.
+    """A command that reads a target.
 
     Attributes:
-        run: looks, writes the answer (:func:`write_answer`), gives the exit code.
-        offline: answers what needs no target and gives the exit code; None if a target is
-            needed, as nearly always.
+        run: reads the target, writes the answer (:func:`write_answer`), returns the exit code.
+        offline: writes an answer that needs no target and returns the exit code; returns None if
+            the options need a target, as nearly all do.
     """
 
     run: Callable[[Target, argparse.Namespace, Progress], int]
@@ -86,41 +86,41 @@ class Command(_Described):
 
 @dataclass(frozen=True, kw_only=True)
 class Offline(_Described):
-    """A command that looks at no target, and needs no drgn.
+    """A command that reads no target and needs no drgn.
 
     Attributes:
-        run: writes the answer, gives the exit code.
+        run: writes the answer, returns the exit code.
     """
 
     run: Callable[[argparse.Namespace, Progress], int]
 
 
 def with_bug_code(epilog: str) -> str:
-    """Add to a list of exit codes the one that all commands share."""
+    """Return an epilog with the exit code that all commands share added to its list."""
     before, title, after = epilog.partition("exit codes:\n")
     codes, gap, rest = after.rstrip("\n").partition("\n\n")
     return f"{before}{title}{codes}\n  70 a bug in pageproof{gap}{rest}\n"
 
 
 def pid(text: str) -> int:
-    """For argparse: a process ID.
+    """Return a process ID; for argparse.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: the text is not a process ID.
     """
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no process ID")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a process ID")
     return int(text)
 
 
 def add_report_options(
     parser: argparse.ArgumentParser, *more: str, drgn: bool = False
 ) -> argparse._ArgumentGroup:
-    """Add the options that say how the answer is written.
+    """Add the options for the form and the file of the report.
 
     Args:
         parser: the command's.
-        more: names of forms that this command has beside :data:`FORMS`.
+        more: names of the forms that this command has in addition to :data:`FORMS`.
         drgn: add ``--drgn``, which selects the form "drgn".
 
     Returns:
@@ -134,9 +134,9 @@ def add_report_options(
             action="store_const",
             const="drgn",
             dest="format",
-            help="print drgn code instead that gives the same",
+            help="print drgn code that finds the same, instead of the report",
         )
-    how.add_argument("-o", "--output", metavar="FILE", type=Path, help="write it to a file")
+    how.add_argument("-o", "--output", metavar="FILE", type=Path, help="write the report to a file")
     return how
 
 
@@ -149,10 +149,10 @@ def write_answer(
         report: of a type in :data:`pageproof.render.table.REPORTS`.
         args: the parsed command line.
         progress: its line is cleared first.
-        options: how to write it, beside width and colour.
+        options: how to write it; width and colour are set here.
 
     Raises:
-        PageproofError: the file can't be written.
+        PageproofError: the file cannot be written.
     """
     from pageproof.front.output import write_report
 

@@ -19,16 +19,17 @@ EPILOG: Final = """\
 exit codes:
   0  nothing is worse than before, whatever else has changed
   1  a page has become DIFFERENT, or there is a new error finding
-  2  wrong usage, or a report can't be read
-  3  nothing of that, but pages or rules have become undecided, the reports are of two boots, or
-     they have nothing to compare: no page, no rule in common
+  2  wrong usage, or a report cannot be read
+  3  otherwise: pages or rules have become undecided, the reports are from two boots, or there is
+     nothing to compare because they have no page or no rule in common
 
-Reports of one boot are compared by address, PID and frame: of a running system and of its vmcore
-too. Two boots are told by the kernel's release and by the bases that KASLR moves; with nokaslr
-two boots of one kernel can't be told apart.
+Reports from one boot are compared by address, PID and frame, for example a report of the running
+system and one of its vmcore. Two boots are recognised by the kernel's release and by the bases
+that KASLR moves. With nokaslr, two boots of one kernel cannot be told apart.
 
-Findings of audit are the same by rule and place, as in a baseline. What a rule does not find any
-more is gone only if it was decided; what a baseline accepts is never new.
+Findings of audit are matched by rule and place, as in a baseline. A finding that is missing in the
+newer report counts as gone only if its rule was decided. A finding that the baseline accepts is
+never new.
 """
 
 
@@ -39,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             name,
             metavar=f"{name.upper()}.json",
             type=Path,
-            help=f"what verify or audit wrote {text}, with --format json",
+            help=f"the report from {text}, written by verify or audit with --format json",
         )
     add_report_options(parser)
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace, progress: Progress) -> int:
         raise PageproofError(
             f"these are reports of two kinds: {old.schema} and {new.schema}",
             " and ".join(paths),
-            "compare two of verify, or two of audit",
+            "compare two reports of verify, or two of audit",
         )
     write_answer(report, args, progress)
     return report.summary.exit_code
@@ -70,10 +71,11 @@ def run(args: argparse.Namespace, progress: Progress) -> int:
 
 DIFF: Final = Offline(
     name="diff",
-    help="tell what changed between two JSON reports of verify, or two of audit",
-    description="Compare two reports that verify or audit wrote with --format json, such as one of "
-    "the running system and one of its vmcore. Of verify: regions, mappings, verdicts, frames and "
-    "findings; of audit: findings, and rules that only one of them could decide.",
+    help="show what changed between two JSON reports of verify, or two of audit",
+    description="Compare two reports that verify or audit wrote with --format json, for example "
+    "one of the running system and one of its vmcore. For verify, compare regions, mappings, "
+    "verdicts, frames and findings. For audit, compare findings, and list the rules that only one "
+    "of the two could decide.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

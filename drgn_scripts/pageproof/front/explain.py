@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 EPILOG: Final = """\
 exit codes:
-  0  explained
-  2  wrong usage: there is no such rule
+  0  the rules are explained
+  2  wrong usage, or there is no such rule
 """
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to explain (default: a list of all rules)")
-    what.add_argument("rules", metavar="RULE", nargs="*", help="as a report names it in brackets")
+    what.add_argument(
+        "rules", metavar="RULE", nargs="*", help="a rule, as reports show it in brackets"
+    )
     add_report_options(parser)
 
 
@@ -64,9 +66,9 @@ def listed() -> ListedRules:
 
 EXPLAIN: Final = Offline(
     name="explain",
-    help="tell of a rule what is wrong where it fires, how that comes about, what mends it",
-    description="Tell what a finding means: what is wrong and what follows, how it comes about, "
-    "what mends it, and where the kernel or a manual tells more.",
+    help="explain a finding: its consequences, likely cause and fix",
+    description="Explain a finding: what is wrong and what follows from it, the likely cause, the "
+    "usual fix, and where the kernel or a manual describes it.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

@@ -19,19 +19,19 @@ regions for --explain:
   {", ".join(REGIONS)}
 
 exit codes:
-  0  the map is whole
-  1  there is an error finding, such as memory that is writable and executable
-  2  wrong usage, or the target can't be opened
-  3  some page table could not be had
+  0  the map is complete
+  1  there is an error finding, for example memory that is writable and executable
+  2  wrong usage, or the target cannot be opened
+  3  a page table could not be read
 """
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to show (default: the map, with init_mm's tables)")
     what.add_argument(
-        "--pid", type=pid, metavar="PID", help="look at the user half and the LDT of this process"
+        "--pid", type=pid, metavar="PID", help="include the user half and the LDT of this process"
     )
-    what.add_argument("--explain", metavar="REGION", help="a short text on one region")
+    what.add_argument("--explain", metavar="REGION", help="explain one region of the map")
     add_report_options(parser, drgn=True)
 
 
@@ -40,9 +40,11 @@ def check(args: argparse.Namespace) -> None:
         return
     if args.explain not in REGIONS:
         names = ", ".join(REGIONS)
-        raise PageproofError(f"there is no region {args.explain!r}", "--explain", f"one of {names}")
+        raise PageproofError(
+            f"there is no region {args.explain!r}", "--explain", f"choose from {names}"
+        )
     if args.format != "text":
-        raise PageproofError("--explain is text only", f"--format {args.format}")
+        raise PageproofError("--explain is text only", f"--format {args.format}", "omit --format")
 
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
@@ -57,9 +59,9 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
 
 KMAP: Final = Command(
     name="kmap",
-    help="the memory map of the kernel, with its real addresses and what is mapped there",
-    description="Every byte of the 64-bit address space in one row, as the kernel's mm.rst has "
-    "it, with this boot's addresses and what the page tables hold there.",
+    help="show the memory map of the kernel: this boot's addresses, and what is mapped there",
+    description="Show the 64-bit address space, a row for each region of the kernel's mm.rst, "
+    "with the addresses of this boot and what the page tables map there.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

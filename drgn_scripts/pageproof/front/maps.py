@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 EPILOG: Final = """\
 exit codes:
-  0  all of the address space could be read
-  2  wrong usage, no such process, or the target can't be opened
-  3  part of it could not be read, or it changed all the time
+  0  the whole address space was read
+  2  wrong usage, no such process, or the target cannot be opened
+  3  part of it could not be read, or it kept changing
 """
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to show")
-    what.add_argument("--pid", type=pid, metavar="PID", required=True, help="whose address space")
+    what.add_argument("--pid", type=pid, metavar="PID", required=True, help="the process")
     how = add_report_options(parser, drgn=True)
     how.add_argument(
-        "--pages", action="store_true", help="text: the ranges too, virtual to physical"
+        "--pages", action="store_true", help="text: also list the mapped ranges with their frames"
     )
 
 
@@ -40,9 +40,9 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
 
 MAPS: Final = Command(
     name="maps",
-    help="show a process's VMAs as procfs does, and what its tables hold",
-    description="List the VMAs of a process as /proc/PID/maps has them, and what that does not "
-    "show: resident bytes by size of leaf, memory type, flags in words, and the ranges.",
+    help="show the VMAs of a process as procfs does, and what its page tables map",
+    description="List the VMAs of a process exactly as /proc/PID/maps does, plus what that file "
+    "omits: resident bytes by page size, memory types, names of the flags, and the ranges.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

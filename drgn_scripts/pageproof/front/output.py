@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where reports and progress go: standard output, or a file that is whole or not there."""
+"""Write reports to standard output or to a file, and progress to standard error."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def write_report(report: Any, form: str, path: Path | None, options: Options | N
         report: of a type in :data:`pageproof.render.table.REPORTS`.
         form: name of the form.
         path: the file; None for standard output.
-        options: how to write it, beside width and colour.
+        options: how to write it; width and colour are set here.
 
     Raises:
-        PageproofError: it can't be written.
+        PageproofError: it cannot be written.
     """
     from pageproof.render import table
 
@@ -39,25 +39,27 @@ def write_report(report: Any, form: str, path: Path | None, options: Options | N
 
 
 def write_text(text: str, path: Path | None) -> None:
-    """Write text to a file, which is then complete or unchanged, or to standard output.
+    """Write text to standard output, or to a file, which is never left half written.
 
     Raises:
-        PageproofError: it can't be written.
+        PageproofError: it cannot be written.
     """
     if path is not None:
         write_whole(path, text)
         return
-    if sys.stdout is None:  # so Python starts if descriptor 1 is closed
-        raise PageproofError("can't write the report: standard output is closed", "", "use -o FILE")
+    if sys.stdout is None:  # Python was started with descriptor 1 closed
+        raise PageproofError(
+            "cannot write the report: standard output is closed", "", "use -o FILE"
+        )
     print_out(text)
 
 
 def print_out(text: str = "") -> None:
-    """Write text to standard output, and what is still buffered there.
+    """Write text to standard output and flush it.
 
     Raises:
-        ReaderGoneError: nobody reads it any more (``| head``).
-        PageproofError: it can't be written; the disk may be full.
+        ReaderGoneError: the reader has exited (``| head``).
+        PageproofError: the text cannot be written; the disk may be full.
     """
     if sys.stdout is None:
         return
@@ -68,17 +70,19 @@ def print_out(text: str = "") -> None:
         raise ReaderGoneError(error.errno, error.strerror) from None
     except OSError as error:
         abandon()
-        raise PageproofError(f"can't write: {error.strerror or error}", "standard output") from None
+        raise PageproofError(
+            f"cannot write: {error.strerror or error}", "standard output"
+        ) from None
 
 
 def abandon() -> None:
-    """Drop what standard output still buffers; else Python fails on it once more at exit."""
+    """Discard what standard output still buffers; otherwise Python fails on it again at exit."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Progress:
-    """One line on standard error that is written over; nothing if that is no terminal."""
+    """A line on standard error that is overwritten; nothing if that is not a terminal."""
 
     def __init__(self) -> None:
         self._on = sys.stderr is not None and sys.stderr.isatty()

@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 EPILOG: Final = """\
 exit codes:
-  0  these are all regions of the kinds that were asked for
-  2  wrong usage, no such process, or the target can't be opened
-  3  some may be missing, or there is none
+  0  all regions of the selected kinds are listed
+  2  wrong usage, no such process, or the target cannot be opened
+  3  regions may be missing, or there are none
 """
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_argument_group("what to show (default: everything that a finder knows)")
+    what = parser.add_argument_group("what to show (default: all that finders recognise)")
     what.add_argument(
         "--kind",
         metavar="KIND",
         action="append",
         default=[],
-        help="only this kind, such as umh_shm or shmem; repeatable",
+        help="only regions of this kind, such as umh_shm or shmem; repeatable",
     )
-    what.add_argument("--pid", type=pid, metavar="PID", help="only what this process maps")
-    what.add_argument("--name", metavar="TEXT", help="only regions with this in their name")
+    what.add_argument("--pid", type=pid, metavar="PID", help="only regions that this process maps")
+    what.add_argument("--name", metavar="TEXT", help="only regions whose name contains this text")
     add_report_options(parser)
 
 
@@ -46,9 +46,9 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
 
 REGIONS: Final = Command(
     name="regions",
-    help="what the kernel shares with user space: by whom, how large, how much is mapped",
+    help="list memory that the kernel shares with user space: owner, size, pages mapped",
     description="Search every process for memory that it shares with the kernel or, through "
-    "the kernel, with others.",
+    "the kernel, with other processes.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 EPILOG: Final = """\
 exit codes:
-  0  everything asked was decided and is sound
+  0  everything that was asked is decided and sound
   1  at least one page is DIFFERENT, or there is an error finding
-  2  wrong usage, or the target can't be opened
-  3  nothing wrong, but something could not be decided, or there was nothing to verify
+  2  wrong usage, or the target cannot be opened
+  3  nothing is wrong, but something could not be decided, or there was nothing to verify
 """
 
 
@@ -36,52 +36,54 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--device",
         metavar="PATH|MAJOR:MINOR",
-        help="only what processes map of this device, by whatever node, whatever its driver",
+        help="only mappings of this device, through any device node, whatever its driver",
     )
     what.add_argument(
-        "--user", metavar="ADDRESS", help="this address of the process, whatever is mapped there"
+        "--user",
+        metavar="ADDRESS",
+        help="this address in the process, whatever is mapped there",
     )
     what.add_argument(
         "--length",
         type=_length,
         metavar="BYTES",
-        help="how much from there on, in whole pages (default: one); with --device the size of its "
-        "region (default: as far as it is mapped)",
+        help="bytes to verify from --user on, rounded to whole pages (default: one page); with "
+        "--device, the size of its region (default: the part that is mapped)",
     )
     side = what.add_mutually_exclusive_group()
     side.add_argument(
         "--kernel",
         metavar="ADDRESS|SYMBOL|EXPR",
-        help="the kernel address to compare with, or with --device that of the region's first "
-        "page: hex, a symbol, a variable such as umh_shm_region.kaddr, or an expression as in "
-        "drgn's shell over prog, vma and file, such as "
-        "'cast(\"struct my_ctx *\", file.private_data).ring' (default: what a finder knows; where "
-        "none does, the kernel's mappings of the frames are shown)",
+        help="the kernel address to compare with, or with --device the kernel address of the "
+        "region's first page: hex, a symbol, a variable such as umh_shm_region.kaddr, or a drgn "
+        "expression over prog, vma and file such as "
+        "'cast(\"struct my_ctx *\", file.private_data).ring' (default: the address that a finder "
+        "finds; if no finder recognises the region, the kernel's mappings of the frames are shown)",
     )
     side.add_argument(
         "--pages",
         metavar="EXPR",
-        help="the same by an expression for a list of pages: an array of struct page * or "
-        "struct folio *, a struct sg_table or scatterlist",
+        help="the kernel's pages, instead of --kernel: an expression for an array of struct page * "
+        "or struct folio *, a struct sg_table or a scatterlist",
     )
     what.add_argument(
         "--expect",
         metavar="WORD",
         action="append",
         default=[],
-        help="what its author intends, which the kernel does not know: that user mode only reads "
-        "(read-only), that a child has nothing of it (no-child), that it is never executable "
-        "(no-exec); with --device; repeatable",
+        help="with --device, what the driver's author intends, because the kernel does not know "
+        "it: user mode only reads (read-only), a child inherits nothing (no-child), the memory is "
+        "never executable (no-exec); repeatable",
     )
     how = add_report_options(parser, "junit")
     how.add_argument(
         "--walker",
         choices=("auto", "c", "python"),
         default="auto",
-        help="who walks the page tables: the engine in C, or the slow and obvious walker; "
-        "they give the same (default: c if it was built)",
+        help="what walks the page tables: the engine in C, or the slow and simple walker in "
+        "Python; the results are the same (default: c if it was built)",
     )
-    how.add_argument("-v", "--verbose", action="store_true", help="every page in full")
+    how.add_argument("-v", "--verbose", action="store_true", help="show every page in full")
 
 
 def _length(text: str) -> int:
@@ -90,7 +92,7 @@ def _length(text: str) -> int:
     except ValueError:
         value = 0
     if value <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes")
     return value
 
 
@@ -133,8 +135,9 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
 VERIFY: Final = Command(
     name="verify",
     help="prove page by page that kernel and user see the same frames",
-    description="Find what the kernel shares with user space and every process that maps it, walk "
-    "both sides of each page, and judge. With --user, compare addresses instead.",
+    description="Find the memory that the kernel shares with user space and every process that "
+    "maps it, walk both page tables for each page, and judge. With --user, compare two addresses "
+    "instead.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

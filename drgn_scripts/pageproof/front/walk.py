@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 EPILOG: Final = """\
 exit codes:
   0  the address leads to a frame, and drgn's own translation does not contradict it
-  2  wrong usage, no such process or address, or the target can't be opened
-  3  no frame, or it could not be decided
+  2  wrong usage, no such process or address, or the target cannot be opened
+  3  the address leads to no frame, or that could not be decided
 """
 
 
@@ -32,16 +32,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--pid",
         type=pid,
         metavar="PID",
-        help="in the tables of this process (default: in the kernel's own)",
+        help="walk the page tables of this process (default: the kernel's own)",
     )
     what.add_argument(
         "--user-tables",
         action="store_true",
-        help="in those that user mode runs on (page-table isolation)",
+        help="walk the tables that user mode runs on (page-table isolation)",
     )
     how = add_report_options(parser, drgn=True)
     how.add_argument(
-        "-v", "--verbose", action="store_true", help="text: show where each entry leads, and bits"
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="text: also show where each entry points, and its bits",
     )
 
 
@@ -65,9 +68,9 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
 
 WALK: Final = Command(
     name="walk",
-    help="show the way from an address to its frame, level by level",
-    description="Walk the page tables for one address: each entry on the way, what may be done "
-    "with the page, its memory type, frame and struct page.",
+    help="walk from an address to its frame, level by level",
+    description="Walk the page tables for one address. Show each entry on the way, the access "
+    "rights, memory type, frame and struct page.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

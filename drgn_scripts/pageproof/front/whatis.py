@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 EPILOG: Final = """\
 exit codes:
   0  the address is identified
-  2  wrong usage, no such process, CPU or address, or the target can't be opened
-  3  something could not be decided, or nothing is mapped there and nothing known
+  2  wrong usage, no such process, CPU or address, or the target cannot be opened
+  3  something could not be decided, or nothing is mapped and nothing known there
 """
 
 
@@ -26,27 +26,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "address",
         metavar="ADDRESS|SYMBOL",
-        help="hex, a symbol or a variable such as umh_shm_region.kaddr; a pointer stands for what "
-        "it points at, &VARIABLE for where it is",
+        help="hex, a symbol or a variable such as umh_shm_region.kaddr; a pointer means the "
+        "address in it, &VARIABLE the address of the variable",
     )
     what.add_argument(
         "--pid",
         type=pid,
         metavar="PID",
-        help="an address of this process (default: of the kernel)",
+        help="the address is in this process (default: in the kernel)",
     )
     what.add_argument(
-        "--cpu", type=_cpu, metavar="CPU", help="of a per-CPU variable, the copy of this CPU"
+        "--cpu", type=_cpu, metavar="CPU", help="this CPU's copy of a per-CPU variable"
     )
     what.add_argument(
-        "--aliases", action="store_true", help="every mapping of its frame too, as alias has them"
+        "--aliases", action="store_true", help="also list every mapping of its frame, as alias does"
     )
     add_report_options(parser, drgn=True)
 
 
 def _cpu(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is no CPU")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a CPU")
     return int(text)
 
 
@@ -61,10 +61,10 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
 
 WHATIS: Final = Command(
     name="whatis",
-    help="say what an address is: region, symbol, slab object, vmalloc area, frame …",
-    description="Identify an address: its region, and whatever the kernel knows it to be - "
-    "symbol, module, slab object, task's stack, vmalloc area, per-CPU variable, struct page, "
-    "fixmap slot, VMA - and the frame that it leads to.",
+    help="identify an address: region, symbol, slab object, vmalloc area, frame …",
+    description="Identify an address: its region, what the kernel keeps there (symbol, module, "
+    "slab object, stack of a task, vmalloc area, per-CPU variable, struct page, fixmap slot, VMA), "
+    "and the frame it is mapped to.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

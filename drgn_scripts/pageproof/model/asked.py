@@ -83,19 +83,23 @@ class VerifyAsked:
             raise PageproofError(
                 f"{option} goes with --user or --device",
                 "",
-                "say --pid PID --user ADDRESS, or --device PATH too",
+                "add --pid PID --user ADDRESS, or --device PATH",
             )
         if self.user is not None and (self.kinds or self.device is not None):
             option = "--kind" if self.kinds else "--device"
-            raise PageproofError(f"{option} narrows the search, and --user names the address")
-        if self.kinds and self.kernel.said:
-            raise PageproofError("--kind asks a finder for the kernel's side that is given here")
-        if self.expected and self.device is None:
-            raise PageproofError("--expect goes with --device", "", "say which with --device PATH")
-        if self.user is not None and self.pid is None:
             raise PageproofError(
-                "--user is an address in a process", "", "say which with --pid PID"
+                f"{option} narrows the search, but --user gives the address", "", f"omit {option}"
             )
+        if self.kinds and self.kernel.said:
+            raise PageproofError(
+                "--kind takes the kernel's side from a finder, but it is given here",
+                "",
+                "omit --kind",
+            )
+        if self.expected and self.device is None:
+            raise PageproofError("--expect goes with --device", "", "add --device PATH")
+        if self.user is not None and self.pid is None:
+            raise PageproofError("--user is an address in a process", "", "add --pid PID")
 
     def _kernel_option(self) -> str:
         """Return the option that says something of the kernel's side; "" if none does."""
@@ -151,9 +155,7 @@ class WalkAsked:
 
     def __post_init__(self) -> None:
         if self.user_tables and self.pid is None:
-            raise PageproofError(
-                "--user-tables are a process's tables", "", "say which with --pid PID"
-            )
+            raise PageproofError("--user-tables needs a process", "", "add --pid PID")
 
 
 @dataclass(frozen=True)

@@ -278,7 +278,7 @@ def test_diff_looks_at_no_target(tmp_path: Path) -> None:
     """Neither a target's options, nor drgn."""
     got = run("-c", "vmcore", "diff", "a", "b")
     assert got.returncode == Exit.USAGE
-    assert "diff looks at no target" in got.stderr
+    assert "diff reads no target" in got.stderr
     (tmp_path / "drgn.py").write_text("raise ImportError('not here')\n")
     path = saved(tmp_path, report_to_json(report(evidence())))
     got = run("diff", str(path), str(path), PYTHONPATH=f"{tmp_path}:{PACKAGE_ROOT}")

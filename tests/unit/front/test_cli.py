@@ -47,30 +47,30 @@ def run(
         (["-c", "/nonexistent/vmcore", "verify"], "there is no such dump"),
         (["-c", "a", "--qemu", "b", "verify"], "not allowed with argument"),
         (["verify", "--format", "yaml"], "invalid choice: 'yaml'"),
-        (["verify", "--pid", "zero"], "'zero' is no process ID"),
-        (["verify", "--pid", "0"], "'0' is no process ID"),
-        (["verify", "--user", "7f0000000000"], "say which with --pid"),
+        (["verify", "--pid", "zero"], "'zero' is not a process ID"),
+        (["verify", "--pid", "0"], "'0' is not a process ID"),
+        (["verify", "--user", "7f0000000000"], "add --pid PID"),
         (["verify", "--pid", "1", "--kernel", "ffff888000000000"], "--kernel goes with --user"),
         (["verify", "--pid", "1", "--length", "4096"], "--length goes with --user"),
-        (["verify", "--pid", "1", "--user", "1000", "--length", "0"], "is no number of bytes"),
+        (["verify", "--pid", "1", "--user", "1000", "--length", "0"], "is not a number of bytes"),
         (["verify", "--pages", "[]"], "--pages goes with --user or --device"),
         (["verify", "--device", "/dev/a", "--kernel", "0", "--pages", "[]"], "not allowed with"),
         (["verify", "--device", "/dev/a", "--pid", "1", "--user", "1000"], "--device narrows"),
-        (["verify", "--device", "/dev/a", "--kind", "shmem", "--pages", "[]"], "--kind asks a"),
+        (["verify", "--device", "/dev/a", "--kind", "shmem", "--pages", "[]"], "--kind takes the"),
         (["verify", "--expect", "read-only"], "--expect goes with --device"),
         (
             ["verify", "--device", "/dev/a", "--expect", "red-only"],
             "unknown expectation 'red-only'",
         ),
         (["walk"], "required: ADDRESS|SYMBOL"),
-        (["walk", "1000", "--user-tables"], "say which with --pid"),
+        (["walk", "1000", "--user-tables"], "add --pid PID"),
         (["walk", "1000", "--format", "junit"], "invalid choice: 'junit'"),
-        (["walk", "1000", "--pid", "-1"], "'-1' is no process ID"),
+        (["walk", "1000", "--pid", "-1"], "'-1' is not a process ID"),
         (["maps"], "required: --pid"),
-        (["maps", "--pid", "x"], "'x' is no process ID"),
+        (["maps", "--pid", "x"], "'x' is not a process ID"),
         (["whatis"], "required: ADDRESS|SYMBOL"),
-        (["whatis", "runqueues", "--cpu", "-1"], "'-1' is no CPU"),
-        (["whatis", "0", "--pid", "0"], "'0' is no process ID"),
+        (["whatis", "runqueues", "--cpu", "-1"], "'-1' is not a CPU"),
+        (["whatis", "0", "--pid", "0"], "'0' is not a process ID"),
         (["frobnicate"], "invalid choice"),
         (["--no-such-option"], "pageproof"),
     ],
@@ -102,7 +102,7 @@ def test_help_tells_the_exit_codes(words: list[str]) -> None:
 def test_help_of_a_command_that_shows(command: str) -> None:
     got = run(command, "--help")
     assert got.returncode == 0
-    for word in ("  0  ", "  2  ", "  3  ", "--pid", "--drgn", "--format {text,json}", "-o FILE"):
+    for word in ("  0  ", "  2  ", "  3  ", "--pid", "--drgn", "--format {text,json", "-o FILE"):
         assert word in got.stdout
 
 
@@ -197,7 +197,7 @@ def test_a_full_disk_behind_standard_output(words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         got = run(*words, stdout=full)
     assert got.returncode == Exit.USAGE
-    assert got.stderr.startswith("pageproof: error: can't write: No space left on device")
+    assert got.stderr.startswith("pageproof: error: cannot write: No space left on device")
     assert got.stderr.count("\n") == 1
 
 
@@ -212,7 +212,7 @@ def test_a_closed_standard_output() -> None:
     )
     assert got.returncode == Exit.USAGE
     assert got.stderr == (
-        "pageproof: error: can't write the report: standard output is closed; use -o FILE\n"
+        "pageproof: error: cannot write the report: standard output is closed; use -o FILE\n"
     )
 
 
@@ -273,7 +273,7 @@ def test_a_file_is_replaced_at_once(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(PageproofError, match="can't write the report"):
+    with pytest.raises(PageproofError, match="write the report"):
         output.write_report(ONE, "text", tmp_path / "no" / "r")
 
 
