@@ -128,7 +128,10 @@ def _sheet(report: Any, drawing: Drawing, options: Options) -> Sheet:
 def forms_of(kind: type) -> tuple[str, ...]:
     """Return the names of the forms that reports of a type have."""
     drawing = REPORTS[kind]
-    return tuple(name for name in FORMS if getattr(drawing, name, drawing.draw) is not None)
+    if drawing.json is None:
+        return ("text",)
+    own = {"junit": drawing.junit, "drgn": drawing.drgn}
+    return tuple(name for name in FORMS if own.get(name, drawing.draw) is not None)
 
 
 def write_report(report: Any, form: str, options: Options) -> str:
