@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A report as JSON: all of it, addresses and words as "0x…", counts as numbers.
+"""A report as JSON: every field, addresses and raw words as "0x…", counts as numbers.
 
-Which is which stands in the model's annotations and is looked up there, so
-that a new field needs nothing here.
+The annotations in the model decide which is which, so a new field needs no change here.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ Json = Any
 
 
 def report_to_json(report: Any) -> str:
-    """JSON text of any command's report, a dataclass of the model, with a newline at its end."""
+    """Return a report, a dataclass of the model, as JSON text with a newline at its end."""
     return json_text(to_json(report))
 
 
 def json_text(data: Json) -> str:
-    """Return JSON text with a newline at its end; what is not printable is escaped in strings."""
+    """Return JSON text with a newline at its end; unprintable characters are escaped."""
     return printable_json(json.dumps(data, indent=2, ensure_ascii=False)) + "\n"
 
 
 def to_json(value: Any) -> Json:
-    """A dataclass of the model as what the json module takes."""
+    """Return a dataclass of the model as dicts and lists for the json module."""
     fields = _fields(cast(Hashable, type(value)))
     data = {name: write(getattr(value, name)) for name, write in fields}
     if isinstance(value, Finding):
@@ -44,7 +43,7 @@ def to_json(value: Any) -> Json:
     return data
 
 
-#: Makes of a field's value what the json module takes.
+#: Converts the value of a field for the json module.
 _Writer = Callable[[Any], Json]
 
 
@@ -56,7 +55,7 @@ def _fields(kind: Hashable) -> list[tuple[str, _Writer]]:
 
 
 def _writer(hint: Any) -> _Writer:
-    """For values of a type; made once, as a report has a hundred thousand values."""
+    """Return the writer for a type. It is made once, because a report may have 100,000 values."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Where:
         return where_words

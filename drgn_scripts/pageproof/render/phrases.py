@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Facts as short phrases, for the text and JUnit forms. Nothing is computed, only worded."""
+"""Facts as short phrases, for all forms that people read. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from pageproof.model import (
 from pageproof.render.where import where_words
 
 #: For the facts "page" and "vma" of several reports.
-NO_STRUCT_PAGE: Final = "no struct page: this is no memory of the kernel's"
+NO_STRUCT_PAGE: Final = "no struct page: the kernel does not manage this memory"
 NO_VMA: Final = "no VMA covers this address"
 
 
 def address(value: int) -> str:
-    """A virtual address as the kernel prints it."""
+    """Return a virtual address as the kernel prints it."""
     return f"{value:016x}"
 
 
 def size(byte_count: int) -> str:
-    """A size in the largest unit that divides it."""
+    """Return a size in the largest unit that divides it."""
     for unit, name in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if byte_count >= unit and byte_count % unit == 0:
             return f"{byte_count // unit} {name}"
@@ -75,7 +75,7 @@ def region_kind(kind: str, part: str) -> str:
 
 
 def torn(attempts: int) -> str:
-    return f"it changed while it was looked at ({plural(attempts, 'attempt')})"
+    return f"it kept changing while it was read ({plural(attempts, 'attempt')})"
 
 
 def process(mapping: MappingFacts) -> str:
@@ -83,7 +83,7 @@ def process(mapping: MappingFacts) -> str:
 
 
 def step(one: Step) -> str:
-    """An entry: index, raw bits, names."""
+    """Return an entry: index, raw bits, names of the bits."""
     return f"[{one.index:3}] {one.entry:016x}  {' '.join(one.flags) or one.kind.value}"
 
 
@@ -95,7 +95,7 @@ def frame(walk: Walk) -> str:
 
 
 def way(walk: Walk) -> str:
-    """Address and frame, short."""
+    """Return address and frame in short."""
     end = walk.outcome.value if walk.pfn is None else f"0x{walk.pfn:x}"
     return f"{address(walk.address)} -> {end}"
 
@@ -105,8 +105,8 @@ def permissions(facts: Permissions | None) -> str:
         return "-"
     if not facts.access:
         return "none (PROT_NONE)"
-    who = "user mode" if facts.user else "kernel only"
-    return f"r{'w' if facts.write else '-'}{'x' if facts.execute else '-'}, {who}"
+    mode = "user mode" if facts.user else "kernel only"
+    return f"r{'w' if facts.write else '-'}{'x' if facts.execute else '-'}, {mode}"
 
 
 def memory_type(walk: Walk) -> str:
@@ -136,7 +136,7 @@ def struct_page(facts: StructPageFacts) -> str:
 
 
 def content(evidence: PageEvidence) -> str:
-    """What the routes gave, routes with the same digest together."""
+    """Return the content that each route read; routes with the same digest are listed together."""
     by_digest: dict[str, list[str]] = {}
     zero = set()
     failed = []
@@ -157,7 +157,7 @@ def content(evidence: PageEvidence) -> str:
 
 
 def slot(facts: SlotFacts) -> str:
-    # How long the texts are is plain to see; JSON has those numbers too.
+    # The texts show their own lengths; JSON has the numbers.
     words = ", ".join(f"{name} {value}" for name, value in facts.words if not name.endswith("_len"))
     text = f'id {facts.id}, payload "{clip(facts.payload)}", pl_hash "{clip(facts.pl_hash)}"'
     return ", ".join(part for part in (text, facts.state, words) if part)
@@ -206,7 +206,7 @@ def counts(summary: Summary) -> str:
 
 
 def totals(summary: Summary) -> str:
-    """Counts of verdicts, and of findings by severity."""
+    """Return the counts of verdicts, and of findings by severity."""
     found = (
         plural(count, severity.value)
         for severity, count in zip(
@@ -218,7 +218,7 @@ def totals(summary: Summary) -> str:
 
 
 def gist(report: Report) -> str:
-    """A whole report in a line: the numbers, and the worst of what is wrong."""
+    """Return a report in one line: the counts, and the worst page or finding."""
     if report.summary.exit_code == 0:
         return counts(report.summary)
     different = (
@@ -229,12 +229,12 @@ def gist(report: Report) -> str:
     findings = [*report.findings, *(one for proof in report.proofs for one in proof.findings)]
     findings.sort(key=lambda one: list(Severity).index(one.severity))
     placed = ((where_words(one.where), one.sentence) for one in findings)
-    told = (f"{where}: {sentence}" if where else sentence for where, sentence in placed)
-    return "; ".join([counts(report.summary), *islice(chain(different, told), 1)])
+    others = (f"{where}: {sentence}" if where else sentence for where, sentence in placed)
+    return "; ".join([counts(report.summary), *islice(chain(different, others), 1)])
 
 
 def area(one: AreaOwner) -> str:
-    """Whose memory an area of vmalloc space is."""
+    """Return what an area of vmalloc space belongs to."""
     if one.kind is OwnerKind.STACK:
         return f"kernel stack of task {one.pid} ({one.comm}), {_area_place(one)}"
     if one.kind is OwnerKind.PER_CPU:

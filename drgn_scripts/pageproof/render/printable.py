@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Escape what a terminal, a CI server or a compiler would obey instead of show.
+"""Escape characters that a terminal, a CI server or a compiler would obey instead of show.
 
 Process, file, VMA and cache names come from programs that may be hostile, and a saved report may
-be written by hand. A name keeps its characters in the model and in JSON. Each form of output
-passes its strings through here once: text in :mod:`pageproof.render.textform`, JUnit in
+be written by hand. Names keep their characters in the model and in JSON. Each form of output
+escapes its strings here once: text in :mod:`pageproof.render.textform`, JUnit in
 :mod:`pageproof.render.junit.suites`, drgn code in its comments, messages in ``cli``.
 """
 
@@ -18,7 +18,7 @@ _NOT_ASCII: Final = re.compile("[^\n\x20-\x7e]+")
 def printable(text: str) -> str:
     r"""Return the text with each character that is not printable as ``\xNN``, ``\uNNNN``, ``\UN…``.
 
-    Those are control characters (C0 with newline and ESC, DEL, C1), bidirectional overrides and
+    These are control characters (C0 with newline and ESC, DEL, C1), bidirectional overrides and
     isolates and other format characters, U+2028 and U+2029, lone surrogates, and characters
     without a glyph. A backslash stays as it is, as in ``/proc/PID/maps``: a name that contains the
     five characters ``\x1b`` looks the same, and JSON distinguishes them.

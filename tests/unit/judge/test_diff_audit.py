@@ -111,7 +111,7 @@ def test_with_no_rule_in_common_nothing_is_decided(
 ) -> None:
     found = compare(audited(*rules), audited(*rules[:0]))
     assert code(found) == 3
-    assert "there was no rule to compare" in to_text(found)
+    assert "there is no rule to compare" in to_text(found)
 
 
 # Findings
@@ -244,7 +244,7 @@ def test_another_reason_says_nothing() -> None:
 
 def test_what_an_undecided_rule_does_not_find_is_not_gone() -> None:
     """Whether the rule was decided before or not: a finding was, and is not."""
-    for before, was in (("", "1 error"), (LOST, "1 error, else unknown")):
+    for before, was in (("", "1 error"), (LOST, "1 error, the rest unknown")):
         old = audited(rule("maps-free", "pid 7", reason=before))
         found = compare(old, audited(rule(reason=LOST)))
         assert (told(found), [one.rule for one in found.rules]) == ([], ["maps-free"])
@@ -265,7 +265,7 @@ def test_rules_that_only_one_report_was_asked_for() -> None:
     found = compare(both, one)
     assert [(change.rule, change.new) for change in found.rules] == [("b", None)]
     assert (told(found), code(found)) == ([], 0)
-    assert "not asked for, was 1 error  b\n" in to_text(found)
+    assert "not run, was 1 error  b\n" in to_text(found)
     found = compare(one, both)
     assert [(change.rule, change.old) for change in found.rules] == [("b", None)]
     assert (told(found), code(found)) == ([(NEW, "pid 7", 1)], 1)

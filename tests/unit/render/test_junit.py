@@ -92,7 +92,7 @@ def test_a_dot_makes_no_package() -> None:
         ([(7, SAME), (1, ABSENT)], True, "error", "1 of 8 pages UNKNOWN"),
         ([(7, SAME), (1, ABSENT)], False, "", "page 7: not-present"),
         ([(8, ABSENT)], True, "error", "8 of 8 pages UNKNOWN"),
-        ([(8, ABSENT)], False, "skipped", "none of its pages was ever touched"),
+        ([(8, ABSENT)], False, "skipped", "nobody has touched its pages"),
         ([(7, ABSENT), (1, EXCLUDED)], False, "error", "1 of 8 pages UNKNOWN"),
     ],
 )

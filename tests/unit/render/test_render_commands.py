@@ -135,7 +135,7 @@ def test_silence_is_told_with_its_reason() -> None:
 def test_the_kernels_half_of_pti_is_told() -> None:
     """PTI sets NX in it for the whole user half, which is no property of the mapping."""
     isolated = replace(user_report(), paging=replace(PAGING, pti=True))
-    assert "user mode's: --user-tables" in to_text(isolated)
+    assert "not executable; --user-tables" in to_text(isolated)
     half = replace(isolated, tables=TableSet.PROCESS_USER, second=None)
     assert "--user-tables" not in to_text(half)
     assert "--user-tables" not in to_text(user_report())
@@ -143,14 +143,14 @@ def test_the_kernels_half_of_pti_is_told() -> None:
 
 def test_what_moved_is_told() -> None:
     torn = replace(kernel_report(), stable=False, attempts=5, exit_code=3)
-    assert "changed while it was looked at (5 attempts)" in to_text(torn)
-    assert "changed while they were looked at" in to_text(replace(maps_report(), stable=False))
+    assert "kept changing while it was read (5 attempts)" in to_text(torn)
+    assert "kept changing while they were read" in to_text(replace(maps_report(), stable=False))
 
 
 def test_pages_outside_all_vmas_are_shown() -> None:
     outside = tuple(merge([leaf(0x1000, 0x7000)]))
     text = to_text(replace(maps_report(), outside=outside))
-    assert "mapped where no VMA is\n    000000001000-000000002000" in text
+    assert "mapped outside all VMAs\n    000000001000-000000002000" in text
 
 
 def test_a_line_of_procfs_is_laid_out_as_the_kernel_does() -> None:

@@ -83,7 +83,7 @@ def doubtful() -> RegionsReport:
 
 def test_nothing_is_not_said_of_what_cannot_be_read() -> None:
     text = to_text(replace(doubtful(), regions=()))
-    assert text.endswith("no shared region was found in what can be read\n")
+    assert text.endswith("no shared region was found in the part that can be read\n")
 
 
 FILES: dict[str, Callable[[], str]] = {

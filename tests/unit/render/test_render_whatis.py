@@ -247,7 +247,7 @@ HEADLINES = (
         Identity(task=TaskFacts(TaskPart.STRUCT, 7, "kthread", KERNEL, KERNEL, 0)),
         "task_struct of 7 (kthread), +0x0",
     ),
-    (Identity(), "a page of physmap: in use; the kernel does not write down by whom"),
+    (Identity(), "a page of physmap: in use; the kernel does not record its owner"),
 )
 
 
@@ -264,7 +264,7 @@ def test_an_alias_that_leads_elsewhere_is_told() -> None:
     frame = FrameFacts(PageUse.OTHER, PAGE, OwnerFacts(), Outcome.MAPPED, (wrong, gone))
     text = to_text(replace(slab(), frame=frame))
     assert "physmap: leads to ANOTHER frame" in text
-    assert "text: not there (none)" in text
+    assert "text: not mapped (none)" in text
 
 
 @pytest.mark.parametrize("use", PageUse)

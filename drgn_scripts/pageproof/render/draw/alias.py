@@ -20,7 +20,7 @@ def draw_alias(report: AliasReport, sheet: Sheet) -> None:
     sheet.findings(report.findings)
     if not report.stable:
         times = phrases.plural(report.attempts, "attempt")
-        sheet.line(f"torn: mappings came and went ({times})", style=styles.DOUBT)
+        sheet.line(f"torn: mappings kept appearing or disappearing ({times})", style=styles.DOUBT)
     sheet.line(_sum(report), style=styles.of_exit(report.exit_code))
 
 

@@ -64,11 +64,11 @@ def _sum(report: AuditReport) -> str:
             parts.append(phrases.plural(count, severity.value))
     unknown = sum(bool(one.reason) for one in report.outcomes)
     if unknown:
-        parts.append(f"{unknown} not decided")
+        parts.append(f"{unknown} undecided")
     if report.accepted:
         parts.append(f"{len(report.accepted)} accepted")
     if len(parts) == 1:
         parts.append("nothing is wrong")
     if report.attempts > 1:
-        parts.append(f"looked {report.attempts} times")
+        parts.append(f"{report.attempts} attempts")
     return ": ".join((parts[0], ", ".join(parts[1:])))

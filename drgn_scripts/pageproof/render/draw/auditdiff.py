@@ -21,7 +21,7 @@ def draw_audit_diff(report: AuditDiffReport, sheet: Sheet) -> None:
         sheet.gap()
         sheet.table(columns(2, FOLDED), map(_rule, report.rules))
     draw_finding_changes(report, sheet)
-    nothing = "" if report.summary.compared else "there was no rule to compare"
+    nothing = "" if report.summary.compared else "there is no rule to compare"
     draw_sum(report, sheet, _worse(report.summary), nothing)
 
 
@@ -33,7 +33,7 @@ def _counts(summary: AuditSummary) -> str:
         if count
     ]
     if summary.undecided:
-        parts.append(f"{summary.undecided} not decided")
+        parts.append(f"{summary.undecided} undecided")
     if summary.accepted:
         parts.append(f"{summary.accepted} accepted")
     return f"{phrases.plural(summary.rules, 'rule')}: {', '.join(parts) or 'nothing is wrong'}"
@@ -50,9 +50,9 @@ def _rule(one: RuleChange) -> tuple[Cell, ...]:
 
 def _state(one: RuleOutcome | None) -> str:
     if one is None:
-        return "not asked for"
+        return "not run"
     partly = one.reason and one.ruling is Ruling.FINDINGS
-    return f"{ruling(one)}, else unknown" if partly else ruling(one)
+    return f"{ruling(one)}, the rest unknown" if partly else ruling(one)
 
 
 def _worse(summary: AuditDiffSummary) -> str:

@@ -66,8 +66,8 @@ def draw_sides(report: AnyDiff, sheet: Sheet, old: str, new: str) -> None:
 def _boot(boot: Sequence[Difference], sheet: Sheet) -> None:
     sheet.gap()
     sheet.line(
-        "These reports are of two boots, or of two kernels: addresses, PIDs and frames can't "
-        "be compared. Findings are, by their id.",
+        "These reports are from two boots or two kernels. Addresses, PIDs and frames cannot be "
+        "compared; findings are compared by their id.",
         style=DOUBT,
     )
     sheet.table((FOLDED, FOLDED), ((one.name, f"{one.old} -> {one.new}") for one in boot))
@@ -96,7 +96,7 @@ def _key(region: RegionName | None) -> tuple[object, ...]:
 
 def _title(region: RegionName | None, changes: Sequence[RegionChange]) -> Iterator[Part]:
     if region is None:
-        yield "addresses that were named", TITLE
+        yield "addresses given by the user", TITLE
         return
     yield from region_title(region)
     for one in changes:
@@ -181,7 +181,7 @@ def _frames(side: Side, frames: Sequence[FrameChange]) -> Iterator[_Row]:
         moved = f"PFN 0x{one.old_pfn:x} -> PFN 0x{one.new_pfn:x}"
         yield f"{side.value} frame moved", page, who, moved
     if len(frames) > _FRAMES:
-        yield "", "", "", f"and {len(frames) - _FRAMES} more; JSON has each"
+        yield "", "", "", f"and {len(frames) - _FRAMES} more; JSON lists all"
 
 
 # Findings and the sum
@@ -216,7 +216,7 @@ def draw_sum(report: AnyDiff, sheet: Sheet, worse: str, nothing: str) -> None:
     if worse:
         text = f"worse than before: {worse}"
     elif report.boot:
-        text = "nothing is known to be worse, but most can't be compared"
+        text = "nothing is known to be worse, but most of the reports cannot be compared"
     elif nothing:
         text = nothing
     elif not changes:
@@ -239,4 +239,4 @@ def _worse(summary: DiffSummary) -> str:
 def _nothing(report: DiffReport) -> str:
     if report.old.summary.pages or report.new.summary.pages:
         return ""
-    return "there was no page to compare"
+    return "there is no page to compare"

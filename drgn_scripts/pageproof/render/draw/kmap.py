@@ -166,7 +166,7 @@ def _contents(found: KernelMap, sheet: Sheet) -> None:
     if empty:
         sheet.line(f"nothing is mapped in: {', '.join(empty)}", style=LABEL)
     if found.pid is None:
-        sheet.line("user and LDT are each mm's own: --pid PID looks there", style=LABEL)
+        sheet.line("user and LDT differ for each mm: --pid PID shows them", style=LABEL)
 
 
 def _numbers(held: Contents) -> tuple[int, ...]:
@@ -189,7 +189,7 @@ def _where_words(row: MapRow) -> str:
 
 def _held_words(held: Contents) -> str:
     return (
-        f"{size_words(held.mapped_bytes)} by {held.tables}, of it "
+        f"{size_words(held.mapped_bytes)} by {held.tables}: "
         f"{size_words(held.writable_bytes)} writable, "
         f"{size_words(held.executable_bytes)} executable, "
         f"{size_words(held.write_execute_bytes)} both"

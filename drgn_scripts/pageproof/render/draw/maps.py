@@ -28,7 +28,7 @@ def draw_maps(report: MapsReport, sheet: Sheet) -> None:
         ("tables", f"{phrases.size(report.pgtables_bytes)} below the root 0x{process.root:x}"),
     ]
     if not report.stable:
-        head.append(("torn", "the VMAs changed while they were looked at"))
+        head.append(("torn", "the VMAs kept changing while they were read"))
     if report.lost:
         head.append(("missing", f"some VMAs cannot be read: {report.lost}"))
     draw_head(report, sheet, head)
@@ -36,7 +36,7 @@ def draw_maps(report: MapsReport, sheet: Sheet) -> None:
     for vma in report.vmas:
         _vma(vma, sheet)
     if report.outside:
-        where = "where no VMA is found" if report.lost else "where no VMA is"
+        where = "outside the VMAs that can be read" if report.lost else "outside all VMAs"
         sheet.line(f"mapped {where}", style=BAD, fold=False)
         for run in report.outside:
             _run(run, sheet)

@@ -35,7 +35,7 @@ def _use(region: SharedRegion, use: RegionUse) -> tuple[str, ...]:
 def _sum(report: RegionsReport) -> str:
     if not report.regions:
         unread = any(finding.id == "task-unreadable" for finding in report.findings)
-        return "no shared region was found" + (" in what can be read" if unread else "")
+        return "no shared region was found" + (" in the part that can be read" if unread else "")
     processes = {use.mapping.mm for region in report.regions for use in region.uses}
     return (
         f"{phrases.plural(len(report.regions), 'region')} in "

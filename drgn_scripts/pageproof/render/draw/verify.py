@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A proof: the gist on one screen."""
+"""A report of verify, its main points on one screen."""
 
 from __future__ import annotations
 

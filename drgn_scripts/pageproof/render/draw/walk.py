@@ -34,7 +34,8 @@ def _asked(report: WalkReport) -> Iterator[Fact]:
     yield "address", phrases.asked_address(report.walk.address, report.asked)
     yield "tables", f"{words.TABLES[report.tables]}, root 0x{report.walk.root:x}"
     if report.paging.pti and report.tables is TableSet.PROCESS and report.walk.address >> 63 == 0:
-        yield "", "the kernel's half, where no user code is executable; user mode's: --user-tables"
+        other = "--user-tables shows user mode's"
+        yield "", f"the kernel's half, in which user code is not executable; {other}"
     if report.process is not None:
         yield "process", phrases.process(report.process)
         yield "vma", _vma(report.process, report.vma_unknown)
@@ -81,7 +82,7 @@ def _facts(report: WalkReport) -> Iterator[Fact]:
         yield "memory", phrases.memory_type(walk)
         yield "leaf", phrases.size(walk.leaf_bytes)
     if report.second is None:
-        yield "drgn", "knows no way to walk this half"
+        yield "drgn", "cannot walk these tables"
     else:
         yield "drgn", phrases.second_opinion(report.second)
     if report.page is not None:

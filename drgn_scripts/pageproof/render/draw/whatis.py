@@ -29,18 +29,18 @@ from pageproof.render.sheet import Fact, Sheet
 
 #: What each use of a frame means, for those whose name does not say it.
 _USES: Final = {
-    PageUse.NO_STRUCT_PAGE: "no memory of the kernel's: a device's, or the firmware's",
+    PageUse.NO_STRUCT_PAGE: "memory that the kernel does not manage: a device's or the firmware's",
     PageUse.FREE: "free: the page allocator has it",
-    PageUse.UNCOUNTED: "unknown: it has no reference, and is on no free list",
+    PageUse.UNCOUNTED: "unknown: it has no reference, but is not on a free list",
     PageUse.LARGE_KMALLOC: "kmalloc of whole pages",
-    PageUse.RESERVED: "reserved: the kernel's image, or taken before there was a page allocator",
-    PageUse.OTHER: "in use; the kernel does not write down by whom",
-    PageUse.UNKNOWN: "not known",
+    PageUse.RESERVED: "reserved: the kernel's image, or allocated before the page allocator ran",
+    PageUse.OTHER: "in use; the kernel does not record its owner",
+    PageUse.UNKNOWN: "unknown",
 }
 _CONTENT: Final = {
-    Outcome.EXCLUDED: "the page itself was left out of the dump",
-    Outcome.ZERO_FILLED: "the page itself may be zeros that this target made up",
-    Outcome.UNREADABLE: "the page itself can't be read",
+    Outcome.EXCLUDED: "the dump omits the page itself",
+    Outcome.ZERO_FILLED: "the page itself reads as zeros, which this target may have made up",
+    Outcome.UNREADABLE: "the page itself cannot be read",
 }
 
 
@@ -156,7 +156,7 @@ def _identity(report: WhatisReport) -> Iterator[Fact]:
         section = f", {symbol.section} of the kernel's image" if symbol.section else ""
         yield "symbol", f"{_symbol(symbol)} at {phrases.address(symbol.start)}{section}"
         if symbol.freed:
-            yield "", "freed after boot: the symbol is what was here, and no more is"
+            yield "", "freed after boot: the symbol was here, and is no longer"
         if symbol.source != "debug info":
             yield "", f"by the {symbol.source}"
     if found.module is not None:
@@ -190,11 +190,11 @@ def _area(area: VmapFacts) -> Iterator[Fact]:
 
 def _shadow(shadow: ShadowFacts | None, kasan: bool) -> Iterator[Fact]:
     if shadow is None:
-        yield "kasan", "not known" if kasan else "this kernel has none"
+        yield "kasan", "unknown" if kasan else "this kernel has none"
         return
     place = f"shadow {phrases.address(shadow.shadow)} of {phrases.address(shadow.memory)}"
     if not shadow.values:
-        yield "kasan", f"{place}; it can't be read"
+        yield "kasan", f"{place}; it cannot be read"
         return
     data = " ".join(f"{value:02x}" for value in shadow.values)
     yield "kasan", f"{place}: {data}"
@@ -250,7 +250,7 @@ def _alias(alias: AliasFacts) -> str:
         return f"{text}, {phrases.permissions(alias.permissions)}"
     if alias.outcome is Outcome.MAPPED:
         return f"{text}: leads to ANOTHER frame"
-    return f"{text}: not there ({alias.outcome.value})"
+    return f"{text}: not mapped ({alias.outcome.value})"
 
 
 def _doubts(report: WhatisReport) -> Iterator[Fact]:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""drgn code that finds what a report says (``--drgn``)."""
+"""drgn code that finds what a report shows (``--drgn``)."""

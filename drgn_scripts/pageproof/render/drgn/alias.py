@@ -7,7 +7,7 @@ from pageproof.model.alias import AliasReport
 
 
 def alias_to_drgn(report: AliasReport) -> str:
-    """drgn asked for each page of each VMA, one by one: the slow way to the same."""
+    """Return code that translates each page of each VMA with drgn, which is slow."""
     return f"""\
 from drgn import FaultError
 from drgn.helpers.linux.mm import follow_phys, for_each_vma, pfn_to_page, pfn_to_virt

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The memory map as drgn code: the rows, and a walk of init_mm that counts what they hold."""
+"""Code that walks init_mm and counts what is mapped in each row of the memory map."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ for row in rows:
 
 
 def kmap_to_drgn(found: KernelMap) -> str:
-    """Code that prints each row with its bytes mapped, writable and executable in init_mm."""
+    """Return code that prints each row with its bytes mapped, writable and executable."""
     levels = found.paging.levels
     rows = "\n".join(
         f'    ({row.start:#018x}, {row.last:#018x}, "{row.region}"),' for row in found.rows

@@ -7,7 +7,7 @@ from pageproof.model import MapsReport
 
 
 def maps_to_drgn(report: MapsReport) -> str:
-    """The VMAs, and of each how many pages drgn finds present, asked one by one."""
+    """Return code that lists the VMAs, and counts the pages of each that drgn finds present."""
     return f"""\
 from drgn import FaultError
 from drgn.helpers.linux.mm import follow_phys, for_each_vma, vma_name

@@ -7,7 +7,7 @@ from pageproof.model import TableSet, WalkReport
 
 
 def walk_to_drgn(report: WalkReport) -> str:
-    """A walk by hand, and drgn's own translation beside it."""
+    """Return code that walks by hand, then asks for drgn's own translation."""
     walk, process = report.walk, report.process
     mm = (
         'prog["init_mm"].address_of_()'

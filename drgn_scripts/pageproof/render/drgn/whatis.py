@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Code for drgn that identifies the same address."""
+"""Code that identifies the same address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pageproof.model.whatis import WhatisReport
 
 
 def whatis_to_drgn(report: WhatisReport) -> str:
-    """drgn's own helpers one by one, for what the address may be by its region."""
+    """Return code that calls those of drgn's helpers that may know an address of its region."""
     comment = "" if report.asked.isalnum() else f"  # {ascii(report.asked)[1:-1]}"
     user = report.address >> 63 == 0
     mm = (
@@ -100,7 +100,7 @@ _FIXMAP = (
         "print(slot, [one for one in slots if one.value <= slot][-1])",
     ),
 )
-#: What to import and code, by region.
+#: Imports and code, by region.
 _BY_REGION = {
     "physmap": (_SLAB, _PER_CPU),
     "vmalloc": (_VMAP,),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An audit as JUnit XML: one test case a rule."""
+"""An audit as JUnit XML: a test case for each rule."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _NAME = "pageproof audit"
 
 
 def audit_to_junit(report: AuditReport) -> str:
-    """XML text with a newline at its end.
+    """Return XML text with a newline at its end.
 
-    Findings of a rule of severity error are its failure; what could not be
-    decided is an error, because a skipped test would look like a good one.
+    Error findings make the case of their rule a failure. An undecided rule is an error, because a
+    skipped test would look like a passed one.
     """
     facts = {"target": phrases.target(report.target), "kernel": report.target.release}
     suite = Suite(_NAME, facts, place="pageproof.audit")
     for outcome in report.outcomes:
-        suite.cases.append(_case(outcome, _said(report, outcome)))
+        suite.cases.append(_case(outcome, _lines(report, outcome)))
     return suites_to_xml(_NAME, report.seconds, [suite])
 
 
@@ -38,7 +38,7 @@ def _case(outcome: RuleOutcome, said: list[str]) -> Case:
     return case
 
 
-def _said(report: AuditReport, outcome: RuleOutcome) -> list[str]:
+def _lines(report: AuditReport, outcome: RuleOutcome) -> list[str]:
     found = [one for one in report.findings if one.id == outcome.rule]
     known = [one for one in report.accepted if one.id == outcome.rule]
     lines = [f"{where_words(one.where)}: {one.sentence}" for one in found]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""JUnit XML: suites of cases, written so that every CI server can read and show them.
+"""JUnit XML: test suites and cases, in a form that every CI server can show.
 
-Names of processes, files and regions come from the target. Texts are lists of lines until they are
-written: each line is escaped on its own, so a newline in a name does not begin a line, and no
-character is left that XML does not allow (XML 1.0, production Char).
+Names of processes, files and regions come from the target. Texts are lists of lines, and each line
+is escaped on its own: a newline in a name does not begin a line, and characters that XML does not
+allow (XML 1.0, production Char) are escaped.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Case:
     """A test case.
 
     Attributes:
-        name: CI servers recognise a case by it and its class.
-        outcome: the element's name: "failure", "error", "skipped"; "" for a success.
-        message: of the outcome.
-        text: lines of the outcome.
-        out: lines of output.
+        name: CI servers recognise a case by its name and its class.
+        outcome: name of the element: "failure", "error" or "skipped"; "" for a success.
+        message: message of that element.
+        text: lines of that element.
+        out: lines of the case's output.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Suite:
     """A test suite.
 
     Attributes:
-        name: unique among the suites of a file once it is written.
-        properties: by name.
-        cases: in the order in which they are written.
-        out: lines of output of the whole suite.
-        place: class name of its cases; "" for one made of the suite's name.
+        name: name; a number makes it unique in the file.
+        properties: values by name.
+        cases: test cases, in the order of the file.
+        out: lines of the suite's output.
+        place: class name of its cases; "" to derive it from the suite's name.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Suite:
 
 
 def suites_to_xml(name: str, seconds: float, suites: Sequence[Suite]) -> str:
-    """XML text with a newline at its end; names that occur twice get a number."""
+    """Return XML text with a newline at its end; a name that occurs again gets a number."""
     from xml.etree import ElementTree  # here, because it takes long to load
 
     root = ElementTree.Element(
@@ -78,7 +78,7 @@ def suites_to_xml(name: str, seconds: float, suites: Sequence[Suite]) -> str:
 
 
 def _unique(name: str, taken: set[str]) -> str:
-    """The name, or with a number if it is taken."""
+    """Return the name, with a number if it is taken."""
     number, found = 1, name
     while found in taken:
         number += 1
@@ -104,7 +104,7 @@ def _write(root: Element, suite: Suite, name: str) -> None:
     properties = SubElement(made, "properties")
     for key, value in suite.properties.items():
         SubElement(properties, "property", name=key, value=printable(value))
-    # Servers take what is before the last dot for a package.
+    # CI servers take the part before the last dot as a package.
     place = suite.place or f"pageproof.{name.replace('.', '_')}"
     taken: set[str] = set()
     for case in suite.cases:

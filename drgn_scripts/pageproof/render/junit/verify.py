@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The report as JUnit XML, for CI servers: a suite a region, in it a case a mapping and a rule.
+"""A proof as JUnit XML: a suite for each region, with a case for each mapping and each rule.
 
-What CI servers make of it decides its form. They know a case again, from one run to the next, by
-``classname`` and ``name`` (GitLab drops a second one of the same names), so that neither has a
-PID or an address: those stand in the text. GitLab shows the text of a failure, Jenkins its message
-too.
+CI servers match the cases of two runs by ``classname`` and ``name``, and GitLab drops a second case
+of the same names. So neither contains a PID or an address; the text does. GitLab shows the text of
+a failure, Jenkins also its message.
 
     testsuites
-      testsuite            a region; last "verify", for what is no region's
+      testsuite            a region; the last is "verify", for findings outside all regions
         properties
         testcase           "verdict: COMM, pages 0-3": failure, error or skipped
         testcase           "rule ID": failure
@@ -36,24 +35,25 @@ from pageproof.render.findings import spans
 from pageproof.render.junit.suites import Case, Suite, suites_to_xml
 from pageproof.render.where import where_words
 
-#: So many bad pages of a mapping are told one by one.
-_TOLD: Final = 8
+#: Bad pages of a mapping that are listed one by one.
+_LISTED: Final = 8
 
 
 def verify_to_junit(
     report: Report, rules: Callable[[str], Sequence[str]], *, strict: bool = True
 ) -> str:
-    """XML text with a newline at its end.
+    """Return XML text with a newline at its end.
 
-    DIFFERENT and error findings are failures; UNKNOWN is an error, because a skipped test would
-    look like a good one. It is never better than the exit code: with nothing verified there is
-    one case that is an error.
+    DIFFERENT pages and error findings are failures. UNKNOWN pages are errors, because a skipped
+    test would look like a passed one. The result is never better than the exit code: if nothing
+    was verified, there is one case, which is an error.
 
     Args:
-        report: what verify has to say.
-        rules: ids of what is looked for in regions of a kind; what stayed silent is a case too.
-        strict: a page that was never touched is undecided; else nobody asked for it, and a mapping
-            of nothing else is skipped.
+        report: the report of verify.
+        rules: returns the ids of the rules for regions of a kind; rules without a finding are
+            cases too.
+        strict: a page that nobody has touched is undecided. Otherwise it does not count, and a
+            mapping with no other pages is skipped.
     """
     suites = list(_suites(report, rules, strict))
     _add_rest(suites, report)
@@ -91,7 +91,7 @@ def _properties(report: Report, region: ProvedRegion | None = None) -> dict[str,
 
 
 def _is_of(finding: Finding, mappings: Iterable[MappingFacts]) -> bool:
-    """Whether a finding is of one of these mappings: of its process, at its start."""
+    """Return whether a finding is about one of these mappings: its process and its start."""
     where = finding.where
     return where.kind is WhereKind.PROCESS and any(
         (where.pid, where.address) == (one.pid, one.vma.start)
@@ -101,7 +101,7 @@ def _is_of(finding: Finding, mappings: Iterable[MappingFacts]) -> bool:
 
 
 def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict: bool) -> Case:
-    """The case of a mapping: what became of its pages."""
+    """Return the case of a mapping, with the verdicts of its pages."""
     mapping = report.mappings[use.mapping]
     assert mapping.vma is not None  # a use is a VMA
     pages = mapping.vma.pages
@@ -116,7 +116,7 @@ def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict
         for proof in proofs
         if proof.evidence.mapping == use.mapping and proof.verdict is not Verdict.SAME
     ]
-    told = [phrases.headline(proof, mapping) for proof in bad[:_TOLD]]
+    listed = [phrases.headline(proof, mapping) for proof in bad[:_LISTED]]
     case = Case(f"verdict: {mapping.comm}, {phrases.page_numbers(use.first_page, pages)}")
     different = sum(run.pages for run in use.runs if run.verdict is Verdict.DIFFERENT)
     different = different or sum(one.verdict is Verdict.DIFFERENT for one in bad)
@@ -128,16 +128,16 @@ def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict
     elif matter:
         case.fails("error", f"{matter} of {phrases.plural(pages, 'page')} UNKNOWN")
     elif unknown == pages:
-        case.fails("skipped", "none of its pages was ever touched")
+        case.fails("skipped", "nobody has touched its pages")
     if case.outcome in ("failure", "error"):
-        case.text = [*lines, *told]
+        case.text = [*lines, *listed]
     else:
         case.out = lines
     return case
 
 
 def _named(report: Report, proof: PageProof) -> Case:
-    """The case of a page that the user named by its address."""
+    """Return the case of a page that the user gave by its address."""
     mapping = report.mappings[proof.evidence.mapping]
     case = Case(f"verdict: {mapping.comm}, 0x{proof.evidence.user_address:x}")
     case.out = [phrases.headline(proof, mapping)]
@@ -152,23 +152,23 @@ def _named(report: Report, proof: PageProof) -> Case:
 
 
 def _add_rules(suite: Suite, findings: Iterable[Finding], rules: Sequence[str]) -> None:
-    """A case for each rule: a failure if it found an error. What is no error stands beside them."""
+    """Add a case for each rule, a failure if it found an error; the output lists other findings."""
     errors: dict[str, list[Finding]] = {rule: [] for rule in rules}
     for finding in findings:
         if finding.severity is Severity.ERROR:
             errors.setdefault(finding.id, []).append(finding)
         else:
-            suite.out += _told(finding)
+            suite.out += _finding_lines(finding)
     for rule, found in errors.items():
         case = Case(f"rule {rule}")
         if found:
             more = f", and {len(found) - 1} more" if len(found) > 1 else ""
             case.fails("failure", f"{where_words(found[0].where)}: {found[0].sentence}{more}")
-            case.text = [line for one in spans(found) for line in _told(one)]
+            case.text = [line for one in spans(found) for line in _finding_lines(one)]
         suite.cases.append(case)
 
 
-def _told(finding: Finding) -> list[str]:
+def _finding_lines(finding: Finding) -> list[str]:
     words = where_words(finding.where)
     where = f"{words}: " if words else ""
     shown = [f"    {name}: {value}" for name, value in finding.evidence if value]
@@ -176,22 +176,22 @@ def _told(finding: Finding) -> list[str]:
 
 
 def _add_rest(suites: list[Suite], report: Report) -> None:
-    """Findings that are of no region, and what the exit code says beside all cases."""
+    """Add the findings outside all regions, and a case if only the exit code shows a doubt."""
     rest = Suite("verify", _properties(report))
     mappings = [report.mappings[use.mapping] for region in report.regions for use in region.uses]
     _add_rules(rest, [one for one in report.findings if not _is_of(one, mappings)], ())
     every = [*suites, rest]
     if not any(suite.cases for suite in every):
-        _cannot_tell(rest, "nothing was verified")
+        _add_undecided(rest, "nothing was verified")
     elif report.summary.exit_code and not any(
         suite.count(outcome) for suite in every for outcome in ("failure", "error")
     ):
-        _cannot_tell(rest, "something could not be decided")
+        _add_undecided(rest, "something could not be decided")
     suites[:] = [suite for suite in every if suite.cases or suite.out]
 
 
-def _cannot_tell(suite: Suite, why: str) -> None:
-    """One more case, for what the exit code says and no other case does."""
+def _add_undecided(suite: Suite, why: str) -> None:
+    """Add a case that makes the result no better than the exit code."""
     case = Case("everything was decided", text=suite.out)
     case.fails("error", why)
     suite.cases.append(case)
