@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Errors that end the program: what happened, where, and what to do about it."""
+"""Errors that end the program: what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ class Exit(IntEnum):
     """Exit codes of every command."""
 
     SOUND = 0
-    """Everything that was asked was decided and is sound."""
+    """Everything that was asked is decided and sound."""
     WRONG = 1
-    """At least one DIFFERENT or error finding."""
+    """At least one DIFFERENT page or error finding."""
     USAGE = 2
-    """Wrong usage, or a target that can't be opened."""
+    """Wrong usage, or a target that cannot be opened."""
     UNDECIDED = 3
-    """Nothing wrong, but something could not be decided, or there was nothing to decide."""
+    """Nothing is wrong, but something could not be decided, or there was nothing to decide."""
     CRASHED = 70
     """A bug in pageproof (EX_SOFTWARE of sysexits.h)."""
 
 
 class PageproofError(Exception):
-    """Something that the user has to put right.
+    """An error that the user can fix.
 
     Attributes:
-        what: what went wrong, without a full stop.
-        where: the file, socket or address that it went wrong at; "" for none.
-        remedy: what to do about it; "" if that is plain.
-        exit_code: USAGE, but UNDECIDED where there is nothing to look at.
+        what: what is wrong, without a full stop.
+        where: the file, socket or address; "" for none.
+        remedy: what to do; "" if that is obvious.
+        exit_code: USAGE, or UNDECIDED if there is nothing to examine.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class PageproofError(Exception):
 
 
 class TornError(PageproofError):
-    """Data that could not be read to the end; on a live target another look may succeed."""
+    """Data that could not be read completely; on a live target another attempt may succeed."""
 
 
 class ReaderGoneError(BrokenPipeError):
-    """Of standard output, not of a socket to the target."""
+    """The reader of standard output has exited; not for a socket to the target."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which findings are shown as one: those that say the same, and those of adjoining pages."""
+"""Group findings that are shown as one: the same sentence, or adjoining pages."""
 
 from __future__ import annotations
 

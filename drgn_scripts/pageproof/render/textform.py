@@ -67,7 +67,7 @@ class _Console(RichConsole):
         return super().render_str(printable(text), **options)
 
     def print_line(self, text: RichText) -> None:
-        """Print a line; if it is folded, indent the rest.
+        """Print a line; if it is folded, indent the rest of it.
 
         Otherwise a long name could be folded so that its rest looks like a line of the report.
         """

@@ -228,7 +228,7 @@ def test_a_closed_standard_error() -> None:
     assert (got.returncode, got.stdout) == (Exit.USAGE, "")
 
 
-# Files that never end
+# Files without an end
 
 
 def limited() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``explain``: every rule has all that there is to say, and a typo is met with the nearest one."""
+"""``explain``: every rule is explained completely, and for a typo the nearest rule is suggested."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_each_rule(rule: pageproof.model.rule.Rule, capsys: pytest.CaptureFixtur
     assert not re.search(r"\{\w+\}", said)
 
 
-#: Exit 0 in spite of them; all other rules are of errors.
+#: Rules whose findings leave exit code 0; all others are errors.
 WARNINGS = """
     user-address-closed-to-user user-mapping-executable user-writes-kernel-read-only
     may-be-inherited may-become-executable pfnmap-flags mapping-incomplete rule-broken
@@ -52,7 +52,7 @@ def test_what_is_no_error() -> None:
 
 
 def test_no_two_rules_have_one_name_or_one_sentence() -> None:
-    """A condition that two commands see is one rule, the same object, in both."""
+    """A condition that two commands report is one rule, the same object, in both."""
     every = {rule for rules in CATALOGUE.values() for rule in rules}
     assert every == set(RULES)
     assert len({rule.sentence for rule in every}) == len(every)
@@ -61,7 +61,7 @@ def test_no_two_rules_have_one_name_or_one_sentence() -> None:
 
 
 def test_rules_stand_in_one_place() -> None:
-    """Each is made once: what several commands see in conditions.py, else beside its check."""
+    """A rule is made once: in conditions.py if several commands report it, else beside its check."""
     root = Path(pageproof.__file__).parent
     made = [
         name
@@ -76,7 +76,7 @@ def test_rules_stand_in_one_place() -> None:
 
 
 def test_no_finding_is_made_but_by_a_rule() -> None:
-    """So that each can be explained."""
+    """Every finding comes from a rule, so it can be explained."""
     root = Path(pageproof.__file__).parent
     made = [path.name for path in root.rglob("*.py") if re.search(r"\bFinding\(", path.read_text())]
     assert made == ["rule.py"]

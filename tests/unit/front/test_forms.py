@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The options offer what the table of forms has, no more and no less."""
+"""The options offer exactly the forms that the table has."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""JUnit XML: a suite a region, a case a mapping and a rule, and never better than the exit code."""
+"""JUnit XML: suites, cases for mappings and rules, and never a better result than the exit code."""
 
 from dataclasses import replace
 from xml.etree.ElementTree import Element
@@ -59,7 +59,7 @@ def test_a_sound_page() -> None:
 
 
 def test_names_have_no_pid_and_no_address() -> None:
-    """A CI server compares runs by them."""
+    """CI servers match the cases of two runs by these names."""
     other = replace(mapping(pid=9), mm=0xFFFF_8880_0999_0000)
     both = [evidence(), replace(evidence(), mapping=1)]
     one = report(*both, pages=1, mappings=(mapping(), other))
@@ -112,7 +112,7 @@ def test_what_is_wrong_with_a_page_is_told() -> None:
 
 
 def test_a_rule_that_fired() -> None:
-    """Errors are the case's failure; it is told with where and what, and in how many pages."""
+    """Errors are the failure of the case, with the place, the sentence and the number of pages."""
     free = replace(PAGE, buddy=True, flags_words="buddy")
     root = junit(report(*(replace(evidence(page), page=free) for page in range(3))), *RULES)
     assert cases(root) == {
@@ -212,7 +212,7 @@ def test_it_says_what_the_exit_code_says(strict: bool, other: Said, unread: bool
 
 
 def test_a_process_may_have_any_name() -> None:
-    """XML has no control characters, not even escaped ones."""
+    """XML allows no control characters, not even escaped ones."""
     odd = replace(mapping(), comm="a\x1b[31m<b>&\udc80\x00")
     root = junit(report(evidence(), mappings=(odd,)))
     (case,) = root.iter("testcase")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whatever the target or a saved report has for names, no form of output lets it act."""
+"""Names from a target or from a saved report are escaped in every form of output."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ from pageproof.render.sheet import Sheet
 from pageproof.render.table import to_text
 from pageproof.render.textform import sheet_to_text
 
-#: Each kind of what a terminal, a log viewer or a compiler may obey, and a line of its own.
+#: Each kind of character that a terminal, a log viewer or a compiler may obey, and new lines.
 HOSTILE = (
     "\x1b[31mred\x1b]0;title\x07\x00\t\x7f\x85\x9b2J\u200f\u202a\u202e\u2066\u2069\u2028\u2029"
     "\udc80\U000e0001\r\nFORGED\nFORGED"
 )
-#: Names of the model's own, by which texts are looked up.
+#: Fields that only the program sets; texts are looked up by them.
 _OURS = ("region", "schema")
 
 
 def poisoned(value: Any) -> Any:
-    """The same with a hostile name in each string that a target may have chosen, and in others."""
+    """Return a report with hostile text appended to its strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         changes = {
             field.name: poisoned(getattr(value, field.name))
@@ -117,12 +117,12 @@ CODE: list[tuple[Any, Write]] = [
     (made(FOUR), kmap_to_drgn),
     *((one(), whatis_to_drgn) for one in WHATIS),
 ]
-#: What rich itself writes: colours, and nothing else.
+#: The only escape sequences that rich itself writes: colours.
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def is_safe(text: str) -> bool:
-    """Whether it has nothing but printable characters and lines of the program's own."""
+    """Return whether all characters are printable and no line was forged."""
     lines = text.split("\n")
     return all(one.isprintable() and not one.lstrip().startswith("FORGED") for one in lines)
 
@@ -175,7 +175,7 @@ def test_junit(one: Any, write: Write) -> None:
 
 @pytest.mark.parametrize(("one", "write"), CODE)
 def test_code_for_drgn_is_the_same_code(one: Any, write: Write) -> None:
-    """What the target says is in comments only, and stays there."""
+    """Text from the target is in comments only, and cannot leave them."""
     sound, text = write(one), write(poisoned(one))
     assert is_safe(text)
     assert ast.dump(ast.parse(text)) == ast.dump(ast.parse(sound))
@@ -237,7 +237,7 @@ def test_for_programs() -> None:
 
 
 def test_a_folded_name_is_indented() -> None:
-    """Else its rest would look like a line of the report."""
+    """Otherwise its rest would look like a line of the report."""
     (proof,) = report(evidence()).proofs
     name = "word " * 30 + "FORGED"
     for width in range(60, 150):

@@ -70,7 +70,7 @@ def several() -> Report:
 
 
 def wrong() -> Report:
-    """A private page in the region's place, and what a disagreement looks like."""
+    """A private page in place of the region's, and a second opinion that disagrees."""
     bytes_of_both = (
         RouteContent(Route.KERNEL_VIRTUAL, DIGEST, False),
         RouteContent(Route.USER_VIRTUAL, OTHER_DIGEST, True),
@@ -89,7 +89,7 @@ def wrong() -> Report:
 
 
 def many() -> Report:
-    """A large region: like pages become one line."""
+    """A large region: pages that are alike are shown in one line."""
     return report(*(replace(evidence(page), content=content(zero=True)) for page in range(64)))
 
 
@@ -107,14 +107,14 @@ def partial() -> Report:
 
 
 def nothing() -> Report:
-    """The module is loaded and nobody maps its memory."""
+    """The module is loaded, but no process maps its memory."""
     sentence = "no process maps the region now: there is nothing to verify"
     finding = Finding("nothing-to-verify", Severity.NOTE, read_where("umh_shm_region"), sentence)
     return report(pages=1, mappings=(), findings=(finding,))
 
 
 REPORTS = [article, several, wrong, many, partial, nothing]
-#: Of all rules some, so that a new one changes no golden file.
+#: Some rules only, so that a new rule changes no golden file.
 RULES = ("memory-type-conflict", "frame-is-free", "content-routes-differ")
 FORMS: dict[str, Callable[[Report], str]] = {
     "txt": to_text,
@@ -128,7 +128,7 @@ def check_golden(name: str, got: str) -> None:
 
 
 @pytest.mark.parametrize(
-    # 64 pages of JSON would say no more than 8.
+    # 64 pages of JSON would show no more than 8.
     ("make", "form"),
     [(make, form) for make in REPORTS for form in FORMS if (make, form) != (many, "json")],
 )
@@ -141,7 +141,7 @@ def test_golden_verbose() -> None:
 
 
 def test_golden_narrow() -> None:
-    """80 columns: nothing is lost, lines fold."""
+    """With 80 columns lines are folded, and nothing is lost."""
     check_golden("article-80.txt", to_text(article(), width=80))
 
 

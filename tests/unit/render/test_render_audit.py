@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An audit written down, against golden files; test_render.py tells how to renew them."""
+"""Audits against golden files; test_render.py describes how to renew them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCHEMA = Path(pageproof.__file__).parent / "schema" / "audit-1.json"
 
 
 def report(facts: AuditFacts, accepted: dict[str, set[Where]] | None = None) -> AuditReport:
-    """All rules over some facts, judged for real."""
+    """Return the report of all rules on some facts."""
     told = [outcome_of(run_check(check, facts), accepted or {}) for check in CHECKS]
     outcomes = tuple(outcome for outcome, _, _ in told)
     return AuditReport(
@@ -61,7 +61,7 @@ def broken() -> AuditFacts:
 
 
 def known() -> AuditReport:
-    """Twice the same kind, of which one is accepted, on the second look."""
+    """Two findings of one rule, one of them accepted, in the second attempt."""
     facts = kernel_with(leaf(AREA, 0x5000, 1, RWX), leaf(AREA + 8 * PAGE, 0x5000, 1, RWX))
     place = addresses(Span(AREA, AREA + PAGE))
     return replace(report(facts, {"kernel-write-execute": {place}}), attempts=2)

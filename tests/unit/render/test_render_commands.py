@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""walk, maps and alias written down, against golden files; test_render.py tells how to renew."""
+"""walk, maps and alias against golden files; test_render.py describes how to renew them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def swapped() -> Walk:
 
 
 def torn_alias() -> AliasReport:
-    """A frame that was named, without a struct page, while mappings came and went."""
+    """A frame given by its number, without a struct page, while mappings change."""
     gap = Finding("incomplete", Severity.NOTE, read_where("pid 182"), "mappings may be missing")
     whole = alias_report()
     return replace(
@@ -102,7 +102,7 @@ def test_no_golden_file_is_left_over() -> None:
     assert mine == set(FILES)
 
 
-# What the texts must say
+# What the texts must contain
 
 
 @pytest.mark.parametrize("outcome", [one for one in Outcome if one is not Outcome.MAPPED])
@@ -133,7 +133,7 @@ def test_silence_is_told_with_its_reason() -> None:
 
 
 def test_the_kernels_half_of_pti_is_told() -> None:
-    """PTI sets NX in it for the whole user half, which is no property of the mapping."""
+    """PTI sets NX for the whole user half of this table, whatever the mapping."""
     isolated = replace(user_report(), paging=replace(PAGING, pti=True))
     assert "not executable; --user-tables" in to_text(isolated)
     half = replace(isolated, tables=TableSet.PROCESS_USER, second=None)
@@ -154,7 +154,7 @@ def test_pages_outside_all_vmas_are_shown() -> None:
 
 
 def test_a_line_of_procfs_is_laid_out_as_the_kernel_does() -> None:
-    """From a real ``/proc/PID/maps``; the second one has no name."""
+    """Lines of a real ``/proc/PID/maps``; the second has no name."""
     stack = line(0x7FFF05A7E000, 0x7FFF05A9F000, name="[stack]")
     real = "7fff05a7e000-7fff05a9f000 rw-p 00000000 00:00 0                          [stack]"
     assert procfs_line(stack) == real
@@ -167,7 +167,7 @@ def test_names_of_a_target_are_not_taken_for_markup() -> None:
     assert " /[red]x\n" in to_text(replace(maps_report(), vmas=(odd,)))
 
 
-# drgn's code
+# drgn code
 
 
 @pytest.mark.parametrize("code", [name for name in FILES if name.endswith(".drgn")])
@@ -215,7 +215,7 @@ def test_json_fits_the_schema(name: str, report: Any) -> None:
 
 
 def test_schemas_say_the_same_of_the_same() -> None:
-    """What several reports have in common stands in each schema, so that each is whole."""
+    """Each schema contains the parts that it shares with others, so that each is complete."""
     first: dict[str, Any] = {}
     for path in sorted(SCHEMAS.iterdir()):
         document = schema(path.name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What `pageproof diff` writes, against golden files; and that no order of lists matters."""
+"""`pageproof diff` against golden files; the order of lists makes no difference."""
 
 import random
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def test_with_itself_nothing_has_changed() -> None:
 
 
 def crashed() -> DiffReport:
-    """Nothing but notes: content that was not in the dump."""
+    """Only notes: content that the dump omits."""
     note = Finding(
         "content-unreadable", Severity.NOTE, read_where("page 0, pid 133"), "it could not be read"
     )
@@ -56,7 +56,7 @@ def changed() -> DiffReport:
 
 
 def frames() -> DiffReport:
-    """More than are told one by one."""
+    """More frames than are shown one by one."""
     pages = range(12)
     moved = [evidence(page, user=user_walk(page, frame=(0x7_6543 + page) << 12)) for page in pages]
     return compare(report(*map(evidence, pages)), report(*moved))

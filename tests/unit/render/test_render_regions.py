@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What `pageproof regions` writes, against golden files and its schema."""
+"""`pageproof regions` against golden files and its schema."""
 
 import json
 from collections.abc import Callable

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""whatis written down, against golden files; see test_render.py for how to renew them."""
+"""`pageproof whatis` against golden files; test_render.py describes how to renew them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ AREA = VmapFacts(
 
 
 def at(address: int, walk: Walk, identity: Identity, **more: Any) -> WhatisReport:
-    """A report on an address in the documented map with 4 levels."""
+    """Return a report on an address in the documented memory map with 4 levels."""
     region = row_at(memory_map(FOUR), address)
     frame = FrameFacts(PageUse.OTHER, PAGE, OwnerFacts(), Outcome.MAPPED, ())
     report = WhatisReport(
@@ -155,7 +155,7 @@ def hole() -> WhatisReport:
 
 
 def doubtful() -> WhatisReport:
-    """Left out of the dump: the slab's own data, and more."""
+    """The dump omits the data of the slab, and more."""
     unknown = (
         Unknown("slab", Outcome.EXCLUDED, "Excluded page: 0x1000"),
         Unknown("drgn", Outcome.UNREADABLE, "could not find memory segment"),
@@ -206,7 +206,7 @@ def test_no_golden_file_is_left_over() -> None:
     assert mine == set(FILES)
 
 
-#: One of each thing that an address can be, and what its first line says.
+#: One of each thing that an address can be, and its first line.
 HEADLINES = (
     (Identity(page_struct=PageStructFacts(0x1234, KERNEL, 8)), "struct page of PFN 0x1234, +0x8"),
     (

@@ -40,7 +40,7 @@ def _counts(summary: AuditSummary) -> str:
 
 
 def _rule(one: RuleChange) -> tuple[Cell, ...]:
-    """Return its outcome now and before, its name, and why it is or was not decided."""
+    """Return the outcome of a rule now and before, its id, and why it is or was undecided."""
     undecided = one.new is not None and bool(one.new.reason)
     before = f", was {_state(one.old)}" if one.old else ", new"
     what = styled(_state(one.new), (before, PLAIN), style=DOUBT if undecided else "")

@@ -31,7 +31,7 @@ from pageproof.render.sheet import Cell, Fact, Part, Sheet, styled
 from pageproof.render.styles import DOUBT, PLAIN, TITLE, VERDICTS
 from pageproof.space.units import PAGE_BYTES
 
-#: Of frames that moved on one side of a region, this many are shown one by one.
+#: Frames that moved, on one side of a region, that are shown one by one.
 _FRAMES: Final = 8
 #: The parts that comparisons of verify and of audit share are drawn here.
 AnyDiff = DiffReport | AuditDiffReport
@@ -51,7 +51,7 @@ def draw_diff(report: DiffReport, sheet: Sheet) -> None:
 
 
 def draw_sides(report: AnyDiff, sheet: Sheet, old: str, new: str) -> None:
-    """Draw which two reports these are, their counts, and whether they are of one boot."""
+    """Draw the names and counts of both reports, and a warning if they are from two boots."""
     rows: list[Fact] = [
         (label, f"{one.path}: {phrases.target(one.target)}; {said}")
         for label, one, said in (("old", report.old, old), ("new", report.new, new))

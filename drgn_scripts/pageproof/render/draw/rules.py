@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rules for somebody who has a finding: ``explain``, and the lists of rules."""
+"""Explanations of rules, and lists of rules."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A report of verify, its main points on one screen."""
+"""A report of verify, with its main points on one screen."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _first_bad(report: Report) -> PageProof | None:
 def _page_in_full(
     proof: PageProof, mapping: MappingFacts, with_mapping: bool, sheet: Sheet
 ) -> None:
-    """Draw one page with both walks, and the facts of its mapping if they are wanted."""
+    """Draw one page with both walks, and facts of its mapping if ``with_mapping`` is set."""
     sheet.line(
         (proof.verdict.value, VERDICTS[proof.verdict]), f"  {phrases.headline(proof, mapping)}"
     )
@@ -99,7 +99,7 @@ def _page_in_full(
 
 
 def _both_walks(proof: PageProof) -> Iterator[Fact]:
-    """Yield the walks, the kernel's at the left and the user's at the right."""
+    """Yield the walks, the kernel's on the left and the user's on the right."""
     evidence = proof.evidence
     kernel, user = evidence.kernel_walk, evidence.user_walk
     yield "", styled("kernel", style=TITLE), styled("user", style=TITLE)

@@ -27,7 +27,7 @@ from pageproof.render.draw.common import draw_head
 from pageproof.render.draw.maps import procfs_line
 from pageproof.render.sheet import Fact, Sheet
 
-#: What each use of a frame means, for those whose name does not say it.
+#: Words for uses of a frame whose name is not clear enough.
 _USES: Final = {
     PageUse.NO_STRUCT_PAGE: "memory that the kernel does not manage: a device's or the firmware's",
     PageUse.FREE: "free: the page allocator has it",
@@ -45,7 +45,7 @@ _CONTENT: Final = {
 
 
 def draw_whatis(report: WhatisReport, sheet: Sheet) -> None:
-    """Draw the headline, then the identity, the frame, and what is not known."""
+    """Draw the headline, then the identity, the frame, and what is unknown."""
     draw_head(report, sheet, _asked(report))
     sheet.gap()
     sheet.line(_headline(report), style=styles.of_exit(report.exit_code), fold=False)

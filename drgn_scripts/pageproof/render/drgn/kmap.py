@@ -9,7 +9,7 @@ from pageproof.model.kmap import KernelMap
 from pageproof.render.printable import printable
 
 _CODE: Final = '''\
-# The memory map of Linux {release} in this boot, and what init_mm's tables hold there.
+# The memory map of Linux {release} in this boot, and what init_mm maps in it.
 from collections import Counter
 
 for name in ("page_offset_base", "vmalloc_base", "vmemmap_base"):
@@ -21,7 +21,7 @@ rows = [
 
 
 def walk(table, shift, base, write=True, execute=True, seen=set()):
-    """Leaves (address, bytes, write, execute) below a table; a shared table once."""
+    """Yield (address, bytes, write, execute) of the leaves below a table; shared tables once."""
     data = prog.read(table, 4096, True)
     for index in range(512):
         entry = int.from_bytes(data[index * 8 : index * 8 + 8], "little")
