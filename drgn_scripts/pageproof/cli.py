@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
+import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from pageproof import __version__
 from pageproof.errors import Exit, PageproofError
 from pageproof.front import COMMANDS, OFFLINE, Command, Offline, output
-from pageproof.front.command import with_bug_code
+from pageproof.front.command import Described, with_bug_code
 from pageproof.front.verify import EPILOG
 from pageproof.render.printable import printable
 
@@ -70,15 +71,22 @@ def build_parser() -> argparse.ArgumentParser:
         one = commands.add_parser(
             command.name,
             help=command.help,
-            description=command.description,
-            epilog=with_bug_code(command.epilog),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+            **_described(command),
         )
         command.add_options(one)
         one.set_defaults(chosen=command)
     commands.add_parser("lab", help="real kernels in QEMU to try pageproof on", fill=_fill_lab)
     return parser
+
+
+def _described(command: Described) -> dict[str, Any]:
+    """Return the options for the parser of a command."""
+    return {
+        "description": textwrap.fill(command.description, 80),
+        "epilog": with_bug_code(command.epilog),
+        "formatter_class": argparse.RawDescriptionHelpFormatter,  # keeps the lines of exit codes
+        "allow_abbrev": False,
+    }
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
@@ -246,10 +254,7 @@ def main_in_drgn(prog: object, name: str, argv: Sequence[str], called: str = "")
         assert isinstance(prog, drgn.Program)
         parser = _Parser(
             prog=called or f"{name}.py",
-            description=command.description,
-            epilog=with_bug_code(command.epilog),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+            **_described(command),
         )
         command.add_options(parser)
         return _run_command(command, parser.parse_args(argv), lambda say: given_target(prog))

@@ -50,7 +50,7 @@ def _needs_target(args: argparse.Namespace, progress: Progress) -> int | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Described:
+class Described:
     """The parts that every command has.
 
     Attributes:
@@ -71,7 +71,7 @@ class _Described:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(_Described):
+class Command(Described):
     """A command that reads a target.
 
     Attributes:
@@ -85,7 +85,7 @@ class Command(_Described):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offline(_Described):
+class Offline(Described):
     """A command that reads no target and needs no drgn.
 
     Attributes:
@@ -127,7 +127,12 @@ def add_report_options(
         The group, for the command's own options of that kind.
     """
     how = parser.add_argument_group("report")
-    how.add_argument("--format", choices=(*FORMS, *more), default=FORMS[0])
+    how.add_argument(
+        "--format",
+        choices=(*FORMS, *more),
+        default=FORMS[0],
+        help="form of the report (default: %(default)s)",
+    )
     if drgn:
         how.add_argument(
             "--drgn",

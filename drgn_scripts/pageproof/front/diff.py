@@ -20,8 +20,8 @@ exit codes:
   0  nothing is worse than before, whatever else has changed
   1  a page has become DIFFERENT, or there is a new error finding
   2  wrong usage, or a report cannot be read
-  3  otherwise: pages or rules have become undecided, the reports are from two boots, or there is
-     nothing to compare because they have no page or no rule in common
+  3  no new error, but pages or rules have become undecided, the reports are from two boots, or
+     they have nothing to compare: no page or no rule in common
 
 Reports from one boot are compared by address, PID and frame, for example a report of the running
 system and one of its vmcore. Two boots are recognised by the kernel's release and by the bases
@@ -35,12 +35,12 @@ never new.
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to compare")
-    for name, text in (("old", "before"), ("new", "after")):
+    for name, text in (("old", "older"), ("new", "newer")):
         what.add_argument(
             name,
             metavar=f"{name.upper()}.json",
             type=Path,
-            help=f"the report from {text}, written by verify or audit with --format json",
+            help=f"the {text} report, written by verify or audit with --format json",
         )
     add_report_options(parser)
 

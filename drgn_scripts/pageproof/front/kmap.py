@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from typing import TYPE_CHECKING, Final
 
 from pageproof.arch.x86_64.rowtexts import REGIONS
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from pageproof.attach import Target
     from pageproof.front.output import Progress
 
+_REGIONS: Final = textwrap.fill(
+    ", ".join(REGIONS), 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+)
 EPILOG: Final = f"""\
 regions for --explain:
-  {", ".join(REGIONS)}
+{_REGIONS}
 
 exit codes:
   0  the map is complete

@@ -61,7 +61,7 @@ def test_no_two_rules_have_one_name_or_one_sentence() -> None:
 
 
 def test_rules_stand_in_one_place() -> None:
-    """A rule is made once: in conditions.py if several commands report it, else beside its check."""
+    """In conditions.py if several commands report it, else beside its check."""
     root = Path(pageproof.__file__).parent
     made = [
         name
