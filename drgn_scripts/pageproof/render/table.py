@@ -4,6 +4,9 @@
 A form that is made from a sheet or from the model, as text and JSON are, exists for every report
 as soon as it is in :data:`FORMS`. JUnit and drgn code exist for reports that have a function of
 their own for them.
+
+A new form for every report is a module ``*form`` beside this one, an entry in :data:`FORMS`, and
+its name in ``FORMS`` of :mod:`pageproof.front.command`, which ``--format`` offers.
 """
 
 from __future__ import annotations
