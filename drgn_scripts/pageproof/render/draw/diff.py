@@ -53,8 +53,8 @@ def draw_diff(report: DiffReport, sheet: Sheet) -> None:
 def draw_sides(report: AnyDiff, sheet: Sheet, old: str, new: str) -> None:
     """Draw the names and counts of both reports, and a warning if they are from two boots."""
     rows: list[Fact] = [
-        (label, f"{one.path}: {phrases.target(one.target)}; {said}")
-        for label, one, said in (("old", report.old, old), ("new", report.new, new))
+        (label, f"{one.path}: {phrases.target(one.target)}; {counts}")
+        for label, one, counts in (("old", report.old, old), ("new", report.new, new))
     ]
     if not report.boot:
         rows.append(("kernel", f"Linux {report.new.target.release}"))
