@@ -28,11 +28,13 @@ WIDTH = 100
 README_LINES = 150
 COMMANDS = "docs/commands.md"
 CONTRIBUTING = "CONTRIBUTING.md"
+PACKAGE = "drgn_scripts/pageproof/"
 
 _FENCE = re.compile(r" *```(\w*)")
 _HEADING = re.compile(r"^## `([a-z]+)`$", re.M)
 #: A line of the tree of folders: indented by two for each level.
 _FOLDER = re.compile(r"((?:  )*)([\w.-]+)/  +\S")
+_SPAN = re.compile(r"`([\w.-]+/[\w./-]*)`")
 _PROMPT = re.compile(r"(?:\w*[#$] |\$$)")
 #: A command of a document: at the beginning of a line or behind a prompt.
 _PAGEPROOF = re.compile(r"^(?:\$ |# )?(?:sudo )?pageproof (.*)")
@@ -98,6 +100,17 @@ def folder_faults(text: str, folders: Collection[str]) -> Iterator[tuple[int, st
     for name, number in found.items():
         if name not in folders:
             yield number, f"{name}/: there is no such folder"
+
+
+def room_faults(text: str, files: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Yield paths in code spans that begin with a room of the package and lead nowhere."""
+    inside = {name.removeprefix(PACKAGE) for name in files if name.startswith(PACKAGE)}
+    inside |= {parent.as_posix() for name in inside for parent in Path(name).parents}
+    for number, line in enumerate(text.splitlines(), 1):
+        for match in _SPAN.finditer(line):
+            room, _, rest = match[1].partition("/")
+            if rest and room in inside and match[1].rstrip("/") not in inside:
+                yield number, f"{match[1]}: no such file in {PACKAGE}"
 
 
 def transcript_faults(
@@ -204,12 +217,13 @@ def main() -> int:
     texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in paths}
     commands, lab = known_commands(), known_commands("lab")
     guests = {transcripts.CLONE}.union(*map(transcripts.guests_of, texts.values()))
-    every = (path.relative_to(ROOT) for path in tracked_files(ROOT))
+    every = [path.relative_to(ROOT) for path in tracked_files(ROOT)]
+    files = {path.as_posix() for path in every}
     folders = {one.as_posix() for path in every for one in path.parents} - {"."}
     faults: list[tuple[str, int, str]] = []
     for name, text in texts.items():
         found = [*width_faults(text), *transcript_faults(text, guests, commands)]
-        found += rule_tables.table_faults(text)
+        found += [*rule_tables.table_faults(text), *room_faults(text, files)]
         found += length_faults(text) if name == "README.md" else ()
         found += command_faults(text, commands, lab) if name == COMMANDS else ()
         found += folder_faults(text, folders) if name == CONTRIBUTING else ()

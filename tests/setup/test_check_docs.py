@@ -14,6 +14,7 @@ from check_docs import (
     folder_faults,
     known_commands,
     length_faults,
+    room_faults,
     transcript_faults,
     width_faults,
 )
@@ -106,6 +107,16 @@ def test_sound(text: str) -> None:
 def test_faulty(text: str, what: str) -> None:
     (found,) = whats(transcript_faults(text, {"g", CLONE}, COMMANDS))
     assert what in found
+
+
+def test_paths_in_rooms() -> None:
+    files = {"drgn_scripts/pageproof/render/sheet.py", "docs/kmap.md", "render/other.py"}
+    sound = "`render/sheet.py` `render/` `render/<name>.py` `docs/x.md` `other/x.py` render/x.py\n"
+    assert list(room_faults(sound, files)) == []
+    for path in ("render/gone.py", "render/other.py", "render/gone/"):
+        ((number, what),) = room_faults(f"\n`{path}`\n", files)
+        assert number == 2
+        assert what.startswith(f"{path}: no such file")
 
 
 def test_the_order_of_rooms() -> None:
