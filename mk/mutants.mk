@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# make mutants: mutation tests of the rules. Each mutant is a copy of the package with one operator,
-# number or argument of judge/ changed. A mutant survives if no unit test fails.
+# make mutants: mutation tests of the rules, and of the arithmetic and predicates that they use
+# (setup/mutants.py lists the files). Each mutant is a copy of the package with one operator, number
+# or argument changed. A mutant survives if no unit test fails.
 #
 #   make mutants MUTANTS='*judge.kmap*'   repeat only these mutants of the last run
 #   make mutants MUTANT_JOBS=4            run four mutants at once

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutation tests of the rules: prepare the input of mutmut, and report its results.
+"""Mutation tests of the rules and the arithmetic below them: prepare for mutmut, report its results.
 
-``mutants.py prepare DIRECTORY`` copies the package and the tests that call the judge. mutmut skips
+``mutants.py prepare DIRECTORY`` copies the package and the tests of what is mutated. mutmut skips
 decorated functions, so in the copy properties are made by a statement.
 
 ``mutants.py report DIRECTORY`` prints the score and the survivors that tests/mutants.txt does not
@@ -19,15 +19,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPLAINED = ROOT / "tests" / "mutants.txt"
-JUDGE = Path("src/pageproof/judge")
+PACKAGE = Path("src/pageproof")
+#: What is mutated: files of the package, or folders with all their files.
+MUTATED = """judge space arch/x86_64/rows.py model/auditfacts.py model/facts.py model/where.py
+    observe/ledger.py observe/residency.py walk/compare.py walk/opinion.py walk/special.py"""
 #: Files tests/unit/*/test_WORD*.py.
-TESTS = """alias audit conditions coverage device diff explain judge junit kmap owners
-    prove render residency rules settle slot whatis words"""
+TESTS = """alias audit conditions coverage device diff explain judge junit kmap opinion owners
+    prove render residency rows rules settle slot whatis where words"""
 
 CONFIG = """\
 [tool.mutmut]
 source_paths = ["src"]
-only_mutate = ["{judge}/*"]
+only_mutate = {mutated}
 pytest_add_cli_args_test_selection = {tests}
 timeout_multiplier = 10.0
 
@@ -52,11 +55,15 @@ def prepare(place: Path) -> None:
     for name in ("unit", "golden"):
         shutil.copytree(ROOT / "tests" / name, unit.parent / name, ignore=ignored)
     shutil.copy(ROOT / "tests" / "junit.py", unit.parent)
-    for path in (place / JUDGE).rglob("*.py"):
-        path.write_text(without_decorators(path.read_text()))
+    mutated = [PACKAGE / word for word in MUTATED.split()]
+    for one in mutated:
+        for path in (place / one).rglob("*.py") if one.suffix == "" else [place / one]:
+            path.write_text(without_decorators(path.read_text()))
+    globs = [f"{one}/*" if one.suffix == "" else str(one) for one in mutated]
     tests = [path for word in TESTS.split() for path in sorted(unit.glob(f"*/test_{word}*.py"))]
     names = [path.relative_to(place).as_posix() for path in tests]
-    (place / "pyproject.toml").write_text(CONFIG.format(judge=JUDGE, tests=json.dumps(names)))
+    config = CONFIG.format(mutated=json.dumps(globs), tests=json.dumps(names))
+    (place / "pyproject.toml").write_text(config)
     # The last run's record of which test calls which function.
     (place / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
 
@@ -96,13 +103,13 @@ def is_text(old: ast.AST, new: ast.AST, around: ast.AST) -> bool:
 
 def mutants(place: Path) -> Iterator[tuple[str, str, bool]]:
     """(where and what changed, outcome, whether it is text) of each that was tried."""
-    for meta in sorted((place / "mutants" / JUDGE).rglob("*.meta")):
+    for meta in sorted((place / "mutants" / PACKAGE).rglob("*.meta")):
         nodes = ast.walk(ast.parse(meta.with_suffix("").read_text()))
         functions = {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
         for name, code in json.loads(meta.read_text())["exit_code_by_key"].items():
             if code is None:
                 continue
-            module, _, mutant = name.removeprefix("pageproof.judge.").rpartition(".")
+            module, _, mutant = name.removeprefix("pageproof.").rpartition(".")
             original, _, _ = mutant.rpartition("_mutmut_")
             old, new = functions[f"{original}_mutmut_orig"], functions[mutant]
             old.name = new.name = original.rstrip("_").removeprefix("x_").strip("x\u01c1")
