@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Mutation tests of the rules and the arithmetic below them: prepare for mutmut, report its results.
+"""Mutation tests of rules and arithmetic: prepare the input of mutmut, and report its results.
 
 ``mutants.py prepare DIRECTORY`` copies the package and the tests of what is mutated. mutmut skips
 decorated functions, so in the copy properties are made by a statement.

@@ -87,7 +87,7 @@ class VmaLine:
 
 
 @dataclass(frozen=True)
-class Run:
+class MappedRun:
     """Pages in a row, in virtual and in physical memory, under like leaves.
 
     ``start`` and ``last`` are inclusive. ``frame`` is the physical address of
@@ -137,7 +137,7 @@ class VmaResidency:
     shared_bytes: int
     other: tuple[Amount, ...]
     memory_types: tuple[MemoryType, ...]
-    runs: tuple[Run, ...]
+    runs: tuple[MappedRun, ...]
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class MapsReport:
     pgtables_bytes: int
     vmas: tuple[VmaResidency, ...]
     lost: str
-    outside: tuple[Run, ...]
+    outside: tuple[MappedRun, ...]
     attempts: int
     stable: bool
     exit_code: int

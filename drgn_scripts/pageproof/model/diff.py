@@ -81,7 +81,7 @@ class RegionChange:
 
 
 @dataclass(frozen=True)
-class Span:
+class VmaShape:
     """A VMA of a mapping; one that was split has several."""
 
     start: Address
@@ -110,8 +110,8 @@ class MappingChange:
     comm: str
     mm: Address
     file: str
-    old: tuple[Span, ...]
-    new: tuple[Span, ...]
+    old: tuple[VmaShape, ...]
+    new: tuple[VmaShape, ...]
     aspects: tuple[Aspect, ...] = ()
 
 

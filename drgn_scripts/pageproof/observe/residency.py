@@ -8,7 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pageproof.model import GAPS, Amount, MemoryType, Outcome, Range, Run, VmaLine, VmaResidency
+from pageproof.model import (
+    GAPS,
+    Amount,
+    MappedRun,
+    MemoryType,
+    Outcome,
+    Range,
+    VmaLine,
+    VmaResidency,
+)
 from pageproof.space.units import PAGE_BYTES
 
 #: Bytes of virtual memory under one entry, by level.
@@ -22,20 +31,20 @@ class Spread:
     """Ranges by VMA, and those outside all VMAs."""
 
     vmas: tuple[VmaResidency, ...]
-    outside: tuple[Run, ...]
+    outside: tuple[MappedRun, ...]
 
 
-def merge(ranges: Iterable[Range]) -> Iterator[Run]:
+def merge(ranges: Iterable[Range]) -> Iterator[MappedRun]:
     """Merge ranges that are adjacent in virtual and physical memory; skip empty entries.
 
     Args:
         ranges: in order of address.
     """
-    last: Run | None = None
+    last: MappedRun | None = None
     for one in ranges:
         if one.outcome is Outcome.NONE:
             continue
-        run = Run(
+        run = MappedRun(
             start=one.start,
             last=one.last,
             leaf_bytes=_LEVEL_BYTES[one.level],
@@ -54,7 +63,7 @@ def merge(ranges: Iterable[Range]) -> Iterator[Run]:
         yield last
 
 
-def _goes_on(last: Run, run: Run) -> bool:
+def _goes_on(last: MappedRun, run: MappedRun) -> bool:
     if last.last + 1 != run.start:
         return False
     expected = None if last.frame is None else last.frame + run.start - last.start
@@ -120,7 +129,7 @@ def _residency(line: VmaLine, ranges: Sequence[Range]) -> VmaResidency:
     )
 
 
-def counted_runs(vma: VmaResidency) -> Iterator[Run]:
+def counted_runs(vma: VmaResidency) -> Iterator[MappedRun]:
     """Yield the runs whose pages have a mapcount that distinguishes shared from private."""
     if vma.line.vma.vm_flags & _PFNMAP:
         return

@@ -9,7 +9,7 @@ import pytest
 from unit.commandfacts import HEAP, LARGE, RW_USER, SMALL, empty, leaf, line, maps_report
 
 from pageproof.find.process.maps import permission_letters
-from pageproof.model import Amount, MemoryType, Outcome, Range, Run
+from pageproof.model import Amount, MappedRun, MemoryType, Outcome, Range
 from pageproof.observe.residency import counted_runs, has_gaps, merge, spread, with_mapcounts
 
 GIANT = 1 << 30
@@ -154,4 +154,4 @@ def test_permission_letters(vm_flags: int, letters: str) -> None:
 
 def test_a_run_is_what_the_schema_says() -> None:
     (run,) = merge([leaf(0x1000, 0)])
-    assert run == Run(0x1000, 0x1FFF, SMALL, Outcome.MAPPED, 0, RW_USER, MemoryType.WB)
+    assert run == MappedRun(0x1000, 0x1FFF, SMALL, Outcome.MAPPED, 0, RW_USER, MemoryType.WB)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from pageproof.judge.diff.pages import Held, Pages, Place, RegionKey, Run
+from pageproof.judge.diff.pages import Held, MappingKey, OpinionRun, Pages, RegionKey
 from pageproof.model import Verdict, VmaFacts
 from pageproof.model.diff import (
     Aspect,
@@ -17,14 +17,14 @@ from pageproof.model.diff import (
     MappingChange,
     Opinion,
     Side,
-    Span,
     VerdictChange,
+    VmaShape,
 )
 from pageproof.space.units import PAGE_BYTES
 
 
 def mapping_changes(
-    old: Pages, new: Pages, pairs: Mapping[Place, Place]
+    old: Pages, new: Pages, pairs: Mapping[MappingKey, MappingKey]
 ) -> Iterator[MappingChange]:
     """Mappings that are gone, new, moved or changed."""
     for place, held in old.held.items():
@@ -62,7 +62,7 @@ def _sorted(held: Held) -> list[VmaFacts]:
 def _change(
     change: Change,
     pages: Pages,
-    place: Place,
+    place: MappingKey,
     old: Held | None,
     new: Held | None,
     aspects: tuple[Aspect, ...] = (),
@@ -87,9 +87,9 @@ def _file(vma: VmaFacts | None) -> str:
     return vma.file.dentry_name if vma.file else vma.vm_ops_symbol
 
 
-def _spans(held: Held | None) -> tuple[Span, ...]:
+def _spans(held: Held | None) -> tuple[VmaShape, ...]:
     return tuple(
-        Span(
+        VmaShape(
             start=vma.start,
             end=vma.end,
             pgoff_pages=vma.pgoff_pages,
@@ -103,7 +103,7 @@ def _spans(held: Held | None) -> tuple[Span, ...]:
 
 
 def verdict_changes(
-    old: Pages, new: Pages, pairs: Mapping[Place, Place]
+    old: Pages, new: Pages, pairs: Mapping[MappingKey, MappingKey]
 ) -> Iterator[VerdictChange]:
     """Pages of both reports with another verdict now, and new ones that are DIFFERENT."""
     before = {now: old.held[place] for place, now in pairs.items()}
@@ -144,8 +144,8 @@ def _goes_on(one: VerdictChange, other: VerdictChange) -> bool:
 
 
 def _compared(
-    old: Sequence[Run], new: Sequence[Run]
-) -> Iterator[tuple[int, int, Opinion | None, Run]]:
+    old: Sequence[OpinionRun], new: Sequence[OpinionRun]
+) -> Iterator[tuple[int, int, Opinion | None, OpinionRun]]:
     """Pages that the newer report has, in pieces: first, number, opinion of old, run of new."""
     before, after = _Line(old), _Line(new)
     edges = {edge for run in (*old, *new) for edge in (run.first, run.first + run.pages)}
@@ -159,11 +159,11 @@ def _compared(
 class _Line:
     """Runs by their pages."""
 
-    def __init__(self, runs: Iterable[Run]) -> None:
+    def __init__(self, runs: Iterable[OpinionRun]) -> None:
         self._runs = sorted(runs, key=lambda run: run.first)
         self._firsts = [run.first for run in self._runs]
 
-    def at(self, page: int) -> Run | None:
+    def at(self, page: int) -> OpinionRun | None:
         number = bisect_right(self._firsts, page) - 1
         if number < 0:
             return None
@@ -171,7 +171,9 @@ class _Line:
         return run if page < run.first + run.pages else None
 
 
-def frame_changes(old: Pages, new: Pages, pairs: Mapping[Place, Place]) -> Iterator[FrameChange]:
+def frame_changes(
+    old: Pages, new: Pages, pairs: Mapping[MappingKey, MappingKey]
+) -> Iterator[FrameChange]:
     """Pages with evidence in both reports whose frame is another one; a region's own told once."""
     told: set[tuple[RegionKey, int | None]] = set()
     in_order = sorted(pairs.items(), key=lambda item: (item[1].pid, item[1].base))

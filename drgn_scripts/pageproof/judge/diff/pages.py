@@ -20,7 +20,7 @@ RegionKey = tuple[str, str, int] | None
 
 
 @dataclass(frozen=True)
-class Place:
+class MappingKey:
     """Which mapping.
 
     Attributes:
@@ -41,7 +41,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Run:
+class OpinionRun:
     """Pages of a mapping with one opinion; ``shift`` makes a page's number that of its region."""
 
     first: int
@@ -56,7 +56,7 @@ class Held:
 
     facts: MappingFacts
     vmas: list[VmaFacts] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
+    runs: list[OpinionRun] = field(default_factory=list)
     evidence: dict[int, PageEvidence] = field(default_factory=dict)
 
 
@@ -74,25 +74,25 @@ def region_name(region: ProvedRegion) -> RegionName:
 class Pages:
     """A report's mappings, and the names of its regions."""
 
-    held: Mapping[Place, Held]
+    held: Mapping[MappingKey, Held]
     names: Mapping[RegionKey, RegionName]
 
     @classmethod
     def of(cls, report: Report) -> Pages:
-        held: dict[Place, Held] = {}
+        held: dict[MappingKey, Held] = {}
         _add_uses(held, report)
         _add_proofs(held, report)
         return cls(held, {region_key(one): region_name(one) for one in report.regions})
 
 
-def _add_uses(held: dict[Place, Held], report: Report) -> None:
+def _add_uses(held: dict[MappingKey, Held], report: Report) -> None:
     """VMAs with the verdicts of all their pages; those of no region without."""
     left = set(range(len(report.mappings)))
     for region in report.regions:
         for use in region.uses:
             left.discard(use.mapping)
             facts = report.mappings[use.mapping]
-            place = place_of(facts, region_key(region))
+            place = mapping_key(facts, region_key(region))
             one = held.setdefault(place, Held(facts))
             assert facts.vma is not None  # a use is a VMA
             one.vmas.append(facts.vma)
@@ -100,45 +100,45 @@ def _add_uses(held: dict[Place, Held], report: Report) -> None:
             for run in use.runs:
                 opinion = Opinion(run.verdict, run.reason)
                 first = start + run.first_page
-                one.runs.append(Run(first, run.pages, opinion, use.first_page - start))
+                one.runs.append(OpinionRun(first, run.pages, opinion, use.first_page - start))
     for number in sorted(left):
         facts = report.mappings[number]
-        one = held.setdefault(place_of(facts, None), Held(facts))
+        one = held.setdefault(mapping_key(facts, None), Held(facts))
         one.vmas += [facts.vma] if facts.vma else []
 
 
-def _add_proofs(held: dict[Place, Held], report: Report) -> None:
+def _add_proofs(held: dict[MappingKey, Held], report: Report) -> None:
     """Evidence by page; where the user named the addresses the verdicts are its own."""
     for proof in report.proofs:
         evidence = proof.evidence
         facts = report.mappings[evidence.mapping]
         number = evidence.region
-        place = place_of(facts, None if number is None else region_key(report.regions[number]))
+        place = mapping_key(facts, None if number is None else region_key(report.regions[number]))
         page = (evidence.user_address - place.base) // PAGE_BYTES
         one = held.setdefault(place, Held(facts))
         one.evidence[page] = evidence
         if number is None:
-            one.runs.append(Run(page, 1, Opinion(proof.verdict, proof.reason), 0))
+            one.runs.append(OpinionRun(page, 1, Opinion(proof.verdict, proof.reason), 0))
 
 
-def place_of(facts: MappingFacts, region: RegionKey) -> Place:
+def mapping_key(facts: MappingFacts, region: RegionKey) -> MappingKey:
     """Which mapping a VMA is a part of; addresses that the user named stand for themselves."""
     vma = facts.vma
     if vma is None or region is None:
-        return Place(region, facts.pid, facts.mm, 0, 0)
+        return MappingKey(region, facts.pid, facts.mm, 0, 0)
     inode = vma.file.inode if vma.file else 0
     base = vma.start - vma.pgoff_pages * PAGE_BYTES
-    return Place(region, facts.pid, facts.mm, inode, base)
+    return MappingKey(region, facts.pid, facts.mm, inode, base)
 
 
-def pair(old: Pages, new: Pages) -> dict[Place, Place]:
+def pair(old: Pages, new: Pages) -> dict[MappingKey, MappingKey]:
     """Which mapping of the newer report is which of the older one, at its place or moved.
 
     One that moved has the same identity and begins with the same page of its file. Of several
     like ones the first in memory is taken for the first.
     """
     pairs = {place: place for place in old.held if place in new.held}
-    left: dict[tuple[object, int], list[Place]] = {}
+    left: dict[tuple[object, int], list[MappingKey]] = {}
     for place in sorted(new.held.keys() - old.held.keys(), key=lambda one: -one.base):
         left.setdefault((place.identity, _first_page(new.held[place])), []).append(place)
     for place in sorted(old.held.keys() - pairs.keys(), key=lambda one: one.base):

@@ -21,8 +21,8 @@ from pageproof.model.diff import (
     RegionChange,
     RegionName,
     Side,
-    Span,
     VerdictChange,
+    VmaShape,
 )
 from pageproof.render import phrases, styles
 from pageproof.render.draw.common import FOLDED, columns, region_title
@@ -147,7 +147,7 @@ def _mapping(one: MappingChange) -> Iterator[_Row]:
         yield "  vm_page_prot", "", "", _words(one, "vm_page_prot")
 
 
-def _both(one: MappingChange) -> list[tuple[Span, ...]]:
+def _both(one: MappingChange) -> list[tuple[VmaShape, ...]]:
     """Return the VMAs of both reports, or of one if they are at the same place in both."""
     old, new = (
         [(span.start, span.end, span.pgoff_pages) for span in spans] for spans in (one.old, one.new)
@@ -157,7 +157,7 @@ def _both(one: MappingChange) -> list[tuple[Span, ...]]:
     return [one.new or one.old]
 
 
-def _spans(spans: Sequence[Span]) -> str:
+def _spans(spans: Sequence[VmaShape]) -> str:
     return ", ".join(f"{span.start:x}-{span.end:x}" for span in spans)
 
 

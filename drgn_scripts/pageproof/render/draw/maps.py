@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pageproof.model import MapsReport, Run, VmaLine, VmaResidency
+from pageproof.model import MappedRun, MapsReport, VmaLine, VmaResidency
 from pageproof.render import phrases, styles
 from pageproof.render.draw.common import draw_head
 from pageproof.render.sheet import Fact, Sheet
@@ -81,7 +81,7 @@ def _vma(vma: VmaResidency, sheet: Sheet) -> None:
             _run(run, sheet)
 
 
-def _run(run: Run, sheet: Sheet) -> None:
+def _run(run: MappedRun, sheet: Sheet) -> None:
     length = run.last - run.start + 1
     leaf = _LEAVES.get(run.leaf_bytes, phrases.size(run.leaf_bytes))
     text = f"    {run.start:012x}-{run.last + 1:012x}  {phrases.size(length):>9}  {leaf}"
