@@ -25,9 +25,10 @@ from pageproof.model.where import Where, all_tables, frames, task
 SPECIAL: Final = Rule(
     "special",
     Severity.NOTE,
-    "struct page does not count {special} of them, which are special: PFNMAP, the zero page or "
-    "their like",
-    "Entries with software bit 1 set: vm_normal_page() takes them for no page of the kernel's.",
+    "struct page does not count {special} of them because they are special: PFNMAP, the zero "
+    "page or similar",
+    "Software bit 1 is set in these entries, so vm_normal_page() does not treat them as pages "
+    "with a struct page.",
     "Nothing is wrong.",
     "mm/memory.c, vm_normal_page()",
 )
@@ -35,8 +36,8 @@ MAPCOUNT_MORE: Final = Rule(
     "mapcount-more",
     Severity.NOTE,
     "struct page counts {mapcount} mappings, {counted} were found: the others are in address "
-    "spaces that no task runs on any more, or an entry for migration stands in their place",
-    "An mm that is being torn down, or one that is kept by a reference only; migration.",
+    "spaces that no task runs on any more, or were replaced by migration entries",
+    "An mm is being torn down, only a reference keeps an mm, or pages are being migrated.",
     "Nothing is wrong.",
     "mm/rmap.c",
 )
@@ -44,24 +45,26 @@ UNCOUNTED: Final = Rule(
     "uncounted",
     Severity.WARNING,
     "{counted} mappings that the kernel should count, but {why}",
-    "Ordinary entries that lead to a page of a type that has no count, or to none of the kernel's.",
-    "A driver maps what it must not map, or freed it: pageproof whatis shows what it is.",
+    "Ordinary entries lead to a page of a type without a count, or to a frame without a struct "
+    "page.",
+    "A driver maps memory that it must not map, or has freed it: pageproof whatis shows what it "
+    "is.",
     "include/linux/mm_types.h, struct page",
 )
 REFCOUNT: Final = Rule(
     "refcount",
     Severity.ERROR,
     "{references} references for {counted} mappings: the frame may be freed while it is mapped",
-    "A put_page() too many.",
-    "Find who drops a reference that is not his (page_owner, page_ref tracepoints).",
+    "One put_page() too many.",
+    "Find the code that drops a reference it does not own (page_owner, page_ref tracepoints).",
     "include/linux/page_ref.h",
 )
 INCOMPLETE: Final = Rule(
     "incomplete",
     Severity.NOTE,
     "mappings may be missing: there are {why}",
-    "The dump lacks tables, or they do not end.",
-    "A dump with less left out (makedumpfile -d), or a look from outside.",
+    "The dump omits page tables, or they do not end.",
+    "Use a dump that omits less (makedumpfile -d), or look from outside the guest.",
     "makedumpfile(8)",
 )
 ALIAS_RULES: Final = (
@@ -87,9 +90,9 @@ def doubt_findings(doubts: Iterable[TaskFault | SweepGap]) -> Iterator[Finding]:
             where = task(doubt.pid, doubt.comm)
             yield TASK_UNREADABLE.finding(where, (("reason", doubt.message),))
             continue
-        why = "more entries than are looked at"
+        why = "more entries than pageproof reads"
         if doubt.unreadable:
-            why = "tables that can't be had"
+            why = "tables that cannot be read"
         yield INCOMPLETE.finding(all_tables(doubt.tables), why=why)
 
 
@@ -150,4 +153,4 @@ def _wrong_frame(where: Where, page: StructPageFacts, users: Sequence[Alias]) ->
 
 
 def _kind(page: StructPageFacts) -> str:
-    return page.type_words or "of a type that has no such count"
+    return page.type_words or "of a type without such a count"

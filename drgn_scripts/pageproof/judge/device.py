@@ -14,13 +14,14 @@ from pageproof.model.where import Where, in_process
 
 #: By the word of the flag: what a VMA's kind means for the proof.
 _KINDS = {
-    "PFNMAP": "it maps raw frames (VM_PFNMAP): nothing counts these mappings, so that a frame "
-    "stays mapped when the driver frees it, and only the page tables tell",
-    "MIXEDMAP": "it may map raw frames and pages (VM_MIXEDMAP): only what struct page counts is "
-    "kept from being freed while it is mapped",
+    "PFNMAP": "it maps raw frames (VM_PFNMAP): nothing counts these mappings, so a frame stays "
+    "mapped when the driver frees it, and only the page tables show that",
+    "MIXEDMAP": "it may map raw frames and pages (VM_MIXEDMAP): only pages whose mappings struct "
+    "page counts cannot be freed while they are mapped",
 }
 _ORDINARY = (
-    "it maps ordinary pages: each is counted in struct page and not freed while it is mapped"
+    "it maps ordinary pages: struct page counts each mapping, and a page is not freed while it "
+    "is mapped"
 )
 
 MAPPING_KIND: Final = Rule(
@@ -34,18 +35,17 @@ MAPPING_KIND: Final = Rule(
 KERNEL_SIDE_UNKNOWN: Final = Rule(
     "kernel-side-unknown",
     Severity.NOTE,
-    "{frames}: which kernel address is to be the same was not said (--kernel, --pages); the kernel "
-    "{what}",
-    "No finder knows the device.",
-    "Say where the kernel has its pages: --kernel EXPR or --pages EXPR.",
+    "{frames}: no kernel address to compare with was given (--kernel, --pages); the kernel {what}",
+    "No finder recognises the device.",
+    "Give the kernel's address of the pages: --kernel EXPR or --pages EXPR.",
     "docs/your-driver.md",
 )
 KERNEL_SIDE_BY_VALUE: Final = Rule(
     "kernel-side-by-value",
     Severity.NOTE,
-    "{what}: that value is taken for the kernel's address, and not the address of the integer",
-    "A driver keeps the address of its memory as an integer (__get_free_pages() gives one).",
-    "Nothing is wrong. If the variable itself is mapped, say &VARIABLE.",
+    "{what}: its value is used as the kernel's address, not the address of the integer",
+    "The driver keeps the address of its memory as an integer (__get_free_pages() returns one).",
+    "Nothing is wrong. If the variable itself is mapped, pass &VARIABLE.",
     "docs/your-driver.md",
 )
 

@@ -21,43 +21,44 @@ EFI_WRITE_EXECUTE: Final = Rule(
     "efi-write-execute",
     Severity.WARNING,
     "memory of the firmware is writable and executable in efi_mm, whose tables are loaded only "
-    "while the firmware is called",
+    "during firmware calls",
     "The kernel does this by design for firmware without a memory attributes table: it does not "
-    "know which of the runtime services' memory is code. Without EFI it is an error "
+    "know which memory of the runtime services is code. Anywhere else it is an error "
     "(kernel-write-execute).",
-    "Newer firmware, or efi=noruntime.",
+    "Update the firmware, or boot with efi=noruntime.",
     "arch/x86/platform/efi/efi_64.c: efi_runtime_update_mappings()",
 )
 MAPPED_HOLE: Final = Rule(
     "mapped-hole",
     Severity.WARNING,
     "{size} bytes are mapped where nothing should be",
-    "An entry written by hand, or a region of the map that is not known here.",
+    "An entry was written by hand, or pageproof does not know this area of the map.",
     "Report it, with the kernel's release and configuration.",
     "Documentation/arch/x86/x86_64/mm.rst",
 )
 SHARED_TABLES: Final = Rule(
     "shared-tables",
     Severity.NOTE,
-    "{entries} entries lead to tables counted already; their {size} bytes are not counted again",
-    "KASAN's early shadow and espfix share one table thousands of times, and processes share those "
-    "of hugetlbfs. Anywhere else in the kernel's half it is an error (table-used-twice).",
+    "{entries} entries lead to tables that were counted already; their {size} bytes are not "
+    "counted again",
+    "KASAN's early shadow and espfix share one table thousands of times, and processes share "
+    "tables of hugetlbfs. Anywhere else in the kernel's half it is an error (table-used-twice).",
     "Nothing is wrong.",
     "mm/kasan/init.c; arch/x86/kernel/espfix_64.c",
 )
 UNDECIDED: Final = Rule(
     "undecided",
     Severity.NOTE,
-    "not known for {size} bytes: {why}",
-    "The dump lacks the table, or the target gives zeros for what it does not have.",
-    "A dump with less left out (makedumpfile -d), or a look from outside.",
+    "the contents of {size} bytes are unknown: {why}",
+    "The dump omits the table, or the target returns zeros for memory that it does not have.",
+    "Use a dump that omits less (makedumpfile -d), or look from outside the guest.",
     "makedumpfile(8); fs/proc/kcore.c",
 )
 GAVE_UP: Final = Rule(
     "gave-up",
     Severity.WARNING,
     "{why}",
-    "More entries than a walk is allowed to read: page tables that do not end.",
+    "The walk reached its limit of entries: the page tables do not end.",
     "Report it, with the kernel's release and configuration.",
     "walk/ranges.py, TooMuchWork",
 )
@@ -87,7 +88,7 @@ def map_findings(rows: Sequence[MapRow], *, zero_fills: bool = False) -> tuple[F
         zero_fills: the target makes up zeros, so that an empty table is no evidence.
     """
     found: list[Finding] = []
-    why = "an empty table, or one that this target lacks" if zero_fills else "tables can't be had"
+    why = "an empty table, or one that this target lacks" if zero_fills else "tables cannot be read"
 
     def say(rule: Rule, row: MapRow, *shown: tuple[str, int], **words: object) -> None:
         evidence = tuple((name, str(value)) for name, value in shown)

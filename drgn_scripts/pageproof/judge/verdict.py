@@ -20,7 +20,7 @@ def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
         return (
             Verdict.UNKNOWN,
             Reason.TORN,
-            "the mapping changed or went away while it was looked at "
+            "the mapping changed or went away while it was read "
             f"({evidence.attempts} {'attempt' if evidence.attempts == 1 else 'attempts'})",
         )
     missing = missing_side(kernel.outcome, user.outcome)
@@ -42,5 +42,5 @@ def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
         return Verdict.SAME, None, "both addresses lead to the same frame"
     for what, why in evidence.damaged:
         if what in DAMAGED_FRAMES:
-            return Verdict.UNKNOWN, Reason.DAMAGED, f"the {what} cannot be: {why}"
+            return Verdict.UNKNOWN, Reason.DAMAGED, f"the {what} is impossible: {why}"
     return Verdict.DIFFERENT, None, "the two addresses lead to different frames"

@@ -27,10 +27,10 @@ WHERE = f"pid 133 at {USER:#x}"
     ("flags", "words"),
     [
         ("READ|WRITE|PFNMAP|IO", "it maps raw frames (VM_PFNMAP): nothing counts these mappings"),
-        ("READ|MIXEDMAP", "it may map raw frames and pages (VM_MIXEDMAP): only what struct page"),
-        ("READ|WRITE|SHARED", "it maps ordinary pages: each is counted in struct page"),
+        ("READ|MIXEDMAP", "it may map raw frames and pages (VM_MIXEDMAP): only pages whose"),
+        ("READ|WRITE|SHARED", "it maps ordinary pages: struct page counts each mapping"),
         # A flag is a whole word.
-        ("READ|NOPFNMAP|MIXEDMAPPED", "it maps ordinary pages: each is counted in struct page"),
+        ("READ|NOPFNMAP|MIXEDMAPPED", "it maps ordinary pages: struct page counts each mapping"),
     ],
 )
 def test_the_kind_of_a_mapping(flags: str, words: str) -> None:
@@ -52,7 +52,7 @@ def test_a_value_that_is_taken_for_an_address() -> None:
         *("kernel-side-by-value", Severity.NOTE),
         WHERE,
     )
-    assert found.sentence.startswith("block is an integer: that value is taken")
+    assert found.sentence.startswith("block is an integer: its value is used")
 
 
 def test_parts_that_no_finder_knows() -> None:

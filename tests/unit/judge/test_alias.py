@@ -71,7 +71,11 @@ def test_memory_types_that_differ() -> None:
 @pytest.mark.parametrize(
     ("mapcount", "aliases", "sentence"),
     [
-        (None, (PHYSMAP, SPECIAL, SPECIAL), "struct page does not count 2 of them, which are "),
+        (
+            None,
+            (PHYSMAP, SPECIAL, SPECIAL),
+            "struct page does not count 2 of them because they ",
+        ),
         (3, (PHYSMAP, USER), "struct page counts 3 mappings, 1 were found: the others are in "),
         (0, (USER, USER), "more entries map the frame than struct page counts: "),
         (None, (USER,), "1 mappings that the kernel should count, but the page is offline"),
@@ -86,7 +90,7 @@ def test_what_is_told(mapcount: int | None, aliases: tuple[Alias, ...], sentence
 
 def test_a_page_of_no_type_and_no_page_at_all() -> None:
     (found,) = alias_findings(7, replace(SMALL, mapcount=None), None, (USER,))
-    assert found.sentence.endswith("but the page is of a type that has no such count")
+    assert found.sentence.endswith("but the page is of a type without such a count")
     (found,) = alias_findings(7, None, None, (USER,))
     assert found.sentence.endswith("but there is no struct page")
     assert not list(alias_findings(7, None, None, (PHYSMAP,)))

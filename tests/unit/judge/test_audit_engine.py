@@ -48,7 +48,7 @@ def test_what_is_missing_is_unknown() -> None:
     found = run_check(WX, facts)
     outcome, _, _ = outcome_of(found, {})
     assert (outcome.ruling, found.judged.checked) == (Ruling.UNKNOWN, 0)
-    assert outcome.reason == "the kernel's page tables can't be had: left out of the dump"
+    assert outcome.reason == "the kernel's page tables cannot be read: left out of the dump"
     assert exit_code([outcome]) is Exit.UNDECIDED
 
 
@@ -74,8 +74,8 @@ def test_all_that_is_missing_is_told() -> None:
     missing = {Need.KERNEL: "left out", Need.IMAGE: "no symbols", Need.RAM: "no list"}
     check = next(one for one in CHECKS if one.rule.id == "rodata-writable")
     assert run_check(check, replace(SOUND, missing=missing)).judged.undecided == (
-        "the kernel's page tables can't be had: left out; "
-        "the symbols of the kernel's image can't be had: no symbols"
+        "the kernel's page tables cannot be read: left out; "
+        "the symbols of the kernel's image cannot be read: no symbols"
     )
 
 

@@ -98,7 +98,7 @@ def test_rights_beyond_a_vma(flags: int, may: Permissions, what: str) -> None:
         vmas=(VmaBounds(HEAP, HEAP + PAGE, flags),), runs=(leaf(HEAP, 0x7000, 1, may),)
     )
     told = [one.sentence for one in ask("user-rights-beyond-vma", facts).findings]
-    assert told == [f"a process may {what} where its VMA does not allow it"] * bool(what)
+    assert told == [f"a process can {what} where its VMA does not allow it"] * bool(what)
 
 
 @pytest.mark.parametrize("rule", ["user-outside-vma", "user-rights-beyond-vma"])
@@ -132,7 +132,7 @@ def test_the_first_reasons_are_told() -> None:
         assert ask(rule, facts).undecided.split("; ") == told
     assert ask("frame-is-free", facts).undecided.split("; ") == [
         *told,
-        "1 more frames that look odd were not looked at closer",
+        "1 more frames that look odd were not examined",
     ]
 
 

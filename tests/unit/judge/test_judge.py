@@ -110,7 +110,7 @@ def test_a_frame_that_is_nowhere_is_no_difference() -> None:
     for what in ("kernel frame", "user frame"):
         got = proof(replace(one, damaged=((what, "nothing is there"),)))
         assert (got.verdict, got.reason) == (Verdict.UNKNOWN, Reason.DAMAGED)
-        assert got.sentence == f"the {what} cannot be: nothing is there"
+        assert got.sentence == f"the {what} is impossible: nothing is there"
     page = replace(one, damaged=(("struct page", "it is none"),))
     assert proof(page).verdict is Verdict.DIFFERENT
     same = replace(evidence(), damaged=(("struct page", "it is none"),))
@@ -337,7 +337,7 @@ def test_two_vmas_of_one_process_may_cover_it_together() -> None:
 def test_a_process_with_a_part_is_told_beside_one_with_the_whole() -> None:
     (finding,) = judge.coverage_findings(region(4), [mapping(0, 4), mapping(0, 1, pid=200)])
     assert (finding.id, where_words(finding.where)) == ("mapping-partial", "pid 200")
-    assert "maps page 0 of the region, and not pages 1-3" in finding.sentence
+    assert "maps page 0 of the region, but not pages 1-3" in finding.sentence
 
 
 def test_a_hole_between_two_vmas_says_how_to_look_into_it() -> None:

@@ -162,9 +162,13 @@ SIZE = 4096 * 3
         (row("guard-hole", mapped_4k_bytes=SIZE), "12288 bytes are mapped where nothing should be"),
         (
             row("kasan", shared_bytes=SIZE, shared_entries=7),
-            "7 entries lead to tables counted already; their 12288 bytes are not counted again",
+            "7 entries lead to tables that were counted already; "
+            "their 12288 bytes are not counted again",
         ),
-        (row("vmalloc", unknown_bytes=SIZE), "not known for 12288 bytes: tables can't be had"),
+        (
+            row("vmalloc", unknown_bytes=SIZE),
+            "the contents of 12288 bytes are unknown: tables cannot be read",
+        ),
     ],
 )
 def test_how_much_it_is(one: MapRow, sentence: str) -> None:
@@ -196,7 +200,9 @@ def test_the_evidence_of_what_other_commands_find_too(
 
 def test_what_a_target_with_made_up_zeros_does_not_know() -> None:
     (found,) = map_findings([row("vmalloc", unknown_bytes=SIZE)], zero_fills=True)
-    assert found.sentence.endswith("12288 bytes: an empty table, or one that this target lacks")
+    assert found.sentence.endswith(
+        "bytes are unknown: an empty table, or one that this target lacks"
+    )
 
 
 def test_rows_that_were_not_walked_say_nothing() -> None:

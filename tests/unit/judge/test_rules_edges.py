@@ -390,7 +390,7 @@ PFNS = {"our PFN": "0x3400", "drgn's PFN": "none", "drgn says": "address is not 
         (
             "slot-hash-mismatch",
             replace(evidence(), slot=replace(SLOT, broken_hashes=("pl_hash", "reply_hash"))),
-            {"pl_hash": "not its text's", "reply_hash": "not its text's"},
+            {"pl_hash": "does not match its text", "reply_hash": "does not match its text"},
         ),
         ("memory-type-conflict", evidence(user=UNCACHED), {"kernel": "WB", "user": "UC"}),
         ("memory-type-conflict", physmap(WC), {"region": "WB", "direct map": "WC"}),

@@ -26,9 +26,9 @@ class Result:
 
 
 def run_check(check: Check, facts: AuditFacts) -> Result:
-    """Judge; what can't be had or fails is UNKNOWN, and never a pass."""
+    """Run a check. Missing facts and a failing check give UNKNOWN, never a pass."""
     lacking = [
-        f"{need} can't be had: {facts.missing[need]}"
+        f"{need} cannot be read: {facts.missing[need]}"
         for need in check.needs
         if need in facts.missing
     ]

@@ -70,7 +70,7 @@ def _judge(
 
 
 def _undecided(users: UserFacts) -> str:
-    more = f"{users.more_suspects} more frames that look odd were not looked at closer"
+    more = f"{users.more_suspects} more frames that look odd were not examined"
     return "; ".join(
         text for text in (undecided_of(users), more if users.more_suspects else "") if text
     )
@@ -186,7 +186,9 @@ def types(facts: AuditFacts) -> Judged:
 _NEEDS: Final = (Need.USERS, Need.FRAMES)
 CHECKS: Final = (
     Check(FRAME_IS_FREE, "free frames that a process maps", "frames", _NEEDS, free),
-    Check(USER_MAPS_SLAB, "slab pages that a process maps as its own", "frames", _NEEDS, slab),
+    Check(
+        USER_MAPS_SLAB, "slab pages that a process maps like ordinary pages", "frames", _NEEDS, slab
+    ),
     Check(
         SHARES_SLAB_PAGE,
         "slab pages that a process maps with other objects in them",
@@ -197,7 +199,7 @@ CHECKS: Final = (
     Check(OBJECT_IS_FREE, "free slab objects that a process maps", "frames", _NEEDS, free_object),
     Check(USER_MAPS_TABLE, "page tables that a process maps", "frames", _NEEDS, table),
     Check(USER_MAPS_STACK, "pages of kernel stacks that a process maps", "frames", _NEEDS, stack),
-    Check(FRAME_IS_OTHERS, "frames of others that a driver maps", "frames", _NEEDS, others),
+    Check(FRAME_IS_OTHERS, "frames of other owners that a driver maps", "frames", _NEEDS, others),
     Check(MAPCOUNT_WRONG, "frames mapped more often than counted", "frames", _NEEDS, uncounted),
     Check(MEMORY_TYPE_CONFLICT, "aliases with conflicting memory types", "frames", _NEEDS, types),
 )

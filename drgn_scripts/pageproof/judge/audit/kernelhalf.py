@@ -25,13 +25,14 @@ _NX: Final = 1 << 63
 KERNEL_HALF: Final = Rule(
     id="kernel-half-differs",
     severity=Severity.ERROR,
-    sentence="this entry of the topmost table is not init_mm's: in this process the kernel sees "
-    "other memory than everywhere else",
-    cause="Every address space gets its upper half from init_mm when it is made (pgd_ctor()), and "
-    "entries that come later are copied to all (sync_global_pgds()). Only the LDT's slot is a "
-    "process's own, with PTI. EFI's tables (efi_mm) belong to no process and are not compared.",
-    fix="Change kernel mappings in init_mm and below its topmost entries only; look for who wrote "
-    "to the table.",
+    sentence="this entry of the topmost table differs from init_mm's: in this process the kernel "
+    "sees other memory than everywhere else",
+    cause="Every address space gets its upper half from init_mm when it is created (pgd_ctor()), "
+    "and later entries are copied to all (sync_global_pgds()). With PTI, a process has its "
+    "own entry for the LDT. EFI's tables (efi_mm) do not belong to a process and are not "
+    "compared.",
+    fix="Change kernel mappings only in init_mm and below its topmost entries; find the code "
+    "that wrote to the table.",
     reference="arch/x86/mm/pgtable.c: pgd_ctor(); arch/x86/mm/init_64.c: sync_global_pgds(); "
     "arch/x86/kernel/ldt.c",
 )
@@ -39,33 +40,33 @@ KERNEL_HALF: Final = Rule(
 PTI_PAIR: Final = Rule(
     id="pti-pair-differs",
     severity=Severity.ERROR,
-    sentence="the two halves of PTI's pair of tables disagree in the user half: user mode and the "
-    "kernel see other memory at the same address",
+    sentence="the two tables of a PTI pair differ in the user half: user mode and the kernel see "
+    "different memory at the same address",
     cause="__pti_set_user_pgtbl() writes each entry of the user half to both tables of the pair; "
-    "the kernel's copy has NX, else they are the same.",
-    fix="Set topmost entries by set_pgd() or set_p4d() only.",
+    "they differ only in NX, which the kernel's copy has.",
+    fix="Set topmost entries only with set_pgd() or set_p4d().",
     reference="arch/x86/mm/pti.c: __pti_set_user_pgtbl()",
 )
 
 PTI_KERNEL: Final = Rule(
     id="pti-exposes-kernel",
     severity=Severity.ERROR,
-    sentence="user mode's tables map kernel memory that they need not have: PTI does not hide it "
-    "from Meltdown",
-    cause="With PTI the tables that user mode runs on hold of the kernel the entry code, "
-    "cpu_entry_area, espfix, the LDT, the vsyscall page and each CPU's TSS; where its entries are "
-    "global, all text and read-only data too. Nothing of it but cpu_entry_area, the LDT and the "
-    "TSS is writable.",
-    fix="Take the mapping out of user mode's tables.",
+    sentence="user mode's tables map kernel memory that they do not need: PTI does not protect "
+    "it from Meltdown",
+    cause="With PTI, user mode's tables map only these parts of the kernel: the entry code, "
+    "cpu_entry_area, espfix, the LDT, the vsyscall page and each CPU's TSS; and all text "
+    "and read-only data if its entries are global. Only cpu_entry_area, the LDT and the "
+    "TSS are writable.",
+    fix="Remove the mapping from user mode's tables.",
     reference="arch/x86/mm/pti.c: pti_init(), pti_clone_user_shared(), pti_clone_entry_text()",
 )
 
 PTI_LIST: Final = Rule(
     id="pti-kernel-part",
     severity=Severity.NOTE,
-    sentence="what user mode's tables hold of the kernel: {what}",
-    cause="PTI leaves what an entry to the kernel needs before it can load the kernel's tables.",
-    fix="None is needed.",
+    sentence="parts of the kernel in user mode's tables: {what}",
+    cause="PTI keeps what an entry to the kernel needs before it can load the kernel's tables.",
+    fix="Nothing is wrong.",
     reference="arch/x86/mm/pti.c: pti_init()",
 )
 
@@ -184,14 +185,14 @@ def pti_list(facts: AuditFacts) -> Judged:
 CHECKS: Final = (
     Check(
         KERNEL_HALF,
-        "a topmost table with another kernel in it",
+        "topmost tables whose kernel half differs from init_mm's",
         "tables",
         (Need.TOPS,),
         kernel_half,
     ),
     Check(
         PTI_PAIR,
-        "a pair of tables that disagrees",
+        "PTI pairs whose user halves differ",
         "pairs",
         (Need.TOPS,),
         pti_pair,
@@ -207,7 +208,7 @@ CHECKS: Final = (
     ),
     Check(
         PTI_LIST,
-        "nothing: lists what user mode's tables hold",
+        "nothing: lists the kernel memory in user mode's tables",
         "regions",
         (Need.USER_HALF, Need.IMAGE),
         pti_list,

@@ -19,22 +19,22 @@ from pageproof.space.units import PAGE_SHIFT
 MISSING: Final = Rule(
     id="physmap-missing",
     severity=Severity.ERROR,
-    sentence="RAM is not in the direct map, and nothing says that this is meant: the kernel faults "
+    sentence="RAM is not in the direct map, and no reason for that is known: the kernel faults "
     "when it touches these pages",
-    cause="set_memory_np() or set_direct_map_invalid_noflush() without the way back before the "
-    "pages were freed, or an entry that was cleared by hand.",
-    fix="set_direct_map_default_noflush() before the pages go back to the allocator.",
+    cause="set_memory_np() or set_direct_map_invalid_noflush() was not undone before the pages "
+    "were freed, or an entry was cleared by hand.",
+    fix="Call set_direct_map_default_noflush() before the pages are freed.",
     reference="arch/x86/mm/pat/set_memory.c; mm/secretmem.c does it right",
 )
 
 WRONG_FRAME: Final = Rule(
     id="physmap-wrong-frame",
     severity=Severity.ERROR,
-    sentence="an address of the direct map leads to another frame than its own: __va() and the "
-    "page tables disagree",
-    cause="The direct map is made once, at a fixed distance, and only attributes change; somebody "
-    "wrote to its tables.",
-    fix="Look for who did.",
+    sentence="an address of the direct map leads to the wrong frame: __va() and the page tables "
+    "disagree",
+    cause="The direct map is created once, at a fixed offset, and only its attributes change; "
+    "something wrote to its tables.",
+    fix="Find the code that did.",
     reference="arch/x86/mm/init_64.c: kernel_physical_mapping_init()",
 )
 
@@ -42,20 +42,21 @@ TYPE: Final = Rule(
     id="physmap-type",
     severity=Severity.ERROR,
     sentence="RAM is not write-back in the direct map, and struct page does not record that this "
-    "is meant: the next owner of the pages gets them so",
-    cause="The pages went back without set_memory_wb(), or the attribute was set by hand. "
-    "set_memory_uc() and set_memory_wc() record it in struct page until set_memory_wb().",
-    fix="set_memory_wb(), or set_pages_array_wb(), before the pages are freed.",
+    "is intended: the next owner of the pages gets the wrong memory type",
+    cause="The pages were freed without set_memory_wb(), or the attribute was set by hand. "
+    "set_memory_uc() and set_memory_wc() record the type in struct page until "
+    "set_memory_wb().",
+    fix="Call set_memory_wb() or set_pages_array_wb() before the pages are freed.",
     reference="arch/x86/mm/pat/memtype.c: reserve_ram_pages_type()",
 )
 
 VMEMMAP: Final = Rule(
     id="vmemmap-broken",
     severity=Severity.ERROR,
-    sentence="struct page and PFN do not lead to each other here: {why}",
-    cause="page_to_pfn() and pfn_to_page() are sums from vmemmap_base; the section's own pointer, "
+    sentence="struct page and PFN do not match here: {why}",
+    cause="page_to_pfn() and pfn_to_page() compute with vmemmap_base; the section's own pointer, "
     "the zone in the flags and the tables must agree with them.",
-    fix="Look for who wrote to mem_section, to struct page or to the tables.",
+    fix="Find the code that wrote to mem_section, to struct page or to the tables.",
     reference="include/asm-generic/memory_model.h; mm/sparse.c",
 )
 
@@ -163,7 +164,7 @@ CHECKS: Final = (
     Check(TYPE, "RAM that is not write-back in the direct map", "pages", _NEEDS, types),
     Check(
         VMEMMAP,
-        "struct page and PFN that do not belong together",
+        "struct page and PFN that do not match",
         "sections",
         (Need.KERNEL, Need.SECTIONS),
         vmemmap,

@@ -21,18 +21,18 @@ READ_ONLY: Final = Rule(
     "operations can be changed",
     cause="set_memory_rw() on the image, as rootkits and some out-of-tree modules do to patch the "
     "system call table, or mark_rodata_ro() did not reach it.",
-    fix="Patch code by text_poke() and its like; leave read-only data alone.",
+    fix="Patch code only with text_poke() or similar; do not change read-only data.",
     reference="arch/x86/mm/init_64.c: mark_rodata_ro()",
 )
 
 TEXT_ALIAS: Final = Rule(
     id="text-alias-writable",
     severity=Severity.ERROR,
-    sentence="the direct map lets one write what the kernel executes or holds read-only at another "
-    "address",
-    cause="set_memory_ro() changes the direct map's alias too (cpa_process_alias()); somebody made "
-    "it writable again, or set the attributes by hand.",
-    fix="Change attributes by set_memory_*() on the mapping itself, never in the direct map.",
+    sentence="memory that the kernel executes or holds read-only at another address is writable "
+    "in the direct map",
+    cause="set_memory_ro() changes the direct map's alias too (cpa_process_alias()); the alias "
+    "was made writable again, or the attributes were set by hand.",
+    fix="Change attributes with set_memory_*() on the mapping itself, never in the direct map.",
     reference="arch/x86/mm/pat/set_memory.c: cpa_process_alias()",
 )
 
@@ -131,10 +131,10 @@ CHECKS: Final = (
         write_execute,
     ),
     Check(READ_ONLY, "writable text or read-only data", "pages", (*_KERNEL, Need.IMAGE), read_only),
-    Check(OPEN_TO_USER, "kernel addresses that are open to user mode", "pages", _KERNEL, user_bit),
+    Check(OPEN_TO_USER, "kernel addresses that user mode can use", "pages", _KERNEL, user_bit),
     Check(
         TEXT_ALIAS,
-        "code or read-only data that the direct map lets one write",
+        "code or read-only data that is writable in the direct map",
         "pages",
         (*_KERNEL, Need.IMAGE),
         text_alias,

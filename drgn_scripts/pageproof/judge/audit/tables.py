@@ -28,10 +28,10 @@ from pageproof.space.units import PAGE_SHIFT
 UNMARKED: Final = Rule(
     id="table-unmarked",
     severity=Severity.ERROR,
-    sentence="struct page does not call this frame a page table, and a process's tables lead "
-    "through it: it may be freed, moved or given away while the processor walks it",
-    cause="An upper entry that was made by hand, or a table that was freed while in use.",
-    fix="Allocate tables by pte_alloc() and its like.",
+    sentence="struct page does not mark this frame as a page table, but a process's tables use "
+    "it: it may be freed, moved or reallocated while the processor walks it",
+    cause="An upper entry was written by hand, or a table was freed while in use.",
+    fix="Allocate tables with pte_alloc() or similar.",
     reference="include/linux/mm.h: pagetable_pte_ctor(), pgtable_pmd_page_ctor()",
 )
 
@@ -105,7 +105,7 @@ def used_twice(facts: AuditFacts) -> Judged:
 CHECKS: Final = (
     Check(
         UNMARKED,
-        "page tables that struct page does not call so",
+        "page-table pages that struct page does not mark as such",
         "tables",
         (Need.USERS, Need.FRAMES),
         unmarked,

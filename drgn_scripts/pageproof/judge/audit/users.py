@@ -17,21 +17,21 @@ from pageproof.space.spans import cut, pages_of
 OUTSIDE: Final = Rule(
     id="user-outside-vma",
     severity=Severity.ERROR,
-    sentence="a page-table entry of a process where it has no VMA: munmap() and exit will not take "
-    "it away, and nobody accounts for the page",
-    cause="Entries that a driver wrote by hand, or that outlived their VMA because the tables were "
-    "changed without the mm's locks.",
-    fix="Map by vm_insert_page() or remap_pfn_range() into the VMA that mmap() gave.",
+    sentence="a page-table entry of a process outside any VMA: munmap() and exit do not remove "
+    "it, and the page is not accounted for",
+    cause="A driver wrote the entries by hand, or they outlived their VMA because the tables "
+    "were changed without the mm's locks.",
+    fix="Map with vm_insert_page() or remap_pfn_range() into the VMA that mmap() was called for.",
     reference="mm/memory.c: unmap_vmas(), free_pgtables()",
 )
 
 RIGHTS: Final = Rule(
     id="user-rights-beyond-vma",
     severity=Severity.ERROR,
-    sentence="a process may {what} where its VMA does not allow it",
-    cause="A driver that mapped with a protection of its own (PAGE_SHARED) and not the VMA's "
-    "vm_page_prot, or an entry that mprotect() did not reach.",
-    fix="Pass vma->vm_page_prot to remap_pfn_range() and its like.",
+    sentence="a process can {what} where its VMA does not allow it",
+    cause="A driver mapped with its own protection (PAGE_SHARED) instead of the VMA's "
+    "vm_page_prot, or mprotect() did not change an entry.",
+    fix="Pass vma->vm_page_prot to remap_pfn_range() or similar.",
     reference="mm/mmap.c: vm_get_page_prot(); mm/mprotect.c",
 )
 

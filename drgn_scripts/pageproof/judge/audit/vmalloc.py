@@ -18,10 +18,10 @@ from pageproof.space.vmalloc import unowned as unowned_spans
 UNOWNED: Final = Rule(
     id="vmalloc-unowned",
     severity=Severity.ERROR,
-    sentence="pages are mapped in vmalloc space where no area is: nobody will unmap them, and the "
-    "next area here gets them",
-    cause="An entry that was made by hand, or that the area's end did not take away.",
-    fix="Map by vmap(), ioremap() or map_kernel_range() into an area of one's own.",
+    sentence="pages are mapped in vmalloc space outside any area: they are never unmapped, and "
+    "the next area at this address gets them",
+    cause="An entry was written by hand, or was not removed when its area was freed.",
+    fix="Map with vmap(), ioremap() or map_kernel_range() into an area that you allocated.",
     reference="mm/vmalloc.c: vunmap_range(), find_vmap_area()",
 )
 
@@ -29,9 +29,9 @@ BEYOND: Final = Rule(
     id="vmalloc-wrong-page",
     severity=Severity.ERROR,
     sentence="a vmalloc area maps other pages than it owns: {why}",
-    cause="vm_struct.pages lists what vmalloc() took for the area, and its guard page stays empty. "
-    "Somebody wrote to the tables, or to the list.",
-    fix="Look for who did.",
+    cause="vm_struct.pages lists the pages that vmalloc() allocated for the area, and its guard "
+    "page stays empty. Something wrote to the tables or to the list.",
+    fix="Find the code that did.",
     reference="mm/vmalloc.c: __vmalloc_area_node()",
 )
 
@@ -71,6 +71,6 @@ def wrong_page(facts: AuditFacts) -> Judged:
 
 _NEEDS: Final = (Need.KERNEL, Need.AREAS)
 CHECKS: Final = (
-    Check(UNOWNED, "pages in vmalloc space that no area has", "pages", _NEEDS, unowned),
+    Check(UNOWNED, "mapped pages in vmalloc space outside any area", "pages", _NEEDS, unowned),
     Check(BEYOND, "areas that map other pages than they own", "areas", _NEEDS, wrong_page),
 )

@@ -66,7 +66,7 @@ PAGE_RULES: Final[tuple[tuple[Rule, Callable[[PageView], Shown | None]], ...]] =
 RULE_BROKEN: Final = Rule(
     "rule-broken",
     Severity.WARNING,
-    "the rule {rule} failed, so that what it looks for is not known here",
+    "the rule {rule} failed, so its condition was not checked here",
     "A bug of pageproof.",
     "Report it, with the JSON report.",
     "judge/rules/",

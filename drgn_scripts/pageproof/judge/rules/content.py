@@ -17,17 +17,17 @@ _TEXT_MAX: Final = 1024
 CONTENT_ROUTES_DIFFER: Final = Rule(
     "content-routes-differ",
     Severity.ERROR,
-    "one frame has different content by different routes, though nothing moves in a dump",
-    "A dump that was written while the machine ran, or a reader of it that is wrong.",
+    "one frame has different content by different routes, although a dump does not change",
+    "The dump was written while the machine ran, or its reader is wrong.",
     "Read it with another tool (crash, drgn) and report it.",
     "makedumpfile(8)",
 )
 CONTENT_CHANGING: Final = Rule(
     "content-changing",
     Severity.NOTE,
-    "the content changed each time it was read, so that the routes could not be compared",
-    "Somebody writes to it all the time.",
-    "Nothing is wrong. A guest can be stopped for the look (QMP stop, cont).",
+    "the content changed each time it was read, so the routes could not be compared",
+    "The page is written to all the time.",
+    "Nothing is wrong. To compare the routes, stop the guest first (QMP stop, cont).",
     "observe/attempts.py",
 )
 
@@ -51,8 +51,8 @@ def _differing(view: PageView) -> Shown | None:
 CONTENT_ALL_ZERO: Final = Rule(
     "content-all-zero",
     Severity.NOTE,
-    "the page is all zeros, so that its content is no evidence",
-    "Nobody has written to it.",
+    "the page is all zeros, so its content is not evidence",
+    "Nothing was written to it.",
     "Nothing is wrong: both walks are the proof.",
     "makedumpfile(8), -d; fs/proc/kcore.c",
 )
@@ -68,8 +68,9 @@ def content_all_zero(view: PageView) -> Shown | None:
 CONTENT_UNREADABLE: Final = Rule(
     "content-unreadable",
     Severity.NOTE,
-    "the content could not be read by every route, so that it is less evidence",
-    "The dump leaves the page out, it is a device's, or the process was swapped out meanwhile.",
+    "the content could not be read by every route, so it counts as weaker evidence",
+    "The dump omits the page, the page belongs to a device, or the process was swapped out "
+    "meanwhile.",
     "Nothing is wrong: both walks are the proof.",
     "makedumpfile(8), -d",
 )
@@ -89,10 +90,11 @@ def _has_frames(evidence: PageEvidence) -> bool:
 SLOT_STATE_IMPOSSIBLE: Final = Rule(
     "slot-state-impossible",
     Severity.ERROR,
-    "the slot's state, or a length in it, is none that the protocol knows: somebody else writes to "
-    "the region, or one side has lost the other",
-    "A process that is not the helper maps the region (allow_any=1), or writes past a field.",
-    "The module checks its copy of each field and reports it; end who writes there.",
+    "the slot's state, or a length in it, is not valid in the protocol: something else writes to "
+    "the region, or the two sides are out of step",
+    "A process other than the helper maps the region (allow_any=1), or one side writes past a "
+    "field.",
+    "The module checks its copy of each field and reports it; stop the process that writes there.",
     "module/umh_shm_abi.h",
 )
 
@@ -111,8 +113,8 @@ def slot_state_impossible(view: PageView) -> Shown | None:
 SLOT_SEQUENCE_BACK: Final = Rule(
     "slot-sequence-back",
     Severity.ERROR,
-    "the slot answers a request that was not made: ack is ahead of seq, or a slot that is DONE "
-    "answers another request than its own",
+    "the slot answers a request that was not made: ack is ahead of seq, or a slot in state DONE "
+    "answers a different request",
     SLOT_STATE_IMPOSSIBLE.cause,
     SLOT_STATE_IMPOSSIBLE.fix,
     SLOT_STATE_IMPOSSIBLE.reference,
@@ -133,7 +135,7 @@ def slot_sequence_back(view: PageView) -> Shown | None:
 SLOT_HASH_MISMATCH: Final = Rule(
     "slot-hash-mismatch",
     Severity.ERROR,
-    "a text in the slot is not the one that its hash is of: it was changed after it was written",
+    "a text in the slot does not match its hash: it was changed after it was written",
     SLOT_STATE_IMPOSSIBLE.cause,
     SLOT_STATE_IMPOSSIBLE.fix,
     SLOT_STATE_IMPOSSIBLE.reference,
@@ -144,7 +146,7 @@ def slot_hash_mismatch(view: PageView) -> Shown | None:
     slot = view.evidence.slot
     if slot is None or not slot.broken_hashes:
         return None
-    return tuple((name, "not its text's") for name in slot.broken_hashes)
+    return tuple((name, "does not match its text") for name in slot.broken_hashes)
 
 
 def _word(slot: SlotFacts, name: str) -> int:

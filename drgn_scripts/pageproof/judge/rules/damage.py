@@ -12,11 +12,11 @@ from pageproof.model.rule import Rule, Shown
 DATA_DAMAGED: Final = Rule(
     "data-damaged",
     Severity.WARNING,
-    "what was read cannot be: an entry with reserved bits, a frame that no memory and no device "
-    "has, or a struct page that is none",
-    "A dump with damaged tables; or an entry that a driver made of a wrong number, such as "
+    "the data read is impossible: an entry with reserved bits, a frame that is neither memory "
+    "nor a device's, or an invalid struct page",
+    "The dump has damaged tables, or a driver made an entry from a wrong number, such as "
     "virt_to_phys() of a vmalloc() address.",
-    "Take the dump again. If a live kernel has it, look at how the driver computes the frame.",
+    "Take the dump again. On a live kernel, check how the driver computes the frame.",
     "arch/x86/include/asm/processor.h, boot_cpu_data.x86_phys_bits; kernel/resource.c, "
     "iomem_resource",
 )

@@ -18,18 +18,18 @@ _SHOWN: Final = 4
 ZERO_PAGE: Final = Rule(
     "zero-page",
     Severity.ERROR,
-    "the zero page is mapped in place of the region's {pages}: the process reads zeros for ever, "
+    "the zero page is mapped in place of the region's {pages}: the process always reads zeros, "
     "whatever the kernel writes",
-    "A fault handler gives ZERO_PAGE for what is not there yet, or the mapping is a private one "
-    "that was read before it was written.",
-    "Map the region's page, or SIGBUS; unmap the zero page when the region's page comes.",
+    "A fault handler maps ZERO_PAGE for a page that does not exist yet, or the mapping is "
+    "private and was read before it was written.",
+    "Map the region's page, or return SIGBUS; unmap the zero page when the region's page is "
+    "allocated.",
     "mm/memory.c, do_anonymous_page(); include/linux/mm.h, ZERO_PAGE()",
 )
 PRIVATE_COPY: Final = Rule(
     "private-copy",
     Severity.ERROR,
-    "the process has a copy of its own of {pages}: neither side sees any more what the other "
-    "writes",
+    "the process has a copy of its own of {pages}: neither side sees the other's writes any more",
     "The mapping is private (MAP_PRIVATE): the first write makes an anonymous copy of the page. A "
     "debugger that sets a breakpoint does the same.",
     "In mmap(): if (!(vma->vm_flags & VM_SHARED)) return -EINVAL.",
@@ -38,19 +38,19 @@ PRIVATE_COPY: Final = Rule(
 TAKEN_FOR_CONTIGUOUS: Final = Rule(
     "taken-for-contiguous",
     Severity.ERROR,
-    "the frames that come after the first page's in physical memory are mapped at {pages}, and the "
-    "region's are elsewhere: the process reads and writes memory of somebody else",
+    "the frames that follow the first page's frame in physical memory are mapped at {pages}, but "
+    "the region's frames are elsewhere: the process reads and writes memory of other owners",
     "vmalloc() memory was mapped as if it were contiguous: one remap_pfn_range() from the first "
     "page's frame on, or virt_to_phys() of a vmalloc address.",
-    "remap_vmalloc_range(), or vmalloc_to_pfn() for each page.",
+    "Use remap_vmalloc_range(), or vmalloc_to_pfn() for each page.",
     "mm/vmalloc.c, remap_vmalloc_range(); Documentation/core-api/mm-api.rst",
 )
 OFF_BY_ONE: Final = Rule(
     "off-by-one",
     Severity.ERROR,
     "the {side} page of the region is mapped at each of {pages}: the whole mapping is one page off",
-    "vm_pgoff is counted twice or not at all, or a header page of the region is forgotten, or "
-    "fault() takes the address for the page's number plus one.",
+    "vm_pgoff is counted twice or ignored, a header page of the region is forgotten, or fault() "
+    "computes a page number that is one too high.",
     "vmf->pgoff counts pages from the file's beginning; vma->vm_pgoff is the mapping's first one.",
     "include/linux/mm_types.h, struct vm_area_struct; include/linux/mm.h, struct vm_fault",
 )
@@ -58,7 +58,7 @@ WRONG_ORDER: Final = Rule(
     "wrong-order",
     Severity.ERROR,
     "other pages of the same region are mapped at {pages}: they are in the wrong order",
-    "An index into the array of pages that is not the mapping's: counted down, by CPU, or in the "
+    "The index into the array of pages is not the mapping's: it counts down, by CPU, or in the "
     "order in which pages were touched.",
     "Map page vmf->pgoff of the region at vmf->pgoff of the file.",
     "mm/memory.c, vm_insert_pages()",
@@ -66,10 +66,10 @@ WRONG_ORDER: Final = Rule(
 WRONG_FRAME: Final = Rule(
     "wrong-frame",
     Severity.ERROR,
-    "frames that are none of the region's are mapped at {pages}: what the process sees there is "
-    "not what the kernel shares",
-    "The region was allocated anew while it was mapped, the address given to mmap() was a stale or "
-    "a wrong one, or something else was mapped over it.",
+    "frames that do not belong to the region are mapped at {pages}: the process does not see the "
+    "memory that the kernel shares",
+    "The region was reallocated while it was mapped, mmap() used a stale or wrong address, or "
+    "something else was mapped over it.",
     "Unmap (unmap_mapping_range()) before the region's pages are replaced.",
     "mm/memory.c, unmap_mapping_range()",
 )

@@ -22,8 +22,8 @@ def frame_is_free(view: PageView) -> Shown | None:
 FRAME_IS_POISONED: Final = Rule(
     "frame-is-poisoned",
     Severity.ERROR,
-    "the hardware has given up this frame (PG_hwpoison): an access is a machine check",
-    "Memory went bad, or somebody injected it.",
+    "the memory of this frame has failed (PG_hwpoison): an access raises a machine check",
+    "The memory is faulty, or the error was injected.",
     "Look for the machine check in the kernel's log.",
     "mm/memory-failure.c",
 )
@@ -93,11 +93,11 @@ def object_is_free(view: PageView) -> Shown | None:
 ONLY_MAPPINGS_HOLD_IT: Final = Rule(
     "only-mappings-hold-it",
     Severity.ERROR,
-    "nothing but its mappings holds the page: when the process unmaps it, it is free, and the "
-    "kernel still uses it",
-    "A put_page() too many; or pages of alloc_pages() with an order and without __GFP_COMP, of "
-    "which only the first has the allocation's reference.",
-    "split_page() or __GFP_COMP; one reference of the driver's own for each page.",
+    "only its mappings hold a reference to the page: when the process unmaps it, it is freed "
+    "while the kernel still uses it",
+    "One put_page() too many, or alloc_pages() with an order and without __GFP_COMP, where only "
+    "the first page has the allocation's reference.",
+    "Use split_page() or __GFP_COMP, and hold one reference for each page.",
     "mm/page_alloc.c, split_page()",
 )
 

@@ -14,10 +14,10 @@ from pageproof.model.rule import Rule, Shown
 _OPERATIONS_GONE: Final = Rule(
     "operations-gone",
     Severity.ERROR,
-    "the operations of this mapping are in no loaded code: the module that made it has gone, and "
+    "the operations of this mapping are not in loaded code: the module that made it is gone, and "
     "the next fault, fork or munmap() jumps into freed memory",
-    "struct file_operations without .owner = THIS_MODULE, or memory that outlives the file: "
-    "nothing holds the module while the file is open.",
+    "struct file_operations lacks .owner = THIS_MODULE, or the memory outlives the file: nothing "
+    "keeps the module loaded while the file is open.",
     "Set .owner; take a reference to the module for what outlives the file.",
     "include/linux/fs.h, struct file_operations; fs/char_dev.c, chrdev_open() takes the reference",
 )
@@ -30,10 +30,10 @@ def operations_gone(view: MappingView) -> Shown | None:
 REGION_IS_FREED: Final = Rule(
     "region-is-freed",
     Severity.ERROR,
-    "what the open file's private_data points to is free: who uses the file uses freed memory, and "
-    "what the region's pages are is not known any more",
-    "The driver frees its context when the device goes or the last ioctl() ends, while a file is "
-    "still open: an open file lives as long as any mapping of it.",
+    "private_data of the open file points to freed memory: each use of the file is a use after "
+    "free, and the region's pages are no longer known",
+    "The driver frees its context when the device is removed or the last ioctl() ends, while a "
+    "file is still open: an open file lives as long as any mapping of it.",
     "Count references: one for the device, one for each open file; free in release() at the "
     "earliest.",
     "Documentation/core-api/kref.rst",
@@ -49,11 +49,11 @@ def region_is_freed(view: MappingView) -> Shown | None:
 _INHERITED: Final = Rule(
     "inherited",
     Severity.ERROR,
-    "another process maps the same open file, and it was expected that a child has nothing of it "
-    "(--expect no-child): by fork() the child got the mapping, or the file was handed over",
+    "another process maps the same open file, although --expect no-child was given: the child "
+    "inherited the mapping through fork(), or the file was passed to it",
     "fork() copies each shared mapping that does not have VM_DONTCOPY; with VM_PFNMAP the entries "
     "too.",
-    "Set VM_DONTCOPY in mmap(), and VM_IO, which keeps madvise(MADV_DOFORK) from taking it back.",
+    "Set VM_DONTCOPY in mmap(), and VM_IO, which keeps madvise(MADV_DOFORK) from clearing it.",
     "mm/mmap.c, dup_mmap(); mm/madvise.c, MADV_DOFORK",
 )
 
@@ -67,8 +67,7 @@ def inherited(view: MappingView) -> Shown | None:
 _MAY_BE_INHERITED: Final = Rule(
     "may-be-inherited",
     Severity.WARNING,
-    "a child would get this mapping by fork(), and it was expected that none does (--expect "
-    "no-child)",
+    "a child would inherit this mapping through fork(), although --expect no-child was given",
     _INHERITED.cause,
     _INHERITED.fix,
     _INHERITED.reference,
@@ -84,8 +83,8 @@ def may_be_inherited(view: MappingView) -> Shown | None:
 _WRITABLE: Final = Rule(
     "writable-read-only",
     Severity.ERROR,
-    "user mode may write here, and it was expected that it only reads (--expect read-only)",
-    "mmap() takes PROT_WRITE on a file that is open for writing unless the driver refuses it.",
+    "user mode can write here, although --expect read-only was given",
+    "mmap() accepts PROT_WRITE on a file that is open for writing unless the driver refuses it.",
     "In mmap(): if (vma->vm_flags & VM_WRITE) return -EPERM; and clear VM_MAYWRITE.",
     "kernel/bpf/ringbuf.c, ringbuf_map_mmap_kern()",
 )
@@ -100,10 +99,9 @@ def writable_read_only(view: MappingView) -> Shown | None:
 _MAY_BECOME_WRITABLE: Final = Rule(
     "may-become-writable",
     Severity.ERROR,
-    "mprotect(PROT_WRITE) makes this mapping writable, and it was expected that user mode only "
-    "reads (--expect read-only)",
-    "VM_MAYWRITE stays set from do_mmap() where the file is open for writing: refusing VM_WRITE in "
-    "mmap() alone does not keep mprotect() from it.",
+    "mprotect(PROT_WRITE) can make this mapping writable, although --expect read-only was given",
+    "do_mmap() sets VM_MAYWRITE if the file is open for writing: a driver that only refuses "
+    "VM_WRITE in mmap() does not stop mprotect().",
     "Clear VM_MAYWRITE in mmap(): vm_flags_clear(vma, VM_MAYWRITE).",
     "mm/mprotect.c, do_mprotect_pkey(); kernel/bpf/ringbuf.c, ringbuf_map_mmap_kern()",
 )
@@ -120,8 +118,7 @@ def may_become_writable(view: MappingView) -> Shown | None:
 _MAY_BECOME_EXECUTABLE: Final = Rule(
     "may-become-executable",
     Severity.WARNING,
-    "mprotect(PROT_EXEC) makes this mapping executable, and it was expected that it never is "
-    "(--expect no-exec)",
+    "mprotect(PROT_EXEC) can make this mapping executable, although --expect no-exec was given",
     "do_mmap() sets VM_MAYEXEC unless the device's node is on a file system mounted noexec.",
     "Clear VM_MAYEXEC in mmap(), and refuse VM_EXEC.",
     "mm/mmap.c, do_mmap(); mm/mprotect.c",
@@ -139,11 +136,11 @@ def may_become_executable(view: MappingView) -> Shown | None:
 _PFNMAP_FLAGS: Final = Rule(
     "pfnmap-flags",
     Severity.WARNING,
-    "raw frames are mapped (VM_PFNMAP) without VM_DONTDUMP and what else goes with that: a core "
-    "dump takes the mapping for ordinary memory",
+    "raw frames are mapped (VM_PFNMAP) without VM_DONTDUMP and the flags that belong with it: a "
+    "core dump treats the mapping as ordinary memory",
     "A driver sets VM_PFNMAP itself, for a fault handler that uses vmf_insert_pfn(), and forgets "
-    "what remap_pfn_range() sets too.",
-    "vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP).",
+    "the other flags that remap_pfn_range() sets.",
+    "Call vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP).",
     "mm/memory.c, remap_pfn_range(); fs/coredump.c, vma_dump_size()",
 )
 
@@ -159,10 +156,10 @@ def pfnmap_flags(view: MappingView) -> Shown | None:
 _MAPPING_INCOMPLETE: Final = Rule(
     "mapping-incomplete",
     Severity.WARNING,
-    "pages of the region lie in this mapping and have no entry, and its operations have no fault() "
-    "to make one: an access there is a SIGBUS",
-    "mmap() maps less than it was asked for and says nothing; or the process has given the pages "
-    "back (MADV_DONTNEED).",
+    "pages of the region in this mapping have no entry, and its operations have no fault() to "
+    "make one: an access raises SIGBUS",
+    "mmap() maps less than requested without an error, or the process has dropped the pages "
+    "(MADV_DONTNEED).",
     "Map vma_pages(vma) pages or return -EINVAL.",
     "mm/memory.c, do_fault()",
 )

@@ -14,18 +14,18 @@ from pageproof.walk.opinion import disputes
 SECOND_OPINION_KERNEL: Final = Rule(
     "second-opinion-kernel",
     Severity.ERROR,
-    "drgn's own translation of the kernel address names another frame than our walk: one of the "
-    "two is wrong, please report it",
-    "A bug in one of two page-table walkers that share no code; or the tables changed between "
-    "them.",
+    "drgn translates the kernel address to another frame than our walk: one of the two is wrong, "
+    "please report it",
+    "One of the two page-table walkers, which share no code, has a bug, or the tables changed "
+    "between the two walks.",
     "Report it, with the JSON report.",
     "drgn's helper follow_phys()",
 )
 SECOND_OPINION_USER: Final = Rule(
     "second-opinion-user",
     Severity.ERROR,
-    "drgn's own translation of the user address names another frame than our walk: one of the two "
-    "is wrong, please report it",
+    "drgn translates the user address to another frame than our walk: one of the two is wrong, "
+    "please report it",
     SECOND_OPINION_KERNEL.cause,
     SECOND_OPINION_KERNEL.fix,
     SECOND_OPINION_KERNEL.reference,
@@ -85,9 +85,10 @@ def memory_type_conflict(view: PageView) -> Shown | None:
 USER_WRITES_KERNEL_EXECUTES: Final = Rule(
     "user-writes-kernel-executes",
     Severity.ERROR,
-    "user mode may write what the kernel's mapping may execute: a process that maps this owns the "
-    "kernel",
-    "A region in memory that was made for code (module_alloc(), PAGE_KERNEL_EXEC, set_memory_x()).",
+    "user mode can write memory that the kernel's mapping can execute: a process that maps it "
+    "controls the kernel",
+    "The region is in memory that was allocated for code (module_alloc(), PAGE_KERNEL_EXEC, "
+    "set_memory_x()).",
     "Share data pages only; never make shared memory executable.",
     "arch/x86/mm/pat/set_memory.c, set_memory_x()",
 )
@@ -108,9 +109,9 @@ def kernel_open_to_user(view: PageView) -> Shown | None:
 USER_ADDRESS_CLOSED_TO_USER: Final = Rule(
     "user-address-closed-to-user",
     Severity.WARNING,
-    "user mode may not use its own mapping (US is clear on some level): each access is a SIGSEGV",
+    "user mode cannot use its own mapping (US is clear on some level): each access raises SIGSEGV",
     "The driver built vm_page_prot from the kernel's PAGE_KERNEL.",
-    "Use vma->vm_page_prot, changed by pgprot_…() only.",
+    "Use vma->vm_page_prot, and change it only with pgprot_…().",
     "mm/memory.c, remap_pfn_range()",
 )
 
@@ -123,8 +124,8 @@ def user_address_closed_to_user(view: PageView) -> Shown | None:
 USER_MAPPING_EXECUTABLE: Final = Rule(
     "user-mapping-executable",
     Severity.WARNING,
-    "user mode may execute the shared memory: what the kernel writes there is code",
-    "mmap() with PROT_EXEC, which a driver has to refuse by itself.",
+    "user mode can execute the shared memory: data that the kernel writes there can run as code",
+    "mmap() was called with PROT_EXEC, and the driver did not refuse it.",
     "In mmap(): if (vma->vm_flags & VM_EXEC) return -EPERM; and clear VM_MAYEXEC.",
     "mm/mmap.c, do_mmap()",
 )
@@ -138,10 +139,10 @@ def user_mapping_executable(view: PageView) -> Shown | None:
 USER_WRITES_KERNEL_READ_ONLY: Final = Rule(
     "user-writes-kernel-read-only",
     Severity.WARNING,
-    "user mode may write what the kernel's mapping may only read: what was protected from the "
-    "kernel itself changes under it",
+    "user mode can write memory that the kernel's mapping can only read: data that is protected "
+    "even from the kernel can change",
     "The kernel's alias was made read-only (set_memory_ro(), vmap(PAGE_KERNEL_RO), const data), "
-    "and mmap() of it still takes PROT_WRITE.",
+    "and mmap() of it still accepts PROT_WRITE.",
     "Refuse VM_WRITE in mmap() and clear VM_MAYWRITE.",
     "arch/x86/mm/pat/set_memory.c, set_memory_ro()",
 )
@@ -157,8 +158,8 @@ def user_writes_kernel_read_only(view: PageView) -> Shown | None:
 RAW_FRAME_IN_ORDINARY_VMA: Final = Rule(
     "raw-frame-in-ordinary-vma",
     Severity.ERROR,
-    "the entry is a raw frame (pte_special), and the VMA is of ordinary pages: get_user_pages(), "
-    'fork() and munmap() take it for what it is not ("BUG: Bad page map")',
+    "the entry is a raw frame (pte_special) in a VMA of ordinary pages: get_user_pages(), fork() "
+    'and munmap() treat it as an ordinary page ("BUG: Bad page map")',
     "remap_pfn_range() into part of a VMA whose flags were put back, or an entry set by hand.",
     "VM_PFNMAP (remap_pfn_range()) or VM_MIXEDMAP (vmf_insert_mixed()) for the whole VMA.",
     "mm/memory.c, vm_normal_page() and print_bad_pte()",
@@ -177,7 +178,7 @@ def raw_frame_in_ordinary_vma(view: PageView) -> Shown | None:
 PROT_NONE: Final = Rule(
     "prot-none",
     Severity.NOTE,
-    "the user's entry is PROT_NONE: it names the frame, but no access may use it now",
+    "the user's entry is PROT_NONE: it names the frame, but it allows no access now",
     "mprotect(PROT_NONE), or the kernel samples which node uses the page (NUMA balancing).",
     "Nothing is wrong.",
     "arch/x86/include/asm/pgtable_types.h, _PAGE_PROTNONE",
