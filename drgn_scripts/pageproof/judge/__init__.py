@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The room that judges: takes facts, gives verdicts and findings, reads nothing, prints nothing."""
+"""Judge facts: return verdicts and findings. This room reads no memory and prints nothing."""
 
 from __future__ import annotations
 

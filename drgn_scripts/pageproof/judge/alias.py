@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether the mappings of a frame that were found are those that the kernel counts."""
+"""Compare the mappings of a frame that were found with those that the kernel counts."""
 
 from __future__ import annotations
 
@@ -103,14 +103,14 @@ def alias_findings(
     aliases: Sequence[Alias],
     area: AreaOwner | None = None,
 ) -> Iterator[Finding]:
-    """What is worth knowing of a frame's mappings.
+    """Yield findings about a frame's mappings.
 
     Args:
         pfn: the frame.
         page: its struct page.
-        mapcount: what the kernel counts.
+        mapcount: how many mappings the kernel counts; None if it keeps no count.
         aliases: all mappings that were found.
-        area: of vmalloc space that has it.
+        area: the area of vmalloc space that contains it.
     """
     where = frames(pfn)
     users = [alias for alias in aliases if alias.region is None]
@@ -138,12 +138,12 @@ def alias_findings(
         yield MEMORY_TYPE_CONFLICT.finding(where, (("types", ", ".join(types)),))
 
 
-#: Types that have a rule, and hugetlbfs's, whose entries count for the whole.
+#: Types that have a rule, and hugetlbfs, where one entry counts for the whole page.
 _KNOWN: Final = frozenset({"buddy", "table", "slab", "hugetlb"})
 
 
 def _wrong_frame(where: Where, page: StructPageFacts, users: Sequence[Alias]) -> Iterator[Finding]:
-    """What no process may map, by whatever entry; a slab page only by one that is counted."""
+    """Report frames that no process may map. A slab page is wrong only if an entry is counted."""
     if page.buddy:
         yield FRAME_IS_FREE.finding(where)
     elif page.type_words == "table":

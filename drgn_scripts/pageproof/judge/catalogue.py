@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every rule there is, by its id: what ``explain`` shows.
+"""All rules by id, for ``explain``.
 
-A condition that several commands can see is one rule (:mod:`pageproof.judge.conditions`), and
-stands here under each of them.
+A condition that several commands can see is one rule (:mod:`pageproof.judge.conditions`), listed
+here under each of them.
 """
 
 from __future__ import annotations
@@ -33,5 +33,5 @@ RULES_BY_ID: Final[dict[str, Rule]] = {
 
 
 def commands_of(rule: Rule) -> tuple[str, ...]:
-    """The commands that can report it."""
+    """Return the commands that can report a rule."""
     return tuple(command for command, rules in CATALOGUE.items() if rule in rules)

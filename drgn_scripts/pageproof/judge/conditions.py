@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Rules about conditions that more than one command can see.
 
-One condition has one id and one severity, whichever command reports it: what is an error in
-``audit`` is not a warning in ``kmap``. A condition that breaks isolation or loses data is an error
-everywhere. A rule of one command stands beside the code that looks for it.
+A condition has the same id and severity in every command. A condition that breaks isolation or
+loses data is an error everywhere. A rule of a single command is defined beside its check.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ TABLE_USED_TWICE: Final = Rule(
     fix="Find the code that copied the entry.",
     reference="mm/hugetlb.c: huge_pmd_share(); arch/x86/kernel/espfix_64.c",
 )
-#: Regions of the kernel's half where it shares its own tables by design.
+#: Areas of the kernel's half where the kernel shares its own tables by design.
 SHARED_TABLES_REGIONS: Final = frozenset({"kasan", "espfix"})
 
 # Frames that a process maps (verify, audit, alias)
@@ -148,7 +147,7 @@ MEMORY_TYPE_CONFLICT: Final = Rule(
     reference="Intel SDM volume 3A, 12.12.4; Documentation/arch/x86/pat.rst",
 )
 
-# What could not be looked at (regions, verify, alias)
+# Tasks that could not be searched (regions, verify, alias)
 
 TASK_UNREADABLE: Final = Rule(
     id="task-unreadable",
@@ -161,7 +160,7 @@ TASK_UNREADABLE: Final = Rule(
 
 
 def exit_of(findings: Iterable[Finding], *, undecided: bool) -> Exit:
-    """1 if there is an error, 3 if something could not be decided, else 0."""
+    """Return 1 if there is an error, 3 if something is undecided, else 0."""
     if any(one.severity is Severity.ERROR for one in findings):
         return Exit.WRONG
     return Exit.UNDECIDED if undecided else Exit.SOUND

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a device's VMAs are, and what is known of frames whose kernel side nobody named."""
+"""The kind of a device's VMAs, and the kernel's mappings of frames if no kernel side was given."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pageproof.model.alias import KernelSides, SweepGap
 from pageproof.model.rule import Rule
 from pageproof.model.where import Where, in_process
 
-#: By the word of the flag: what a VMA's kind means for the proof.
+#: What a VMA's kind means for the proof, by its flag.
 _KINDS = {
     "PFNMAP": "it maps raw frames (VM_PFNMAP): nothing counts these mappings, so a frame stays "
     "mapped when the driver frees it, and only the page tables show that",
@@ -51,17 +51,17 @@ KERNEL_SIDE_BY_VALUE: Final = Rule(
 
 
 def kernel_side_by_value(where: Where, what: str) -> Finding:
-    """An integer that stands for what it points at.
+    """Report that an integer is used as the address it holds.
 
     Args:
-        where: the mapping that is compared.
-        what: which integer it is, and what it holds.
+        where: the mapping to compare with.
+        what: the integer and its value, in words.
     """
     return KERNEL_SIDE_BY_VALUE.finding(where, what=what)
 
 
 def mapping_kind(mapping: MappingFacts) -> Finding:
-    """VM_PFNMAP, VM_MIXEDMAP or ordinary."""
+    """Report whether a mapping is VM_PFNMAP, VM_MIXEDMAP or ordinary."""
     vma = mapping.vma
     assert vma is not None
     words = (text for word, text in _KINDS.items() if vma.has_flag(word))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The memory map from the kernel's markers, what lies in each row, and what is odd about it."""
+"""Findings about the contents of the kernel's memory map."""
 
 from __future__ import annotations
 
@@ -73,19 +73,19 @@ MAP_RULES: Final = (
     GAVE_UP,
 )
 
-#: Regions of the kernel's half that user mode may touch by design.
+#: Areas that user mode may access by design.
 _USER_REACHABLE: Final = frozenset({"user", "vsyscall"})
 _EMPTY: Final = frozenset({"guard-hole", "hole", "top-hole"})
-#: Regions whose tables are shared by design; those of processes by hugetlbfs.
+#: Areas whose tables are shared by design; processes share tables of hugetlbfs.
 _SHARED: Final = SHARED_TABLES_REGIONS | {"user"}
 
 
 def map_findings(rows: Sequence[MapRow], *, zero_fills: bool = False) -> tuple[Finding, ...]:
-    """What is worth knowing of a map's contents.
+    """Return findings about a map's contents.
 
     Args:
-        rows: with their contents.
-        zero_fills: the target makes up zeros, so that an empty table is no evidence.
+        rows: of the map, with their contents.
+        zero_fills: the target returns zeros for missing memory, so an empty table proves nothing.
     """
     found: list[Finding] = []
     why = "an empty table, or one that this target lacks" if zero_fills else "tables cannot be read"

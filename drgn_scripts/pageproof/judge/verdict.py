@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The verdict about one page: what two walks and two second opinions amount to."""
+"""The verdict about one page, from two walks and two second opinions."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pageproof.model import PageEvidence, Reason, Verdict
 from pageproof.walk.compare import missing_side
 from pageproof.walk.opinion import disputes
 
-#: In ``PageEvidence.damaged``: what keeps two frames from being told apart.
+#: In ``PageEvidence.damaged``: damage that prevents a comparison of the frames.
 DAMAGED_FRAMES: Final = ("kernel frame", "user frame")
 
 
 def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
-    """The verdict, for UNKNOWN its reason, and one sentence."""
+    """Return the verdict, the reason for UNKNOWN, and one sentence."""
     kernel, user = evidence.kernel_walk, evidence.user_walk
     if not evidence.stable:
         return (

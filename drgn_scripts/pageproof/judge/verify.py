@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The judgement of a whole run: proofs, findings about coverage, the exit code."""
+"""Judge a whole run: proofs, findings about coverage, the exit code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from pageproof.walk.opinion import weigh
 
 #: Limit of similar mappings that one finding lists.
 _SHOWN_PLACES: Final = 16
-#: Findings after which nobody knows that all was seen.
+#: Findings after which the report may be incomplete.
 _UNSEEN: Final = (REGION_UNREADABLE.id, RULE_BROKEN.id)
 
 
@@ -74,10 +74,10 @@ def prove_again(
     mappings: Sequence[MappingFacts],
     kind: str,
 ) -> PageProof:
-    """Judge one page that has a verdict of an earlier look, by the kernel's address of that look.
+    """Judge one page again that has a verdict, at the kernel address of the earlier look.
 
-    Memory that was compacted since has other frames, and in the physmap other addresses: a page
-    that is different only now is torn.
+    Compaction moves memory to other frames, and in the direct map to other addresses: a page that
+    is DIFFERENT only now is torn.
     """
     verdict, *_ = judge_page(evidence)
     if verdict is Verdict.DIFFERENT and before is not Verdict.DIFFERENT:
@@ -86,7 +86,7 @@ def prove_again(
 
 
 def mapped_pages(region: RegionFacts, mapping: MappingFacts) -> range:
-    """The region's pages that a mapping covers, by its offset and length; none without a VMA."""
+    """Return the region's pages that a mapping covers; none without a VMA."""
     vma = mapping.vma
     if vma is None:
         return range(0)
@@ -95,7 +95,7 @@ def mapped_pages(region: RegionFacts, mapping: MappingFacts) -> range:
 
 
 def _pages_beyond(region: RegionFacts, mapping: MappingFacts) -> int:
-    """How many pages of a mapping are behind the region's end."""
+    """Return how many pages of a mapping are behind the region's end."""
     vma = mapping.vma
     if vma is None:
         return 0
@@ -104,10 +104,10 @@ def _pages_beyond(region: RegionFacts, mapping: MappingFacts) -> int:
 
 
 def page_at(region: RegionFacts, mappings: Iterable[MappingFacts], user: int) -> int | None:
-    """The region's page that belongs at a user address, by the mappings around it.
+    """Return the region's page that belongs at a user address, by the mappings around it.
 
-    The address itself need not be mapped: where a process has put something
-    else over a part of its mapping, the rest of the mapping tells.
+    The address itself need not be mapped: if a process covered a part of its mapping with something
+    else, the rest of the mapping still shows it.
     """
     for mapping in mappings:
         if mapping.vma is not None:
@@ -118,22 +118,22 @@ def page_at(region: RegionFacts, mappings: Iterable[MappingFacts], user: int) ->
 
 
 def unmapped_pages(region: RegionFacts, mappings: Iterable[MappingFacts]) -> tuple[int, ...]:
-    """Pages of the region that no mapping covers."""
+    """Return the pages of the region that no mapping covers."""
     covered = {page for mapping in mappings for page in mapped_pages(region, mapping)}
     return tuple(page for page in range(region.pages) if page not in covered)
 
 
 def unread(kind: str, vma: int, reason: str) -> Finding:
-    """A VMA that is some finder's, and whose kernel side could not be read."""
+    """Report a VMA that a finder recognises and whose kernel side could not be read."""
     where = Where(WhereKind.VMA, address=vma)
     return REGION_UNREADABLE.finding(where, (("reason", reason),), kind=kind)
 
 
 def unknown_parts(parts: Iterable[tuple[str, str, MappingFacts]]) -> tuple[Finding, ...]:
-    """Mappings of known files whose part no finder knows: one finding for all that are alike.
+    """Report mappings of known files whose part no finder recognises; like ones share a finding.
 
     Args:
-        parts: kind, what the finder says of the part, the mapping.
+        parts: kind, the finder's words for the part, the mapping.
     """
     alike: dict[tuple[str, str], list[MappingFacts]] = {}
     for kind, what, mapping in parts:
@@ -151,7 +151,7 @@ def unknown_parts(parts: Iterable[tuple[str, str, MappingFacts]]) -> tuple[Findi
 
 
 def place_of(mapping: MappingFacts) -> Where:
-    """The process, and where its mapping starts."""
+    """Return the place of a mapping."""
     return in_process(mapping.pid, None if mapping.vma is None else mapping.vma.start)
 
 
@@ -163,13 +163,13 @@ def _mapping_words(mapping: MappingFacts) -> str:
 def beyond_findings(
     name: str, pages: int, beyond: Mapping[int, int], ends: str = ""
 ) -> tuple[Finding, ...]:
-    """Frames that a process maps behind a region's end.
+    """Report frames that a process maps behind a region's end.
 
     Args:
         name: the region's.
         pages: its size.
-        beyond: how many there are, by pid.
-        ends: the kernel object with which the region ends, if that is known.
+        beyond: number of such frames, by pid.
+        ends: the kernel object with which the region ends; "" if unknown.
     """
     return tuple(
         MAPPING_BEYOND_REGION.finding(
@@ -186,7 +186,7 @@ def beyond_findings(
 
 
 def coverage_findings(region: RegionFacts, mappings: Sequence[MappingFacts]) -> tuple[Finding, ...]:
-    """What of the module's region has no user side, and what of a user side has no region."""
+    """Report pages of the module's region that are not mapped, and mapped pages outside it."""
     found = []
     missing = unmapped_pages(region, mappings)
     if missing and mappings:
@@ -226,7 +226,7 @@ def coverage_findings(region: RegionFacts, mappings: Sequence[MappingFacts]) -> 
 def _hole(
     pid: int, mappings: Sequence[MappingFacts], lacking: Sequence[int]
 ) -> tuple[tuple[str, str], ...]:
-    """Where a page would be that lies between two mapped ones: something else may be there."""
+    """Return a command that shows what is between two VMAs of the region, as evidence."""
     vmas = [m.vma for m in mappings if m.pid == pid and m.vma is not None]
     for below in vmas:
         base = below.start - below.pgoff_pages * 4096
@@ -245,7 +245,7 @@ NO_SLAB: Final = (
 
 
 def task_findings(faults: Iterable[TaskFault]) -> tuple[Finding, ...]:
-    """Tasks that could not be searched: they may map the region, nobody knows."""
+    """Report tasks that could not be searched: they may map the region."""
     return tuple(
         TASK_UNREADABLE.finding(
             task(fault.pid, fault.comm), (("reason", fault.message), *_likely_cause(fault))
@@ -268,15 +268,15 @@ def summarize(
     *,
     strict: bool = True,
 ) -> Summary:
-    """Counts and the exit code. An empty result is never 0.
+    """Count and set the exit code, which is never 0 for an empty result.
 
     Args:
-        proofs: pages with evidence; they are counted where there are no regions.
-        findings: those that are no page's.
+        proofs: pages with evidence; they are counted if there are no regions.
+        findings: findings that do not belong to a page.
         faults: tasks that could not be searched.
-        regions: what was looked at.
-        strict: a page that has no user side is undecided; else nobody asked for it, as long as
-            there are others.
+        regions: the regions that were checked.
+        strict: a page without an entry is undecided; otherwise it is ignored as long as another
+            page is SAME.
     """
     runs = [run for region in regions for use in region.uses for run in use.runs]
     every = [*findings, *(finding for proof in proofs for finding in proof.findings)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The row of an address, what its frame is used for, where else it is, and whether all is said."""
+"""The use of a frame, its aliases, and whether an address is identified."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pageproof.space.units import ADDRESS_LAST
 
 
 def page_use(page: StructPageFacts, owner: OwnerFacts | None) -> PageUse:
-    """What a frame is used for.
+    """Return what a frame is used for.
 
     Args:
         page: its ``struct page``.
-        owner: None if that could not be read.
+        owner: None if it could not be read.
     """
     certain = (
         (page.hwpoison, PageUse.HWPOISON),
@@ -44,13 +44,13 @@ def page_use(page: StructPageFacts, owner: OwnerFacts | None) -> PageUse:
 def alias_addresses(
     paging: PagingFacts, layout: LayoutFacts, address: int, paddr: int
 ) -> tuple[tuple[str, int], ...]:
-    """(region, address) of where the kernel should have a physical address too.
+    """Return (area, address) of the kernel's other mappings of a physical address.
 
     Args:
         paging: the target's.
         layout: the target's.
-        address: the one that led there; it is no alias of itself.
-        paddr: where it led.
+        address: the address that led there; it is left out.
+        paddr: the physical address.
     """
     found = []
     if paddr < layout.memory_bytes:
@@ -62,14 +62,14 @@ def alias_addresses(
 
 
 def as_alias(region: str, walk: Walk, paddr: int) -> AliasFacts:
-    """What a walk says of an address that should lead to a physical address."""
+    """Return an alias with the result of its walk."""
     mapped = walk.outcome is Outcome.MAPPED
     same = mapped and walk.paddr == paddr
     return AliasFacts(region, walk.address, walk.outcome, same, walk.permissions)
 
 
 def is_known(identity: Identity, use: PageUse | None, *, in_vma: bool) -> bool:
-    """Whether more is known of an address than the region that it is in."""
+    """Return whether more is known about an address than its area."""
     facts: Iterable[object] = (
         identity.symbol,
         identity.module,
@@ -88,6 +88,6 @@ def is_known(identity: Identity, use: PageUse | None, *, in_vma: bool) -> bool:
 
 
 def exit_code(walk: Walk, unknown: Sequence[Unknown], *, known: bool, stable: bool) -> int:
-    """0 if an address is identified; 3 if anything is open, or nothing is there."""
+    """Return 0 if an address is identified; 3 if anything is undecided, or nothing is there."""
     decided = stable and not unknown and walk.outcome not in GAPS
     return Exit.SOUND if decided and known else Exit.UNDECIDED

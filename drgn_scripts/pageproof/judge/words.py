@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def page_list(pages: Sequence[int]) -> str:
-    """Page numbers as text: "page 3", "pages 0-2, 5"."""
+    """Return page numbers as text: "page 3", "pages 0-2, 5"."""
     spans: list[list[int]] = []
     for page in pages:
         if spans and page == spans[-1][1] + 1:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the direct map lacks, and where it is not write-back."""
+"""RAM that is missing from the direct map, or not write-back there."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def unmapped(physmap: Iterable[Range], base: int, ram: Iterable[Span]) -> Iterat
 def not_write_back(
     kernel: Sequence[Range], base: int, ram: Iterable[Span]
 ) -> Iterator[tuple[int, MemoryType]]:
-    """Yield (PFN, memory type) of RAM that the direct map maps as another type than write-back.
+    """Yield (PFN, memory type) of RAM that is not write-back in the direct map.
 
     Args:
         kernel: ranges of the kernel's half, in order of address.

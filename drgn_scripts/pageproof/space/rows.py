@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rows of a memory map: the one that has an address, and what is mapped in some."""
+"""Look up rows of a memory map, and what is mapped in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pageproof.space.spans import is_mapped, within
 
 
 def row_at(rows: Sequence[MapRow], address: int) -> MapRow:
-    """Return the row of a memory map that has an address; the rows cover all addresses."""
+    """Return the row that contains an address; rows cover all addresses."""
     return rows[bisect_right(rows, address, key=lambda row: row.start) - 1]
 
 

@@ -12,17 +12,17 @@ from pageproof.space.units import PAGE_BYTES
 
 
 def is_mapped(one: Range) -> bool:
-    """Whether an access to it gets through to a frame."""
+    """Return whether an access to a range reaches a frame."""
     return one.frame is not None and one.permissions is not None and one.permissions.access
 
 
 def pages_of(one: Range) -> int:
-    """How many pages of 4 KiB it has."""
+    """Return the number of 4 KiB pages in a range."""
     return (one.last + 1 - one.start) // PAGE_BYTES
 
 
 def within(ranges: Sequence[Range], start: int, end: int) -> Iterator[Range]:
-    """The parts of ranges, which are in order of address, from start to end, exclusive."""
+    """Yield the parts of ranges from start to end, exclusive; ranges are in order of address."""
     at = max(bisect_right(ranges, start, key=lambda one: one.start) - 1, 0)
     for one in ranges[at:]:
         if one.start >= end:
@@ -32,7 +32,7 @@ def within(ranges: Sequence[Range], start: int, end: int) -> Iterator[Range]:
 
 
 def cut(one: Range, start: int, last: int) -> Range:
-    """A part of a range."""
+    """Return a part of a range; ``last`` is inclusive."""
     if (start, last) == (one.start, one.last):
         return one
     frame = None if one.frame is None else one.frame + start - one.start
@@ -50,7 +50,7 @@ def cut(one: Range, start: int, last: int) -> Range:
 
 
 def joined(spans: Iterable[Span]) -> Iterator[Span]:
-    """Spans in order of address, those that adjoin as one."""
+    """Yield spans in order of address; adjoining spans are joined."""
     before: Span | None = None
     for span in spans:
         if before is not None and before.end == span.start:
@@ -64,7 +64,7 @@ def joined(spans: Iterable[Span]) -> Iterator[Span]:
 
 
 def without(span: Span, others: Sequence[Span]) -> Iterator[Span]:
-    """What of a span no other covers; the others are in order and do not overlap."""
+    """Yield the parts of a span that no other covers; the others are in order, without overlap."""
     at = span.start
     first = max(bisect_right(others, span.start, key=lambda one: one.start) - 1, 0)
     for other in others[first:]:
@@ -78,5 +78,5 @@ def without(span: Span, others: Sequence[Span]) -> Iterator[Span]:
 
 
 def span_of(one: Range) -> Span:
-    """Its addresses."""
+    """Return the addresses of a range."""
     return Span(one.start, one.last + 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where vmalloc areas and the page tables do not agree."""
+"""Differences between vmalloc areas and the page tables."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ VMALLOC_REGIONS: Final = ("vmalloc", "modules")
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Pages of an area that its list of pages does not have at this place.
+    """Pages of an area that differ from its list of pages.
 
     Attributes:
         mapped: PFN of the first one.
-        listed: PFN that the list has in its place; None where the list has ended.
+        listed: PFN that the list has in its place; None behind the end of the list.
     """
 
     span: Span
@@ -34,12 +34,12 @@ class Mismatch:
 def unowned(
     mapped: Iterable[Range], areas: Iterable[Area], moving: Sequence[Span]
 ) -> Iterator[Span]:
-    """Yield what is mapped in no area.
+    """Yield what is mapped outside any area.
 
     Args:
         mapped: mapped ranges of vmalloc space, in order of address.
         areas: in order of address.
-        moving: what changed while it was read, and is left out.
+        moving: memory that changed while it was read; it is skipped.
     """
     owned = list(joined(Span(area.start, area.end) for area in areas))
     spans = joined(part for span in joined(map(span_of, mapped)) for part in without(span, owned))
@@ -49,7 +49,7 @@ def unowned(
 def mismatches(
     mapped: Sequence[Range], areas: Iterable[Area], moving: Sequence[Span]
 ) -> Iterator[Mismatch]:
-    """Yield what areas map that is not in their list of pages; see :func:`unowned`."""
+    """Yield pages that areas map and that differ from their lists; see :func:`unowned`."""
     for area in areas:
         for one in _mismatches(area, mapped) if area.frames else ():
             if next(without(one.span, moving), None) == one.span:
@@ -74,7 +74,7 @@ def _mismatches(area: Area, mapped: Sequence[Range]) -> Iterator[Mismatch]:
 
 
 def odd_spans(mapped: Sequence[Range], areas: Sequence[Area], moving: Sequence[Span]) -> list[Span]:
-    """Return where tables and areas do not agree, in order of address; see :func:`unowned`."""
+    """Return where tables and areas differ, in order of address; see :func:`unowned`."""
     wrong = (one.span for one in mismatches(mapped, areas, moving))
     spans = {*unowned(mapped, areas, moving), *wrong}
     return list(joined(sorted(spans, key=lambda one: one.start)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules of an audit of the whole system, and what runs them."""
+"""The rules of an audit of the whole system."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pageproof.judge.audit import frames, kernelhalf, physmap, rights, tables, u
 from pageproof.judge.audit.check import Check
 from pageproof.model.rule import Rule
 
-#: All checks, in the order in which they are told.
+#: All checks, in the order of the report.
 CHECKS: Final[tuple[Check, ...]] = (
     *kernelhalf.CHECKS,
     *rights.CHECKS,

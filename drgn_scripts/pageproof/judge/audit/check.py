@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a check of an audit is, and what several have in common."""
+"""The type of an audit's checks, and helpers that several checks share."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pageproof.model.rule import Rule, Shown
 from pageproof.model.where import Where, WhereKind
 from pageproof.space.units import PAGE_BYTES
 
-#: So many findings of a rule are given; the others are counted.
+#: Limit of findings that a report shows for each rule. The others are only counted.
 MOST_FINDINGS: Final = 50
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What a check says.
+    """The result of a check.
 
     Attributes:
-        checked: how many of the check's units it looked at.
+        checked: number of the check's units that it examined.
         findings: the first ones.
-        more: how many more there are.
-        undecided: why it, or a part of it, could not be judged; "" if all was.
+        more: number of findings beyond these.
+        undecided: why all or part of it could not be judged; "" if all was judged.
     """
 
     checked: int
@@ -36,14 +36,14 @@ class Judged:
 
 @dataclass(frozen=True)
 class Check:
-    """One small function with its rule.
+    """A rule and the function that checks it.
 
     Attributes:
-        looks_for: what is wrong where it fires, in a few words.
-        unit: what it counts, in the plural.
-        needs: without these facts it can't be judged.
-        judge: looks at the facts, of which those are there.
-        may_be_empty: nothing to look at is no doubt: what it is about need not exist.
+        looks_for: what it reports, in a few words.
+        unit: what ``checked`` counts, in the plural.
+        needs: facts without which it cannot be judged.
+        judge: the function; it is called only if all needed facts are there.
+        may_be_empty: having nothing to examine is sound, not undecided.
     """
 
     rule: Rule
@@ -55,7 +55,7 @@ class Check:
 
 
 def judged(checked: int, findings: Iterable[Finding], undecided: str = "") -> Judged:
-    """Count findings, those of adjoining places as one, and keep the first ones."""
+    """Join findings of adjoining places, keep the first ones and count the others."""
     kept: list[Finding] = []
     more = 0
     for finding in adjoining(findings):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs the checks: what is missing makes UNKNOWN, and a broken one does not lose the rest."""
+"""Run the checks. Missing facts and a failing check give UNKNOWN and do not stop the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORST_FIRST: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one check."""
+    """A check with its result."""
 
     check: Check
     judged: Judged
@@ -45,23 +45,23 @@ def run_check(check: Check, facts: AuditFacts) -> Result:
 
 
 def needs_of(checks: Iterable[Check]) -> frozenset[Need]:
-    """All that checks need."""
+    """Return all facts that the checks need."""
     return frozenset(need for check in checks for need in check.needs)
 
 
 def is_clean(result: Result) -> bool:
-    """Whether there is nothing to look at again: it was decided, and nothing but notes came out."""
+    """Return whether a second look is unnecessary: the check decided and found only notes."""
     serious = any(one.severity is not Severity.NOTE for one in result.judged.findings)
     return not result.judged.undecided and not serious
 
 
 def standing(before: Result, after: Result) -> Result:
-    """What two looks at what moves have in common: what came and went is no fault of the kernel.
+    """Return what two looks at a moving target have in common: what came and went is not a fault.
 
-    Of a process's range that is the pages which both looks have.
+    Of a process's range, the pages that both looks report are kept.
 
-    What one look could not decide, the other one may have; but not if that found something which
-    the first did not: then it is not known whether it was there in both.
+    If only one look could decide, its decision counts, unless it found something that the other
+    look did not report: then it is unknown whether that was there both times.
     """
     kept = tuple(
         part for one in after.judged.findings for part in seen_again(one, before.judged.findings)
@@ -82,11 +82,11 @@ def _places(findings: Iterable[Finding]) -> Collection[tuple[str, Where]]:
 def outcome_of(
     result: Result, accepted: Mapping[str, Collection[Where]]
 ) -> tuple[RuleOutcome, tuple[Finding, ...], tuple[Finding, ...]]:
-    """(outcome, findings, those of the baseline).
+    """Return the outcome, the new findings, and those that the baseline accepts.
 
     Args:
-        result: of a check.
-        accepted: places by rule.
+        result: the check and its result.
+        accepted: accepted places, by rule id.
     """
     known = accepted.get(result.check.rule.id, ())
     old = tuple(one for one in result.judged.findings if one.where in known)
@@ -112,7 +112,7 @@ def outcome_of(
 
 
 def exit_code(outcomes: Iterable[RuleOutcome]) -> Exit:
-    """1 for an error, 3 if something was not decided or nothing was asked, else 0."""
+    """Return 1 for an error, 3 if something is undecided or no rule was run, else 0."""
     outcomes = tuple(outcomes)
     if any(one.findings and one.severity is Severity.ERROR for one in outcomes):
         return Exit.WRONG
@@ -122,5 +122,5 @@ def exit_code(outcomes: Iterable[RuleOutcome]) -> Exit:
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Errors, warnings, notes; else in the order that they came in."""
+    """Sort by severity: errors, warnings, notes. The order within a severity stays."""
     return tuple(sorted(findings, key=lambda one: _WORST_FIRST[one.severity]))

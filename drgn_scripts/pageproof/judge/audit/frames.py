@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The frames that processes map: whose they are, how often, of which memory type."""
+"""The frames that processes map: their owners, mapping counts and memory types."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from pageproof.space.units import PAGE_BYTES
 
 @dataclass(frozen=True)
 class _Hit:
-    """What a rule says of one frame."""
+    """A frame that a rule reports, with its evidence."""
 
     one: FramePlaces
     shown: Shown = ()
 
     @property
     def key(self) -> tuple[str, int]:
-        """Its first mapping, so that adjoining pages of one process follow each other."""
+        """Key to sort by the first mapping, so that adjoining pages of a process are neighbours."""
         if not self.one.places:
             return "", self.one.pfn
         space, address = self.one.places[0]
@@ -58,7 +58,7 @@ def _judge(
     found: Callable[[FramePlaces], Shown | None],
     doubt: str = "",
 ) -> Judged:
-    """Of each frame that looks odd what a rule sees in it; None for nothing."""
+    """Apply a rule to each suspect frame; ``found`` returns the evidence, or None."""
     users = facts.users
     assert users is not None
     hits = [
@@ -77,7 +77,7 @@ def _undecided(users: UserFacts) -> str:
 
 
 def free(facts: AuditFacts) -> Judged:
-    """In a block of the buddy allocator, or on a CPU's list of free pages."""
+    """Find mapped frames in the buddy allocator or on a CPU's list of free pages."""
 
     def found(one: FramePlaces) -> Shown | None:
         return () if one.is_mapped_as(FrameClass.FREE) else None
@@ -86,7 +86,7 @@ def free(facts: AuditFacts) -> Judged:
 
 
 def slab(facts: AuditFacts) -> Judged:
-    """As a page that the kernel counts."""
+    """Find slab pages with an entry that the kernel counts."""
 
     def found(one: FramePlaces) -> Shown | None:
         return () if one.is_mapped_as(FrameClass.SLAB) and one.counted else None
@@ -95,7 +95,7 @@ def slab(facts: AuditFacts) -> Judged:
 
 
 def slab_page(facts: AuditFacts) -> Judged:
-    """By PFN only; an object that fills the page is its owner's to share."""
+    """Find slab pages mapped by PFN. A driver may share an object that fills the page."""
 
     def found(one: FramePlaces) -> Shown | None:
         if not one.is_mapped_as(FrameClass.SLAB) or one.counted or _fills_page(one.slab):
@@ -106,7 +106,7 @@ def slab_page(facts: AuditFacts) -> Judged:
 
 
 def free_object(facts: AuditFacts) -> Judged:
-    """By PFN only: an object that fills the page, and was freed."""
+    """Find slab pages mapped by PFN whose only object is free."""
 
     def found(one: FramePlaces) -> Shown | None:
         if not one.is_mapped_as(FrameClass.SLAB) or one.counted or not _fills_page(one.slab):
@@ -129,14 +129,14 @@ def _object(slab: SlabFacts | None) -> Shown:
 
 
 def table(facts: AuditFacts) -> Judged:
-    """A page that a walk comes through, or that is marked as a table."""
+    """Find page tables: frames that a walk passes, or that struct page marks as tables."""
     return _judge(
         facts, USER_MAPS_TABLE, lambda one: () if one.is_mapped_as(FrameClass.TABLE) else None
     )
 
 
 def uncounted(facts: AuditFacts) -> Judged:
-    """More entries than ``_mapcount``, of frames for which it is kept."""
+    """Find frames with more entries than ``_mapcount`` counts."""
 
     def found(one: FramePlaces) -> Shown | None:
         if not one.is_uncounted:
@@ -147,7 +147,7 @@ def uncounted(facts: AuditFacts) -> Judged:
 
 
 def stack(facts: AuditFacts) -> Judged:
-    """A page of a task's kernel stack."""
+    """Find pages of kernel stacks."""
 
     def found(one: FramePlaces) -> Shown | None:
         return stack_shown(one.area) if one.area is not None and one.is_mapped_stack else None
@@ -156,14 +156,14 @@ def stack(facts: AuditFacts) -> Judged:
 
 
 def _owner(one: FramePlaces) -> str:
-    """Return whose it is, if not of those who map it."""
+    """Return the owner if it is not related to those that map the frame, else ""."""
     if one.area is not None and one.area.is_strangers:
         return area_words(one.area)
     return one.stranger
 
 
 def others(facts: AuditFacts) -> Judged:
-    """By a driver that has nothing to do with its owner."""
+    """Find frames that a driver maps and that belong to an unrelated owner."""
 
     def found(one: FramePlaces) -> Shown | None:
         return (("owner", _owner(one)),) if one.is_others else None
@@ -172,7 +172,7 @@ def others(facts: AuditFacts) -> Judged:
 
 
 def types(facts: AuditFacts) -> Judged:
-    """All mappings of a frame, the kernel's and those of processes."""
+    """Compare the memory types of all mappings of a frame, the kernel's included."""
 
     def found(one: FramePlaces) -> Shown | None:
         if not one.has_conflict:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The upper half of the topmost tables: one kernel for all address spaces."""
+"""The upper half of the topmost tables, which is the same in all address spaces."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _index_of(address: int, levels: int) -> int:
 
 
 def _own(paging: PagingFacts, layout: LayoutFacts) -> int | None:
-    """The entry that a process has of its own in the upper half: the LDT's, with PTI."""
+    """Return the entry of the upper half that is private to a process: the LDT's, with PTI."""
     return _index_of(layout.ldt, layout.levels) if paging.pti else None
 
 
@@ -99,7 +99,7 @@ def _undecided(tables: Sequence[TopTable], faults: Sequence[str]) -> str:
 
 
 def kernel_half(facts: AuditFacts) -> Judged:
-    """Every mm's upper half against init_mm's; the processor sets ACCESSED in each alone."""
+    """Compare every upper half with init_mm's; the processor sets ACCESSED in each separately."""
     tops, layout = facts.tops, facts.layout
     assert tops is not None
     assert layout is not None
@@ -118,7 +118,7 @@ def kernel_half(facts: AuditFacts) -> Judged:
 
 
 def pti_pair(facts: AuditFacts) -> Judged:
-    """Both tables of each pair, in the user half."""
+    """Compare the user halves of both tables of each pair."""
     tops = facts.tops
     assert tops is not None
     kernels = {table.space: table for table in tops.spaces}
@@ -135,12 +135,12 @@ def pti_pair(facts: AuditFacts) -> Judged:
     return judged(len(pairs), found, _undecided(unread, tops.faults))
 
 
-#: Regions that user mode's tables may have, and those of them that it may write.
+#: Areas of the kernel's half that user mode's tables may map.
 _MAY_HOLD: Final = frozenset({"cpu-entry-area", "espfix", "ldt", "vsyscall"})
 
 
 def _held(facts: AuditFacts) -> Iterator[tuple[str, Range]]:
-    """What user mode's tables hold of the kernel, with the region; "" for what is too much."""
+    """Yield the kernel memory in user mode's tables with its area; "" if it must not be there."""
     layout, image = facts.layout, facts.image
     assert layout is not None
     assert image is not None
@@ -162,14 +162,14 @@ def _held(facts: AuditFacts) -> Iterator[tuple[str, Range]]:
 
 
 def pti_kernel(facts: AuditFacts) -> Judged:
-    """What init_mm's user half holds; all processes have its topmost entries."""
+    """Check init_mm's user half; the topmost entries of all processes point to the same tables."""
     held = list(_held(facts))
     spans = joined(span_of(one) for region, one in held if not region)
     return judged(len(held), (PTI_KERNEL.finding(addresses(span)) for span in spans))
 
 
 def pti_list(facts: AuditFacts) -> Judged:
-    """The list of it, as a note."""
+    """List the kernel memory in user mode's tables, as a note."""
     pages = Counter[str]()
     for region, one in _held(facts):
         if region:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The direct map and struct page: every RAM page at its place, of its type, with its page."""
+"""The direct map and struct page: the address, memory type and struct page of all RAM."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ VMEMMAP: Final = Rule(
 
 
 def _physmap(facts: AuditFacts) -> tuple[list[Range], int]:
-    """Ranges of the direct map, and its base."""
+    """Return the ranges of the direct map, and its base."""
     assert facts.layout is not None
     assert facts.kernel is not None
     row = row_of(facts.layout, "physmap")
@@ -75,7 +75,7 @@ def _ram_pages(facts: AuditFacts) -> int:
 
 
 def missing(facts: AuditFacts) -> Judged:
-    """RAM that is not there, less what is deliberately not there."""
+    """Find RAM that is missing without a known reason."""
     ranges, base = _physmap(facts)
 
     def spans() -> Iterator[Span]:
@@ -89,7 +89,7 @@ def missing(facts: AuditFacts) -> Judged:
 
 
 def wrong_frame(facts: AuditFacts) -> Judged:
-    """Every leaf of the direct map."""
+    """Check the frame of every leaf of the direct map."""
     ranges, base = _physmap(facts)
     mapped = [one for one in ranges if one.frame is not None and is_mapped(one)]
     found = (
@@ -104,13 +104,13 @@ def wrong_frame(facts: AuditFacts) -> Judged:
 
 
 def _same(one: MemoryType, other: MemoryType | None) -> bool:
-    """UC- and UC are the same but where an MTRR says write-combining."""
+    """Return whether two types are the same; UC- is UC unless an MTRR is write-combining."""
     uncached = {MemoryType.UC, MemoryType.UC_MINUS}
     return one is other or {one, other} == uncached
 
 
 def types(facts: AuditFacts) -> Judged:
-    """RAM in the direct map: write-back, or as struct page records it."""
+    """Check that RAM in the direct map is write-back or has the type that struct page records."""
     _, base = _physmap(facts)
 
     def spans() -> Iterator[Span]:
@@ -124,7 +124,7 @@ def types(facts: AuditFacts) -> Judged:
 
 
 def vmemmap(facts: AuditFacts) -> Judged:
-    """Of each section: its pointer, where its struct pages are mapped, the zone in the flags."""
+    """Check each section: its pointer, the mapping of its struct pages, the zone in their flags."""
     layout, kernel = facts.layout, facts.kernel
     assert layout is not None
     assert kernel is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What may be done with the kernel's own mappings: W^X, read-only data, the user bit."""
+"""The rights of the kernel's own mappings: W^X, read-only data, the user bit."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def _bad(
 
 
 def write_execute(facts: AuditFacts) -> Judged:
-    """What ``check_wx`` finds at boot, at any time."""
+    """Find what ``check_wx`` finds at boot."""
     ranges = [one for one in _kernel(facts) if is_mapped(one)]
     found = _bad(WRITE_EXECUTE, ranges, lambda may: may.write and may.execute)
     return judged(sum(map(pages_of, ranges)), found)
 
 
 def user_bit(facts: AuditFacts) -> Judged:
-    """In the kernel's tables, and with PTI in what user mode's have of the kernel."""
+    """Check the kernel's tables, and with PTI the kernel memory in user mode's tables."""
     assert facts.layout is not None
     vsyscall = facts.layout.vsyscall
     ranges = [
@@ -75,7 +75,7 @@ def user_bit(facts: AuditFacts) -> Judged:
 
 
 def read_only(facts: AuditFacts) -> Judged:
-    """Text and read-only data where the image is mapped."""
+    """Check text and read-only data in the image's mapping."""
     image = facts.image
     assert image is not None
     if not image.read_only:
@@ -91,7 +91,7 @@ def read_only(facts: AuditFacts) -> Judged:
 
 
 def text_alias(facts: AuditFacts) -> Judged:
-    """The direct map's alias of everything that the kernel executes or holds read-only."""
+    """Check the direct map's alias of all that the kernel executes or holds read-only."""
     image, layout = facts.image, facts.layout
     assert image is not None
     assert layout is not None
@@ -102,7 +102,7 @@ def text_alias(facts: AuditFacts) -> Judged:
         one
         for one in _kernel(facts)
         if is_mapped(one) and one.permissions is not None
-        # What is writable there itself is what another rule finds.
+        # kernel-write-execute reports memory that is writable at this address.
         if one.permissions.execute and not one.permissions.write
     ]
     data = list(within(_kernel(facts), image.rodata.start, image.rodata.end))

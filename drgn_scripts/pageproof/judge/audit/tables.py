@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Page-table pages themselves: marked as such, used once."""
+"""Page-table pages: each is marked as such and used once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNMARKED: Final = Rule(
 
 _HUGETLB: Final = 1 << 22
 _PMD_TABLE_BYTES: Final = 1 << 30
-#: PTE and PMD tables: of those above not every kernel marks all.
+#: PTE and PMD tables. Not every kernel marks the tables above them.
 _MARKED_LEVELS: Final = (1, 2)
 
 
@@ -47,7 +47,7 @@ def _facts(facts: AuditFacts) -> UserFacts:
 
 
 def unmarked(facts: AuditFacts) -> Judged:
-    """Tables of user halves of the two lowest levels."""
+    """Check tables of the two lowest levels of user halves."""
     users, classes = _facts(facts), facts.classes
     assert classes is not None
     tables = [
@@ -77,7 +77,7 @@ def _is_shared_on_purpose(facts: AuditFacts, space: UserSpace | None, one: UserT
 
 
 def used_twice(facts: AuditFacts) -> Judged:
-    """Every entry that leads to a table, of all processes and the kernel."""
+    """Check every entry that leads to a table, of all processes and the kernel."""
     users = _facts(facts)
     uses: dict[int, list[tuple[UserSpace | None, UserTable]]] = {}
     for one in users.kernel_tables:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""User halves against their VMAs: entries outside any, rights beyond theirs."""
+"""User halves and their VMAs: entries outside VMAs, rights beyond those of the VMA."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _users(facts: AuditFacts) -> UserFacts:
 
 
 def undecided_of(users: UserFacts) -> str:
-    """Why what is said of processes may not be all."""
+    """Return why findings about processes may be incomplete."""
     gaps = [f"{space.name}: {space.gap}" for space in users.spaces if space.gap]
     return "; ".join([*gaps[:3], *users.faults[:3]])
 
@@ -54,7 +54,7 @@ def _where(space: UserSpace, one: Range) -> Where:
 
 
 def _by_vma(space: UserSpace) -> Iterator[tuple[Range, VmaBounds | None]]:
-    """Each run, cut where VMAs begin and end, with its VMA."""
+    """Yield each run with its VMA, split where VMAs begin and end."""
     starts = [vma.start for vma in space.vmas]
     for run in space.runs:
         if run.outcome in GAPS or run.outcome is Outcome.NONE:
@@ -83,10 +83,10 @@ def _outside(space: UserSpace) -> Iterator[Finding]:
 
 
 def outside(facts: AuditFacts) -> Judged:
-    """Every entry that is not empty is in a VMA, or munmap() may be about to empty it.
+    """Find entries outside VMAs. While mmap_lock is held, munmap() may be about to clear them.
 
-    It takes the VMA away first, and empties its entries before it gives the lock back
-    (mm/vma.c: vms_complete_munmap_vmas(), in mm/mmap.c before 6.12).
+    munmap() removes the VMA first, and clears its entries before it releases the lock (mm/vma.c:
+    vms_complete_munmap_vmas(), in mm/mmap.c before 6.12).
     """
     users = _users(facts)
     sure = (one for space in users.spaces if not space.is_locked for one in _outside(space))
@@ -100,7 +100,7 @@ def outside(facts: AuditFacts) -> Judged:
 
 
 def _too_much(one: Range, vma: VmaBounds) -> str:
-    """What user mode may do that its VMA does not say."""
+    """Return the access that the entry allows and the VMA does not; "" for none."""
     may = one.permissions
     if may is None or not may.access or not may.user or one.shared_with is not None:
         return ""
@@ -120,7 +120,7 @@ def _beyond(users: UserFacts) -> Iterator[Finding]:
 
 
 def rights(facts: AuditFacts) -> Judged:
-    """What the tables allow is what the VMA allows, or less (copy-on-write, dirty tracking)."""
+    """Compare rights. Entries may allow less than the VMA (copy-on-write, dirty tracking)."""
     users = _users(facts)
     vmas = sum(len(space.vmas) for space in users.spaces)
     return judged(vmas, _beyond(users), undecided_of(users))

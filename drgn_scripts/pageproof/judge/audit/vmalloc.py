@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""vmalloc areas against the page tables."""
+"""vmalloc areas and their page tables."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _mapped(facts: AuditFacts) -> list[Range]:
 
 
 def unowned(facts: AuditFacts) -> Judged:
-    """Every mapped page is in an area."""
+    """Find mapped pages outside areas."""
     mapped = _mapped(facts)
     spans = unowned_spans(mapped, facts.areas or (), facts.moving)
     found = (UNOWNED.finding(addresses(span), bytes_shown(span)) for span in spans)
@@ -63,7 +63,7 @@ def _finding(one: Mismatch) -> Finding:
 
 
 def wrong_page(facts: AuditFacts) -> Judged:
-    """Of the areas that list their pages."""
+    """Check the areas that have a list of pages."""
     areas = sum(bool(area.frames) for area in facts.areas or ())
     found = mismatches(_mapped(facts), facts.areas or (), facts.moving)
     return judged(areas, map(_finding, found))

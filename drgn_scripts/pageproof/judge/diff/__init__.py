@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What changed between two reports of ``verify``: live before a crash and its vmcore, or any two.
+"""Compare two reports of ``verify``: a live one and the later vmcore's, or any two.
 
-Nothing is said twice: the pages of a mapping that is gone are not told one by one. The order of
-the lists in a report says nothing, and the lists here have an order of their own.
+Each change is reported once: for a mapping that is gone, its pages are not listed. The order of
+the lists in a report does not matter; the lists of the comparison are sorted.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _region_changes(old: Pages, new: Pages) -> Iterator[RegionChange]:
             yield RegionChange(Change.NEW, now)
 
 
-# The order in which changes are told: it depends on nothing but themselves
+# Keys to sort changes; they depend only on the changes
 
 
 def _name_order(region: RegionName | None) -> tuple[str, str, int]:
@@ -133,7 +133,7 @@ def _frame_order(one: FrameChange) -> tuple[object, ...]:
 
 
 def _summarize(told: DiffReport) -> DiffSummary:
-    """Counts and the exit code. Of two boots nothing is decided, unless the newer one is worse."""
+    """Count and set the exit code; for two boots it is 3 unless the newer report is worse."""
     different = sum(one.pages for one in told.verdicts if one.new.verdict is Verdict.DIFFERENT)
     undecided = sum(
         one.pages

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What changed between two reports of ``audit``: findings by rule and place, as in a baseline.
+"""Compare two reports of ``audit``: findings by rule and place, as in a baseline.
 
-What a rule does not find is gone only if it was decided. What the baseline of a report accepts is
-there all the same: it is not gone in the newer report, and was there in the older one.
+A finding is gone only if the newer report decided its rule. Findings that a report's baseline
+accepts count as present in that report.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def diff_audits(
     )
 
 
-# Findings, and how often each is there
+# Findings and how often each occurs
 
 
 def _cut(report: AuditReport) -> set[str]:
-    """Rules with more findings than the report shows."""
+    """Return the rules with more findings than the report shows."""
     shown = Counter(one.id for one in report.findings)
     return {one.rule for one in report.outcomes if one.findings > shown[one.rule]}
 
@@ -89,9 +89,9 @@ def _counts(
     numbers: Mapping[str, int],
     cut: Collection[str],
 ) -> Counter[Finding]:
-    """Findings at their places; of cut rules one without a place, as often as it is there."""
+    """Count findings by place; a rule that was cut has one finding without a place."""
     shown = (*report.findings, *report.accepted)
-    # The first one stands for all.
+    # The first finding is the example for all.
     in_order = sorted(shown, key=lambda one: (one.where.order, one.sentence), reverse=True)
     examples = {one.id: replace(one, where=NOWHERE, evidence=()) for one in in_order}
     placed = Counter(one for one in findings if one.id not in cut)
@@ -148,7 +148,7 @@ def _summarize(
     rules: Collection[RuleChange],
     findings: Collection[FindingChange],
 ) -> AuditDiffSummary:
-    """Counts and the exit code, by the rules of verify's reports."""
+    """Count and set the exit code, as for reports of verify."""
     compared = {one.rule for one in old.outcomes} & {one.rule for one in new.outcomes}
     undecided = sum(map(_is_undecided_now, rules))
     errors = new_errors(findings)

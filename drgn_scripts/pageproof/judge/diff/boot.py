@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether two reports, of any command, are of one boot."""
+"""Find out whether two reports, of any command, are of one boot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pageproof.model.diff import Difference
 
 
 def boot_differences(old: Report | AuditReport, new: Report | AuditReport) -> Iterator[Difference]:
-    """Facts that are the same as long as a kernel runs, and in its vmcore: KASLR's among them."""
+    """Yield differences in facts that are constant for a boot and its vmcore, such as KASLR's."""
     if old.target.release != new.target.release:
         yield Difference("release", old.target.release, new.target.release)
     for name in (

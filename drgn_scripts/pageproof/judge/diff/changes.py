@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What became of mappings, of the verdicts of their pages and of frames."""
+"""Changes of mappings, of the verdicts of their pages and of frames."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pageproof.space.units import PAGE_BYTES
 def mapping_changes(
     old: Pages, new: Pages, pairs: Mapping[MappingKey, MappingKey]
 ) -> Iterator[MappingChange]:
-    """Mappings that are gone, new, moved or changed."""
+    """Yield mappings that are gone, new, moved or changed."""
     for place, held in old.held.items():
         if place not in pairs:
             yield _change(Change.GONE, old, place, held, None)
@@ -105,7 +105,7 @@ def _spans(held: Held | None) -> tuple[VmaShape, ...]:
 def verdict_changes(
     old: Pages, new: Pages, pairs: Mapping[MappingKey, MappingKey]
 ) -> Iterator[VerdictChange]:
-    """Pages of both reports with another verdict now, and new ones that are DIFFERENT."""
+    """Yield pages of both reports whose verdict changed, and new pages that are DIFFERENT."""
     before = {now: old.held[place] for place, now in pairs.items()}
     for place, held in new.held.items():
         was = before[place].runs if place in before else []
@@ -146,7 +146,7 @@ def _goes_on(one: VerdictChange, other: VerdictChange) -> bool:
 def _compared(
     old: Sequence[OpinionRun], new: Sequence[OpinionRun]
 ) -> Iterator[tuple[int, int, Opinion | None, OpinionRun]]:
-    """Pages that the newer report has, in pieces: first, number, opinion of old, run of new."""
+    """Yield pieces of the newer report's pages: first, number, older opinion, newer run."""
     before, after = _Line(old), _Line(new)
     edges = {edge for run in (*old, *new) for edge in (run.first, run.first + run.pages)}
     for first, end in pairwise(sorted(edges)):
@@ -157,7 +157,7 @@ def _compared(
 
 
 class _Line:
-    """Runs by their pages."""
+    """Look up runs by page."""
 
     def __init__(self, runs: Iterable[OpinionRun]) -> None:
         self._runs = sorted(runs, key=lambda run: run.first)
@@ -174,7 +174,7 @@ class _Line:
 def frame_changes(
     old: Pages, new: Pages, pairs: Mapping[MappingKey, MappingKey]
 ) -> Iterator[FrameChange]:
-    """Pages with evidence in both reports whose frame is another one; a region's own told once."""
+    """Yield pages with evidence in both reports whose frame changed; a region's own only once."""
     told: set[tuple[RegionKey, int | None]] = set()
     in_order = sorted(pairs.items(), key=lambda item: (item[1].pid, item[1].base))
     for place, now in in_order:

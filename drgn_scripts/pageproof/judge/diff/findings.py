@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Findings that are gone or new, of any command's reports."""
+"""Findings that are gone or new, for reports of any command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pageproof.model import Finding, Severity
 from pageproof.model.diff import Change, FindingChange
 from pageproof.model.where import NOWHERE, Where
 
-#: How often each is there.
+#: Findings and how often each occurs.
 Counts = Mapping[Finding, int]
 _NONE: Final[Counts] = {}
 _Key = tuple[str, Severity, Where]
@@ -20,14 +20,14 @@ _Key = tuple[str, Severity, Where]
 def finding_changes(
     old: Counts, new: Counts, accepted: Counts = _NONE, *, by_place: bool
 ) -> tuple[FindingChange, ...]:
-    """What only one of two reports has, or has more often; the worst first, new before gone.
+    """Return findings that one report has more often than the other: worst first, new before gone.
 
     Args:
         old: findings of the older report.
         new: those of the newer one.
-        accepted: more of the newer one, which are there and are never told as new.
-        by_place: findings of one id are another where they are at another place; else they are
-            not, and their number does not count.
+        accepted: further ones of the newer report; they are never reported as new.
+        by_place: findings of one id differ if their places differ; otherwise neither the places
+            nor the number of findings matter.
     """
     told, before = _tally(new, by_place), _tally(old, by_place)
     after = told + _tally(accepted, by_place)
@@ -50,7 +50,7 @@ def finding_changes(
 
 
 def new_errors(changes: Iterable[FindingChange]) -> int:
-    """How many findings the newer report has that make it worse."""
+    """Return how many new findings are errors."""
     return sum(
         one.times
         for one in changes
@@ -70,7 +70,7 @@ def _tally(counts: Counts, by_place: bool) -> Counter[_Key]:
 
 
 def _more(here: Counter[_Key], there: Counter[_Key], by_place: bool) -> Counter[_Key]:
-    """What is here, and not or less often there."""
+    """Return what is here, but not there or less often there."""
     if by_place:
         return here - there
     return Counter({key: times for key, times in here.items() if key not in there})
@@ -79,7 +79,7 @@ def _more(here: Counter[_Key], there: Counter[_Key], by_place: bool) -> Counter[
 def _changes(
     change: Change, findings: Counts, times: Mapping[_Key, int], by_place: bool
 ) -> list[FindingChange]:
-    """Each kind told by the first one in their order."""
+    """Return one change for each key, shown by its first finding."""
     examples: dict[_Key, Finding] = {}
     for finding in sorted(findings, key=lambda one: (one.where.order, one.sentence, one.evidence)):
         examples.setdefault(_key(finding, by_place), finding)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A report's mappings, so that those of another report can be found beside them.
+"""The mappings of a report, with keys to find them in another report.
 
-VMAs of a process that map one file from one base on (VMA start less its offset) are one mapping:
+VMAs of a process that map one file from the same base (VMA start minus offset) are one mapping:
 one mmap(), whole or split by a later munmap() or mprotect(). Its pages are numbered from that
-base, so that they keep their numbers when it is split, grows or is moved.
+base, so their numbers stay the same when it is split, grows or moves.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ RegionKey = tuple[str, str, int] | None
 
 @dataclass(frozen=True)
 class MappingKey:
-    """Which mapping.
+    """Identifies a mapping.
 
     Attributes:
-        inode: its file's, 0 for none.
-        base: address of the file's first byte, would it be mapped; may lie below 0.
+        inode: its file's; 0 for none.
+        base: the address that the file's first byte would have; may be negative.
     """
 
     region: RegionKey
@@ -36,7 +36,7 @@ class MappingKey:
 
     @property
     def identity(self) -> tuple[RegionKey, int, int, int]:
-        """All but where it is."""
+        """All fields but the address."""
         return self.region, self.pid, self.mm, self.inode
 
 
@@ -52,7 +52,7 @@ class OpinionRun:
 
 @dataclass
 class Held:
-    """What a report has of one mapping."""
+    """What a report contains about one mapping."""
 
     facts: MappingFacts
     vmas: list[VmaFacts] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Pages:
 
 
 def _add_uses(held: dict[MappingKey, Held], report: Report) -> None:
-    """VMAs with the verdicts of all their pages; those of no region without."""
+    """Add VMAs with the verdicts of all their pages; VMAs of no region have none."""
     left = set(range(len(report.mappings)))
     for region in report.regions:
         for use in region.uses:
@@ -108,7 +108,7 @@ def _add_uses(held: dict[MappingKey, Held], report: Report) -> None:
 
 
 def _add_proofs(held: dict[MappingKey, Held], report: Report) -> None:
-    """Evidence by page; where the user named the addresses the verdicts are its own."""
+    """Add evidence by page. If the user named the addresses, their verdicts come from it too."""
     for proof in report.proofs:
         evidence = proof.evidence
         facts = report.mappings[evidence.mapping]
@@ -122,7 +122,7 @@ def _add_proofs(held: dict[MappingKey, Held], report: Report) -> None:
 
 
 def mapping_key(facts: MappingFacts, region: RegionKey) -> MappingKey:
-    """Which mapping a VMA is a part of; addresses that the user named stand for themselves."""
+    """Return the mapping that a VMA belongs to. Addresses that the user named have none."""
     vma = facts.vma
     if vma is None or region is None:
         return MappingKey(region, facts.pid, facts.mm, 0, 0)
@@ -132,10 +132,10 @@ def mapping_key(facts: MappingFacts, region: RegionKey) -> MappingKey:
 
 
 def pair(old: Pages, new: Pages) -> dict[MappingKey, MappingKey]:
-    """Which mapping of the newer report is which of the older one, at its place or moved.
+    """Pair mappings of the older report with those of the newer one, at the same place or moved.
 
-    One that moved has the same identity and begins with the same page of its file. Of several
-    like ones the first in memory is taken for the first.
+    A mapping that moved has the same identity and begins with the same page of its file. Several
+    such mappings are paired in order of address.
     """
     pairs = {place: place for place in old.held if place in new.held}
     left: dict[tuple[object, int], list[MappingKey]] = {}

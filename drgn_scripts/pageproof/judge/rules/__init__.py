@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules of ``verify``, and what runs them: one that breaks does not lose the others."""
+"""The rules of ``verify``, and the functions that run them; a failing rule stops no other."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 _View = TypeVar("_View")
 
-#: Each with its check, which gives what it saw if the rule fires. Findings are told in this order.
+#: Rules with their checks; a check returns evidence if the rule fires. Reports keep this order.
 PAGE_RULES: Final[tuple[tuple[Rule, Callable[[PageView], Shown | None]], ...]] = (
     (rights.SECOND_OPINION_KERNEL, rights.second_opinion_kernel),
     (rights.SECOND_OPINION_USER, rights.second_opinion_user),
@@ -72,7 +72,7 @@ RULE_BROKEN: Final = Rule(
     "judge/rules/",
 )
 
-#: All rules of verify, for those who explain them.
+#: All rules of verify, for ``explain``.
 RULES: Final[tuple[Rule, ...]] = (
     *FRAME_RULES,
     *(rule for rule, _ in MAPPING_RULES),
@@ -80,7 +80,7 @@ RULES: Final[tuple[Rule, ...]] = (
     RULE_BROKEN,
 )
 
-#: Rules about the slots that only the module's region has.
+#: Rules about slots, which only the module's region has.
 _OF_SLOTS: Final = frozenset(
     {content.SLOT_STATE_IMPOSSIBLE, content.SLOT_SEQUENCE_BACK, content.SLOT_HASH_MISMATCH}
 )
@@ -89,12 +89,12 @@ _OF_SLOTS: Final = frozenset(
 def rule_ids(
     kind: str, expected: Collection[Expectation] = (), *, of_device: bool = False
 ) -> tuple[str, ...]:
-    """Ids of the rules that find errors and are applied to each mapping with evidence.
+    """Return the ids of rules of severity error that are applied to a mapping with evidence.
 
     Args:
         kind: the region's.
-        expected: what its author intends: rules about that are applied where it is said.
-        of_device: ``--device`` was given, so that the file's data is looked at too.
+        expected: the expectations given; rules about the others are not applied.
+        of_device: ``--device`` was given, so the file's private data is checked too.
     """
     return tuple(
         rule.id
@@ -106,14 +106,14 @@ def rule_ids(
     )
 
 
-#: What a kind of region is made for.
+#: Rules that a kind of region breaks by design.
 _ALLOWED: Final[dict[str, Collection[Rule]]] = {"vdso": {rights.USER_MAPPING_EXECUTABLE}}
 
 
 def page_findings(view: PageView, where: Where) -> tuple[Finding, ...]:
-    """Run all rules over one page, but those that its kind of region is made to break.
+    """Run all rules on one page, except those that its kind of region breaks by design.
 
-    What was seen of a page that moved or whose mapping has gone is somebody else's by now.
+    A page that moved or whose mapping is gone is skipped: its frame may have another owner by now.
     """
     if not view.evidence.stable:
         return ()
@@ -122,7 +122,7 @@ def page_findings(view: PageView, where: Where) -> tuple[Finding, ...]:
 
 
 def mapping_findings(view: MappingView) -> tuple[Finding, ...]:
-    """Run all rules over one mapping; of an address that no VMA covers there is nothing to say."""
+    """Run all rules on one mapping; without a VMA there is nothing to check."""
     vma = view.mapping.vma
     if vma is None:
         return ()
@@ -135,7 +135,7 @@ def _run(
     for rule, check in rules:
         try:
             shown = check(view)
-        except Exception as error:  # a bug of one rule is no reason to lose what the others saw
+        except Exception as error:  # a bug in one rule must not lose the findings of the others
             yield RULE_BROKEN.finding(where, (("error", repr(error)),), rule=rule.id)
             continue
         if shown is not None:

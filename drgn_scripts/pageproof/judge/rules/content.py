@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rules about what is in the frame: by several routes, and by the module's own protocol."""
+"""Rules about the content of a frame: read by several routes, and by the module's protocol."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def content_changing(view: PageView) -> Shown | None:
 
 
 def _differing(view: PageView) -> Shown | None:
-    """Only where nothing can change between two reads, or where even patience did not help."""
+    """Return the digests of the routes if they differ."""
     digests = {c.route: c.sha256 for c in view.evidence.content if c.sha256 is not None}
     if len(set(digests.values())) < 2 or not view.same_frame:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is to be said of a region's extent, and of what could not be looked at."""
+"""Rules about a region's extent, and about memory that could not be checked."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rule about what was read and cannot be."""
+"""The rule about data that is impossible."""
 
 from __future__ import annotations
 

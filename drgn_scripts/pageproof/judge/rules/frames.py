@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rules about a mapping whose frames are others than the region's: in which way they are wrong."""
+"""Rules about a mapping whose frames are not the region's: in which way they are wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pageproof.model import Finding, Severity
 from pageproof.model.rule import Rule
 from pageproof.model.where import in_process
 
-#: So many pages are shown with both frames.
+#: Limit of pages that a finding shows with both frames.
 _SHOWN: Final = 4
 
 ZERO_PAGE: Final = Rule(
@@ -76,7 +76,7 @@ WRONG_FRAME: Final = Rule(
 
 
 def frame_findings(view: FramesView) -> Iterator[Finding]:
-    """One finding for each way in which frames are wrong, with the pages that are."""
+    """Yield one finding for each way in which frames are wrong, with the pages."""
     vma = view.mapping.vma
     private = vma is not None and not vma.has_flag("MAYSHARE")
     zeros = [one for one in view.different if one.zeros]
@@ -105,7 +105,7 @@ def _is_contiguous(view: FramesView, rest: Sequence[Differing]) -> bool:
 
 
 def _side(view: FramesView, rest: Sequence[Differing], places: dict[int, int]) -> str:
-    """Which neighbour each page is, else ""; at the region's end that one may be none of it."""
+    """Return which neighbour each page is, or ""; the page at the region's edge may have none."""
     moved = {places[one.user_pfn] - one.page for one in rest if one.user_pfn in places}
     if view.same or moved not in ({1}, {-1}):
         return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rules about the frame itself: whether it is still the region's, and who else has a part of it."""
+"""Rules about the frame itself: whether it still belongs to the region, and who else owns it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def frame_is_poisoned(view: PageView) -> Shown | None:
     return () if page is not None and page.hwpoison else None
 
 
-#: /dev/mem shows whatever is there.
+#: /dev/mem may map any frame.
 _SHOWS_ALL: Final = frozenset({"devmem"})
 
 
@@ -57,7 +57,7 @@ def frame_is_others(view: PageView) -> Shown | None:
 
 
 def user_maps_stack(view: PageView) -> Shown | None:
-    """A stack is nobody's to share, whether the mapping has the region's frame or another."""
+    """Report a stack whether or not the frame is the region's: stacks must never be shared."""
     area = view.evidence.area
     if view.kind in _SHOWS_ALL or area is None or area.kind is not OwnerKind.STACK:
         return None
@@ -72,7 +72,7 @@ def user_maps_table(view: PageView) -> Shown | None:
 
 
 def shares_slab_page(view: PageView) -> Shown | None:
-    """The object at the page's beginning is not all that the page holds."""
+    """Report a page that contains more than the object at its beginning."""
     slab = view.evidence.slab
     if slab is None or slab.offset_bytes + PAGE_BYTES <= slab.object_bytes:
         return None
@@ -103,7 +103,7 @@ ONLY_MAPPINGS_HOLD_IT: Final = Rule(
 
 
 def only_mappings_hold_it(view: PageView) -> Shown | None:
-    """Pages of files and anonymous memory have other owners, which this knows nothing of."""
+    """Skip pages of files and anonymous memory, which have other owners."""
     page = view.mapped
     if page is None or page.mapcount is None or not view.same_frame or not view.is_counted:
         return None

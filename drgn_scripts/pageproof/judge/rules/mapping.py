@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rules about a VMA as such: its flags, its operations, who has it."""
+"""Rules about a VMA itself: its flags, its operations, its processes."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def may_become_executable(view: MappingView) -> Shown | None:
     if Expectation.NO_EXEC not in view.expected or not view.vma.has_flag("MAYEXEC"):
         return None
     if view.vma.has_flag("EXEC"):
-        return None  # a rule about its pages says so
+        return None  # user-mapping-executable reports it
     return (("vm_flags", view.vma.vm_flags_words),)
 
 
@@ -146,7 +146,7 @@ _PFNMAP_FLAGS: Final = Rule(
 
 
 def pfnmap_flags(view: MappingView) -> Shown | None:
-    """VM_DONTDUMP tells: perf's rings do without VM_IO, and mremap() refuses to grow VM_PFNMAP."""
+    """Check VM_DONTDUMP only: perf's rings lack VM_IO, and mremap() refuses to grow VM_PFNMAP."""
     if not view.vma.has_flag("PFNMAP") or view.vma.has_flag("DONTDUMP"):
         return None
     missing = [word for word in ("IO", "DONTEXPAND", "DONTDUMP") if not view.vma.has_flag(word)]
@@ -181,7 +181,7 @@ MAPPING_RULES: Final[tuple[tuple[Rule, Callable[[MappingView], Shown | None]], .
     (_MAPPING_INCOMPLETE, mapping_incomplete),
 )
 
-#: Rules that find errors only where an author has said what he intends.
+#: Rules of severity error that need an expectation.
 EXPECTING: Final[dict[Rule, Expectation]] = {
     _INHERITED: Expectation.NO_CHILD,
     _WRITABLE: Expectation.READ_ONLY,

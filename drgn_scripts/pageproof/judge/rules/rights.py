@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rules about what both walks allow, and of which memory type they are."""
+"""Rules about the rights and memory types of both walks."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ def _frame(paddr: int | None) -> str:
 
 
 def _granted(walk: Walk) -> Permissions | None:
-    """What a walk lets an access do. An entry without PRESENT grants nothing, whatever its bits."""
+    """Return the rights of a walk. An entry without PRESENT grants nothing, whatever its bits."""
     return walk.permissions if walk.outcome is Outcome.MAPPED else None
 
 
 def _type_in_use(walk: Walk) -> MemoryType | None:
-    """The type that accesses have. There are none through an entry without PRESENT."""
+    """Return the memory type of accesses; None for an entry without PRESENT."""
     return walk.memory_type if walk.outcome is Outcome.MAPPED else None
 
 
 def memory_type_conflict(view: PageView) -> Shown | None:
-    """Both mappings; where they agree, the direct map, which has RAM for good."""
+    """Compare both mappings; if they agree, also with the direct map, which always maps RAM."""
     kernel, user = _type_in_use(view.evidence.kernel_walk), _type_in_use(view.evidence.user_walk)
     if not view.same_frame or kernel is None or user is None:
         return None

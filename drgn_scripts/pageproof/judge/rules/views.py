@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What rules are given to look at: one page, one mapping, or the frames of one mapping."""
+"""The input of rules: one page, one mapping, or the frames of one mapping."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PageView:
     """One page of a region, and the mapping that has it.
 
     Attributes:
-        kind: the region's; "" if no finder knows it.
+        kind: the region's; "" if no finder recognises it.
     """
 
     evidence: PageEvidence
@@ -44,16 +44,16 @@ class PageView:
 
     @property
     def is_special(self) -> bool:
-        """Whether the user's entry says that no ``struct page`` counts it."""
+        """Whether the user's entry is special: ``struct page`` does not count it."""
         walk = self.evidence.user_walk
         return walk.leaf_bytes == PAGE_BYTES and is_special(walk)
 
     @property
     def is_own(self) -> bool:
-        """Whether the mapping is one that has anonymous pages of its own process, or KSM's.
+        """Whether the mapping may have anonymous pages of its own process, or KSM pages.
 
-        Memory of a process without a file, or a private mapping of a file. A driver's mapping is
-        neither, and VM_PFNMAP entries are not counted as the process's.
+        True for memory without a file and for private mappings of a file. A driver's mapping is
+        neither, and entries of VM_PFNMAP are not counted as the process's.
         """
         vma = self.mapping.vma
         if vma is None or self.is_special or vma.has_flag("PFNMAP"):
@@ -62,7 +62,7 @@ class PageView:
 
     @property
     def is_counted(self) -> bool:
-        """Whether the user's entry is one that the frame's own ``_mapcount`` counts."""
+        """Whether the frame's own ``_mapcount`` counts the user's entry."""
         page = self.mapped
         return (
             page is not None
@@ -76,13 +76,12 @@ class PageView:
 
 @dataclass(frozen=True)
 class MappingView:
-    """One VMA of a region, and what its user expects of it.
+    """One VMA of a region, and the expectations given for it.
 
     Attributes:
         handed_on: another address space maps the same open file.
         data_is_freed: ``file->private_data`` points to a free slab object.
-        lacking: pages of the region that the VMA covers and has no entry for, where nothing makes
-            one.
+        lacking: pages of the region in the VMA that have no entry and no fault() to make one.
     """
 
     mapping: MappingFacts
@@ -99,12 +98,12 @@ class MappingView:
 
 @dataclass(frozen=True)
 class Differing:
-    """A page of a region in whose place a process has another frame.
+    """A page of a region where a process maps another frame.
 
     Attributes:
         page: of the region.
         anonymous: the user's frame is anonymous memory.
-        zeros: it is the zero page, or in the huge one.
+        zeros: it is the zero page, or part of the huge zero page.
     """
 
     page: int
@@ -115,13 +114,13 @@ class Differing:
 
 @dataclass(frozen=True)
 class FramesView:
-    """Where the frames of a mapping are others than the region's.
+    """The frames of a mapping that differ from the region's.
 
     Attributes:
         name: the region's.
         different: pages of the region, in order.
-        same: how many pages of the mapping are as they should be.
-        frames: PFN by page of the region, of all that have one.
+        same: number of pages of the mapping that have the right frame.
+        frames: PFN by page of the region, for the pages that have one.
     """
 
     name: str
