@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Accounts of frames by the engine in C against the slow walker's, on random tables."""
+"""Accounts of frames by the engine in C compared with the slow walker's, on random tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPECIAL = 1 << 9
 
 
 def pages_of(found: Accounted) -> list[tuple[int, int, int, bool]]:
-    """Every page of the places: how a walker cuts them into runs does not matter."""
+    """Every page of the places, because walkers may cut them into different runs."""
     return sorted(
         (address, place.frame + address - place.start, place.level, place.special)
         for place in found.places
@@ -64,7 +64,7 @@ def test_memory_types_have_the_engines_numbers() -> None:
 
 
 @pytest.mark.parametrize("choice", [WalkerChoice.C, WalkerChoice.PYTHON])
-def test_what_is_counted_and_told(choice: WalkerChoice) -> None:
+def test_what_is_counted_and_reported(choice: WalkerChoice) -> None:
     entries = {
         0x1000: 0x2000 | P | US,
         0x2000: 0x3000 | P | US,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The engine in C against the slow walker: random tables, the same answers.
+"""The engine in C compared with the slow walker, on random tables.
 
-The trees are made with a seed each, so that a failure can be had again.
+Each tree has its own seed, so that a failure can be reproduced.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FLAGS = (RW, US, PWT, A, D, NX, 1 << 9, 1 << 58, 5 << 59, 1 << 12, 1 << 7, 1 << 
 
 
 def random_entry(rng: random.Random, sme: int) -> int:
-    """An entry of any kind; tables lead to one of the few pages, so that trees are deep."""
+    """An entry of any kind. Tables point at one of a few pages, so that trees are deep."""
     flags = sum(flag for flag in FLAGS[:9] if rng.random() < 0.3)
     what = rng.random()
     if what < 0.45:
@@ -83,7 +83,7 @@ def random_paging(rng: random.Random) -> Paging:
 
 
 def random_address(rng: random.Random, levels: int) -> int:
-    """Often by few different indices, so that walks end in what the tables have."""
+    """An address that often has one of a few indices, so that walks reach the entries."""
     if rng.random() < 0.1:
         return rng.getrandbits(64)
     address = rng.randrange(PAGE_BYTES)
@@ -94,12 +94,12 @@ def random_address(rng: random.Random, levels: int) -> int:
 
 
 def without_reason(one: Range) -> Range:
-    """The engine reads whole tables, the walker entries: the failing address may be another."""
+    """Drop the failing address: the engine reads whole tables, the walker single entries."""
     return replace(one, detail=one.detail.partition(": ")[0])
 
 
 def seeds(some: int, *, of: int) -> pytest.MarkDecorator:
-    """Of tests that sweep whole trees in Python, a second each: some, and all in test-all."""
+    """Seeds of tests that sweep whole trees in Python, a second each: all in test-all only."""
     marked = [
         pytest.param(seed, marks=[] if seed < some else [pytest.mark.long]) for seed in range(of)
     ]
@@ -120,7 +120,7 @@ def test_walks_are_the_same(seed: int) -> None:
         walk = slow.walk(root, address)
         assert quick.walk(root, address) == walk
         seen.add(walk.outcome)
-    assert len(seen) > 3  # else the tables are too dull to tell anything
+    assert len(seen) > 3  # else the tables do not test enough
 
 
 def test_all_outcomes_come_up_in_these_tests() -> None:
@@ -200,7 +200,7 @@ LEFT_OUT = "PUD table at 0x2000: left out of the dump"
 
 @BOTH
 def test_the_reason_of_a_gap_is_the_sweeps_own(choice: WalkerChoice) -> None:
-    """A sweep that is consumed slowly, while others run: zeros made up were given as its reason."""
+    """A sweep is consumed slowly while others run. It once reported their reason, zero-filled."""
     tables = Tables({0x1000: 0x2000 | TABLE, 0x1008: 0x3000 | TABLE}, missing=(0x2000,))
     walker = make_walker(tables.read, Paging(levels=4), choice)
     sweep = walker.ranges(0x1000, 0, END)
@@ -214,20 +214,20 @@ def test_the_reason_of_a_gap_is_the_sweeps_own(choice: WalkerChoice) -> None:
 
 
 def test_the_reasons_of_two_sweeps_that_take_turns() -> None:
-    """The second reads its tables before the first has given a range."""
+    """The second sweep reads its tables before the first one yields a range."""
     tables = Tables({0x1000: 0x2000 | TABLE, 0x1008: 0x3000 | TABLE}, missing=(0x2000,))
     walker = make_walker(tables.read, Paging(levels=4), WalkerChoice.C)
     sweep = walker.ranges(0x1000, 0, END)
     next(sweep)
     tables.missing = (0x3000,)
-    frames = walker.index()
-    frames.add(0, 0x1000, 0, END)
+    index = walker.index()
+    index.add(0, 0x1000, 0, END)
     walker.account(0x1000, 0, END, Accounts.empty(1))
     assert next(sweep).detail == "PUD table at 0x3000: no memory at 0x3000"
 
 
 def test_a_reader_that_walks_itself() -> None:
-    """As one that asks whether a page is mapped before it reads it."""
+    """For example, a reader that checks that a page is mapped before it reads the page."""
     tables = Tables({0x1000: 0x2000 | TABLE}, missing=(0x2000,))
 
     def read(paddr: int, length: int) -> bytes:
@@ -240,7 +240,7 @@ def test_a_reader_that_walks_itself() -> None:
 
 
 def test_the_reasons_of_two_threads() -> None:
-    """Both are inside the engine when the second one's call begins."""
+    """Both calls are inside the engine at the same time."""
     meet = threading.Barrier(2, timeout=30)
     tables = Tables({0x1000: 0x2000 | TABLE}, missing=(0x2000,))
 
@@ -334,7 +334,7 @@ def test_direct_memory_that_overlaps_is_refused() -> None:
 
 
 def test_a_walker_that_its_own_reader_holds_is_collected() -> None:
-    """With a memoryview as direct memory: clearing that one first crashed the interpreter."""
+    """With a memoryview as direct memory, clearing the view first crashed the interpreter."""
 
     class Holder:
         walker: engine.Walker
@@ -350,7 +350,7 @@ def test_a_walker_that_its_own_reader_holds_is_collected() -> None:
     del holder, view
     gc.collect()
     assert gone() is None
-    memory.append(0)  # and nobody reads it any more
+    memory.append(0)  # the buffer was released
 
 
 @pytest.mark.parametrize("answer", [b"1234567", 3, None, "text"])
@@ -388,7 +388,7 @@ def test_index_finds_what_was_added() -> None:
 
 
 def test_several_threads_sweep_at_once() -> None:
-    """They would wait for each other for ever if a sweep kept the GIL while it waits."""
+    """If a sweep kept the GIL while it waits, the threads would wait for each other forever."""
     meet = threading.Barrier(2, timeout=30)
     memory = small_memory()
 
@@ -424,7 +424,7 @@ def test_the_walker_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def compare_indices(rng: random.Random) -> int:
-    """How many mappings both indices found; each leads to its frame."""
+    """Compare the two indices. Returns how many mappings they found; each leads to its frame."""
     paging = random_paging(rng)
     read = random_tables(rng, paging).read
     slow, quick = (make_walker(read, paging, one) for one in (WalkerChoice.PYTHON, WalkerChoice.C))
@@ -444,7 +444,7 @@ def compare_indices(rng: random.Random) -> int:
     for pfn in rng.sample(sorted(frames), min(20, len(frames))):
         found = indices[1].lookup(pfn)
         if len(found) > 500:
-            continue  # tables that share tables that share tables: too much for the slow one
+            continue  # tables shared at several levels: too many for the slow index
         assert indices[0].lookup(pfn) == found
         hits += len(found)
         for space, address in found[:20]:

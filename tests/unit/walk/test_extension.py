@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The extension: wrong arguments, and threads that meet in one object."""
+"""The extension: wrong arguments, and threads that use the same object."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def walker(read: Callable[[int, int], bytes] = lambda paddr, length: bytes(lengt
 
 
 class RunsPython:
-    """An argument whose conversion runs Python code, which lets other threads in."""
+    """An argument whose conversion runs Python code, so that another thread can run."""
 
     def __init__(self, code: Callable[[], None]) -> None:
         self._code = code
@@ -30,7 +30,7 @@ class RunsPython:
 
 
 def test_a_thread_that_enters_while_another_parses() -> None:
-    """Without the check after parsing, two threads were in one pw_index_add(): SIGSEGV."""
+    """Without the check after parsing, two threads ran pw_index_add() on one index: SIGSEGV."""
     index = engine.Index()
     inside, go_on = threading.Event(), threading.Event()
 
@@ -59,7 +59,7 @@ def test_a_thread_that_enters_while_another_parses() -> None:
 
 @pytest.mark.parametrize("space", [-1, engine.INDEX_SPACES, 1 << 32, (1 << 32) + 1, 1 << 64])
 def test_a_space_that_does_not_exist(space: int) -> None:
-    """2**32 was masked to space 0."""
+    """2**32 was once truncated to space 0."""
     with pytest.raises(ValueError, match=r"no such address space|bit number"):
         engine.Index().add(walker(), space, 0, 0, END)
 
@@ -72,7 +72,7 @@ def test_numbers_of_32_bits_are_not_masked(number: int) -> None:
         walker().sweep(0, 0, END, skip=number)
 
 
-#: Calls with one argument of a wrong type.
+#: Calls with an argument of a wrong type.
 WRONG: dict[str, Callable[[Any], object]] = {
     "class": lambda wrong: engine.classify(bytes(64), 64, (wrong,), 0),
     "classes": lambda wrong: engine.classify(bytes(64), 64, wrong, 0),
@@ -99,13 +99,13 @@ WRONG: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("call", WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("wrong", [1.5, object()], ids=("float", "object"))
 def test_wrong_types_are_type_errors(call: Callable[[Any], object], wrong: object) -> None:
-    """SystemError would mean a call of the C API that CPython itself refuses."""
+    """A SystemError would be a wrong call of the C API."""
     with pytest.raises(TypeError):
         call(wrong)
 
 
 @pytest.mark.parametrize("wrong", [1, [1, 2, 3, 4], "text"])
-def test_what_is_no_tuple_is_a_type_error(wrong: Any) -> None:
+def test_other_types_than_tuples_are_type_errors(wrong: Any) -> None:
     with pytest.raises(TypeError, match="tuple"):
         engine.classify(bytes(64), 64, (wrong,), 0)
     with pytest.raises(TypeError, match="tuple"):

@@ -62,7 +62,7 @@ def memory_of(entries: dict[int, int], length: int = 0x40000) -> bytearray:
 
 
 def toy_tables() -> dict[int, int]:
-    """Both halves share MID and LAST; the way through the upper half restricts more."""
+    """Both halves share MID and LAST; the table entry of the upper half restricts more."""
     return {
         LOW_ROOT + 8 * 1: MID | V,
         HIGH_ROOT + 8 * 7: MID | V | NO_WRITE | UXN_BELOW,
@@ -163,10 +163,10 @@ def ranges_of(walker: engine.Walker, **options: Any) -> list[tuple[Any, ...]]:
 
 
 def test_a_sweep_of_a_made_up_architecture() -> None:
-    """Only the ranges of MID[2] and MID[3] in both halves: MID[4] and MID[2047] are by walks."""
+    """Compares the ranges of MID[2] and MID[3]; walks test MID[4] and MID[2047]."""
     none = (1 << 64) - 1
     low = [
-        # PAGE[5] to [7] merge, for accessed and dirty may differ; [8] has another bit 48.
+        # PAGE[5] to [7] merge, because accessed and dirty may differ; [8] has another bit 48.
         (
             LOW_PAGE,
             LOW_PAGE + 3 * PAGE - 1,
@@ -185,7 +185,7 @@ def test_a_sweep_of_a_made_up_architecture() -> None:
             1,
             1,
         ),
-        # Inverted frames that adjoin merge, too.
+        # Inverted frames that adjoin merge as well.
         (
             LOW_PAGE + 4 * PAGE,
             LOW_PAGE + 6 * PAGE - 1,
@@ -244,7 +244,7 @@ def test_the_index_of_a_made_up_architecture() -> None:
 
 
 def test_accounts_of_a_made_up_architecture() -> None:
-    """By hand: 32 MiB at MID[3] are 2048 frames from 3 * 2048 on, of type Device."""
+    """The 32 MiB at MID[3] are 2048 frames from 3 * 2048 on, of type Device."""
     uses, counts = bytearray(4 * 2048), bytearray(4 * 2048)
     data, _, _ = toy_walker().account(ROOTS, 0, ALL, uses, counts=counts)
     device = 1 << TYPES.index("Device") | engine.USE_NORMAL
@@ -268,7 +268,7 @@ def test_one_root_is_for_both_halves() -> None:
         walker.walk((0, -1), 0)
 
 
-# Random tables, beside the slow walk.
+# Random tables, compared with the slow walk.
 
 
 def toy_entry(rng: random.Random) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""struct page in bulk: which bytes make a frame what, and frames that look odd."""
+"""struct page in bulk: the class of a frame by its bytes, and frames that look odd."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pageproof.walk import TYPE_BITS, USE_NORMAL, Accounts
 from pageproof.walk.classify import Test as Kind
 from pageproof.walk.classify import classify, classify_slowly
 
-#: flags, link, private, mapcount and refcount, as struct page of 6.12 has them, and shorter.
+#: flags, link, private, mapcount and refcount of struct page in 6.12, without the other fields.
 BYTES = 32
 HEAD, RESERVED = 1 << 6, 1 << 13
 BUDDY, TABLE, SLAB = 0xF0, 0xF2, 0xF5
@@ -55,14 +55,14 @@ def classes(*pages: bytes) -> list[FrameClass]:
 
 
 def test_a_block_of_the_page_allocator() -> None:
-    """Its first page alone is marked, and says how many there are."""
+    """Only its first page is marked, and holds the number of pages."""
     free = page(refs=0)
     got = classes(page(mapcount=1), typed(BUDDY, private=2), free, free, free, page())
     assert got == [FrameClass(0), *[FrameClass.FREE] * 4, FrameClass(0)]
 
 
-def test_a_page_that_nobody_holds() -> None:
-    """As on a CPU's list of free pages; not those in holes, which are reserved."""
+def test_a_page_without_references() -> None:
+    """For example, on a CPU's list of free pages. Pages in holes are reserved instead."""
     assert classes(page(refs=0)) == [FrameClass.UNREFERENCED]  # the tail of a block, or free
     assert classes(page(refs=0, flags=RESERVED)) == [FrameClass.RESERVED]
     assert classes(typed(TABLE)) == [FrameClass.TABLE]
