@@ -97,9 +97,10 @@ struct pw_form {
 };
 
 /*
- * Check a form whose lists end as described above. Returns NULL, or what is wrong. The other calls
- * need a form that passes; then no entry makes them fail, and merged ranges agree with pw_walk().
+ * Check a form whose lists end as described above. Returns NULL, or what is wrong; *ret is then the
+ * level that is wrong, or NULL for the form as a whole. The other calls need a form that passes:
+ * then no entry makes them fail, and merged ranges agree with pw_walk().
  */
-const char *pw_form_error(const struct pw_form *form);
+const char *pw_form_error(const struct pw_form *form, const struct pw_level **ret);
 
 #endif

@@ -151,10 +151,11 @@ static const char *split_error(const struct pw_form *form)
 	return NULL;
 }
 
-const char *pw_form_error(const struct pw_form *form)
+const char *pw_form_error(const struct pw_form *form, const struct pw_level **ret)
 {
 	const char *error = split_error(form);
 
+	*ret = NULL;
 	if (!error && (form->memory_types < 1 || form->memory_types > PW_MAX_MEMORY_TYPES))
 		error = "a form must have 1 to 6 memory types";
 	for (unsigned int i = 0; !error && i < form->memory_types; i++) {
@@ -169,7 +170,9 @@ const char *pw_form_error(const struct pw_form *form)
 	error = error ? error : swap_error(form);
 	error = error ? error : rights_error(form, form->table_rights);
 	error = error ? error : rights_error(form, form->leaf_rights);
-	for (unsigned int depth = 0; !error && depth < form->levels; depth++)
+	for (unsigned int depth = 0; !error && depth < form->levels; depth++) {
 		error = level_error(form, depth);
+		*ret = error ? &form->level[depth] : NULL;
+	}
 	return error;
 }

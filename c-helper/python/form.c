@@ -263,6 +263,7 @@ static PyObject *form_new(PyTypeObject *type, PyObject *args, PyObject *keywords
 	PyObject *name, *levels, *leaf_rights, *types, *table_rights = NULL, *swap = NULL;
 	struct form *form = (struct form *)PyType_GenericAlloc(type, 0);
 	struct pw_form *to;
+	const struct pw_level *level;
 	const char *error;
 	uint8_t roots = 1;
 
@@ -289,9 +290,10 @@ static PyObject *form_new(PyTypeObject *type, PyObject *args, PyObject *keywords
 	    !parse_rights(form, leaf_rights, form->rights[1]) || !parse_types(form, types) ||
 	    !parse_swap(form, swap))
 		goto fail;
-	error = pw_form_error(to);
+	error = pw_form_error(to, &level);
 	if (error) {
-		PyErr_Format(PyExc_ValueError, "form %s: %s", form->name, error);
+		PyErr_Format(PyExc_ValueError, "form %s%s%s: %s", form->name, level ? ", level " : "",
+			     level ? level->name : "", error);
 		goto fail;
 	}
 	return (PyObject *)form;

@@ -151,6 +151,7 @@ static bool take_form(struct form *form, struct input *input)
 {
 	struct pw_form *to = &form->form;
 	uint64_t how = take(input, 1), rights = take(input, 1);
+	const struct pw_level *level_in_error;
 	unsigned int shift;
 
 	to->name = "fuzz";
@@ -187,7 +188,7 @@ static bool take_form(struct form *form, struct input *input)
 		shift += level->index_bits;
 	}
 	to->half_bits = (uint8_t)(shift - (how >> 6 & 1));
-	return !pw_form_error(to);
+	return !pw_form_error(to, &level_in_error);
 }
 
 static bool take_paging(struct world *world, struct input *input)

@@ -92,6 +92,14 @@ static int keep(void *arg, const struct pw_range *ranges, size_t count)
 	return 0;
 }
 
+static void accepted(const struct pw_form *form)
+{
+	const struct pw_level *level;
+	const char *error = pw_form_error(form, &level);
+
+	CHECK(!error, "%s is refused: %s", form->name, error ? error : "");
+}
+
 static void arm64(void)
 {
 	const struct pw_direct direct = { 0, sizeof(memory), memory };
@@ -106,7 +114,7 @@ static void arm64(void)
 	struct pw_walk walk;
 
 	test_name = "arm64 by data";
-	CHECK(!pw_form_error(&arm64_64k), "refused: %s", pw_form_error(&arm64_64k));
+	accepted(&arm64_64k);
 	put(LOW_ROOT, 1, PMDS | KINDS);			/* TTBR0: PGD[1] */
 	/* TTBR1: PGD[63] */
 	put(HIGH_ROOT, 63, PMDS | KINDS | AP_TABLE_NO_WRITE | PXN_TABLE);
@@ -214,7 +222,7 @@ static void riscv(void)
 	struct pw_walk walk;
 
 	test_name = "riscv by data";
-	CHECK(!pw_form_error(&riscv_sv39), "refused: %s", pw_form_error(&riscv_sv39));
+	accepted(&riscv_sv39);
 	tables_init(&tables, rows, MEMORY_BYTES, true);
 	CHECK_SAME("status", pw_walk(&paging, &tables.memory, roots, high + BIT(21) + 0x2123, &walk),
 		   PW_OK);
@@ -249,6 +257,7 @@ static void refused(void)
 	static const struct pw_rule outside[] = { { .mask = 1, .value = 3, .kind = PW_NONE }, { 0 } };
 	static const struct pw_right access[] = { { PW_ACCESS, 1, 1 }, { 0 } };
 	static const struct pw_right two[] = { { PW_WRITE | PW_USER, 1, 1 }, { 0 } };
+	const struct pw_level *level;
 	struct pw_form form;
 
 #define REFUSE(change, words)                                                                     \
@@ -257,7 +266,7 @@ static void refused(void)
 		form = arm64_64k;                                                                 \
 		test_name = #change;                                                              \
 		form.change;                                                                      \
-		error = pw_form_error(&form);                                                     \
+		error = pw_form_error(&form, &level);                                                   \
 		CHECK(error && strstr(error, words), "%s", error ? error : "accepted");           \
 	} while (0)
 	REFUSE(levels = 0, "levels");
@@ -291,7 +300,6 @@ static void refused(void)
 	REFUSE(rights = PW_WRITE, "form's rights");
 	REFUSE(leaf_rights = access, "form's rights");
 	REFUSE(leaf_rights = two, "form's rights");
-	REFUSE(swap.type_bits = 9, "swap");
 	REFUSE(swap.offset_bits = 64, "swap");
 	REFUSE(swap.offset_shift = 64, "swap");
 	REFUSE(level[2].rules = self, "last level");
@@ -300,14 +308,17 @@ static void refused(void)
 	REFUSE(level[2].rules = outcome, "kind");
 	REFUSE(level[2].rules = outside, "value");
 	REFUSE(level[1].type_bits[1] = BIT(40), "memory type");
+	CHECK(level == &form.level[1], "another level");
+	REFUSE(swap.type_bits = 9, "swap");
+	CHECK(!level, "not of a level");
 #undef REFUSE
 }
 
 void test_form(void)
 {
 	test_name = "built-in forms";
-	CHECK(!pw_form_error(&pw_x86_64_4_levels), "%s", pw_form_error(&pw_x86_64_4_levels));
-	CHECK(!pw_form_error(&pw_x86_64_5_levels), "%s", pw_form_error(&pw_x86_64_5_levels));
+	accepted(&pw_x86_64_4_levels);
+	accepted(&pw_x86_64_5_levels);
 	arm64();
 	riscv();
 	refused();

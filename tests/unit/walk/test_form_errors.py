@@ -116,6 +116,13 @@ def test_wrong_types_in_a_form(wrong: Any) -> None:
             engine.Form(**with_last(position, (wrong, wrong, wrong)))
 
 
+def test_the_error_names_the_level() -> None:
+    with pytest.raises(ValueError, match="form toy64, level PAGE: the last level cannot point"):
+        engine.Form(**with_last(2, (("table", V, V, 0, False), REST)))
+    with pytest.raises(ValueError, match="form toy64: page_shift must be 10 to 24"):
+        engine.Form(**changed(page_shift=9))
+
+
 def test_a_walker_needs_a_form() -> None:
     with pytest.raises(ValueError, match="unknown form 'arm64'; choose from x86_64-4, x86_64-5"):
         engine.Walker("arm64", bytes(8))
