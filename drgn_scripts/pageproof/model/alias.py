@@ -19,14 +19,13 @@ class Alias:
     """One mapping of the frame.
 
     Attributes:
-        tables: whose: "init_mm", "init_mm, user half" (PTI), "efi_mm", "pid N".
-        root: physical address of their topmost table.
+        tables: name of the tables: "init_mm", "init_mm, user half" (PTI), "efi_mm", "pid N".
+        root: physical address of the topmost table.
         address: of the frame's first byte.
         region: row of the kernel's memory map; None in the user half.
-        process: whose tables, with the VMA that covers the address; None for
-            the kernel's own.
-        counted: struct page counts it (``_mapcount``); the kernel's own
-            mappings and special ones (PFNMAP, the zero page) it never does.
+        process: owner of the tables, with the VMA that covers the address; None for the kernel's.
+        counted: struct page counts it (``_mapcount``); False for the kernel's own mappings and
+            for special ones (PFNMAP, the zero page).
     """
 
     tables: str
@@ -42,11 +41,11 @@ class Alias:
 
 @dataclass(frozen=True)
 class SweepGap:
-    """Page tables of which a part could not be swept.
+    """Page tables that could not be swept completely.
 
     Attributes:
-        tables: whose they are, as in :class:`Alias`.
-        unreadable: tables could not be read; otherwise there were more entries than are read.
+        tables: their name, as in :class:`Alias`.
+        unreadable: some tables could not be read; otherwise the limit of entries was reached.
     """
 
     tables: str
@@ -60,9 +59,9 @@ class KernelSides:
     Attributes:
         pid: the process.
         address: of its first page.
-        pages: how many there are, each with a frame and aliases that adjoin the last one's.
-        pfn: the first one's frame.
-        aliases: the kernel's mappings of it, with what is there.
+        pages: their number; the frame and the aliases of each adjoin those of the page before.
+        pfn: frame of the first page.
+        aliases: the kernel's mappings of it, each with its owner.
     """
 
     pid: int
@@ -74,20 +73,19 @@ class KernelSides:
 
 @dataclass(frozen=True)
 class AliasReport:
-    """Every mapping of a frame, and what struct page says of their number.
+    """Every mapping of a frame, and the number that struct page counts.
 
     Attributes:
         asked: address or frame, as the user wrote it.
         walk: from the address to the frame; None if the frame itself was named.
-        page: None where there is no ``struct page``.
-        mapcount: how many user mappings the kernel counts of this page; None
-            where it keeps no such count.
+        page: None if there is no ``struct page``.
+        mapcount: number of user mappings that the kernel counts; None if it keeps no count.
         spaces: address spaces that were swept.
         kernel, users: the mappings in the kernel's half and in user halves, by
             tables and address.
-        area: of vmalloc space that has the frame; None for none.
-        attempts, stable: as for a walk; true if every mapping still stood at the end.
-        exit_code: 0 if these are all mappings, 3 if that is not sure.
+        area: the area of vmalloc space that contains the frame; None for none.
+        attempts, stable: as for a walk; stable if every mapping was still there at the end.
+        exit_code: 0 if these are all mappings, 3 if some may be missing.
     """
 
     schema: str

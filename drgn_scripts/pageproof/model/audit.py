@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an audit of the whole system has to say."""
+"""The report of an audit of the whole system."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class RuleOutcome:
     Attributes:
         rule: its id.
         severity: of its findings.
-        looks_for: what is wrong where it fires, in a few words.
-        checked: how many of ``unit`` were looked at.
-        findings: how many there are, less the accepted ones; a report shows the first of many.
-        accepted: how many the baseline accepts.
-        reason: why it, or a part of what it looks at, could not be judged; "" if all was.
+        looks_for: what it reports, in a few words.
+        checked: how many of ``unit`` were examined.
+        findings: number of findings, without the accepted ones; a report shows the first ones.
+        accepted: number of findings that the baseline accepts.
+        reason: why all or part of it could not be judged; "" if all was judged.
     """
 
     rule: str
@@ -51,12 +51,12 @@ class AuditReport:
     """An audit.
 
     Attributes:
-        outcomes: of the rules that were asked for, in their order.
-        findings: worst first; of each rule the first ones.
-        accepted: what the baseline accepts; it does not decide the exit code.
-        attempts: how often was looked, because something moved.
-        seconds: that it took, without the attachment.
-        exit_code: 1 for an error, 3 if something could not be decided, else 0.
+        outcomes: of the selected rules, in their order.
+        findings: worst first; the first ones of each rule.
+        accepted: findings that the baseline accepts; they do not change the exit code.
+        attempts: number of looks, more than one if something moved.
+        seconds: duration without attaching.
+        exit_code: 1 for an error, 3 if something is undecided, else 0.
     """
 
     schema: str

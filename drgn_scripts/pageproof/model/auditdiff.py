@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What changed between two reports of audit."""
+"""The comparison of two reports of audit."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ AUDIT_DIFF_SCHEMA: Final = "pageproof/auditdiff-1"
 
 @dataclass(frozen=True)
 class AuditSummary:
-    """A report in numbers.
+    """The counts of a report.
 
     Attributes:
-        rules: that were asked for.
-        undecided: of these, how many could not be judged, or not wholly.
-        errors, warnings, notes: findings, less the accepted ones.
+        rules: number of selected rules.
+        undecided: number of these that could not be judged completely.
+        errors, warnings, notes: findings, without the accepted ones.
         accepted: findings that its baseline accepts.
     """
 
@@ -50,10 +50,10 @@ class ComparedAudit:
 
 @dataclass(frozen=True)
 class RuleChange:
-    """A rule that only one report has, or could decide, or that lost a finding undecided.
+    """A rule that only one report has or decided, or whose finding disappeared without a decision.
 
     Attributes:
-        old, new: None where that report was not asked for it.
+        old, new: None if that report does not have the rule.
     """
 
     rule: str
@@ -63,14 +63,14 @@ class RuleChange:
 
 @dataclass(frozen=True)
 class AuditDiffSummary:
-    """What the exit code comes from.
+    """The counts that decide the exit code.
 
     Attributes:
         compared: rules that both reports have.
-        undecided: rules that were decided and are not now, or of which a finding is not seen any
-            more but nothing says that it is gone.
-        new_errors: findings.
-        changes: entries of all lists.
+        undecided: rules that were decided and are not now, or that no longer report a finding but
+            did not decide that it is gone.
+        new_errors: number of new findings that are errors.
+        changes: number of entries in all lists.
     """
 
     compared: int
@@ -82,14 +82,14 @@ class AuditDiffSummary:
 
 @dataclass(frozen=True)
 class AuditDiffReport:
-    """What diff has to say of audits.
+    """The comparison of two audits.
 
     Attributes:
-        boot: as in ``DiffReport``: if there is any, findings are compared by their id.
-        rules: what became undecided first.
-        findings: what is new or gone. Gone is what a rule that was decided does not find; new is
-            nothing that a baseline accepts. Where a report counts more findings of a rule than it
-            shows, their places can't be compared: their number is, and ``where`` is "".
+        boot: as in ``DiffReport``; if it is not empty, findings are compared by their id.
+        rules: changed rules; those that became undecided come first.
+        findings: new and gone findings. A finding is gone if its rule was decided and does not
+            report it. A finding that the baseline accepts is not new. If a report counts more
+            findings of a rule than it shows, only their number is compared, and ``where`` is "".
     """
 
     schema: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the rules of an audit judge: facts of the whole system, from its data and its tables."""
+"""Facts about the whole system that the rules of an audit judge."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pageproof.model.where import Space
 
 
 class Need(StrEnum):
-    """A part of the facts, by the words that say that it is missing."""
+    """A part of the facts; the value is its name in messages."""
 
     TOPS = "the topmost tables"
     KERNEL = "the kernel's page tables"
@@ -29,7 +29,7 @@ class Need(StrEnum):
 
 
 class FrameClass(IntFlag):
-    """What ``struct page`` says of a frame, as far as a rule asks."""
+    """Properties of a frame that rules use, from its ``struct page``."""
 
     FREE = 1
     """It is in a block of the buddy allocator, or on a CPU's list of free pages."""
@@ -38,11 +38,11 @@ class FrameClass(IntFlag):
     """Marked as a page table."""
     RESERVED = 8
     NO_PAGE = 16
-    """It has no ``struct page`` that could be read."""
+    """Its ``struct page`` does not exist or could not be read."""
     TAIL = 32
-    """Of a compound page: it is of its head's classes too."""
+    """A tail of a compound page; it has its head's classes too."""
     UNREFERENCED = 64
-    """Without a reference and a type. It may be free, or of a block whose first page has both."""
+    """It has no reference and no type: free, or part of a block whose first page has both."""
     HEAD = 128
 
 
@@ -79,10 +79,10 @@ class TopTables:
     """Topmost tables of the kernel and of every address space.
 
     Attributes:
-        kernel: ``init_mm``'s.
-        kernel_user: its user half; None without PTI.
-        spaces: of every mm: the half that the kernel runs on.
-        user_halves: the others; empty without PTI.
+        kernel: the one of ``init_mm``.
+        kernel_user: the user half of it; None without PTI.
+        spaces: those of every mm: the half that the kernel runs on.
+        user_halves: the other halves; empty without PTI.
         faults: what could not be searched.
     """
 
@@ -103,15 +103,15 @@ class Span:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """The kernel's image. All of it are virtual addresses.
+    """The kernel's image, in virtual addresses.
 
     Attributes:
         text: ``_text`` to ``_etext``.
-        rodata: ``__start_rodata`` to ``__end_rodata``, with what is read-only after init.
-        shared: what PTI may leave in user mode's tables, in whole 2 MiB: the entry code, or
-            all text and read-only data where its entries are global.
+        rodata: ``__start_rodata`` to ``__end_rodata``, with data that is read-only after init.
+        shared: the part that PTI may leave in user mode's tables, in whole 2 MiB: the entry code,
+            or all text and read-only data if its entries are global.
         tss_pages: each CPU's ``cpu_tss_rw``, which PTI leaves there too.
-        read_only: false where ``rodata=off`` was asked for.
+        read_only: False if the kernel was booted with ``rodata=off``.
     """
 
     text: Span
@@ -126,10 +126,10 @@ class Area:
     """A vmalloc area.
 
     Attributes:
-        has_vm: it has a ``struct vm_struct``; ``vm_map_ram()``'s and per-CPU's free room has none.
+        has_vm: it has a ``struct vm_struct``; areas of ``vm_map_ram()`` and per-CPU chunks lack it.
         flags: ``vm_struct.flags``.
-        frames: PFNs of ``vm_struct.pages``; empty where there is no such list.
-        caller: the function that asked for it, "" if not known.
+        frames: PFNs of ``vm_struct.pages``; empty if there is no such list.
+        caller: the function that allocated it; "" if unknown.
     """
 
     start: int
@@ -148,8 +148,8 @@ class Section:
         number: among all sections.
         first_pfn, pages: its frames.
         whole: all its struct pages must be there: it is early, or has all its subsections.
-        mem_map: what ``section_mem_map`` encodes, without its flags: where struct page of
-            frame 0 would be.
+        mem_map: the address in ``section_mem_map``, without its flags: struct page of frame 0
+            would be there.
         zones: of its first and last struct page: (PFN, first PFN of its zone, the zone's end).
     """
 
@@ -163,7 +163,7 @@ class Section:
 
 @dataclass(frozen=True)
 class VmaBounds:
-    """What is asked of a VMA."""
+    """The bounds and flags of a VMA."""
 
     start: int
     end: int
@@ -172,7 +172,7 @@ class VmaBounds:
 
 @dataclass(frozen=True)
 class UserTable:
-    """A use of a table: the table, its level, and the first address behind the entry."""
+    """A use of a table: the table, its level, and the first address that the entry maps."""
 
     table: int
     level: int
@@ -186,10 +186,10 @@ class UserSpace:
     Attributes:
         name: the process.
         vmas: in order of address.
-        runs: what its tables hold, by rights and memory type.
+        runs: ranges of its tables, by rights and memory type.
         tables: every entry that leads to a table.
         gap: "" if all of it was read.
-        is_locked: somebody held its mmap_lock, as munmap() does while entries outlive their VMA.
+        is_locked: its mmap_lock was held, as munmap() does while entries outlive their VMA.
     """
 
     name: Space
@@ -202,16 +202,17 @@ class UserSpace:
 
 @dataclass(frozen=True)
 class FramePlaces:
-    """Where a frame that a rule asks about is mapped, and what struct page says of it.
+    """The mappings of a suspect frame, and the facts of its struct page.
 
     Attributes:
-        places: (space, address) of user mappings, the first of many.
-        counted: how many entries map it that struct page should count.
-        mapcount: how many it counts; None where it keeps no count.
-        types: memory types by whose they are, "physmap" for the kernel's direct map.
-        slab: the object at its beginning; None if it is no slab's, or that can't be told.
-        area: of vmalloc space that has it; None for none, or where nobody asked.
-        stranger: who counts a mapping of it, where a driver maps it as a raw frame; "" for none.
+        places: (space, address) of the first user mappings.
+        counted: number of entries that struct page should count.
+        mapcount: number of mappings that it counts; None if it keeps no count.
+        types: (mapping, memory type) of its mappings, the kernel's included.
+        slab: the object at its beginning; None if it is not a slab's, or if that is unknown.
+        area: the area of vmalloc space that contains it; None for none, or if not looked up.
+        stranger: another owner that counts a mapping of it while a driver maps it as a raw frame;
+            "" for none.
     """
 
     pfn: int
@@ -235,13 +236,13 @@ class FramePlaces:
 
     @property
     def is_others(self) -> bool:
-        """Whether a process maps it and it belongs to somebody else."""
+        """Whether a process maps it and it belongs to another owner."""
         strangers = self.area is not None and self.area.is_strangers
         return bool(self.places) and (strangers or bool(self.stranger))
 
     @property
     def is_uncounted(self) -> bool:
-        """Whether more entries map it than ``_mapcount`` counts, where that is kept."""
+        """Whether more entries map it than ``_mapcount`` counts."""
         counts = not self.classes & UNMAPPABLE and self.mapcount is not None
         return counts and self.counted > (self.mapcount or 0)
 
@@ -257,9 +258,9 @@ class UserFacts:
 
     Attributes:
         spaces: of every address space.
-        frames: how many frames they map.
-        suspects: frames that should not be mapped so.
-        more_suspects: how many were not looked at any closer.
+        frames: number of frames that they map.
+        suspects: frames whose mapping looks wrong.
+        more_suspects: number of suspects that were not examined.
         kernel_tables: every entry of init_mm's upper half that leads to a table.
         faults: what could not be searched.
         free_doubt: why a mapped frame without references may be free; "" if that is known.
@@ -276,7 +277,7 @@ class UserFacts:
 
 @dataclass(frozen=True)
 class AuditFacts:
-    """All that was collected; None for what no rule asked for and for what is missing.
+    """All facts that were collected; None for facts that no rule needs and for missing ones.
 
     Attributes:
         kernel: ranges of init_mm's upper half, in order of address, entries that are not
@@ -285,9 +286,9 @@ class AuditFacts:
         unmapped: why a RAM frame is deliberately not in the direct map, by PFN.
         memtypes: RAM frames with another memory type than write-back that ``struct page``
             records (``memtype_reserve()``), by PFN.
-        moving: parts of vmalloc space that changed while they were looked at.
+        moving: parts of vmalloc space that changed while they were read.
         classes: of each frame, by PFN (FrameClass).
-        missing: why a part of the facts could not be had.
+        missing: why a part of the facts could not be read.
     """
 
     target: TargetFacts

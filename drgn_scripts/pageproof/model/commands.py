@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The reports of the commands that show: walk and maps."""
+"""The reports of walk and maps."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MAPS_SCHEMA: Final = "pageproof/maps-1"
 
 
 class TableSet(StrEnum):
-    """Which tree of tables is walked."""
+    """The tree of tables to walk."""
 
     KERNEL = "kernel"
     """``init_mm.pgd``."""
     PROCESS = "process"
     """``mm->pgd``: what the kernel runs on in the process."""
     PROCESS_USER = "process-user"
-    """The half of the pair that user mode runs on; another one only with PTI."""
+    """The half of the pair that user mode runs on; it differs from ``mm->pgd`` only with PTI."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,15 @@ class WalkReport:
 
     Attributes:
         asked: the address as the user wrote it.
-        process: whose tables; its VMA is None if none is found that covers the address. None
-            for the kernel's own tables.
-        vma_unknown: why its VMA is not known; "" if it is known, or known that there is none.
-        second: None for PTI's user half, which drgn has no way to walk.
+        process: owner of the tables, with the VMA that covers the address, or None for that VMA.
+            None for the kernel's own tables.
+        vma_unknown: why its VMA is unknown; "" if it is known or there is none.
+        second: drgn's translation; None for PTI's user half, which drgn cannot walk.
         disputed: drgn's translation contradicts the walk.
-        page: ``struct page`` of the frame; None where there is none.
-        attempts: how often was looked until it held still.
-        stable: two walks agreed; always true for a dump.
-        exit_code: 0 if the address leads to a frame, 3 if it does not or that is not sure.
+        page: ``struct page`` of the frame; None if there is none.
+        attempts: number of looks until two agreed.
+        stable: two walks agreed; always True for a dump.
+        exit_code: 0 if the address leads to a frame, 3 if it does not or that is uncertain.
     """
 
     schema: str
@@ -69,11 +69,11 @@ class WalkReport:
 
 @dataclass(frozen=True)
 class VmaLine:
-    """A VMA with what ``/proc/PID/maps`` says of it.
+    """A VMA with its line of ``/proc/PID/maps``.
 
     Attributes:
         permissions: "rw-p".
-        offset_bytes: into the file; 0 without one.
+        offset_bytes: into the file; 0 without a file.
         name: path, "[heap]", …; "" for none.
     """
 
@@ -88,11 +88,11 @@ class VmaLine:
 
 @dataclass(frozen=True)
 class MappedRun:
-    """Pages in a row, in virtual and in physical memory, under like leaves.
+    """Pages that adjoin in virtual and in physical memory, under leaves with the same rights.
 
     ``start`` and ``last`` are inclusive. ``frame`` is the physical address of
-    ``start``, None for entries that name no frame; ``leaf_bytes`` is the size of the leaves, or
-    what one entry spans.
+    ``start``, None for entries without a frame; ``leaf_bytes`` is the size of the leaves, or of
+    the memory under one entry.
     """
 
     start: Address
@@ -106,7 +106,7 @@ class MappedRun:
 
 @dataclass(frozen=True)
 class Amount:
-    """Bytes whose entries have one outcome."""
+    """Bytes whose entries have the same outcome."""
 
     outcome: Outcome
     length_bytes: int
@@ -114,19 +114,19 @@ class Amount:
 
 @dataclass(frozen=True)
 class VmaResidency:
-    """What the page tables hold within a VMA.
+    """The contents of the page tables within a VMA.
 
     Attributes:
         resident_4k_bytes, resident_2m_bytes, resident_1g_bytes: of the VMA
-            under leaves of that size that name a frame, PROT_NONE ones too,
-            and frames that procfs counts nowhere (PFNMAP, the zero page).
+            under leaves of that size with a frame, including PROT_NONE leaves
+            and frames that procfs does not count (PFNMAP, the zero page).
         private_bytes, shared_bytes: of those under 4 KiB leaves, the pages that
-            one and that several entries map, by their mapcount. Neither is
-            said of what the kernel does not count: PFNMAP, special pages, huge leaves.
-        other: bytes under entries that name no frame and are not empty, and
-            under tables that can't be read.
+            one entry maps and that several entries map, by their mapcount. Pages that
+            the kernel does not count are in neither: PFNMAP, special pages, huge leaves.
+        other: bytes under entries that are not empty and have no frame, and
+            under tables that cannot be read.
         memory_types: of the leaves.
-        runs: all of it, merged.
+        runs: all ranges, merged.
     """
 
     line: VmaLine
@@ -142,17 +142,17 @@ class VmaResidency:
 
 @dataclass(frozen=True)
 class MapsReport:
-    """An address space: its VMAs, and what its tables hold.
+    """An address space: its VMAs, and the contents of its tables.
 
     Attributes:
-        process: whose; without a VMA.
+        process: its process, without a VMA.
         pgtables_bytes: the kernel's own account of the tables below the PGD
             (``mm->pgtables_bytes``, VmPTE of ``/proc/PID/status``).
         vmas: in order of address.
-        lost: why some VMAs are missing; "" if none is.
-        outside: what the tables hold where no VMA is; nothing, in a sound kernel.
-        attempts, stable: as for a walk; the list of VMAs is what must hold still.
-        exit_code: 0 if all of it could be read and held still, else 3.
+        lost: why some VMAs are missing; "" if none is missing.
+        outside: entries outside any VMA; a sound kernel has none.
+        attempts, stable: as for a walk; the list of VMAs must not change between two looks.
+        exit_code: 0 if all of it could be read and did not change, else 3.
     """
 
     schema: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What changed between two reports of verify."""
+"""The comparison of two reports of verify."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Change(StrEnum):
 
 
 class Aspect(StrEnum):
-    """What is not as it was, of a mapping beside its place."""
+    """A property of a mapping that changed, other than its place."""
 
     PAGES = "pages"
-    """Which ones of its file it has, or in how many VMAs."""
+    """Its pages of the file, or its number of VMAs."""
     VM_FLAGS = "vm_flags"
     VM_PAGE_PROT = "vm_page_prot"
 
@@ -40,7 +40,7 @@ class Compared:
     """One of the two reports.
 
     Attributes:
-        path: where it was read.
+        path: of its file.
         version: of the pageproof that wrote it.
     """
 
@@ -52,7 +52,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Difference:
-    """A fact that both reports have and that is not the same, written as text."""
+    """A fact that differs between the two reports, as text."""
 
     name: str
     old: str
@@ -61,7 +61,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class RegionName:
-    """Which region: kind, part and owner are the same as long as it lives."""
+    """Identifies a region: kind, part and owner stay the same for its lifetime."""
 
     kind: str
     part: str
@@ -73,7 +73,7 @@ class RegionName:
 
 @dataclass(frozen=True)
 class RegionChange:
-    """A region that is gone, new or changed; it is told as the newer report has it."""
+    """A region that is gone, new or changed, with the facts of the newer report that has it."""
 
     change: Change
     region: RegionName
@@ -95,13 +95,13 @@ class VmaShape:
 
 @dataclass(frozen=True)
 class MappingChange:
-    """What a process maps of a region, by one mmap().
+    """A process's mapping of a region, made by one mmap().
 
     Attributes:
-        region: None where the user named the addresses.
-        file: its name, or that of what stands in for a file; "" for anonymous memory.
-        old, new: its VMAs; empty where it is not in that report.
-        aspects: what is not as it was, beside its place.
+        region: None if the user named the addresses.
+        file: name of the file, or of the operations if there is no file; "" for anonymous memory.
+        old, new: its VMAs; empty if it is not in that report.
+        aspects: properties that changed, other than its place.
     """
 
     change: Change
@@ -123,11 +123,11 @@ class Opinion:
 
 @dataclass(frozen=True)
 class VerdictChange:
-    """Pages, one after the other, that have another verdict now.
+    """Adjoining pages whose verdict changed.
 
     Attributes:
-        page: the first one's number in its region; None where the user named the addresses.
-        user_address: the first one's, in the newer report.
+        page: number of the first page in its region; None if the user named the addresses.
+        user_address: of the first page, in the newer report.
         old: None for pages that the older report does not have.
     """
 
@@ -143,10 +143,10 @@ class VerdictChange:
 
 @dataclass(frozen=True)
 class FrameChange:
-    """A page of which both reports have evidence, and that lies in another frame now.
+    """A page with evidence in both reports whose frame changed.
 
     Attributes:
-        pid, comm: of the process; on the kernel's side the first one that maps the page.
+        pid, comm: of the process; for the kernel's side, of the first one that maps the page.
     """
 
     region: RegionName | None
@@ -161,10 +161,10 @@ class FrameChange:
 
 @dataclass(frozen=True)
 class FindingChange:
-    """A finding that only one of the reports has, or has more often.
+    """A finding that one report has more often than the other.
 
     Attributes:
-        times: how much more often.
+        times: the difference in number.
     """
 
     change: Change
@@ -174,13 +174,13 @@ class FindingChange:
 
 @dataclass(frozen=True)
 class DiffSummary:
-    """What the exit code comes from.
+    """The counts that decide the exit code.
 
     Attributes:
-        different: pages that have become DIFFERENT, or that are new and DIFFERENT.
+        different: pages that became DIFFERENT, or that are new and DIFFERENT.
         undecided: pages that were decided and are UNKNOWN now.
-        new_errors: findings.
-        changes: entries of all lists.
+        new_errors: number of new findings that are errors.
+        changes: number of entries in all lists.
     """
 
     different: int
@@ -192,12 +192,12 @@ class DiffSummary:
 
 @dataclass(frozen=True)
 class DiffReport:
-    """What diff has to say.
+    """The report of diff.
 
     Attributes:
-        boot: facts that no boot changes and that differ: the reports are of two boots, or of two
-            kernels. Then addresses, PIDs and frames say nothing, and only findings are compared,
-            by their id.
+        boot: differing facts that are constant during a boot. If there are any, the reports are of
+            two boots or two kernels: addresses, PIDs and frames are not comparable, and only
+            findings are compared, by their id.
     """
 
     schema: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What was read from a target: plain facts, no drgn object and no opinion."""
+"""Facts read from a target, without drgn objects and judgement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 from pageproof.model.hexint import Address, Bits, Paddr, Pfn
 from pageproof.model.walk import MemoryType
 
-#: Marks a field that older reports of the same schema do not have: they are read with its default.
+#: Marks a field that older reports of the same schema lack; reading them gives its default.
 ADDED: Final = {"added": True}
 
 
@@ -22,15 +22,15 @@ class TargetKind(StrEnum):
 
 @dataclass(frozen=True)
 class TargetFacts:
-    """What is looked at.
+    """The target.
 
     Attributes:
-        where: the socket's or the dump's path; "/proc/kcore" for live.
-        format: how memory comes: "kcore", "qmp", "elf", "kdump", "flattened", "given".
+        where: path of the socket or dump; "/proc/kcore" for live.
+        format: source of memory: "kcore", "qmp", "elf", "kdump", "flattened", "given".
         release: ``uname -r`` of the kernel under test.
-        live: true if memory can change while it is read.
-        zero_fills: true if what the target does not have may read as zeros.
-        notes: things about the attachment that the reader should know.
+        live: True if memory can change while it is read.
+        zero_fills: True if missing memory may read as zeros.
+        notes: remarks on the attachment.
     """
 
     kind: TargetKind
@@ -44,9 +44,9 @@ class TargetFacts:
 
 @dataclass(frozen=True)
 class SwapLayout:
-    """Which swap types are not swap (``include/linux/swap.h``); configuration of the target.
+    """Swap types that are not swap (``include/linux/swap.h``); they depend on the configuration.
 
-    Each is (first type, number of types); a number of 0 means there is none.
+    Each is (first type, number of types); the number is 0 if there are none.
     """
 
     hwpoison: tuple[int, int]
@@ -62,16 +62,16 @@ PTI_USER_HALF: Final = 1 << 12
 
 @dataclass(frozen=True)
 class PagingFacts:
-    """The paging form of the kernel under test; nothing here is a constant of ours.
+    """The paging form of the kernel under test, read from the target.
 
     Attributes:
         levels: 4 or 5, from the running kernel.
-        levels_from: where the number came from.
+        levels_from: source of the number.
         kernel_root: physical address of ``init_mm.pgd``.
-        sme_mask: the C-bit, 0 if there is none.
+        sme_mask: the C-bit; 0 if there is none.
         pat: memory type per PAT index, as the kernel programmed the MSR.
-        pti: true if user mode runs on its own half of the PGD.
-        physical_bits: MAXPHYADDR; None where the target does not say, and in older reports.
+        pti: True if user mode runs on its own half of the PGD.
+        physical_bits: MAXPHYADDR; None if the target does not report it, and in older reports.
     """
 
     levels: int
@@ -90,7 +90,7 @@ class PagingFacts:
 
 @dataclass(frozen=True)
 class RegionFacts:
-    """Kernel memory that is shared on purpose, as the kernel's own data describes it."""
+    """Kernel memory that is shared on purpose, as described by the kernel's own data."""
 
     name: str
     kernel_address: Address
@@ -120,8 +120,8 @@ class VmaFacts:
     """A ``struct vm_area_struct``.
 
     Attributes:
-        gone: which of its operations ("vm_ops", "f_op") are in no loaded code, and where.
-        has_fault: its operations have fault(), which gives a page an entry when it is touched.
+        gone: (name, address) of its operations ("vm_ops", "f_op") that are not in loaded code.
+        has_fault: its operations have fault(), which creates an entry when a page is touched.
     """
 
     vma: Address
@@ -139,7 +139,7 @@ class VmaFacts:
 
     @property
     def pages(self) -> int:
-        """How many pages of 4 KiB it covers."""
+        """The number of 4 KiB pages that it covers."""
         return (self.end - self.start) >> 12
 
     def has_flag(self, word: str) -> bool:
@@ -155,10 +155,9 @@ class MappingFacts:
         pid, comm: of the thread group's leader, in the initial PID namespace.
         other_pids: other thread groups that run on the same mm (vfork, CLONE_VM).
         threads: number of tasks that run on the mm.
-        root: physical address of the table that is walked: the half that user
-            mode runs on.
+        root: physical address of the table to walk: the half that user mode runs on.
         kernel_half_root: physical address of ``mm->pgd``; equal to root without PTI.
-        vma: None where the user named an address that no VMA covers.
+        vma: None if the user named an address outside any VMA.
     """
 
     pid: int
@@ -173,7 +172,7 @@ class MappingFacts:
 
 @dataclass(frozen=True)
 class TaskFault:
-    """A task that could not be read to the end, for instance because it was exiting."""
+    """A task that could not be read completely, for example because it was exiting."""
 
     pid: int
     comm: str
@@ -189,15 +188,15 @@ class StructPageFacts:
     """``struct page`` of a frame.
 
     Attributes:
-        flags: the head's, with the page's own PG_hwpoison in words.
-        type_words: the head's: "slab", "buddy", "table", "large kmalloc" …; "" for none.
-        refcount: the head's ``_refcount``; 0 is sound for a frozen page (slab of newer kernels).
-        mapcount: number of page-table entries that count as mappings; None where
+        flags: of the head; the words include the page's own PG_hwpoison.
+        type_words: of the head: "slab", "buddy", "table", "large kmalloc" …; "" for none.
+        refcount: ``_refcount`` of the head; 0 is sound for a frozen page (slab of newer kernels).
+        mapcount: number of page-table entries that count as mappings; None if
             the field has another meaning (a typed page).
         buddy: it is free: in a block of the buddy allocator, or on a CPU's list of free pages.
-        compound: it is one of several that were allocated together, or a large folio's.
-        mapping: the head's ``mapping``: bit 0 says anonymous, bits 0 and 1 KSM, else it is a
-            ``struct address_space *``; 0 where the page is typed.
+        compound: it belongs to a compound page or a large folio.
+        mapping: ``mapping`` of the head: bit 0 means anonymous, bits 0 and 1 KSM; otherwise it is a
+            ``struct address_space *``; 0 for a typed page.
     """
 
     page: Address
@@ -215,12 +214,12 @@ class StructPageFacts:
 
     @property
     def is_anonymous(self) -> bool:
-        """Whether it is anonymous memory of a process, or KSM's."""
+        """Whether it is anonymous memory of a process, or a KSM page."""
         return bool(self.mapping & PAGE_MAPPING_ANON)
 
 
 class SlabState(StrEnum):
-    """Whether somebody has an object."""
+    """The state of a slab object."""
 
     ALLOCATED = "allocated"
     FREE = "free"
@@ -233,8 +232,8 @@ class SlabFacts:
     """An object of a slab cache.
 
     Attributes:
-        object_bytes: what one who asks for an object gets.
-        slot_bytes: the distance from one object to the next.
+        object_bytes: usable size of an object.
+        slot_bytes: distance from one object to the next.
     """
 
     cache: str
@@ -246,29 +245,29 @@ class SlabFacts:
 
 
 class OwnerKind(StrEnum):
-    """Whose memory an area of vmalloc space is."""
+    """The kind of owner of an area of vmalloc space."""
 
     STACK = "kernel stack"
     PER_CPU = "per-CPU memory"
     MODULE = "module"
     VMALLOC = "vmalloc"
-    """Memory that the kernel or a driver asked for, or pages that it maps there."""
+    """Memory that the kernel or a driver allocated, or pages that it maps there."""
 
 
 @dataclass(frozen=True)
 class AreaOwner:
-    """The area of vmalloc space that has a frame.
+    """The area of vmalloc space that contains a frame.
 
     Attributes:
         start, end: of the area.
-        owns: the pages are the area's own; else it only maps them (``vmap()``).
-        caller: "symbol+offset" of who asked for it; "" where the kernel does not know.
-        module: of a module's memory, the module; else the one that asked for it; "" for the
-            kernel's image.
-        address: the frame's.
+        owns: the pages belong to the area; otherwise it only maps them (``vmap()``).
+        caller: "symbol+offset" of its allocation; "" if the kernel does not know.
+        module: the module that the memory belongs to or that allocated it; "" for the kernel's
+            image.
+        address: of the frame.
         pid, comm: of the task whose stack it is; 0 and "" for others.
-        related: whether the module that asked for it and the one whose file is mapped use each
-            other; None where that is not known, or nobody asked.
+        related: whether the module that allocated it and the one whose file is mapped use each
+            other; None if that is unknown or was not checked.
     """
 
     kind: OwnerKind
@@ -294,11 +293,11 @@ class SlotFacts:
 
     Attributes:
         id, payload, pl_hash: ``struct rztee_kreq``; text up to the first NUL,
-            bytes that are no ASCII text as ``\\xNN``.
-        state: the enumerator's name, or the number.
-        reply: the helper's last answer that still stands in the slot.
+            bytes other than ASCII text as ``\\xNN``.
+        state: name of the enumerator, or the number.
+        reply: the helper's last answer, which stays in the slot.
         words: the other numbers, by member.
-        broken_hashes: members that should be the SHA-256 of a text, and are not.
+        broken_hashes: members that should be the SHA-256 of a text and are not.
     """
 
     id: int
@@ -318,12 +317,12 @@ class Route(StrEnum):
     PHYSICAL = "physical"
     """The kernel side's frame, read physically."""
     USER_PHYSICAL = "user-physical"
-    """The user side's frame, where it is another one."""
+    """The user side's frame, if it differs."""
 
 
 @dataclass(frozen=True)
 class RouteContent:
-    """What one route gave: a digest, or why there is none."""
+    """The result of one route: a digest, or why there is none."""
 
     route: Route
     sha256: str | None
@@ -332,7 +331,7 @@ class RouteContent:
 
 
 class Answer(StrEnum):
-    """What a second opinion amounts to. Silence is not contradiction."""
+    """The answer of a second opinion. Silence is not contradiction."""
 
     AGREES = "agrees"
     CONTRADICTS = "contradicts"
@@ -341,12 +340,12 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """What drgn's own translation says, which shares no code with our walker.
+    """The result of drgn's own translation, which shares no code with our walker.
 
     Attributes:
         paddr: None if drgn does not translate the address.
-        message: drgn's reason, where there is no ``paddr``.
-        answer: beside our walk; None in older reports.
+        message: drgn's reason if there is no ``paddr``.
+        answer: compared with our walk; None in older reports.
         silence: for SILENT, why drgn has no opinion.
     """
 

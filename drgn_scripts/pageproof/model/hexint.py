@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Integer types that say how they are written.
+"""Integer types that select their form in output.
 
-All of them are plain ``int`` to Python and to mypy; the annotation only tells
-:mod:`pageproof.render` that a field is written ``"0x…"`` and not as a count.
+All of them are plain ``int`` to Python and to mypy. The annotation makes
+:mod:`pageproof.render` write a field as ``"0x…"`` and not as a count.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The kernel's memory map: where its markers stand, the rows between them, what tables hold."""
+"""The kernel's memory map: its markers, the rows between them, the contents of the tables."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ KMAP_SCHEMA = "pageproof/kmap-1"
 
 
 class Placement(StrEnum):
-    """Whether KASLR has a hand in where a row is."""
+    """Whether KASLR places a row."""
 
     FIXED = "fixed"
     """The same in every boot."""
     MOVED = "moved"
     """KASLR moved its start or end in this boot."""
     UNMOVED = "unmoved"
-    """KASLR could have moved it and did not: it is where the documentation has it."""
+    """KASLR could have moved it and did not: it is at its documented place."""
     INSIDE = "inside"
-    """The row is fixed; KASLR moved what lies in it."""
+    """The row is fixed; KASLR moved its contents."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class LayoutFacts:
 
     Attributes:
         levels: 4 or 5.
-        markers: true if the kernel's own table (``address_markers``) gave the fixed ones.
-        kaslr: the boot loader's KASLR flag, as the kernel keeps it.
-        physmap_bytes: how much room the direct map has, from ``physmap_from``.
+        markers: True if the fixed ones come from the kernel's own table (``address_markers``).
+        kaslr: the boot loader's KASLR flag, as stored by the kernel.
+        physmap_bytes: room for the direct map; its source is ``physmap_from``.
         memory_bytes: end of physical memory (``max_pfn`` pages).
         struct_page_bytes: ``sizeof(struct page)``.
         kasan_start, kasan_end: None without KASAN.
@@ -42,9 +42,9 @@ class LayoutFacts:
         kernel_map: ``__START_KERNEL_map``.
         image_start, image_end: ``_text`` and ``_end``.
         fixmap_start: ``FIXADDR_START``: of the permanent slots.
-        boot_fixmap_start: ``FIXADDR_TOT_START``: of those for ``early_ioremap()`` too.
+        boot_fixmap_start: ``FIXADDR_TOT_START``, which includes the slots of ``early_ioremap()``.
         vsyscall: the page's address; None if the kernel has none.
-        efi_root: physical address of ``efi_mm.pgd``; None where EFI has no tables of its own.
+        efi_root: physical address of ``efi_mm.pgd``; None if EFI has no tables of its own.
     """
 
     levels: int
@@ -81,18 +81,18 @@ class LayoutFacts:
 
 @dataclass(frozen=True)
 class Contents:
-    """What page tables map in a row.
+    """The contents of the page tables in a row.
 
     Attributes:
-        tables: whose tables were walked: "init_mm", "efi_mm", "pid N".
+        tables: the tables that were walked: "init_mm", "efi_mm", "pid N".
         mapped_4k_bytes, mapped_2m_bytes, mapped_1g_bytes: by size of the leaf.
         writable_bytes, executable_bytes: by the permissions of all levels together.
         write_execute_bytes: both at once.
-        user_bytes: that user mode may touch, as far as these tables say.
+        user_bytes: user mode may access them, by these tables.
         not_present_bytes: entries that are not zero and not present.
-        shared_bytes, shared_entries: behind entries that lead to a table that
-            was counted already, and not counted again.
-        unknown_bytes: behind tables that can't be had.
+        shared_bytes, shared_entries: behind entries that lead to a table that was counted already;
+            they are not counted again.
+        unknown_bytes: behind tables that cannot be read.
     """
 
     tables: str
@@ -110,22 +110,22 @@ class Contents:
 
     @property
     def mapped_bytes(self) -> int:
-        """All of what is mapped, behind shared tables not counted."""
+        """All mapped bytes, without those behind shared tables."""
         return self.mapped_4k_bytes + self.mapped_2m_bytes + self.mapped_1g_bytes
 
 
 @dataclass(frozen=True)
 class MapRow:
-    """A stretch of the 64-bit address space; rows follow each other without gap or overlap.
+    """A range of the 64-bit address space; rows follow each other without gap or overlap.
 
     Attributes:
-        region: its name, for ``--explain``; "hole" for what nobody uses.
+        region: its name, for ``--explain``; "hole" for unused addresses. (An area, not a shared
+            region: the name is part of the JSON schema.)
         start, last: both inclusive, so that the end needs no 2**64.
-        offset_bytes: distance from the top, negative, as in the documentation; that from
-            the bottom for addresses below 2**63.
-        configured: false where this kernel does not use it.
-        contents: None where no table was looked at: no pid was asked for, or
-            no table can map it.
+        offset_bytes: distance from the top, negative, as in the documentation; from the bottom for
+            addresses below 2**63.
+        configured: False if this kernel does not use it.
+        contents: None if no table was walked: no pid was given, or no table can map it.
     """
 
     region: str
@@ -141,11 +141,11 @@ class MapRow:
 
 @dataclass(frozen=True)
 class KernelMap:
-    """All that ``kmap`` has to say.
+    """The report of ``kmap``.
 
     Attributes:
-        pid, comm: whose user half and LDT it is; None where none was asked for.
-        exit_code: 3 where a table could not be had, else 0: a map is no verdict.
+        pid, comm: the process of the user half and the LDT; None if no pid was given.
+        exit_code: 3 if a table could not be read, else 0: a map is not a verdict.
     """
 
     schema: str

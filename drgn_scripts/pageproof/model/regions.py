@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory that kernel and user space share, whoever shares it."""
+"""Memory that kernel and user space share, of any kind."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class RegionUse:
 
     Attributes:
         first_page: page of the region that the VMA's first page is.
-        resident_pages: pages of the VMA that its page tables have a frame for.
-        unknown_pages: pages whose page tables could not be had.
+        resident_pages: number of pages of the VMA that have a frame in the page tables.
+        unknown_pages: number of pages whose page tables could not be read.
     """
 
     mapping: MappingFacts
@@ -34,12 +34,12 @@ class SharedRegion:
     """A list of kernel pages that user space maps.
 
     Attributes:
-        kind: of the finder that knows it: "perf", "io_uring", …
-        part: which of several regions of one object: "rings", "sqes"; "" for the only one.
-        name: what it is, for people.
-        owner: address of the kernel object that it belongs to.
+        kind: of its finder: "perf", "io_uring", …
+        part: name among several regions of one object: "rings", "sqes"; "" for the only one.
+        name: its name in reports.
+        owner: address of the kernel object that owns it.
         owner_type: the object's C type.
-        pages: its size; pages that are not there yet count.
+        pages: its size, including pages that are not allocated yet.
     """
 
     kind: str
@@ -53,13 +53,13 @@ class SharedRegion:
 
 @dataclass(frozen=True)
 class RegionsReport:
-    """What is shared, by whom, how large, how much of it is in page tables.
+    """The shared regions: their owners, sizes, and how much of each is in page tables.
 
     Attributes:
         task_faults: tasks that could not be searched to the end.
         findings: VMAs whose kernel side could not be read.
-        exit_code: 0 if these are all regions that the finders know, 3 if some may
-            be missing, or there is none.
+        exit_code: 0 if these are all regions that the finders recognise, 3 if some may be missing
+            or there are none.
     """
 
     schema: str

@@ -39,7 +39,7 @@ class Reason(StrEnum):
 
     NOT_PRESENT = "not-present"
     NO_KERNEL_SIDE = "no-kernel-side"
-    """The user's page has a frame, and of the kernel's side there is none."""
+    """The user's page has a frame, but the kernel's side has none."""
     SWAPPED = "swapped"
     EXCLUDED = "excluded"
     ZERO_FILLED = "zero-filled"
@@ -48,7 +48,7 @@ class Reason(StrEnum):
     DISPUTED = "disputed"
     """The second opinion names another frame: one of the two walkers is wrong."""
     DAMAGED = "damaged"
-    """What was read cannot be: reserved bits, or a frame that no memory and no device has."""
+    """The data is impossible: reserved bits, or a frame that is neither memory nor a device's."""
 
 
 class Severity(StrEnum):
@@ -58,7 +58,7 @@ class Severity(StrEnum):
 
 
 class Expectation(StrEnum):
-    """What the author of a driver intends, which the kernel's data does not say."""
+    """The intent of a driver's author, which the kernel's data does not contain."""
 
     READ_ONLY = "read-only"
     NO_CHILD = "no-child"
@@ -82,24 +82,24 @@ class Finding:
 
 @dataclass(frozen=True)
 class PageEvidence:
-    """All that was observed about one kernel page and one user page.
+    """All observations about one kernel page and one user page.
 
     Attributes:
         mapping: index into ``Report.mappings``.
-        region: index into ``Report.regions``; None where the user named the addresses.
-        page_index: page of the region; None where the user's addresses are in none.
-        attempts: how often walk, read, walk again was tried.
+        region: index into ``Report.regions``; None if the user named the addresses.
+        page_index: page of the region; None if the user's addresses are in no region.
+        attempts: number of attempts to walk, read and walk again.
         stable: the walks before and after the reading agreed in the last attempt.
         content_stable: the routes that could be read agreed in some attempt,
             or the target is not live.
-        physmap_walk: of the direct map's address of the user's frame; None where it has none, or
-            where the kernel's side is that address.
-        slab: the object at the beginning of the user's frame, if that is a slab's.
-        zero_page: the user's frame is the zero page, or in the huge one.
-        damaged: what of it cannot be, and why: "kernel frame", "user frame" or "struct page".
-        cached_file: a file with a name whose page cache the user's frame is in, where that is not
-            the mapped file: its inode number and file system; "" for none.
-        area: of vmalloc space that has the user's frame; None for none.
+        physmap_walk: walk of the direct map's address of the user's frame; None if it has none, or
+            if the kernel's side is that address.
+        slab: the object at the beginning of the user's frame, if it is a slab's.
+        zero_page: the user's frame is the zero page, or part of the huge zero page.
+        damaged: (what, why) of impossible data: "kernel frame", "user frame" or "struct page".
+        cached_file: inode number and file system of a named file other than the mapped one, if the
+            user's frame is in its page cache; "" for none.
+        area: the area of vmalloc space that contains the user's frame; None for none.
     """
 
     mapping: int
@@ -164,7 +164,7 @@ class ProvedUse:
 
 @dataclass(frozen=True)
 class ProvedRegion:
-    """A region (see ``SharedRegion``) and what became of every page that a VMA maps."""
+    """A region (see ``SharedRegion``) and the verdict of every page that a VMA maps."""
 
     kind: str
     part: str
@@ -177,7 +177,7 @@ class ProvedRegion:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds, as a clock on the wall saw them."""
+    """Durations in seconds of wall-clock time."""
 
     attach_seconds: float
     debug_info_seconds: float
@@ -198,12 +198,12 @@ class Summary:
 
 @dataclass(frozen=True)
 class Report:
-    """What verify has to say.
+    """The report of verify.
 
     Attributes:
-        region: the module's, where it is among them.
-        regions: all that was looked at; empty where the user named the addresses.
-        proofs: pages with evidence. Of a large region these are some; its ``uses`` have all.
+        region: the module's region, if it was checked.
+        regions: all regions that were checked; empty if the user named the addresses.
+        proofs: pages with evidence: only some pages of a large region; its ``uses`` have all.
         unmapped_pages: pages of the module's region that no process maps.
     """
 

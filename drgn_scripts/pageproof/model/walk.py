@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a page-table walk saw: steps, the frame they lead to, and what was in the way."""
+"""The result of a page-table walk: its steps, the frame, and what stopped it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pageproof.model.hexint import Address, Bits, Paddr, Pfn
 
 
 class EntryKind(StrEnum):
-    """What one page-table entry is.
+    """The kind of a page-table entry.
 
-    The non-present kinds are those of ``include/linux/swapops.h``; which swap
-    type means which is configuration and comes from the target.
+    The non-present kinds are those of ``include/linux/swapops.h``. The meaning of each swap type
+    depends on the configuration and comes from the target.
     """
 
     TABLE = "table"
@@ -25,7 +25,7 @@ class EntryKind(StrEnum):
     PROT_NONE = "prot-none"
     """PRESENT clear, GLOBAL set: names a frame (inverted) that no access may use."""
     INVALIDATED = "invalidated"
-    """Huge leaf with PRESENT taken away for a moment (``pmd_mkinvalid()``)."""
+    """Huge leaf whose PRESENT bit is cleared for a moment (``pmd_mkinvalid()``)."""
     NONE = "none"
     """All bits are zero."""
     SWAP = "swap"
@@ -37,10 +37,10 @@ class EntryKind(StrEnum):
     POISON_MARKER = "poison-marker"
     OTHER_MARKER = "other-marker"
     SPECIAL = "special"
-    """Not present and not zero, and the target's layout does not say what it is; or such an
-    entry in the kernel's half, where nothing is swapped out."""
+    """Not present and not zero, and the target's layout does not define it; or such an entry in the
+    kernel's half, where nothing is swapped out."""
     RESERVED_BITS = "reserved-bits"
-    """Present, with bits set that the architecture wants to be zero: access would fault."""
+    """Present, with bits set that the architecture reserves as zero: an access would fault."""
 
 
 class Outcome(StrEnum):
@@ -62,14 +62,14 @@ class Outcome(StrEnum):
     RESERVED_BITS = "reserved-bits"
     NON_CANONICAL = "non-canonical"
     EXCLUDED = "excluded"
-    """A table on the way was left out of the dump."""
+    """The dump omits a table on the way."""
     ZERO_FILLED = "zero-filled"
     """A table on the way reads as zeros on a target that makes up zeros."""
     UNREADABLE = "unreadable"
-    """A table on the way can't be read."""
+    """A table on the way cannot be read."""
 
 
-#: Outcomes of a table that could not be had: what is below it is not known.
+#: Outcomes of a table that could not be read: the memory below it is unknown.
 GAPS: Final = frozenset({Outcome.EXCLUDED, Outcome.ZERO_FILLED, Outcome.UNREADABLE})
 
 
@@ -85,25 +85,25 @@ class MemoryType(StrEnum):
 
 
 def memory_types(types: Iterable[MemoryType | None]) -> frozenset[MemoryType]:
-    """The types that differ in effect; more than one conflict.
+    """Return the types that differ in effect; more than one type is a conflict.
 
-    UC- is UC but where an MTRR says write-combining, which Linux has none of for RAM.
+    UC- differs from UC only under a write-combining MTRR, which Linux does not use for RAM.
     """
     return frozenset(
         MemoryType.UC if one is MemoryType.UC_MINUS else one for one in types if one is not None
     )
 
 
-#: How libkdumpfile says that makedumpfile left a page out.
+#: The message of libkdumpfile for a page that makedumpfile omitted.
 _EXCLUDED_WORDS: Final = ("excluded page", "page not present in dump", "missing page")
 
 
 class MemoryGap(Exception):
-    """Memory that can't be had. Every way to read raises this and nothing else.
+    """Memory that cannot be read. Every reader raises this error and no other.
 
     Attributes:
-        outcome: EXCLUDED if a dump left it out, ZERO_FILLED if zeros would be
-            made up, UNREADABLE for all else.
+        outcome: EXCLUDED if a dump omits it, ZERO_FILLED if the target would return made-up zeros,
+            UNREADABLE otherwise.
     """
 
     def __init__(self, outcome: Outcome, message: str) -> None:
@@ -125,13 +125,13 @@ class MemoryGap(Exception):
 
 @dataclass(frozen=True)
 class Permissions:
-    """What an access may do, combined over all levels of a walk.
+    """The rights of an access, combined over all levels of a walk.
 
     Attributes:
         write: AND of RW.
         execute: not (OR of NX).
         user: AND of US.
-        access: false where the leaf is PROT_NONE: nothing may touch it.
+        access: False if the leaf is PROT_NONE: no access is allowed.
     """
 
     write: bool
@@ -150,8 +150,7 @@ class Step:
         index: entry number in it, 0 to 511.
         entry: the raw 64 bits.
         flags: the names of the bits that are set, in the manual's words.
-        base: where the entry points: the next table's or the leaf's physical
-            address; None where it points nowhere.
+        base: physical address of the next table or of the leaf; None if the entry has none.
     """
 
     level: int
@@ -171,11 +170,11 @@ class Walk:
     Attributes:
         root: physical address of the topmost table.
         levels: 4 or 5.
-        paddr: physical address of ``address`` itself; None if no frame is named.
+        paddr: physical address of ``address`` itself; None if there is no frame.
         pfn: its 4 KiB frame, also inside a huge leaf.
         leaf_bytes: size of the leaf, 0 if there is none.
         swap_type, swap_offset: of a non-present entry, else None.
-        detail: for every outcome but MAPPED, one sentence with level and table.
+        detail: for each outcome except MAPPED, one sentence with level and table.
     """
 
     address: Address
@@ -195,13 +194,13 @@ class Walk:
 
 @dataclass(frozen=True)
 class Range:
-    """A stretch of virtual memory under one entry, from :func:`pageproof.walk.walk_range`.
+    """A range of virtual memory under one entry, from :func:`pageproof.walk.walk_range`.
 
     ``start`` and ``last`` are inclusive, so that the last page of the address
-    space needs no 2**64. ``shared_with`` is set when the entry points at a
-    table that was walked already: the virtual address where that was; what is
-    below is then not repeated. ``frame``, ``permissions`` and ``memory_type``
-    are None if no frame is named.
+    space needs no 2**64. If the entry points at a table that was walked already,
+    ``shared_with`` is the virtual address where that happened, and the entries of
+    the table are not repeated. ``frame``, ``permissions`` and ``memory_type`` are
+    None if there is no frame.
     """
 
     start: Address

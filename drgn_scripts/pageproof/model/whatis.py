@@ -29,10 +29,10 @@ class SymbolFacts:
     """A symbol of the kernel or of a module.
 
     Attributes:
-        size_bytes: 0 where the symbol table has none.
+        size_bytes: 0 if the symbol table has none.
         section: of the kernel's image: "text", "rodata", "data", "bss", "init" …; "" elsewhere.
-        freed: it was of the init sections, whose pages now serve others.
-        source: where the name is from: "debug info", or "module's kallsyms".
+        freed: it was in the init sections, whose pages were freed.
+        source: source of the name: "debug info", or "module's kallsyms".
     """
 
     name: str
@@ -46,7 +46,7 @@ class SymbolFacts:
 
 @dataclass(frozen=True)
 class ModuleFacts:
-    """The module that an address is of, and which part of it: "text", "rodata", "data" …."""
+    """The module of an address, and the part of it: "text", "rodata", "data" …."""
 
     name: str
     part: str
@@ -56,7 +56,7 @@ class ModuleFacts:
 
 
 class TaskPart(StrEnum):
-    """What of a task lies at an address."""
+    """The part of a task at an address."""
 
     STRUCT = "task_struct"
     STACK = "stack"
@@ -81,10 +81,10 @@ class VmapFacts:
     Attributes:
         start, end: of the area; the guard page at its end belongs to it.
         guard: the address is in that guard page.
-        caller: "symbol+offset" of who asked for it; "" where the kernel does not know.
+        caller: "symbol+offset" of its allocation; "" if the kernel does not know.
         flags_words: procfs's words, with "|" between them.
-        pages: of memory; 0 where it has none of its own (ioremap).
-        physical: what ioremap maps; None for memory.
+        pages: of memory; 0 if it has none of its own (ioremap).
+        physical: the physical address that ioremap maps; None for memory.
     """
 
     start: Address
@@ -100,7 +100,7 @@ class VmapFacts:
 
 
 class PerCpuPart(StrEnum):
-    """Which part of a per-CPU unit."""
+    """The part of a per-CPU unit."""
 
     STATIC = "static"
     """A variable of the kernel's image."""
@@ -115,8 +115,8 @@ class PerCpuFacts:
     """One CPU's copy of per-CPU memory.
 
     Attributes:
-        pointer: the per-CPU pointer: what the kernel adds ``__per_cpu_offset[cpu]`` to.
-        name: of the variable, or of the module; "" where none is known.
+        pointer: the per-CPU pointer, to which the kernel adds ``__per_cpu_offset[cpu]``.
+        name: of the variable, or of the module; "" if unknown.
         offset_bytes: into the variable, or into the module's per-CPU memory.
     """
 
@@ -129,7 +129,7 @@ class PerCpuFacts:
 
 @dataclass(frozen=True)
 class PageStructFacts:
-    """An address in the array of ``struct page``, and the frame that it is about."""
+    """An address in the array of ``struct page``, and its frame."""
 
     pfn: Pfn
     start: Address
@@ -142,8 +142,8 @@ class FixmapFacts:
 
     Attributes:
         slot: its number, counted down from ``FIXADDR_TOP``.
-        name: the enumerator of ``enum fixed_addresses`` that it is, or that it comes after.
-        index: how many slots after that.
+        name: its enumerator of ``enum fixed_addresses``, or the one before it.
+        index: number of slots after that one.
     """
 
     slot: int
@@ -157,7 +157,7 @@ class CpuEntryFacts:
     """A place in the cpu_entry_area.
 
     Attributes:
-        cpu: None for the IDT, which all share.
+        cpu: None for the IDT, which all CPUs share.
         member: of ``struct cpu_entry_area``, with its members in turn ("tss.x86_tss").
     """
 
@@ -169,7 +169,7 @@ class CpuEntryFacts:
 
 @dataclass(frozen=True)
 class LdtFacts:
-    """A place in the LDT remap; the entry is not said to be in use."""
+    """A place in the LDT remap; the entry need not be in use."""
 
     slot: int
     entry: int
@@ -193,13 +193,13 @@ class VsyscallFacts:
 
 @dataclass(frozen=True)
 class ShadowFacts:
-    """KASAN's shadow of an address, or what a shadow address is the shadow of.
+    """KASAN's shadow of an address, or the memory of a shadow address.
 
     Attributes:
         shadow: address of the shadow byte.
-        memory: first of the eight bytes that it is about.
-        values: the shadow bytes from ``shadow`` on; () if they can't be read.
-        meanings: of each of them.
+        memory: first of the eight bytes that it describes.
+        values: the shadow bytes from ``shadow`` on; () if they cannot be read.
+        meanings: the meaning of each value.
     """
 
     shadow: Address
@@ -209,45 +209,45 @@ class ShadowFacts:
 
 
 class PageUse(StrEnum):
-    """What a frame is used for, as far as the kernel writes that down."""
+    """The use of a frame, as recorded by the kernel."""
 
     NO_STRUCT_PAGE = "no struct page"
-    """No memory of the kernel's: a device's, or the firmware's."""
+    """Not memory of the kernel: a device's, or the firmware's."""
     HWPOISON = "hardware poison"
     FREE = "free"
     """In a block of the buddy allocator, or on a CPU's list of free pages."""
     UNCOUNTED = "refcount 0"
-    """It has no reference and is on no free list: unknown. The pages after the first of a block
-    that is not compound are so while they are in use."""
+    """It has no reference and is not on a free list: unknown. The pages after the first of a block
+    that is not compound look like that while in use."""
     SLAB = "slab"
     LARGE_KMALLOC = "large kmalloc"
     PAGE_TABLE = "page table"
     RESERVED = "reserved"
-    """Taken before there was a page allocator: the image, early allocations, holes."""
+    """Allocated before the page allocator existed: the image, early allocations, holes."""
     ANONYMOUS = "anonymous"
     KSM = "KSM"
     FILE = "file"
     TYPED = "typed"
-    """It has a type that this tool has no name for."""
+    """It has a type that pageproof has no name for."""
     OTHER = "other"
     """In use, and struct page does not name its owner. An area of vmalloc space may."""
     UNKNOWN = "unknown"
-    """Its ``struct page`` can't be read."""
+    """Its ``struct page`` cannot be read."""
 
 
 @dataclass(frozen=True)
 class OwnerFacts:
-    """What ``struct page`` says of its owner; of the head of a compound page.
+    """The owner of a page from its ``struct page``, for a compound page from the head's.
 
     Attributes:
         mapping: the raw word.
         anonymous, ksm: its low bits.
-        inode_number: of the file whose page it is; None for others.
+        inode_number: of the file that the page belongs to; None for others.
         file_name: of a dentry of that inode; "" for none.
         offset_pages: of the page in its file; None for others.
-        page_table: the kernel marked it as one.
-        free_order: of the free block that it is in; None for pages in use.
-        free_cpu: the CPU whose list holds that block; None for the buddy allocator.
+        page_table: the kernel marked it as a page table.
+        free_order: order of the free block that contains it; None for pages in use.
+        free_cpu: the CPU whose list has that block; None for the buddy allocator.
     """
 
     mapping: Bits = 0
@@ -263,10 +263,10 @@ class OwnerFacts:
 
 @dataclass(frozen=True)
 class Identity:
-    """All that was found an address to be; what it is not is None.
+    """All that an address was identified as; the other fields are None.
 
     Attributes:
-        drgn: what drgn's ``identify_address_all()`` says, in its words.
+        drgn: the words of drgn's ``identify_address_all()``.
     """
 
     symbol: SymbolFacts | None = None
@@ -290,8 +290,8 @@ class Unknown:
     """A question that could not be answered, and why.
 
     Attributes:
-        question: the name of what was asked for.
-        outcome: EXCLUDED where a dump left the memory out, else UNREADABLE or ZERO_FILLED.
+        question: its name.
+        outcome: EXCLUDED if a dump omits the memory, else UNREADABLE or ZERO_FILLED.
     """
 
     question: str
@@ -301,12 +301,12 @@ class Unknown:
 
 @dataclass(frozen=True)
 class AliasFacts:
-    """Another address that leads to the frame by arithmetic, and what the tables say to that.
+    """Another address that leads to the frame by arithmetic, and the result of walking it.
 
     Attributes:
         region: "physmap", or "text": the mapping of the kernel's image.
         outcome: how the walk for it ended.
-        same: it ended at the same physical address.
+        same: the walk ended at the same physical address.
     """
 
     region: str
@@ -322,10 +322,10 @@ class FrameFacts:
 
     Attributes:
         use: what it is used for.
-        page: None without a ``struct page``, or if it can't be read.
-        content: MAPPED if the target has its bytes; for a dump, what is in the way.
-        aliases: where else the kernel has it as a matter of course.
-        area: of vmalloc space that has it; None for none.
+        page: None without a ``struct page``, or if it cannot be read.
+        content: MAPPED if the target has its bytes; otherwise why a dump lacks them.
+        aliases: the kernel's regular other addresses of it.
+        area: the area of vmalloc space that contains it; None for none.
     """
 
     use: PageUse
@@ -342,18 +342,18 @@ class WhatisReport:
 
     Attributes:
         asked: as the user wrote it.
-        cpu: whose copy of a per-CPU variable was asked for.
+        cpu: the CPU whose copy of a per-CPU variable was requested.
         region: the row of the memory map.
-        process: whose tables; None for the kernel's own.
+        process: owner of the tables; None for the kernel's own.
         vma: for a user address, the VMA that covers it.
         tables_of: "init_mm", "efi_mm" or "pid N".
-        frame: None where the walk names no frame.
-        mappings: every mapping of the frame; None if they were not asked for.
+        frame: None if the walk does not lead to a frame.
+        mappings: every mapping of the frame; None if they were not requested.
         kasan: the kernel has KASAN.
-        known: something beyond the region is known of the address.
+        known: more than the row is known about the address.
         attempts, stable: as for a walk.
-        exit_code: 0 if it is identified; 3 if something could not be decided, or nothing is
-            mapped and nothing known.
+        exit_code: 0 if it is identified; 3 if something is undecided, or if nothing is mapped and
+            nothing is known.
     """
 
     schema: str
