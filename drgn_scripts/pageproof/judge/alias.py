@@ -23,49 +23,50 @@ from pageproof.model.walk import memory_types
 from pageproof.model.where import Where, all_tables, frames, task
 
 SPECIAL: Final = Rule(
-    "special",
-    Severity.NOTE,
-    "struct page does not count {special} of them because they are special: PFNMAP, the zero "
-    "page or similar",
-    "Software bit 1 is set in these entries, so vm_normal_page() does not treat them as pages "
-    "with a struct page.",
-    "Nothing is wrong.",
-    "mm/memory.c, vm_normal_page()",
+    id="special",
+    severity=Severity.NOTE,
+    sentence="struct page does not count {special} of them because they are special: PFNMAP, the "
+    "zero page or similar",
+    cause="Software bit 1 is set in these entries, so vm_normal_page() does not treat them as "
+    "pages with a struct page.",
+    fix="Nothing is wrong.",
+    reference="mm/memory.c, vm_normal_page()",
 )
 MAPCOUNT_MORE: Final = Rule(
-    "mapcount-more",
-    Severity.NOTE,
-    "struct page counts {mapcount} mappings, {counted} were found: the others are in address "
-    "spaces that no task runs on any more, or were replaced by migration entries",
-    "An mm is being torn down, only a reference keeps an mm, or pages are being migrated.",
-    "Nothing is wrong.",
-    "mm/rmap.c",
+    id="mapcount-more",
+    severity=Severity.NOTE,
+    sentence="struct page counts {mapcount} mappings, {counted} were found: the others are in "
+    "address spaces that no task runs on any more, or were replaced by migration entries",
+    cause="An mm is being torn down, only a reference keeps an mm, or pages are being migrated.",
+    fix="Nothing is wrong.",
+    reference="mm/rmap.c",
 )
 UNCOUNTED: Final = Rule(
-    "uncounted",
-    Severity.WARNING,
-    "{counted} mappings that the kernel should count, but {why}",
-    "Ordinary entries lead to a page of a type without a count, or to a frame without a struct "
-    "page.",
-    "A driver maps memory that it must not map, or has freed it: pageproof whatis shows what it "
-    "is.",
-    "include/linux/mm_types.h, struct page",
+    id="uncounted",
+    severity=Severity.WARNING,
+    sentence="{counted} mappings that the kernel should count, but {why}",
+    cause="Ordinary entries lead to a page of a type without a count, or to a frame without a "
+    "struct page.",
+    fix="A driver maps memory that it must not map, or has freed it: pageproof whatis shows what "
+    "it is.",
+    reference="include/linux/mm_types.h, struct page",
 )
 REFCOUNT: Final = Rule(
-    "refcount",
-    Severity.ERROR,
-    "{references} references for {counted} mappings: the frame may be freed while it is mapped",
-    "One put_page() too many.",
-    "Find the code that drops a reference it does not own (page_owner, page_ref tracepoints).",
-    "include/linux/page_ref.h",
+    id="refcount",
+    severity=Severity.ERROR,
+    sentence="{references} references for {counted} mappings: the frame may be freed while it is "
+    "mapped",
+    cause="One put_page() too many.",
+    fix="Find the code that drops a reference it does not own (page_owner, page_ref tracepoints).",
+    reference="include/linux/page_ref.h",
 )
 INCOMPLETE: Final = Rule(
-    "incomplete",
-    Severity.NOTE,
-    "mappings may be missing: there are {why}",
-    "The dump omits page tables, or they do not end.",
-    "Use a dump that omits less (makedumpfile -d), or look from outside the guest.",
-    "makedumpfile(8)",
+    id="incomplete",
+    severity=Severity.NOTE,
+    sentence="mappings may be missing: there are {why}",
+    cause="The dump omits page tables, or they do not end.",
+    fix="Use a dump that omits less (makedumpfile -d), or look from outside the guest.",
+    reference="makedumpfile(8)",
 )
 ALIAS_RULES: Final = (
     FRAME_IS_FREE,

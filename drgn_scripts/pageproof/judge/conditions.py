@@ -19,10 +19,10 @@ from pageproof.model.rule import Rule
 WRITE_EXECUTE: Final = Rule(
     id="kernel-write-execute",
     severity=Severity.ERROR,
-    sentence="kernel memory is writable and executable: anything that can write there can run "
-    "code as the kernel",
-    cause="set_memory_x() on memory that is still writable, or vmap() with PAGE_KERNEL_EXEC. "
-    "The kernel's own check (CONFIG_DEBUG_WX) looks for it at boot only.",
+    sentence="kernel memory is writable and executable: anything that can write there can run code "
+    "as the kernel",
+    cause="set_memory_x() on memory that is still writable, or vmap() with PAGE_KERNEL_EXEC. The "
+    "kernel's own check (CONFIG_DEBUG_WX) looks for it at boot only.",
     fix="Write first, then set_memory_rox(), or set_memory_ro() before set_memory_x().",
     reference="arch/x86/mm/dump_pagetables.c: note_wx(); include/linux/set_memory.h: "
     "set_memory_rox()",
@@ -33,19 +33,17 @@ OPEN_TO_USER: Final = Rule(
     sentence="user mode can use addresses of the kernel's half (US is set on all levels): every "
     "process can reach this memory, whether it mapped it or not",
     cause="A driver set _PAGE_USER in a kernel mapping, such as vmap() with a process's page "
-    "protection, or an entry was written by hand. Only the vsyscall page is open by "
-    "design.",
+    "protection, or an entry was written by hand. Only the vsyscall page is open by design.",
     fix="Use PAGE_KERNEL; share pages with user mode through mmap().",
     reference="Intel SDM 3A 4.6.1; arch/x86/entry/vsyscall/vsyscall_64.c",
 )
 TABLE_USED_TWICE: Final = Rule(
     id="table-used-twice",
     severity=Severity.ERROR,
-    sentence="two upper entries lead to one page table: a mapping made in one place appears in "
-    "the other, and the first one to be removed frees the table",
+    sentence="two upper entries lead to one page table: a mapping made in one place appears in the "
+    "other, and the first one to be removed frees the table",
     cause="An entry was copied. Linux shares page tables of processes only for hugetlbfs "
-    "(huge_pmd_share()), and the kernel's own only in KASAN's shadow and for espfix "
-    "stacks.",
+    "(huge_pmd_share()), and the kernel's own only in KASAN's shadow and for espfix stacks.",
     fix="Find the code that copied the entry.",
     reference="mm/hugetlb.c: huge_pmd_share(); arch/x86/kernel/espfix_64.c",
 )
@@ -96,8 +94,8 @@ USER_MAPS_TABLE: Final = Rule(
 USER_MAPS_SLAB: Final = Rule(
     id="user-maps-slab",
     severity=Severity.ERROR,
-    sentence="a process maps a slab page like an ordinary page: the kernel counts the mapping in "
-    "a field where the slab keeps its own data",
+    sentence="a process maps a slab page like an ordinary page: the kernel counts the mapping in a "
+    "field where the slab keeps its own data",
     cause="An entry for kmalloc() memory lacks the special bit. vm_insert_page() refuses slab "
     "pages, so the entry was written by hand.",
     fix="Share pages from alloc_pages() or vmalloc_user(), never slab objects.",
@@ -106,8 +104,8 @@ USER_MAPS_SLAB: Final = Rule(
 SHARES_SLAB_PAGE: Final = Rule(
     id="shares-slab-page",
     severity=Severity.ERROR,
-    sentence="the frame holds other objects of a slab cache too: the process can read, and may "
-    "be able to write, data of other parts of the kernel",
+    sentence="the frame holds other objects of a slab cache too: the process can read, and may be "
+    "able to write, data of other parts of the kernel",
     cause="kmalloc() memory was mapped that does not fill the page, or does not begin at a page "
     "boundary: a mapping always covers whole pages.",
     fix="Allocate memory that will be mapped with alloc_pages() or vmalloc_user().",
@@ -128,8 +126,8 @@ MAPCOUNT_WRONG: Final = Rule(
     severity=Severity.ERROR,
     sentence="more entries map the frame than struct page counts: it may be freed or moved while "
     "it is mapped",
-    cause="An entry was written by hand, a page was freed and allocated again under a mapping, "
-    "or a mapcount was dropped twice.",
+    cause="An entry was written by hand, a page was freed and allocated again under a mapping, or "
+    "a mapcount was dropped twice.",
     fix="Map ordinary pages with vm_insert_page() or vmf_insert_page(), which count the mapping; "
     "use VM_PFNMAP for memory that must not be counted.",
     reference="mm/rmap.c: folio_add_file_rmap_ptes(), folio_remove_rmap_ptes()",
@@ -140,8 +138,8 @@ MEMORY_TYPE_CONFLICT: Final = Rule(
     sentence="mappings of one frame have different memory types: a write through one may appear "
     "late, out of order or never through another",
     cause="pgprot_noncached() or pgprot_writecombine() on a mapping of ordinary RAM, vmap() with "
-    "its own page protection, or set_memory_uc() on only one alias. The direct map is an "
-    "alias too: kmap() and speculative accesses use it.",
+    "its own page protection, or set_memory_uc() on only one alias. The direct map is an alias "
+    "too: kmap() and speculative accesses use it.",
     fix="Map RAM with vma->vm_page_prot unchanged. For another type, change all aliases "
     "(set_memory_wc()), the direct map first.",
     reference="Intel SDM volume 3A, 12.12.4; Documentation/arch/x86/pat.rst",

@@ -25,28 +25,30 @@ _ORDINARY = (
 )
 
 MAPPING_KIND: Final = Rule(
-    "mapping-kind",
-    Severity.NOTE,
-    "{kind}",
-    "What the driver's mmap() did: remap_pfn_range(), vmf_insert_mixed(), vm_insert_page().",
-    "Nothing is wrong.",
-    "mm/memory.c, vm_normal_page()",
+    id="mapping-kind",
+    severity=Severity.NOTE,
+    sentence="{kind}",
+    cause="What the driver's mmap() did: remap_pfn_range(), vmf_insert_mixed(), vm_insert_page().",
+    fix="Nothing is wrong.",
+    reference="mm/memory.c, vm_normal_page()",
 )
 KERNEL_SIDE_UNKNOWN: Final = Rule(
-    "kernel-side-unknown",
-    Severity.NOTE,
-    "{frames}: no kernel address to compare with was given (--kernel, --pages); the kernel {what}",
-    "No finder recognises the device.",
-    "Give the kernel's address of the pages: --kernel EXPR or --pages EXPR.",
-    "docs/your-driver.md",
+    id="kernel-side-unknown",
+    severity=Severity.NOTE,
+    sentence="{frames}: no kernel address to compare with was given (--kernel, --pages); the "
+    "kernel {what}",
+    cause="No finder recognises the device.",
+    fix="Give the kernel's address of the pages: --kernel EXPR or --pages EXPR.",
+    reference="docs/your-driver.md",
 )
 KERNEL_SIDE_BY_VALUE: Final = Rule(
-    "kernel-side-by-value",
-    Severity.NOTE,
-    "{what}: its value is used as the kernel's address, not the address of the integer",
-    "The driver keeps the address of its memory as an integer (__get_free_pages() returns one).",
-    "Nothing is wrong. If the variable itself is mapped, pass &VARIABLE.",
-    "docs/your-driver.md",
+    id="kernel-side-by-value",
+    severity=Severity.NOTE,
+    sentence="{what}: its value is used as the kernel's address, not the address of the integer",
+    cause="The driver keeps the address of its memory as an integer (__get_free_pages() returns "
+    "one).",
+    fix="Nothing is wrong. If the variable itself is mapped, pass &VARIABLE.",
+    reference="docs/your-driver.md",
 )
 
 

@@ -18,49 +18,49 @@ from pageproof.model.rule import Rule
 from pageproof.model.where import Where, WhereKind
 
 EFI_WRITE_EXECUTE: Final = Rule(
-    "efi-write-execute",
-    Severity.WARNING,
-    "memory of the firmware is writable and executable in efi_mm, whose tables are loaded only "
-    "during firmware calls",
-    "The kernel does this by design for firmware without a memory attributes table: it does not "
-    "know which memory of the runtime services is code. Anywhere else it is an error "
+    id="efi-write-execute",
+    severity=Severity.WARNING,
+    sentence="memory of the firmware is writable and executable in efi_mm, whose tables are loaded "
+    "only during firmware calls",
+    cause="The kernel does this by design for firmware without a memory attributes table: it does "
+    "not know which memory of the runtime services is code. Anywhere else it is an error "
     "(kernel-write-execute).",
-    "Update the firmware, or boot with efi=noruntime.",
-    "arch/x86/platform/efi/efi_64.c: efi_runtime_update_mappings()",
+    fix="Update the firmware, or boot with efi=noruntime.",
+    reference="arch/x86/platform/efi/efi_64.c: efi_runtime_update_mappings()",
 )
 MAPPED_HOLE: Final = Rule(
-    "mapped-hole",
-    Severity.WARNING,
-    "{size} bytes are mapped where nothing should be",
-    "An entry was written by hand, or pageproof does not know this area of the map.",
-    "Report it, with the kernel's release and configuration.",
-    "Documentation/arch/x86/x86_64/mm.rst",
+    id="mapped-hole",
+    severity=Severity.WARNING,
+    sentence="{size} bytes are mapped where nothing should be",
+    cause="An entry was written by hand, or pageproof does not know this area of the map.",
+    fix="Report it, with the kernel's release and configuration.",
+    reference="Documentation/arch/x86/x86_64/mm.rst",
 )
 SHARED_TABLES: Final = Rule(
-    "shared-tables",
-    Severity.NOTE,
-    "{entries} entries lead to tables that were counted already; their {size} bytes are not "
-    "counted again",
-    "KASAN's early shadow and espfix share one table thousands of times, and processes share "
+    id="shared-tables",
+    severity=Severity.NOTE,
+    sentence="{entries} entries lead to tables that were counted already; their {size} bytes are "
+    "not counted again",
+    cause="KASAN's early shadow and espfix share one table thousands of times, and processes share "
     "tables of hugetlbfs. Anywhere else in the kernel's half it is an error (table-used-twice).",
-    "Nothing is wrong.",
-    "mm/kasan/init.c; arch/x86/kernel/espfix_64.c",
+    fix="Nothing is wrong.",
+    reference="mm/kasan/init.c; arch/x86/kernel/espfix_64.c",
 )
 UNDECIDED: Final = Rule(
-    "undecided",
-    Severity.NOTE,
-    "the contents of {size} bytes are unknown: {why}",
-    "The dump omits the table, or the target returns zeros for memory that it does not have.",
-    "Use a dump that omits less (makedumpfile -d), or look from outside the guest.",
-    "makedumpfile(8); fs/proc/kcore.c",
+    id="undecided",
+    severity=Severity.NOTE,
+    sentence="the contents of {size} bytes are unknown: {why}",
+    cause="The dump omits the table, or the target returns zeros for memory that it does not have.",
+    fix="Use a dump that omits less (makedumpfile -d), or look from outside the guest.",
+    reference="makedumpfile(8); fs/proc/kcore.c",
 )
 GAVE_UP: Final = Rule(
-    "gave-up",
-    Severity.WARNING,
-    "{why}",
-    "The walk reached its limit of entries: the page tables do not end.",
-    "Report it, with the kernel's release and configuration.",
-    "walk/ranges.py, TooMuchWork",
+    id="gave-up",
+    severity=Severity.WARNING,
+    sentence="{why}",
+    cause="The walk reached its limit of entries: the page tables do not end.",
+    fix="Report it, with the kernel's release and configuration.",
+    reference="walk/ranges.py, TooMuchWork",
 )
 MAP_RULES: Final = (
     WRITE_EXECUTE,

@@ -28,11 +28,10 @@ KERNEL_HALF: Final = Rule(
     sentence="this entry of the topmost table differs from init_mm's: in this process the kernel "
     "sees other memory than everywhere else",
     cause="Every address space gets its upper half from init_mm when it is created (pgd_ctor()), "
-    "and later entries are copied to all (sync_global_pgds()). With PTI, a process has its "
-    "own entry for the LDT. EFI's tables (efi_mm) do not belong to a process and are not "
-    "compared.",
-    fix="Change kernel mappings only in init_mm and below its topmost entries; find the code "
-    "that wrote to the table.",
+    "and later entries are copied to all (sync_global_pgds()). With PTI, a process has its own "
+    "entry for the LDT. EFI's tables (efi_mm) do not belong to a process and are not compared.",
+    fix="Change kernel mappings only in init_mm and below its topmost entries; find the code that "
+    "wrote to the table.",
     reference="arch/x86/mm/pgtable.c: pgd_ctor(); arch/x86/mm/init_64.c: sync_global_pgds(); "
     "arch/x86/kernel/ldt.c",
 )
@@ -51,12 +50,12 @@ PTI_PAIR: Final = Rule(
 PTI_KERNEL: Final = Rule(
     id="pti-exposes-kernel",
     severity=Severity.ERROR,
-    sentence="user mode's tables map kernel memory that they do not need: PTI does not protect "
-    "it from Meltdown",
+    sentence="user mode's tables map kernel memory that they do not need: PTI does not protect it "
+    "from Meltdown",
     cause="With PTI, user mode's tables map only these parts of the kernel: the entry code, "
-    "cpu_entry_area, espfix, the LDT, the vsyscall page and each CPU's TSS; and all text "
-    "and read-only data if its entries are global. Only cpu_entry_area, the LDT and the "
-    "TSS are writable.",
+    "cpu_entry_area, espfix, the LDT, the vsyscall page and each CPU's TSS; and all text and "
+    "read-only data if its entries are global. Only cpu_entry_area, the LDT and the TSS are "
+    "writable.",
     fix="Remove the mapping from user mode's tables.",
     reference="arch/x86/mm/pti.c: pti_init(), pti_clone_user_shared(), pti_clone_entry_text()",
 )

@@ -44,8 +44,7 @@ TYPE: Final = Rule(
     sentence="RAM is not write-back in the direct map, and struct page does not record that this "
     "is intended: the next owner of the pages gets the wrong memory type",
     cause="The pages were freed without set_memory_wb(), or the attribute was set by hand. "
-    "set_memory_uc() and set_memory_wc() record the type in struct page until "
-    "set_memory_wb().",
+    "set_memory_uc() and set_memory_wc() record the type in struct page until set_memory_wb().",
     fix="Call set_memory_wb() or set_pages_array_wb() before the pages are freed.",
     reference="arch/x86/mm/pat/memtype.c: reserve_ram_pages_type()",
 )

@@ -28,10 +28,10 @@ READ_ONLY: Final = Rule(
 TEXT_ALIAS: Final = Rule(
     id="text-alias-writable",
     severity=Severity.ERROR,
-    sentence="memory that the kernel executes or holds read-only at another address is writable "
-    "in the direct map",
-    cause="set_memory_ro() changes the direct map's alias too (cpa_process_alias()); the alias "
-    "was made writable again, or the attributes were set by hand.",
+    sentence="memory that the kernel executes or holds read-only at another address is writable in "
+    "the direct map",
+    cause="set_memory_ro() changes the direct map's alias too (cpa_process_alias()); the alias was "
+    "made writable again, or the attributes were set by hand.",
     fix="Change attributes with set_memory_*() on the mapping itself, never in the direct map.",
     reference="arch/x86/mm/pat/set_memory.c: cpa_process_alias()",
 )

@@ -28,8 +28,8 @@ from pageproof.space.units import PAGE_SHIFT
 UNMARKED: Final = Rule(
     id="table-unmarked",
     severity=Severity.ERROR,
-    sentence="struct page does not mark this frame as a page table, but a process's tables use "
-    "it: it may be freed, moved or reallocated while the processor walks it",
+    sentence="struct page does not mark this frame as a page table, but a process's tables use it: "
+    "it may be freed, moved or reallocated while the processor walks it",
     cause="An upper entry was written by hand, or a table was freed while in use.",
     fix="Allocate tables with pte_alloc() or similar.",
     reference="include/linux/mm.h: pagetable_pte_ctor(), pgtable_pmd_page_ctor()",

@@ -17,10 +17,10 @@ from pageproof.space.spans import cut, pages_of
 OUTSIDE: Final = Rule(
     id="user-outside-vma",
     severity=Severity.ERROR,
-    sentence="a page-table entry of a process outside any VMA: munmap() and exit do not remove "
-    "it, and the page is not accounted for",
-    cause="A driver wrote the entries by hand, or they outlived their VMA because the tables "
-    "were changed without the mm's locks.",
+    sentence="a page-table entry of a process outside any VMA: munmap() and exit do not remove it, "
+    "and the page is not accounted for",
+    cause="A driver wrote the entries by hand, or they outlived their VMA because the tables were "
+    "changed without the mm's locks.",
     fix="Map with vm_insert_page() or remap_pfn_range() into the VMA that mmap() was called for.",
     reference="mm/memory.c: unmap_vmas(), free_pgtables()",
 )

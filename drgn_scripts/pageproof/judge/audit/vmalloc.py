@@ -18,8 +18,8 @@ from pageproof.space.vmalloc import unowned as unowned_spans
 UNOWNED: Final = Rule(
     id="vmalloc-unowned",
     severity=Severity.ERROR,
-    sentence="pages are mapped in vmalloc space outside any area: they are never unmapped, and "
-    "the next area at this address gets them",
+    sentence="pages are mapped in vmalloc space outside any area: they are never unmapped, and the "
+    "next area at this address gets them",
     cause="An entry was written by hand, or was not removed when its area was freed.",
     fix="Map with vmap(), ioremap() or map_kernel_range() into an area that you allocated.",
     reference="mm/vmalloc.c: vunmap_range(), find_vmap_area()",

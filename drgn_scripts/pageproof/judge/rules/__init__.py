@@ -64,12 +64,12 @@ PAGE_RULES: Final[tuple[tuple[Rule, Callable[[PageView], Shown | None]], ...]] =
 )
 
 RULE_BROKEN: Final = Rule(
-    "rule-broken",
-    Severity.WARNING,
-    "the rule {rule} failed, so its condition was not checked here",
-    "A bug of pageproof.",
-    "Report it, with the JSON report.",
-    "judge/rules/",
+    id="rule-broken",
+    severity=Severity.WARNING,
+    sentence="the rule {rule} failed, so its condition was not checked here",
+    cause="A bug of pageproof.",
+    fix="Report it, with the JSON report.",
+    reference="judge/rules/",
 )
 
 #: All rules of verify, for ``explain``.

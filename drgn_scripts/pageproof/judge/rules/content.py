@@ -15,20 +15,20 @@ _U32: Final = 1 << 32
 _TEXT_MAX: Final = 1024
 
 CONTENT_ROUTES_DIFFER: Final = Rule(
-    "content-routes-differ",
-    Severity.ERROR,
-    "one frame has different content by different routes, although a dump does not change",
-    "The dump was written while the machine ran, or its reader is wrong.",
-    "Read it with another tool (crash, drgn) and report it.",
-    "makedumpfile(8)",
+    id="content-routes-differ",
+    severity=Severity.ERROR,
+    sentence="one frame has different content by different routes, although a dump does not change",
+    cause="The dump was written while the machine ran, or its reader is wrong.",
+    fix="Read it with another tool (crash, drgn) and report it.",
+    reference="makedumpfile(8)",
 )
 CONTENT_CHANGING: Final = Rule(
-    "content-changing",
-    Severity.NOTE,
-    "the content changed each time it was read, so the routes could not be compared",
-    "The page is written to all the time.",
-    "Nothing is wrong. To compare the routes, stop the guest first (QMP stop, cont).",
-    "observe/attempts.py",
+    id="content-changing",
+    severity=Severity.NOTE,
+    sentence="the content changed each time it was read, so the routes could not be compared",
+    cause="The page is written to all the time.",
+    fix="Nothing is wrong. To compare the routes, stop the guest first (QMP stop, cont).",
+    reference="observe/attempts.py",
 )
 
 
@@ -49,12 +49,12 @@ def _differing(view: PageView) -> Shown | None:
 
 
 CONTENT_ALL_ZERO: Final = Rule(
-    "content-all-zero",
-    Severity.NOTE,
-    "the page is all zeros, so its content is not evidence",
-    "Nothing was written to it.",
-    "Nothing is wrong: both walks are the proof.",
-    "makedumpfile(8), -d; fs/proc/kcore.c",
+    id="content-all-zero",
+    severity=Severity.NOTE,
+    sentence="the page is all zeros, so its content is not evidence",
+    cause="Nothing was written to it.",
+    fix="Nothing is wrong: both walks are the proof.",
+    reference="makedumpfile(8), -d; fs/proc/kcore.c",
 )
 
 
@@ -66,13 +66,13 @@ def content_all_zero(view: PageView) -> Shown | None:
 
 
 CONTENT_UNREADABLE: Final = Rule(
-    "content-unreadable",
-    Severity.NOTE,
-    "the content could not be read by every route, so it counts as weaker evidence",
-    "The dump omits the page, the page belongs to a device, or the process was swapped out "
+    id="content-unreadable",
+    severity=Severity.NOTE,
+    sentence="the content could not be read by every route, so it counts as weaker evidence",
+    cause="The dump omits the page, the page belongs to a device, or the process was swapped out "
     "meanwhile.",
-    "Nothing is wrong: both walks are the proof.",
-    "makedumpfile(8), -d",
+    fix="Nothing is wrong: both walks are the proof.",
+    reference="makedumpfile(8), -d",
 )
 
 
@@ -88,14 +88,15 @@ def _has_frames(evidence: PageEvidence) -> bool:
 
 
 SLOT_STATE_IMPOSSIBLE: Final = Rule(
-    "slot-state-impossible",
-    Severity.ERROR,
-    "the slot's state, or a length in it, is not valid in the protocol: something else writes to "
-    "the region, or the two sides are out of step",
-    "A process other than the helper maps the region (allow_any=1), or one side writes past a "
-    "field.",
-    "The module checks its copy of each field and reports it; stop the process that writes there.",
-    "module/umh_shm_abi.h",
+    id="slot-state-impossible",
+    severity=Severity.ERROR,
+    sentence="the slot's state, or a length in it, is not valid in the protocol: something else "
+    "writes to the region, or the two sides are out of step",
+    cause="A process other than the helper maps the region (allow_any=1), or one side writes past "
+    "a field.",
+    fix="The module checks its copy of each field and reports it; stop the process that writes "
+    "there.",
+    reference="module/umh_shm_abi.h",
 )
 
 
@@ -111,13 +112,13 @@ def slot_state_impossible(view: PageView) -> Shown | None:
 
 
 SLOT_SEQUENCE_BACK: Final = Rule(
-    "slot-sequence-back",
-    Severity.ERROR,
-    "the slot answers a request that was not made: ack is ahead of seq, or a slot in state DONE "
-    "answers a different request",
-    SLOT_STATE_IMPOSSIBLE.cause,
-    SLOT_STATE_IMPOSSIBLE.fix,
-    SLOT_STATE_IMPOSSIBLE.reference,
+    id="slot-sequence-back",
+    severity=Severity.ERROR,
+    sentence="the slot answers a request that was not made: ack is ahead of seq, or a slot in "
+    "state DONE answers a different request",
+    cause=SLOT_STATE_IMPOSSIBLE.cause,
+    fix=SLOT_STATE_IMPOSSIBLE.fix,
+    reference=SLOT_STATE_IMPOSSIBLE.reference,
 )
 
 
@@ -133,12 +134,12 @@ def slot_sequence_back(view: PageView) -> Shown | None:
 
 
 SLOT_HASH_MISMATCH: Final = Rule(
-    "slot-hash-mismatch",
-    Severity.ERROR,
-    "a text in the slot does not match its hash: it was changed after it was written",
-    SLOT_STATE_IMPOSSIBLE.cause,
-    SLOT_STATE_IMPOSSIBLE.fix,
-    SLOT_STATE_IMPOSSIBLE.reference,
+    id="slot-hash-mismatch",
+    severity=Severity.ERROR,
+    sentence="a text in the slot does not match its hash: it was changed after it was written",
+    cause=SLOT_STATE_IMPOSSIBLE.cause,
+    fix=SLOT_STATE_IMPOSSIBLE.fix,
+    reference=SLOT_STATE_IMPOSSIBLE.reference,
 )
 
 

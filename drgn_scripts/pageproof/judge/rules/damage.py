@@ -10,14 +10,14 @@ from pageproof.model import Outcome, Severity
 from pageproof.model.rule import Rule, Shown
 
 DATA_DAMAGED: Final = Rule(
-    "data-damaged",
-    Severity.WARNING,
-    "the data read is impossible: an entry with reserved bits, a frame that is neither memory "
-    "nor a device's, or an invalid struct page",
-    "The dump has damaged tables, or a driver made an entry from a wrong number, such as "
+    id="data-damaged",
+    severity=Severity.WARNING,
+    sentence="the data read is impossible: an entry with reserved bits, a frame that is neither "
+    "memory nor a device's, or an invalid struct page",
+    cause="The dump has damaged tables, or a driver made an entry from a wrong number, such as "
     "virt_to_phys() of a vmalloc() address.",
-    "Take the dump again. On a live kernel, check how the driver computes the frame.",
-    "arch/x86/include/asm/processor.h, boot_cpu_data.x86_phys_bits; kernel/resource.c, "
+    fix="Take the dump again. On a live kernel, check how the driver computes the frame.",
+    reference="arch/x86/include/asm/processor.h, boot_cpu_data.x86_phys_bits; kernel/resource.c, "
     "iomem_resource",
 )
 

@@ -16,62 +16,67 @@ from pageproof.model.where import in_process
 _SHOWN: Final = 4
 
 ZERO_PAGE: Final = Rule(
-    "zero-page",
-    Severity.ERROR,
-    "the zero page is mapped in place of the region's {pages}: the process always reads zeros, "
-    "whatever the kernel writes",
-    "A fault handler maps ZERO_PAGE for a page that does not exist yet, or the mapping is "
+    id="zero-page",
+    severity=Severity.ERROR,
+    sentence="the zero page is mapped in place of the region's {pages}: the process always reads "
+    "zeros, whatever the kernel writes",
+    cause="A fault handler maps ZERO_PAGE for a page that does not exist yet, or the mapping is "
     "private and was read before it was written.",
-    "Map the region's page, or return SIGBUS; unmap the zero page when the region's page is "
+    fix="Map the region's page, or return SIGBUS; unmap the zero page when the region's page is "
     "allocated.",
-    "mm/memory.c, do_anonymous_page(); include/linux/mm.h, ZERO_PAGE()",
+    reference="mm/memory.c, do_anonymous_page(); include/linux/mm.h, ZERO_PAGE()",
 )
 PRIVATE_COPY: Final = Rule(
-    "private-copy",
-    Severity.ERROR,
-    "the process has a copy of its own of {pages}: neither side sees the other's writes any more",
-    "The mapping is private (MAP_PRIVATE): the first write makes an anonymous copy of the page. A "
-    "debugger that sets a breakpoint does the same.",
-    "In mmap(): if (!(vma->vm_flags & VM_SHARED)) return -EINVAL.",
-    "mm/memory.c, do_wp_page() and do_cow_fault()",
+    id="private-copy",
+    severity=Severity.ERROR,
+    sentence="the process has a copy of its own of {pages}: neither side sees the other's writes "
+    "any more",
+    cause="The mapping is private (MAP_PRIVATE): the first write makes an anonymous copy of the "
+    "page. A debugger that sets a breakpoint does the same.",
+    fix="In mmap(): if (!(vma->vm_flags & VM_SHARED)) return -EINVAL.",
+    reference="mm/memory.c, do_wp_page() and do_cow_fault()",
 )
 TAKEN_FOR_CONTIGUOUS: Final = Rule(
-    "taken-for-contiguous",
-    Severity.ERROR,
-    "the frames that follow the first page's frame in physical memory are mapped at {pages}, but "
-    "the region's frames are elsewhere: the process reads and writes memory of other owners",
-    "vmalloc() memory was mapped as if it were contiguous: one remap_pfn_range() from the first "
-    "page's frame on, or virt_to_phys() of a vmalloc address.",
-    "Use remap_vmalloc_range(), or vmalloc_to_pfn() for each page.",
-    "mm/vmalloc.c, remap_vmalloc_range(); Documentation/core-api/mm-api.rst",
+    id="taken-for-contiguous",
+    severity=Severity.ERROR,
+    sentence="the frames that follow the first page's frame in physical memory are mapped at "
+    "{pages}, but the region's frames are elsewhere: the process reads and writes memory of other "
+    "owners",
+    cause="vmalloc() memory was mapped as if it were contiguous: one remap_pfn_range() from the "
+    "first page's frame on, or virt_to_phys() of a vmalloc address.",
+    fix="Use remap_vmalloc_range(), or vmalloc_to_pfn() for each page.",
+    reference="mm/vmalloc.c, remap_vmalloc_range(); Documentation/core-api/mm-api.rst",
 )
 OFF_BY_ONE: Final = Rule(
-    "off-by-one",
-    Severity.ERROR,
-    "the {side} page of the region is mapped at each of {pages}: the whole mapping is one page off",
-    "vm_pgoff is counted twice or ignored, a header page of the region is forgotten, or fault() "
-    "computes a page number that is one too high.",
-    "vmf->pgoff counts pages from the file's beginning; vma->vm_pgoff is the mapping's first one.",
-    "include/linux/mm_types.h, struct vm_area_struct; include/linux/mm.h, struct vm_fault",
+    id="off-by-one",
+    severity=Severity.ERROR,
+    sentence="the {side} page of the region is mapped at each of {pages}: the whole mapping is one "
+    "page off",
+    cause="vm_pgoff is counted twice or ignored, a header page of the region is forgotten, or "
+    "fault() computes a page number that is one too high.",
+    fix="vmf->pgoff counts pages from the file's beginning; vma->vm_pgoff is the mapping's first "
+    "one.",
+    reference="include/linux/mm_types.h, struct vm_area_struct; include/linux/mm.h, struct "
+    "vm_fault",
 )
 WRONG_ORDER: Final = Rule(
-    "wrong-order",
-    Severity.ERROR,
-    "other pages of the same region are mapped at {pages}: they are in the wrong order",
-    "The index into the array of pages is not the mapping's: it counts down, by CPU, or in the "
-    "order in which pages were touched.",
-    "Map page vmf->pgoff of the region at vmf->pgoff of the file.",
-    "mm/memory.c, vm_insert_pages()",
+    id="wrong-order",
+    severity=Severity.ERROR,
+    sentence="other pages of the same region are mapped at {pages}: they are in the wrong order",
+    cause="The index into the array of pages is not the mapping's: it counts down, by CPU, or in "
+    "the order in which pages were touched.",
+    fix="Map page vmf->pgoff of the region at vmf->pgoff of the file.",
+    reference="mm/memory.c, vm_insert_pages()",
 )
 WRONG_FRAME: Final = Rule(
-    "wrong-frame",
-    Severity.ERROR,
-    "frames that do not belong to the region are mapped at {pages}: the process does not see the "
-    "memory that the kernel shares",
-    "The region was reallocated while it was mapped, mmap() used a stale or wrong address, or "
-    "something else was mapped over it.",
-    "Unmap (unmap_mapping_range()) before the region's pages are replaced.",
-    "mm/memory.c, unmap_mapping_range()",
+    id="wrong-frame",
+    severity=Severity.ERROR,
+    sentence="frames that do not belong to the region are mapped at {pages}: the process does not "
+    "see the memory that the kernel shares",
+    cause="The region was reallocated while it was mapped, mmap() used a stale or wrong address, "
+    "or something else was mapped over it.",
+    fix="Unmap (unmap_mapping_range()) before the region's pages are replaced.",
+    reference="mm/memory.c, unmap_mapping_range()",
 )
 
 

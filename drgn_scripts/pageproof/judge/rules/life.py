@@ -20,12 +20,12 @@ def frame_is_free(view: PageView) -> Shown | None:
 
 
 FRAME_IS_POISONED: Final = Rule(
-    "frame-is-poisoned",
-    Severity.ERROR,
-    "the memory of this frame has failed (PG_hwpoison): an access raises a machine check",
-    "The memory is faulty, or the error was injected.",
-    "Look for the machine check in the kernel's log.",
-    "mm/memory-failure.c",
+    id="frame-is-poisoned",
+    severity=Severity.ERROR,
+    sentence="the memory of this frame has failed (PG_hwpoison): an access raises a machine check",
+    cause="The memory is faulty, or the error was injected.",
+    fix="Look for the machine check in the kernel's log.",
+    reference="mm/memory-failure.c",
 )
 
 
@@ -91,14 +91,14 @@ def object_is_free(view: PageView) -> Shown | None:
 
 
 ONLY_MAPPINGS_HOLD_IT: Final = Rule(
-    "only-mappings-hold-it",
-    Severity.ERROR,
-    "only its mappings hold a reference to the page: when the process unmaps it, it is freed "
-    "while the kernel still uses it",
-    "One put_page() too many, or alloc_pages() with an order and without __GFP_COMP, where only "
-    "the first page has the allocation's reference.",
-    "Use split_page() or __GFP_COMP, and hold one reference for each page.",
-    "mm/page_alloc.c, split_page()",
+    id="only-mappings-hold-it",
+    severity=Severity.ERROR,
+    sentence="only its mappings hold a reference to the page: when the process unmaps it, it is "
+    "freed while the kernel still uses it",
+    cause="One put_page() too many, or alloc_pages() with an order and without __GFP_COMP, where "
+    "only the first page has the allocation's reference.",
+    fix="Use split_page() or __GFP_COMP, and hold one reference for each page.",
+    reference="mm/page_alloc.c, split_page()",
 )
 
 

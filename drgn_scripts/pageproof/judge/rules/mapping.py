@@ -12,14 +12,15 @@ from pageproof.model import Expectation, Severity
 from pageproof.model.rule import Rule, Shown
 
 _OPERATIONS_GONE: Final = Rule(
-    "operations-gone",
-    Severity.ERROR,
-    "the operations of this mapping are not in loaded code: the module that made it is gone, and "
-    "the next fault, fork or munmap() jumps into freed memory",
-    "struct file_operations lacks .owner = THIS_MODULE, or the memory outlives the file: nothing "
-    "keeps the module loaded while the file is open.",
-    "Set .owner; take a reference to the module for what outlives the file.",
-    "include/linux/fs.h, struct file_operations; fs/char_dev.c, chrdev_open() takes the reference",
+    id="operations-gone",
+    severity=Severity.ERROR,
+    sentence="the operations of this mapping are not in loaded code: the module that made it is "
+    "gone, and the next fault, fork or munmap() jumps into freed memory",
+    cause="struct file_operations lacks .owner = THIS_MODULE, or the memory outlives the file: "
+    "nothing keeps the module loaded while the file is open.",
+    fix="Set .owner; take a reference to the module for what outlives the file.",
+    reference="include/linux/fs.h, struct file_operations; fs/char_dev.c, chrdev_open() takes the "
+    "reference",
 )
 
 
@@ -28,15 +29,15 @@ def operations_gone(view: MappingView) -> Shown | None:
 
 
 REGION_IS_FREED: Final = Rule(
-    "region-is-freed",
-    Severity.ERROR,
-    "private_data of the open file points to freed memory: each use of the file is a use after "
-    "free, and the region's pages are no longer known",
-    "The driver frees its context when the device is removed or the last ioctl() ends, while a "
-    "file is still open: an open file lives as long as any mapping of it.",
-    "Count references: one for the device, one for each open file; free in release() at the "
+    id="region-is-freed",
+    severity=Severity.ERROR,
+    sentence="private_data of the open file points to freed memory: each use of the file is a use "
+    "after free, and the region's pages are no longer known",
+    cause="The driver frees its context when the device is removed or the last ioctl() ends, while "
+    "a file is still open: an open file lives as long as any mapping of it.",
+    fix="Count references: one for the device, one for each open file; free in release() at the "
     "earliest.",
-    "Documentation/core-api/kref.rst",
+    reference="Documentation/core-api/kref.rst",
 )
 
 
@@ -47,14 +48,14 @@ def region_is_freed(view: MappingView) -> Shown | None:
 
 
 _INHERITED: Final = Rule(
-    "inherited",
-    Severity.ERROR,
-    "another process maps the same open file, although --expect no-child was given: the child "
-    "inherited the mapping through fork(), or the file was passed to it",
-    "fork() copies each shared mapping that does not have VM_DONTCOPY; with VM_PFNMAP the entries "
-    "too.",
-    "Set VM_DONTCOPY in mmap(), and VM_IO, which keeps madvise(MADV_DOFORK) from clearing it.",
-    "mm/mmap.c, dup_mmap(); mm/madvise.c, MADV_DOFORK",
+    id="inherited",
+    severity=Severity.ERROR,
+    sentence="another process maps the same open file, although --expect no-child was given: the "
+    "child inherited the mapping through fork(), or the file was passed to it",
+    cause="fork() copies each shared mapping that does not have VM_DONTCOPY; with VM_PFNMAP the "
+    "entries too.",
+    fix="Set VM_DONTCOPY in mmap(), and VM_IO, which keeps madvise(MADV_DOFORK) from clearing it.",
+    reference="mm/mmap.c, dup_mmap(); mm/madvise.c, MADV_DOFORK",
 )
 
 
@@ -65,12 +66,13 @@ def inherited(view: MappingView) -> Shown | None:
 
 
 _MAY_BE_INHERITED: Final = Rule(
-    "may-be-inherited",
-    Severity.WARNING,
-    "a child would inherit this mapping through fork(), although --expect no-child was given",
-    _INHERITED.cause,
-    _INHERITED.fix,
-    _INHERITED.reference,
+    id="may-be-inherited",
+    severity=Severity.WARNING,
+    sentence="a child would inherit this mapping through fork(), although --expect no-child was "
+    "given",
+    cause=_INHERITED.cause,
+    fix=_INHERITED.fix,
+    reference=_INHERITED.reference,
 )
 
 
@@ -81,12 +83,13 @@ def may_be_inherited(view: MappingView) -> Shown | None:
 
 
 _WRITABLE: Final = Rule(
-    "writable-read-only",
-    Severity.ERROR,
-    "user mode can write here, although --expect read-only was given",
-    "mmap() accepts PROT_WRITE on a file that is open for writing unless the driver refuses it.",
-    "In mmap(): if (vma->vm_flags & VM_WRITE) return -EPERM; and clear VM_MAYWRITE.",
-    "kernel/bpf/ringbuf.c, ringbuf_map_mmap_kern()",
+    id="writable-read-only",
+    severity=Severity.ERROR,
+    sentence="user mode can write here, although --expect read-only was given",
+    cause="mmap() accepts PROT_WRITE on a file that is open for writing unless the driver refuses "
+    "it.",
+    fix="In mmap(): if (vma->vm_flags & VM_WRITE) return -EPERM; and clear VM_MAYWRITE.",
+    reference="kernel/bpf/ringbuf.c, ringbuf_map_mmap_kern()",
 )
 
 
@@ -97,13 +100,14 @@ def writable_read_only(view: MappingView) -> Shown | None:
 
 
 _MAY_BECOME_WRITABLE: Final = Rule(
-    "may-become-writable",
-    Severity.ERROR,
-    "mprotect(PROT_WRITE) can make this mapping writable, although --expect read-only was given",
-    "do_mmap() sets VM_MAYWRITE if the file is open for writing: a driver that only refuses "
+    id="may-become-writable",
+    severity=Severity.ERROR,
+    sentence="mprotect(PROT_WRITE) can make this mapping writable, although --expect read-only was "
+    "given",
+    cause="do_mmap() sets VM_MAYWRITE if the file is open for writing: a driver that only refuses "
     "VM_WRITE in mmap() does not stop mprotect().",
-    "Clear VM_MAYWRITE in mmap(): vm_flags_clear(vma, VM_MAYWRITE).",
-    "mm/mprotect.c, do_mprotect_pkey(); kernel/bpf/ringbuf.c, ringbuf_map_mmap_kern()",
+    fix="Clear VM_MAYWRITE in mmap(): vm_flags_clear(vma, VM_MAYWRITE).",
+    reference="mm/mprotect.c, do_mprotect_pkey(); kernel/bpf/ringbuf.c, ringbuf_map_mmap_kern()",
 )
 
 
@@ -116,12 +120,13 @@ def may_become_writable(view: MappingView) -> Shown | None:
 
 
 _MAY_BECOME_EXECUTABLE: Final = Rule(
-    "may-become-executable",
-    Severity.WARNING,
-    "mprotect(PROT_EXEC) can make this mapping executable, although --expect no-exec was given",
-    "do_mmap() sets VM_MAYEXEC unless the device's node is on a file system mounted noexec.",
-    "Clear VM_MAYEXEC in mmap(), and refuse VM_EXEC.",
-    "mm/mmap.c, do_mmap(); mm/mprotect.c",
+    id="may-become-executable",
+    severity=Severity.WARNING,
+    sentence="mprotect(PROT_EXEC) can make this mapping executable, although --expect no-exec was "
+    "given",
+    cause="do_mmap() sets VM_MAYEXEC unless the device's node is on a file system mounted noexec.",
+    fix="Clear VM_MAYEXEC in mmap(), and refuse VM_EXEC.",
+    reference="mm/mmap.c, do_mmap(); mm/mprotect.c",
 )
 
 
@@ -134,14 +139,14 @@ def may_become_executable(view: MappingView) -> Shown | None:
 
 
 _PFNMAP_FLAGS: Final = Rule(
-    "pfnmap-flags",
-    Severity.WARNING,
-    "raw frames are mapped (VM_PFNMAP) without VM_DONTDUMP and the flags that belong with it: a "
-    "core dump treats the mapping as ordinary memory",
-    "A driver sets VM_PFNMAP itself, for a fault handler that uses vmf_insert_pfn(), and forgets "
-    "the other flags that remap_pfn_range() sets.",
-    "Call vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP).",
-    "mm/memory.c, remap_pfn_range(); fs/coredump.c, vma_dump_size()",
+    id="pfnmap-flags",
+    severity=Severity.WARNING,
+    sentence="raw frames are mapped (VM_PFNMAP) without VM_DONTDUMP and the flags that belong with "
+    "it: a core dump treats the mapping as ordinary memory",
+    cause="A driver sets VM_PFNMAP itself, for a fault handler that uses vmf_insert_pfn(), and "
+    "forgets the other flags that remap_pfn_range() sets.",
+    fix="Call vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP).",
+    reference="mm/memory.c, remap_pfn_range(); fs/coredump.c, vma_dump_size()",
 )
 
 
@@ -154,14 +159,14 @@ def pfnmap_flags(view: MappingView) -> Shown | None:
 
 
 _MAPPING_INCOMPLETE: Final = Rule(
-    "mapping-incomplete",
-    Severity.WARNING,
-    "pages of the region in this mapping have no entry, and its operations have no fault() to "
-    "make one: an access raises SIGBUS",
-    "mmap() maps less than requested without an error, or the process has dropped the pages "
+    id="mapping-incomplete",
+    severity=Severity.WARNING,
+    sentence="pages of the region in this mapping have no entry, and its operations have no "
+    "fault() to make one: an access raises SIGBUS",
+    cause="mmap() maps less than requested without an error, or the process has dropped the pages "
     "(MADV_DONTNEED).",
-    "Map vma_pages(vma) pages or return -EINVAL.",
-    "mm/memory.c, do_fault()",
+    fix="Map vma_pages(vma) pages or return -EINVAL.",
+    reference="mm/memory.c, do_fault()",
 )
 
 

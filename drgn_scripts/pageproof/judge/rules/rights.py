@@ -12,23 +12,23 @@ from pageproof.model.walk import memory_types
 from pageproof.walk.opinion import disputes
 
 SECOND_OPINION_KERNEL: Final = Rule(
-    "second-opinion-kernel",
-    Severity.ERROR,
-    "drgn translates the kernel address to another frame than our walk: one of the two is wrong, "
-    "please report it",
-    "One of the two page-table walkers, which share no code, has a bug, or the tables changed "
-    "between the two walks.",
-    "Report it, with the JSON report.",
-    "drgn's helper follow_phys()",
+    id="second-opinion-kernel",
+    severity=Severity.ERROR,
+    sentence="drgn translates the kernel address to another frame than our walk: one of the two is "
+    "wrong, please report it",
+    cause="One of the two page-table walkers, which share no code, has a bug, or the tables "
+    "changed between the two walks.",
+    fix="Report it, with the JSON report.",
+    reference="drgn's helper follow_phys()",
 )
 SECOND_OPINION_USER: Final = Rule(
-    "second-opinion-user",
-    Severity.ERROR,
-    "drgn translates the user address to another frame than our walk: one of the two is wrong, "
-    "please report it",
-    SECOND_OPINION_KERNEL.cause,
-    SECOND_OPINION_KERNEL.fix,
-    SECOND_OPINION_KERNEL.reference,
+    id="second-opinion-user",
+    severity=Severity.ERROR,
+    sentence="drgn translates the user address to another frame than our walk: one of the two is "
+    "wrong, please report it",
+    cause=SECOND_OPINION_KERNEL.cause,
+    fix=SECOND_OPINION_KERNEL.fix,
+    reference=SECOND_OPINION_KERNEL.reference,
 )
 
 
@@ -83,14 +83,14 @@ def memory_type_conflict(view: PageView) -> Shown | None:
 
 
 USER_WRITES_KERNEL_EXECUTES: Final = Rule(
-    "user-writes-kernel-executes",
-    Severity.ERROR,
-    "user mode can write memory that the kernel's mapping can execute: a process that maps it "
-    "controls the kernel",
-    "The region is in memory that was allocated for code (module_alloc(), PAGE_KERNEL_EXEC, "
+    id="user-writes-kernel-executes",
+    severity=Severity.ERROR,
+    sentence="user mode can write memory that the kernel's mapping can execute: a process that "
+    "maps it controls the kernel",
+    cause="The region is in memory that was allocated for code (module_alloc(), PAGE_KERNEL_EXEC, "
     "set_memory_x()).",
-    "Share data pages only; never make shared memory executable.",
-    "arch/x86/mm/pat/set_memory.c, set_memory_x()",
+    fix="Share data pages only; never make shared memory executable.",
+    reference="arch/x86/mm/pat/set_memory.c, set_memory_x()",
 )
 
 
@@ -107,12 +107,13 @@ def kernel_open_to_user(view: PageView) -> Shown | None:
 
 
 USER_ADDRESS_CLOSED_TO_USER: Final = Rule(
-    "user-address-closed-to-user",
-    Severity.WARNING,
-    "user mode cannot use its own mapping (US is clear on some level): each access raises SIGSEGV",
-    "The driver built vm_page_prot from the kernel's PAGE_KERNEL.",
-    "Use vma->vm_page_prot, and change it only with pgprot_…().",
-    "mm/memory.c, remap_pfn_range()",
+    id="user-address-closed-to-user",
+    severity=Severity.WARNING,
+    sentence="user mode cannot use its own mapping (US is clear on some level): each access raises "
+    "SIGSEGV",
+    cause="The driver built vm_page_prot from the kernel's PAGE_KERNEL.",
+    fix="Use vma->vm_page_prot, and change it only with pgprot_…().",
+    reference="mm/memory.c, remap_pfn_range()",
 )
 
 
@@ -122,12 +123,13 @@ def user_address_closed_to_user(view: PageView) -> Shown | None:
 
 
 USER_MAPPING_EXECUTABLE: Final = Rule(
-    "user-mapping-executable",
-    Severity.WARNING,
-    "user mode can execute the shared memory: data that the kernel writes there can run as code",
-    "mmap() was called with PROT_EXEC, and the driver did not refuse it.",
-    "In mmap(): if (vma->vm_flags & VM_EXEC) return -EPERM; and clear VM_MAYEXEC.",
-    "mm/mmap.c, do_mmap()",
+    id="user-mapping-executable",
+    severity=Severity.WARNING,
+    sentence="user mode can execute the shared memory: data that the kernel writes there can run "
+    "as code",
+    cause="mmap() was called with PROT_EXEC, and the driver did not refuse it.",
+    fix="In mmap(): if (vma->vm_flags & VM_EXEC) return -EPERM; and clear VM_MAYEXEC.",
+    reference="mm/mmap.c, do_mmap()",
 )
 
 
@@ -137,14 +139,14 @@ def user_mapping_executable(view: PageView) -> Shown | None:
 
 
 USER_WRITES_KERNEL_READ_ONLY: Final = Rule(
-    "user-writes-kernel-read-only",
-    Severity.WARNING,
-    "user mode can write memory that the kernel's mapping can only read: data that is protected "
-    "even from the kernel can change",
-    "The kernel's alias was made read-only (set_memory_ro(), vmap(PAGE_KERNEL_RO), const data), "
-    "and mmap() of it still accepts PROT_WRITE.",
-    "Refuse VM_WRITE in mmap() and clear VM_MAYWRITE.",
-    "arch/x86/mm/pat/set_memory.c, set_memory_ro()",
+    id="user-writes-kernel-read-only",
+    severity=Severity.WARNING,
+    sentence="user mode can write memory that the kernel's mapping can only read: data that is "
+    "protected even from the kernel can change",
+    cause="The kernel's alias was made read-only (set_memory_ro(), vmap(PAGE_KERNEL_RO), const "
+    "data), and mmap() of it still accepts PROT_WRITE.",
+    fix="Refuse VM_WRITE in mmap() and clear VM_MAYWRITE.",
+    reference="arch/x86/mm/pat/set_memory.c, set_memory_ro()",
 )
 
 
@@ -156,13 +158,14 @@ def user_writes_kernel_read_only(view: PageView) -> Shown | None:
 
 
 RAW_FRAME_IN_ORDINARY_VMA: Final = Rule(
-    "raw-frame-in-ordinary-vma",
-    Severity.ERROR,
-    "the entry is a raw frame (pte_special) in a VMA of ordinary pages: get_user_pages(), fork() "
-    'and munmap() treat it as an ordinary page ("BUG: Bad page map")',
-    "remap_pfn_range() into part of a VMA whose flags were put back, or an entry set by hand.",
-    "VM_PFNMAP (remap_pfn_range()) or VM_MIXEDMAP (vmf_insert_mixed()) for the whole VMA.",
-    "mm/memory.c, vm_normal_page() and print_bad_pte()",
+    id="raw-frame-in-ordinary-vma",
+    severity=Severity.ERROR,
+    sentence="the entry is a raw frame (pte_special) in a VMA of ordinary pages: get_user_pages(), "
+    'fork() and munmap() treat it as an ordinary page ("BUG: Bad page map")',
+    cause="remap_pfn_range() into part of a VMA whose flags were put back, or an entry set by "
+    "hand.",
+    fix="VM_PFNMAP (remap_pfn_range()) or VM_MIXEDMAP (vmf_insert_mixed()) for the whole VMA.",
+    reference="mm/memory.c, vm_normal_page() and print_bad_pte()",
 )
 
 
@@ -176,12 +179,12 @@ def raw_frame_in_ordinary_vma(view: PageView) -> Shown | None:
 
 
 PROT_NONE: Final = Rule(
-    "prot-none",
-    Severity.NOTE,
-    "the user's entry is PROT_NONE: it names the frame, but it allows no access now",
-    "mprotect(PROT_NONE), or the kernel samples which node uses the page (NUMA balancing).",
-    "Nothing is wrong.",
-    "arch/x86/include/asm/pgtable_types.h, _PAGE_PROTNONE",
+    id="prot-none",
+    severity=Severity.NOTE,
+    sentence="the user's entry is PROT_NONE: it names the frame, but it allows no access now",
+    cause="mprotect(PROT_NONE), or the kernel samples which node uses the page (NUMA balancing).",
+    fix="Nothing is wrong.",
+    reference="arch/x86/include/asm/pgtable_types.h, _PAGE_PROTNONE",
 )
 
 
