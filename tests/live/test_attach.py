@@ -33,7 +33,7 @@ def test_wrong_vmlinux(machine: Machine) -> None:
 @on_one_kernel
 def test_vmlinuz_for_vmlinux(machine: Machine) -> None:
     target = ("--qemu", str(machine.guest.sockets.qmp), "-s", str(machine.kernel.vmlinuz))
-    refused(pageproof(*target, "verify"), "no ELF file", "vmlinux")
+    refused(pageproof(*target, "verify"), "not an ELF file", "vmlinux")
 
 
 @on_one_kernel

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debug info: as drgn finds it or as the user names it; a wrong file is never passed over."""
+"""Debug info that drgn finds or the user names. A wrong file is always an error or a note."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from pageproof.find.kernel.debuginfo import load_module_debug_info
 def load_debug_info(
     prog: drgn.Program, release: str, symbols: Sequence[Path], modules: Sequence[str]
 ) -> tuple[str, ...]:
-    """Load debug info of the kernel and of the named modules, no more: that is what takes time.
+    """Load debug info of the kernel and of the named modules. More would take more time.
 
     Args:
         prog: attached to a kernel.
-        release: for messages.
+        release: the kernel's release, for messages.
         symbols: files that the user named.
-        modules: names of modules whose types are wanted, if they are loaded.
+        modules: names of modules whose types are needed, if the target has loaded them.
 
     Returns:
         Notes for the user.
 
     Raises:
-        PageproofError: a file can't be used, belongs to another kernel, or
-            there is no debug info of the kernel.
+        PageproofError: a file cannot be used or belongs to another kernel, or the kernel has no
+            debug info.
     """
     build_ids = {path: _build_id(path) for path in symbols}
     prog.debug_info_options.directories += (str(_lab_directory()),)
-    with suppress(drgn.MissingDebugInfoError):  # looked into below, file by file
+    with suppress(drgn.MissingDebugInfoError):  # checked below, file by file
         prog.load_debug_info([str(path) for path in symbols], main=True)
     main = _main_module(prog)
     kernel_id = main.build_id.hex() if main is not None and main.build_id else ""
@@ -72,7 +72,7 @@ def _main_module(prog: drgn.Program) -> drgn.Module | None:
 
 
 def _build_id(path: Path) -> str:
-    """The build ID of a file that may serve as debug info, as hex; "" if it has none."""
+    """Return the build ID of a file with debug info as hex; "" if it has none."""
     where = f"-s {path}"
     try:
         with open_file(path) as file:
@@ -83,7 +83,7 @@ def _build_id(path: Path) -> str:
         raise PageproofError(f"can't read the debug info: {error.strerror}", where) from None
     if magic != b"\x7fELF":
         raise PageproofError(
-            "this is no ELF file",
+            "this is not an ELF file",
             where,
             "give a vmlinux (not a vmlinuz or bzImage) or an unpacked .ko with DWARF",
         )
@@ -103,10 +103,10 @@ def _build_id(path: Path) -> str:
 
 
 def _notes_on_unused(prog: drgn.Program, build_ids: dict[Path, str]) -> tuple[str, ...]:
-    """drgn ignores files that belong to nothing; a user who named one wants to know.
+    """Return a note for each file that the user named and drgn silently ignored.
 
     Raises:
-        PageproofError: a module of that name is loaded, but of another build.
+        PageproofError: the target has loaded another build of the module.
     """
     used = {
         Path(name).resolve()

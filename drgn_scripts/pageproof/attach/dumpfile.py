@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What kind of dump a file is, and whether it is whole and fits itself.
+"""The format of a dump, and checks that it is complete and consistent.
 
-drgn and libkdumpfile read dumps and believe what a dump says of itself. What is checked here is
-what would end them with a signal, fill the memory, or give other data than was dumped.
+drgn and libkdumpfile trust the headers of a dump. The checks here find headers that would make them
+crash, exhaust memory, or return wrong data.
 
 Sources: ``elf.h``, drgn's ``linux_kernel.c``, libkdumpfile's ``elfdump.c``.
 """
@@ -28,8 +28,8 @@ _PT_LOAD: Final = 1
 _PHDR: Final = struct.Struct("<IIQQQQQQ")
 _SHDR_BYTES: Final = 64
 _PN_XNUM: Final = 0xFFFF
-#: makedumpfile makes a segment of each run of 256 pages and more that it leaves out. Each takes
-#: some hundred bytes here.
+#: Limit of segments. makedumpfile starts a new one after each run of 256 or more pages that it
+#: omits. Each takes some hundred bytes of memory here.
 _MAX_SEGMENTS: Final = 1 << 18
 
 _PACKERS: Final = (
@@ -42,14 +42,13 @@ _PACKERS: Final = (
 
 @dataclass(frozen=True)
 class DumpFile:
-    """A dump that is one and that is whole.
+    """A dump that passed the checks.
 
     Attributes:
         format: "elf", "kdump" or "flattened".
-        zero_fills: pages that were left out may read as zeros, and which they
-            are is not known here.
-        elf_map: for "elf".
-        split: one file of several, which has a part of the pages only.
+        zero_fills: omitted pages may read as zeros, and it is not known which they are.
+        elf_map: physical memory of an "elf" dump; None for other formats.
+        split: the file is one of several, and has only a part of the pages.
     """
 
     format: str
@@ -62,8 +61,8 @@ def inspect_dump(path: Path) -> DumpFile:
     """Recognise and check a dump.
 
     Raises:
-        PageproofError: there is no such file, it may not be read, it is no
-            dump, or it is cut or damaged.
+        PageproofError: the file does not exist or may not be read, or it is not a dump, or it is
+            truncated or damaged.
     """
     where = str(path)
     try:
@@ -93,7 +92,7 @@ def _inspect(file: BinaryIO, where: str) -> DumpFile:
         if inner.startswith(_ELF_MAGIC):
             _read_elf(flattened, where, flattened=True)
             return DumpFile("flattened", zero_fills=True)
-        raise damaged(where, "what the flattened format holds is neither ELF nor kdump-compressed")
+        raise damaged(where, "its flattened content is neither ELF nor kdump-compressed")
     if head.startswith(_KDUMP_MAGIC):
         return DumpFile("kdump", split=check_kdump(plain, where))
     if head.startswith(_ELF_MAGIC):
@@ -114,16 +113,16 @@ def _read_elf(source: FileBytes, where: str, *, flattened: bool = False) -> list
     """Read and check the program headers.
 
     Args:
-        source: has the ELF file.
-        where: for messages.
-        flattened: libkdumpfile will read it, and with it the section headers.
+        source: the ELF file.
+        where: the path, for messages.
+        flattened: the dump is flattened, so libkdumpfile will read it and its section headers.
     """
     if source.size < 64:
         raise cut(where, source.size, 64)
     head = source.read(0, 64)
     if head[4] != 2 or head[5] != 1:
         raise PageproofError(
-            "this ELF file is not a 64-bit little-endian one", where, "only x86_64 is read"
+            "this ELF file is not 64-bit little-endian", where, "only x86_64 is supported"
         )
     e_type, machine = struct.unpack_from("<HH", head, 16)
     if e_type != _ET_CORE:
@@ -133,11 +132,13 @@ def _read_elf(source: FileBytes, where: str, *, flattened: bool = False) -> list
             "give a vmlinux or a module with -s, and the dump with -c",
         )
     if machine != 62:
-        raise PageproofError("the dump is not of an x86_64 machine", where, "only x86_64 is read")
+        raise PageproofError(
+            "the dump is not of an x86_64 machine", where, "only x86_64 is supported"
+        )
     phoff, shoff = struct.unpack_from("<QQ", head, 32)
     phentsize, phnum, shentsize, shnum = struct.unpack_from("<HHHH", head, 54)
     if phnum == _PN_XNUM or (flattened and shoff):
-        # More segments than 16 bits count: the number is in section 0's sh_info.
+        # More segments than fit in 16 bits: the number is in sh_info of section 0.
         if shentsize < _SHDR_BYTES or not source.holds(shoff, shoff + _SHDR_BYTES):
             raise cut(where, source.size, shoff + _SHDR_BYTES)
         sections, _, info = struct.unpack("<QII", source.read(shoff + 32, 16))
@@ -147,12 +148,12 @@ def _read_elf(source: FileBytes, where: str, *, flattened: bool = False) -> list
         raise PageproofError(
             f"the flattened dump has {shnum} sections",
             where,
-            "make a plain one of it: makedumpfile -R VMCORE < FLATTENED",
+            "convert it to a plain one: makedumpfile -R VMCORE < FLATTENED",
         )
     if phentsize < _PHDR.size:
         raise damaged(where, f"its program headers have {phentsize} bytes")
     if phnum > _MAX_SEGMENTS:
-        raise damaged(where, f"it would have {phnum} program headers")
+        raise damaged(where, f"it claims {phnum} program headers")
     if not source.holds(phoff, phoff + phnum * phentsize):
         raise cut(where, source.size, phoff + phnum * phentsize)
     segments = []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The physical memory of an ELF dump: where it is in the file, and what was left out.
+"""The physical memory of an ELF dump: its place in the file, and the parts that were omitted.
 
-Segments may overlap: /proc/vmcore has the kernel's text in one of its own and
-in that of all memory. The later program header counts, as in drgn.
+Segments may overlap: /proc/vmcore has the kernel's text in its own segment and in the segment of
+all memory. The later program header takes precedence, as in drgn.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from itertools import pairwise
 from typing import BinaryIO, Final
 
 _PADDR_END: Final = 1 << 64
-#: p_paddr of a segment that has no physical address, as in drgn.
+#: p_paddr of a segment without a physical address, as in drgn.
 _NO_PADDR: Final = _PADDR_END - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One PT_LOAD: ``memory_bytes`` at ``paddr``, of which the first ``file_bytes`` are there."""
+    """One PT_LOAD: ``memory_bytes`` at ``paddr``; the first ``file_bytes`` are in the file."""
 
     paddr: int
     memory_bytes: int
@@ -37,7 +37,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a segment that no later segment covers; without an offset it was left out."""
+    """A part of a segment that no later segment covers. Without an offset it was omitted."""
 
     paddr: int
     length: int
@@ -45,11 +45,11 @@ class Piece:
 
 
 class ElfMap:
-    """Which physical memory an ELF dump names, and which of it is in the file.
+    """The physical memory of an ELF dump.
 
     Args:
-        segments: in any order; their own ``order`` says which header came later.
-        memory: the file from its start on, if it could be mapped.
+        segments: in any order. ``order`` is the position of the program header.
+        memory: the whole file, if it could be mapped.
     """
 
     def __init__(self, segments: list[Segment], memory: memoryview | None = None) -> None:
@@ -58,23 +58,23 @@ class ElfMap:
         self._memory = memory
 
     def is_excluded(self, paddr: int, length: int) -> bool:
-        """True if the dump names this memory but does not hold all of it."""
+        """Return whether the dump names this memory but does not have all of it."""
         end = paddr + length
         at = bisect.bisect_right(self._starts, paddr) - 1
         for piece in self.pieces[max(at, 0) : bisect.bisect_left(self._starts, end)]:
             if not piece.paddr <= paddr < piece.paddr + piece.length:
-                return False  # nobody's: unreadable, but not excluded
+                return False  # in no segment: unreadable, but not excluded
             if piece.file_offset is None:
                 return True
             paddr = piece.paddr + piece.length
         return False
 
     def direct(self) -> list[tuple[int, memoryview | int]]:
-        """What can be had without a read: by physical address, without overlaps.
+        """Return the memory that needs no read, by physical address, without overlaps.
 
         Returns:
-            (paddr, the file's bytes), or (paddr, length) for what was left
-            out; nothing if the file could not be mapped.
+            (paddr, the file's bytes), or (paddr, length in bytes) for omitted memory. Empty if the
+            file could not be mapped.
         """
         memory = self._memory
         if memory is None:
@@ -91,19 +91,19 @@ class ElfMap:
 
 
 def map_file(file: BinaryIO) -> memoryview | None:
-    """The bytes of a file, read-only; None where it can't be mapped.
+    """Map a file read-only; None if it cannot be mapped.
 
-    A mapping ends where the file ends now. If somebody cuts the file later, or
-    its disk fails, touching what is gone ends the process with SIGBUS.
+    If the file is truncated later, or its disk fails, reading the lost part ends the process with
+    SIGBUS.
     """
     try:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (OSError, ValueError):  # some file systems can't; an empty file has nothing to map
+    except (OSError, ValueError):  # not supported by the file system, or the file is empty
         return None
 
 
 def pieces_of(segments: list[Segment]) -> tuple[Piece, ...]:
-    """Cut segments into pieces without overlaps, by physical address; the later segment wins."""
+    """Cut segments into pieces without overlaps. The later segment takes precedence."""
     return tuple(_pieces(segments))
 
 
@@ -118,12 +118,12 @@ def _pieces(segments: list[Segment]) -> Iterator[Piece]:
 
 
 def _uncovered(segments: list[Segment]) -> Iterator[tuple[int, int, Segment]]:
-    """Each segment's stretches that no later one covers, by physical address."""
+    """Yield the parts of each segment that no later one covers, by physical address."""
     named = sorted((s for s in segments if s.paddr != _NO_PADDR), key=lambda s: s.paddr)
     edges = sorted({edge for s in named for edge in (s.paddr, s.end)})
     coming = iter(named)
     following = next(coming, None)
-    #: Those that began, the latest program header first; some have ended.
+    #: Segments that have started, the latest program header first. Some may have ended.
     open_ones: list[tuple[int, int, Segment]] = []
     for start, end in pairwise(edges):
         while following is not None and following.paddr == start:

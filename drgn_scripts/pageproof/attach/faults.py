@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a damaged target or damaged debug info makes drgn raise, as an error of the user's input.
+"""Errors of drgn on a damaged target or damaged debug info, reported as errors of the input.
 
-A command handles the faults that it expects where they occur: they are data of its report. What
-gets as far as here is a fault in data without which the command has no answer.
+Commands handle expected faults where they occur and put them into their report. Only faults without
+which a command has no result arrive here.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from pageproof.errors import PageproofError, ReaderGoneError
 
 _REMEDY: Final = "a dump may be damaged or a part of one; in a running kernel try again"
 
-#: Beside its own classes drgn raises these, and never a subclass: Exception for errors without a
-#: class of their own (such as libdw's), LookupError for types that are not there.
+#: drgn raises these two besides its own classes, and never a subclass of them: Exception for errors
+#: without a class of their own (such as libdw's), LookupError for missing types.
 _BARE: Final = (Exception, LookupError)
 
 
 @contextmanager
 def faults_as_errors(where: str) -> Iterator[None]:
-    """Turn drgn's errors into messages.
+    """Convert drgn's errors to PageproofError. Any other error is a bug and passes unchanged.
 
     Args:
         where: the target, for messages.
 
     Raises:
-        PageproofError: in place of drgn's error. Anything else is a bug and passes.
+        PageproofError: in place of drgn's error.
     """
     try:
         yield
     except drgn.FaultError as error:
         raise PageproofError(
-            f"memory of the target that is needed can't be read: {error}", where, _REMEDY
+            f"memory that the command needs can't be read: {error}", where, _REMEDY
         ) from error
     except OSError as error:
         if isinstance(error, ReaderGoneError):
             raise
         reason = error.strerror or str(error)
         raise PageproofError(
-            f"the target can't be read any more: {reason}", where, "is its QEMU gone?"
+            f"the target can't be read any more: {reason}", where, "has its QEMU ended?"
         ) from error
     except (drgn.ObjectAbsentError, drgn.OutOfBoundsError) as error:
         raise PageproofError(f"the debug info does not fit: {error}", where) from error
@@ -51,5 +51,5 @@ def faults_as_errors(where: str) -> Iterator[None]:
         if type(error) not in _BARE and type(error).__module__ != drgn.FaultError.__module__:
             raise
         raise PageproofError(
-            f"drgn can't go on: {error}", where, "is the debug info damaged, or the dump?"
+            f"drgn failed: {error}", where, "is the debug info damaged, or the dump?"
         ) from error

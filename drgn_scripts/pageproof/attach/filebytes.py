@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The bytes of a dump, whether they are in the file in order or in makedumpfile's flattened format.
+"""The bytes of a dump, from a plain file or from makedumpfile's flattened format.
 
     flattened:  4 KiB header | offset, size, data | offset, size, data | … | -1, -1
 
-Numbers are big-endian. A later record overwrites an earlier one. Source: makedumpfile's
+Numbers are big-endian. A later record overwrites an earlier one. Sources: makedumpfile's
 ``makedumpfile.h`` (struct makedumpfile_data_header) and ``IMPLEMENTATION``.
 """
 
@@ -53,10 +53,10 @@ class PlainBytes:
 
 
 class FlattenedBytes:
-    """The file that a flattened one stands for (``makedumpfile -R`` would write it).
+    """The content of a flattened file, as ``makedumpfile -R`` would write it.
 
     Raises:
-        PageproofError: it is cut or damaged, or has no data.
+        PageproofError: the file is truncated or damaged, or has no data.
     """
 
     def __init__(self, plain: PlainBytes, where: str) -> None:
@@ -95,12 +95,12 @@ def _records(plain: PlainBytes, where: str) -> list[Segment]:
         if offset == _FLAT_END:
             break
         if offset < 0 or length <= 0:
-            raise damaged(where, f"the flattened format's record at byte {at} makes no sense")
+            raise damaged(where, f"the flattened format's record at byte {at} is not valid")
         if len(records) == _MAX_RECORDS:
             raise PageproofError(
                 f"the flattened dump has more than {_MAX_RECORDS} records",
                 where,
-                "make a plain one of it: makedumpfile -R VMCORE < FLATTENED",
+                "convert it to a plain one: makedumpfile -R VMCORE < FLATTENED",
             )
         records.append(Segment(offset, length, length, len(records), at + 16))
         at += 16 + length
@@ -110,16 +110,16 @@ def _records(plain: PlainBytes, where: str) -> list[Segment]:
 
 
 def cut(where: str, size: int, needed: int) -> PageproofError:
-    """A dump whose file ends too early."""
+    """Return the error for a dump whose file is too short."""
     return PageproofError(
-        f"the dump is cut: {size} bytes are there, at least {needed} belong to it",
+        f"the dump is truncated: it has {size} bytes and needs at least {needed}",
         where,
-        "copy it again, or dump again with room on the disk",
+        "copy it again, or dump again with enough disk space",
     )
 
 
 def damaged(where: str, what: str) -> PageproofError:
-    """A dump that contradicts itself."""
+    """Return the error for an inconsistent dump."""
     return PageproofError(
         f"the dump is damaged: {what}", where, "copy it again in binary mode; else dump again"
     )

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A fork of a process that has used drgn.
+"""Detecting a fork of a process that has used drgn.
 
-drgn reads debug info with OpenMP (libdrgn/dwarf_info.c). The pool of GNU OpenMP's threads is in the
-parent only; a child that needs it waits for ever. So a child whose parent had such threads must not
-open a target. Whether there are any is looked at when the process forks: drgn starts them at the
-first look-up of a type, and with OMP_NUM_THREADS=1 or one core never.
+drgn reads debug info with OpenMP (libdrgn/dwarf_info.c). Only the parent has the thread pool of GNU
+OpenMP, and a child that needs the pool waits forever. A child of a parent with such threads must
+therefore not open a target. The check is made when the process forks. drgn starts the threads at
+the first look-up of a type, but never with OMP_NUM_THREADS=1 or on one core.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def check_fork() -> None:
     """Note that drgn is about to be used.
 
     Raises:
-        PageproofError: this process is a child that lacks drgn's threads.
+        PageproofError: this process is a child without drgn's threads.
     """
     global _used
     if _lost:
@@ -45,7 +45,7 @@ def _before() -> None:
 
 
 def _has_native_threads() -> bool:
-    """Whether there are threads that are not Python's; OpenMP's cannot be told from others."""
+    """Return whether there are threads that Python did not start, such as OpenMP's."""
     try:
         return len(list(Path("/proc/self/task").iterdir())) > threading.active_count()
     except OSError:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Ctrl-C while drgn works.
+"""Ctrl-C while drgn runs.
 
-drgn logs through Python's logging, and drops what its log callback raises
-(libdrgn/python/program.c: PyErr_WriteUnraisable). Python runs a signal's handler at the next
-bytecode, and while drgn loads debug info that is in this callback. The exception of a Ctrl-C is
-lost then and the command goes on.
+drgn logs through Python's logging and drops any exception of its log callback
+(libdrgn/python/program.c: PyErr_WriteUnraisable). Python runs a signal handler at the next
+bytecode. While drgn loads debug info, that is in this callback: the exception of a Ctrl-C would be
+lost and the command would continue.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 
 @contextmanager
 def interrupts_kept() -> Iterator[None]:
-    """Run; raise at the end what a handler of SIGINT raised meanwhile, unless that got through.
+    """Raise at the end of the block any lost exception of the SIGINT handler.
 
-    The handler is the one that is installed, Python's or the program's own. Does nothing outside
-    of the main thread, where Python runs no handlers.
+    The handler is the installed one, Python's or the program's own. Outside the main thread, where
+    Python runs no signal handlers, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A kdump-compressed dump, checked before libkdumpfile sees it.
+"""Checks of a kdump-compressed dump before libkdumpfile reads it.
 
     header | sub header, notes | bitmap 1 | bitmap 2 | descriptors | data
 
-Bitmap 2 has a bit for each page with a descriptor, in the same order; a descriptor says where the
-page's data is. libkdumpfile (0.5.6) maps the file and believes all of that: data that reaches
-beyond the end of the file is SIGBUS, and one bit too many or too few in the bitmap shifts every
-later page by one, silently.
+Bitmap 2 has a bit for each page with a descriptor, in the same order. A descriptor has the offset
+of the page's data. libkdumpfile (0.5.6) maps the file and checks none of this: data beyond the end
+of the file is a SIGBUS, and one bit too many or too few silently shifts every later page.
 
 Sources: makedumpfile's ``IMPLEMENTATION`` and ``diskdump_mod.h``; libkdumpfile's ``diskdump.c``.
 """
@@ -26,19 +25,19 @@ _HEADER_BYTES: Final = 464
 #: precede status, block_size, sub_hdr_size, bitmap_blocks and max_mapnr.
 _VERSION_AT: Final = 8
 _WORDS_AT: Final = 424
-#: Of a 32-bit header ``block_size`` is here. libkdumpfile tries that form first.
+#: Offset of ``block_size`` in a 32-bit header. libkdumpfile tries that form first.
 _BLOCK_SIZE_32_AT: Final = 416
 _BLOCK_SIZES: Final = frozenset(1 << bit for bit in range(12, 19))
-#: Dumps of kernels from 2.6.24 on have a VMCOREINFO, and this or a later version.
+#: Dumps of kernels since 2.6.24 have a VMCOREINFO, and this or a later version.
 _FIRST_VERSION: Final = 3
-#: ``DUMP_DH_COMPRESSED_INCOMPLETE`` in the header's status word.
+#: ``DUMP_DH_COMPRESSED_INCOMPLETE`` of the header's status word.
 _INCOMPLETE: Final = 0x8
 #: ``struct kdump_sub_header``: split, then pairs of offset and size of VMCOREINFO, notes and
 #: eraseinfo, then start_pfn_64, end_pfn_64 and max_mapnr_64 (version 6).
 _SUB_HEADER: Final = struct.Struct("<QiiQQQQQQQQQQQ")
-#: Notes of some thousands of CPUs have a few MiB.
+#: Limit of the notes; with some thousands of CPUs they have a few MiB.
 _MAX_NOTE_BYTES: Final = 64 << 20
-#: Frames of 64 TiB, what Linux maps directly with 4 levels; a bitmap then has 2 GiB.
+#: Limit of pages: 64 TiB, the direct map with 4 levels. A bitmap then has 2 GiB.
 _MAX_PAGES: Final = 1 << 34
 
 #: What to do with one part of a split dump.
@@ -56,7 +55,7 @@ def check_kdump(source: FileBytes, where: str) -> bool:
         Whether it is one part of a split dump (``makedumpfile --split``).
 
     Raises:
-        PageproofError: it is cut, incomplete or damaged.
+        PageproofError: the dump is truncated, incomplete or damaged.
     """
     if source.size < _HEADER_BYTES:
         raise cut(where, source.size, _HEADER_BYTES)
@@ -67,9 +66,9 @@ def check_kdump(source: FileBytes, where: str) -> bool:
     )
     if status & _INCOMPLETE:
         raise PageproofError(
-            "the dump is cut: makedumpfile marked it as incomplete",
+            "the dump is truncated: makedumpfile marked it as incomplete",
             where,
-            "dump again with room on the disk",
+            "dump again with enough disk space",
         )
     if version < _FIRST_VERSION or block != _BLOCK or sub_blocks < 1:
         raise damaged(
@@ -78,19 +77,19 @@ def check_kdump(source: FileBytes, where: str) -> bool:
     if not _BLOCK_SIZES.isdisjoint(
         struct.unpack_from(order + "I", header, _BLOCK_SIZE_32_AT)[0] for order in "<>"
     ):
-        raise damaged(where, "its header could be one of a 32-bit machine too")
+        raise damaged(where, "its header could also be that of a 32-bit machine")
     first, end_page, max_page, split = _check_sub_header(source, where, version, max_page)
     bitmap_at = (1 + sub_blocks) * _BLOCK
     half = bitmap_blocks // 2 * _BLOCK
     if max_page > min(half * 8, _MAX_PAGES) or half > _MAX_PAGES // 8:
-        raise damaged(where, f"a bitmap of {half} bytes does not belong to {max_page} pages")
+        raise damaged(where, f"a bitmap of {half} bytes does not fit {max_page} pages")
     descriptors_at = bitmap_at + bitmap_blocks * _BLOCK
-    # A flattened dump lacks the zeros behind each bitmap's last bit.
+    # A flattened dump omits the zeros after each bitmap's last bit.
     starts = (bitmap_at, bitmap_at + half)
     if source.size < descriptors_at or not all(source.holds(one, one + 1) for one in starts):
         raise cut(where, source.size, descriptors_at)
     if bits_set(source, bitmap_at + half, half, max_page, half * 8):
-        raise damaged(where, f"its bitmap has pages beyond the last one, {max_page}")
+        raise damaged(where, f"its bitmap has pages after the last one, {max_page}")
     pages = bits_set(source, bitmap_at + half, half, first, min(end_page, half * 8))
     if split and not pages:
         raise PageproofError("this part of a split dump has no pages", where, REASSEMBLE)
@@ -101,10 +100,10 @@ def check_kdump(source: FileBytes, where: str) -> bool:
 def _check_sub_header(
     source: FileBytes, where: str, version: int, max_page: int
 ) -> tuple[int, int, int, bool]:
-    """Check what the sub header names.
+    """Check the ranges in the sub header.
 
     Returns:
-        First page of this file and the page after its last; number of pages; whether it is a part.
+        First page of this file, page after its last, number of pages, whether it is one part.
     """
     words = _SUB_HEADER.unpack(source.read(_BLOCK, _SUB_HEADER.size))
     _, _, split, start, end, info, info_bytes, notes, notes_bytes = words[:9]
@@ -115,23 +114,23 @@ def _check_sub_header(
         ("erase info", erased, erased_bytes),
     ):
         if length and (length > _MAX_NOTE_BYTES or not source.holds(offset, offset + length)):
-            raise damaged(where, f"its {name} would be {length} bytes at byte {offset}")
+            raise damaged(where, f"bad range of {name}: {length} bytes at byte {offset}")
     if version >= 6:
         start, end, max_page = start_64, end_64, max_64
     if not split:
         return 0, max_page, max_page, False
     if start > end:
-        raise damaged(where, f"it would be the part from page {start} to page {end}")
+        raise damaged(where, f"it claims to be the part from page {start} to page {end}")
     return start, end, max_page, True
 
 
 def bits_set(source: FileBytes, at: int, length: int, first: int, end: int) -> int:
-    """Count bits of a bitmap.
+    """Count the bits that are set in a part of a bitmap.
 
     Args:
-        source: has the bitmap.
-        at: its offset.
-        length: its bytes.
+        source: the file.
+        at: offset of the bitmap.
+        length: size of the bitmap in bytes.
         first: number of the first bit to count.
         end: number of the bit after the last one.
     """
@@ -150,10 +149,10 @@ def bits_set(source: FileBytes, at: int, length: int, first: int, end: int) -> i
 
 
 def _check_descriptors(source: FileBytes, where: str, at: int, pages: int) -> None:
-    """Check that there are as many descriptors as bits, and that each page's data is there.
+    """Check that each bit has a descriptor and that each page's data is in the file.
 
-    makedumpfile and QEMU write the data of all pages in their order and without gaps. First comes
-    one copy for all pages of zeros, a whole page, unless zeros are dumped as any other data.
+    makedumpfile and QEMU write the data of all pages in order and without gaps. It starts with one
+    page of zeros that all zero pages share, unless zeros are dumped like other data.
     """
     if not pages:
         raise damaged(where, "its bitmap has no page")
@@ -184,7 +183,7 @@ def _check_descriptors(source: FileBytes, where: str, at: int, pages: int) -> No
     if end > source.size:
         raise cut(where, source.size, end)
     if not source.holds(data_at, end):
-        raise damaged(where, "data of pages is missing between other data")
+        raise damaged(where, "data of some pages is missing")
 
 
 def _chunks(source: FileBytes, at: int, length: int) -> Iterator[bytes]:

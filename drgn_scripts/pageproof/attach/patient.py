@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads with a deadline: another process waits for the kernel, and is left alone if that hangs."""
+"""Reads with a deadline, made by a child process that can be abandoned if the kernel hangs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import Final
 
 from pageproof.model import MemoryGap, Outcome
 
-#: Reads take microseconds; an emulated machine on a busy host may stop for seconds.
+#: Deadline of a read. Reads take microseconds, but an emulated machine may stop for seconds.
 SECONDS: Final = 20.0
-#: How long a killed child may take to end before it is given up.
+#: Seconds to wait for a killed child.
 _REAP_SECONDS: Final = 1.0
 
 _REQUEST: Final = struct.Struct("=QI?")
@@ -28,10 +28,10 @@ Read = Callable[[int, int, bool], bytes]
 
 
 class PatientReader:
-    """Reads by a child process, and gives up after a deadline.
+    """Reads memory through a child process, and gives up after a deadline.
 
-    A read() of ``/proc/kcore`` that does not return holds drgn, and with it all of Python: no
-    thread and no signal handler runs. A child holds nobody.
+    A read() of ``/proc/kcore`` that does not return blocks drgn and all of Python, including other
+    threads and signal handlers. A blocked child blocks nothing else.
     """
 
     def __init__(self, read: Read, seconds: float = SECONDS) -> None:
@@ -42,7 +42,7 @@ class PatientReader:
         """Read memory.
 
         Raises:
-            MemoryGap: what the read raised, or that it did not return in time.
+            MemoryGap: the read failed, or it did not return in time.
         """
         if self._child is None:
             self._child = _Child(self._read)
@@ -61,12 +61,12 @@ class PatientReader:
 
 
 class _Child:
-    """The process that reads, by two pipes."""
+    """The process that reads, connected by two pipes."""
 
     def __init__(self, read: Read) -> None:
         requests, answers = os.pipe(), os.pipe()
         with warnings.catch_warnings():
-            # Of threads: those of drgn's debug info (OpenMP) are idle, and nothing here needs them.
+            # Python warns about other threads. Those of drgn (OpenMP) are idle and not needed here.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
@@ -77,11 +77,11 @@ class _Child:
         self.end = weakref.finalize(self, _end, pid, self._to, self._from)
 
     def ask(self, request: bytes, seconds: float) -> tuple[bool, bytes]:
-        """One question and its answer.
+        """Send one request and return its answer.
 
         Raises:
-            TimeoutError: there is none.
-            OSError, EOFError: the child has gone.
+            TimeoutError: there is no answer in time.
+            OSError, EOFError: the child has ended.
         """
         deadline = time.monotonic() + seconds
         os.write(self._to, request)
@@ -102,7 +102,7 @@ class _Child:
 
 
 def _end(pid: int, *files: int) -> None:
-    """End the child. It leaves no zombie unless the kernel holds it: that one is not waited for."""
+    """Kill the child. It is not waited for longer if the kernel does not let it end."""
     for file in files:
         os.close(file)
     with suppress(ProcessLookupError):
@@ -114,7 +114,7 @@ def _end(pid: int, *files: int) -> None:
 
 
 def _serve(read: Read, requests: tuple[int, int], answers: tuple[int, int]) -> None:
-    """The child: answer until nobody asks; nothing of the parent's is run down."""
+    """Run the child: answer until the parent closes the pipe, without the parent's clean-up."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.close(requests[1])

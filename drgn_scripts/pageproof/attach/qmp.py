@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Connecting to a QMP socket without ever hanging on it.
+"""Connecting to a QMP socket without blocking.
 
-drgn waits for QEMU's greeting for as long as it takes, and a socket that
-another client holds never sends one. So the connection is made here, the
-greeting is looked at without taking it (MSG_PEEK), and only then drgn gets the
-file descriptor, with a time limit on every later answer.
+drgn waits for QEMU's greeting without a limit, and a socket that another client holds never sends
+one. So the connection is made here and the greeting is read with MSG_PEEK. Then drgn gets the file
+descriptor, with a time limit on every later answer.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from pageproof.errors import PageproofError
 
 GREETING_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 30
-#: For all of drgn's questions on connecting. They take 0.1 s, on a busy host some seconds.
+#: Limit for all of drgn's requests while it attaches. They take 0.1 s, or seconds on a busy host.
 ATTACH_SECONDS: Final = 60.0
 
-#: drgn holds the GIL while it reads and goes on after a signal, so that only another process can
-#: end a conversation with a peer that sends a byte now and then.
+#: drgn holds the GIL while it reads and continues after a signal. Only another process can end the
+#: connection to a peer that sends a byte now and then.
 _WATCHDOG: Final = """
 import select, socket, sys
 connection = socket.socket(fileno=int(sys.argv[1]))
@@ -43,16 +42,16 @@ _BUSY_REMEDY: Final = (
 
 
 def connect(address: str) -> socket.socket:
-    """Connect to a QMP server and see its greeting, which stays unread.
+    """Connect to a QMP server and check its greeting without consuming it.
 
     Args:
         address: path of a Unix socket, or host:port.
 
     Returns:
-        A blocking socket with a limit on how long it waits to receive.
+        A blocking socket with a time limit for receiving.
 
     Raises:
-        PageproofError: each way of failing with its own message.
+        PageproofError: the socket cannot be used.
     """
     where = f"--qemu {address}"
     connection = _connect_tcp(address, where) if _is_tcp(address) else _connect_unix(address, where)
@@ -62,7 +61,7 @@ def connect(address: str) -> socket.socket:
         connection.close()
         raise
     connection.setblocking(True)
-    # drgn has no limit of its own; then a QEMU that stops answering is an error, not a hang.
+    # drgn has no time limit of its own. With this one, a QEMU that stops answering is an error.
     limit = struct.pack("ll", ANSWER_SECONDS, 0)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     return connection
@@ -70,14 +69,14 @@ def connect(address: str) -> socket.socket:
 
 @contextmanager
 def hung_up_after(connection: socket.socket, seconds: float) -> Iterator[Callable[[], bool]]:
-    """Shut a connection down if the block takes longer.
+    """Shut a connection down if the block takes too long.
 
     Args:
-        connection: of QMP.
-        seconds: for the whole block.
+        connection: the QMP socket.
+        seconds: limit for the whole block.
 
-    Returns:
-        A function that returns whether that time has passed.
+    Yields:
+        A function that returns whether the limit has passed.
     """
     start = time.monotonic()
     if not sys.executable:  # Python is embedded in another program
@@ -94,13 +93,13 @@ def hung_up_after(connection: socket.socket, seconds: float) -> Iterator[Callabl
     try:
         yield lambda: time.monotonic() - start >= seconds
     finally:
-        # Its copy of the descriptor has to be closed before QEMU takes the next client.
+        # QEMU accepts the next client only when the watchdog's copy of the descriptor is closed.
         watchdog.kill()
         watchdog.communicate()
 
 
 def _is_tcp(address: str) -> bool:
-    """The same rule as drgn's, so that the same string means the same place."""
+    """Return whether drgn would take the address for host:port; the rule is drgn's."""
     _, colon, port = address.rpartition(":")
     return bool(colon) and address[0] not in "/." and port.isdecimal() and 0 < int(port) < 65536
 
@@ -129,7 +128,7 @@ def _connect_unix(address: str, where: str) -> socket.socket:
     except ConnectionRefusedError:
         connection.close()
         raise PageproofError(
-            "nobody listens on this socket", where, "its QEMU is gone: start the guest again"
+            "nothing listens on this socket", where, "its QEMU has ended: start the guest again"
         ) from None
     except PermissionError:
         connection.close()
@@ -179,12 +178,12 @@ def _await_greeting(connection: socket.socket, where: str) -> None:
             raise PageproofError(f"the connection broke: {error.strerror}", where) from None
         if not now:
             raise PageproofError(
-                "the other side hung up at once",
+                "the peer closed the connection at once",
                 where,
                 "is QEMU shutting down, or is this another program's socket?",
             )
         if now == seen:
-            # A peek gives the same bytes at once: leave the sender some time.
+            # MSG_PEEK returns the same bytes without waiting, so give the sender time.
             time.sleep(0.02)
         seen = now
         if not b'{"QMP"'.startswith(seen[:6].replace(b" ", b"")):
@@ -196,9 +195,9 @@ def _await_greeting(connection: socket.socket, where: str) -> None:
             f"{_BUSY_REMEDY}; or is it another kind of socket, such as the guest agent's?",
         )
     if b'"QMP"' not in seen:
-        said = seen.split(b"\n")[0][:40].decode("utf-8", "replace")
+        line = seen.split(b"\n")[0][:40].decode("utf-8", "replace")
         raise PageproofError(
-            f"this is not a QMP socket: it says {said!r}",
+            f"this is not a QMP socket: it sent {line!r}",
             where,
             'give the one of QEMU\'s "-qmp", not of "-monitor", "-serial" or the guest agent',
         )

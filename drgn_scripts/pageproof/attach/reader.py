@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The one thing that the other rooms get to read memory with. It has no way to write."""
+"""The reader of memory for all other rooms. It cannot write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pageproof.model import MemoryGap, Outcome
 
 
 class Reader:
-    """Reads memory of a target and does nothing else."""
+    """Reads memory of a target."""
 
     def __init__(self, prog: drgn.Program, elf_map: ElfMap | None = None) -> None:
         self._prog = prog
@@ -22,19 +22,19 @@ class Reader:
         """Read physical memory.
 
         Raises:
-            MemoryGap: it is not to be had; an ELF dump's excluded pages are
-                EXCLUDED and never zeros.
+            MemoryGap: the memory cannot be read. Pages that an ELF dump omits are EXCLUDED, never
+                zeros.
         """
         if self._elf_map is not None and self._elf_map.is_excluded(paddr, length):
             raise MemoryGap.left_out(paddr)
         return self._read(paddr, length, physical=True)
 
     def direct_memory(self) -> Sequence[tuple[int, memoryview | int]]:
-        """Physical memory that is there without :meth:`read_physical`, which says the same.
+        """Return physical memory that is mapped here and needs no :meth:`read_physical`.
 
         Returns:
-            (paddr, bytes), or (paddr, length) of what was left out of the
-            dump; sorted, without overlaps. Empty on targets that have none.
+            (paddr, bytes), or (paddr, length in bytes) for memory that the dump omits; sorted,
+            without overlaps. Empty if the target has none.
         """
         return self._elf_map.direct() if self._elf_map is not None else ()
 
@@ -42,7 +42,7 @@ class Reader:
         """Read through a kernel virtual address, translated by the target or by drgn.
 
         Raises:
-            MemoryGap: it is not to be had.
+            MemoryGap: the memory cannot be read.
         """
         return self._read(address, length, physical=False)
 

@@ -177,8 +177,8 @@ def test_gaps_of_kdump(message: str, outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"MZ a vmlinuz", "this is no ELF file"),
-        (b"", "this is no ELF file"),
+        (b"MZ a vmlinuz", "this is not an ELF file"),
+        (b"", "this is not an ELF file"),
         (b"\x7fELF and rubbish", "can't use the debug info|no debug info"),
     ],
 )
