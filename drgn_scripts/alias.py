@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every mapping of a frame, in plain drgn.
+"""Show every mapping of a frame, in plain drgn.
 
     drgn -c VMCORE drgn_scripts/alias.py PFN|ADDRESS [--pid PID] …
     drgn --qemu SOCKET drgn_scripts/alias.py PFN|ADDRESS [--pid PID] …
 
-Takes the options of ``pageproof alias`` and has its exit codes.
+It has the options and exit codes of ``pageproof alias``.
 """
 
 from __future__ import annotations

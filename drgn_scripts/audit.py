@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An audit of the whole system, in plain drgn.
+"""Audit the whole system, in plain drgn.
 
     drgn -c VMCORE drgn_scripts/audit.py [--rule ID] …
     drgn --qemu SOCKET drgn_scripts/audit.py [--rule ID] …
 
-Takes the options of ``pageproof audit`` and has its exit codes.
+It has the options and exit codes of ``pageproof audit``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The memory map of the kernel in plain drgn.
+"""Show the kernel's memory map, in plain drgn.
 
     drgn -c VMCORE drgn_scripts/kmap.py [--pid PID] [--explain REGION] …
     drgn --qemu SOCKET drgn_scripts/kmap.py
 
-Takes the options of ``pageproof kmap`` and has its exit codes.
+It has the options and exit codes of ``pageproof kmap``.
 """
 
 from __future__ import annotations

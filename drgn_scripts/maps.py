@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Show a process's address space in plain drgn.
+"""Show a process's address space, in plain drgn.
 
     drgn -c VMCORE drgn_scripts/maps.py --pid PID [--pages] …
     drgn --qemu SOCKET drgn_scripts/maps.py --pid PID [--pages] …
 
-Takes the options of ``pageproof maps`` and has its exit codes.
+It has the options and exit codes of ``pageproof maps``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel shares with user space, in plain drgn.
+"""List the memory that the kernel shares with user space, in plain drgn.
 
     drgn -c VMCORE drgn_scripts/regions.py [--kind KIND] …
     drgn --qemu SOCKET drgn_scripts/regions.py [--kind KIND] …
 
-Takes the options of ``pageproof regions`` and has its exit codes.
+It has the options and exit codes of ``pageproof regions``.
 """
 
 from __future__ import annotations

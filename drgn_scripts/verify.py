@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Verify the shared region in plain drgn.
+"""Verify shared regions, in plain drgn.
 
     drgn -c VMCORE drgn_scripts/verify.py [--pid PID] [--format json] …
     drgn --qemu SOCKET drgn_scripts/verify.py
 
-Takes the options of ``pageproof verify`` and has its exit codes.
+It has the options and exit codes of ``pageproof verify``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Walk one address in plain drgn.
+"""Walk the page tables for one address, in plain drgn.
 
     drgn -c VMCORE drgn_scripts/walk.py ADDRESS [--pid PID] …
     drgn --qemu SOCKET drgn_scripts/walk.py ADDRESS [--pid PID] …
 
-Takes the options of ``pageproof walk`` and has its exit codes.
+It has the options and exit codes of ``pageproof walk``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Identify one address in plain drgn.
+"""Identify one address, in plain drgn.
 
     drgn -c VMCORE drgn_scripts/whatis.py ADDRESS|SYMBOL [--pid PID] …
     drgn --qemu SOCKET drgn_scripts/whatis.py ADDRESS|SYMBOL [--pid PID] …
 
-Takes the options of ``pageproof whatis`` and has its exit codes.
+It has the options and exit codes of ``pageproof whatis``.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``verify`` for programs: what a driver author's own test calls."""
+"""``verify`` as a Python function, for tests of a driver."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from pageproof.model.asked import KernelSide, VerifyAsked, expectations
 if TYPE_CHECKING:
     from pageproof.model import Report
 
-#: Told of each verification.
+#: Called with each verification.
 _watchers: list[Callable[[Verification], None]] = []
 
 
 @dataclass(frozen=True, repr=False)
 class Verification:
-    """What ``verify`` says. It is true if everything that was asked was decided and is sound.
+    """Result of :func:`verify`. It is true if everything requested was decided and is sound.
 
-    ``str()`` gives the text that the command prints, ``repr()`` the gist in one line.
+    ``str()`` gives the text that the command prints, and ``repr()`` a summary in one line.
     """
 
     report: Report
@@ -59,24 +59,30 @@ def verify(
     length: int | None = None,
     expect: Iterable[str] = (),
 ) -> Verification:
-    """Prove page by page that kernel and user see the same frames.
+    """Prove page by page that a kernel mapping and a user mapping have the same frames.
+
+    It takes seconds, most of them for debug info. The live kernel needs root, and a guest needs the
+    rights of QEMU's user.
 
     Args:
         qemu: QMP socket of a guest.
-        core: a vmcore. With neither it is the live kernel.
-        symbols: files with debug info (vmlinux, ``*.ko``) beside what drgn finds.
-        kinds: regions of these kinds only.
-        device: only what is mapped of this device, by path or MAJOR:MINOR.
-        pid: only this process.
-        user: an address in it, instead of what finders find.
-        kernel: the kernel address that it is compared with, or that of a device's first page;
-            or an expression for it.
-        pages: an expression for the list of the kernel's pages instead.
-        length: bytes from there on.
-        expect: what the author of the device's driver intends: "read-only", "no-child", "no-exec".
+        core: path of a vmcore. Without ``qemu`` and ``core`` the target is the live kernel.
+        symbols: files with debug info (vmlinux, ``*.ko``) in addition to those that drgn finds.
+        kinds: check regions of these kinds only.
+        device: check mappings of this device only, given by path or MAJOR:MINOR.
+        pid: check this process only.
+        user: address in the process ``pid``, instead of the regions that finders find.
+        kernel: kernel address to compare ``user`` with, or the address of a device's first page; or
+            an expression for it.
+        pages: expression for the list of the kernel's pages, instead of ``kernel``.
+        length: number of bytes to check from there.
+        expect: intentions of the driver's author: "read-only", "no-child", "no-exec".
+
+    Returns:
+        The verification, which holds the report.
 
     Raises:
-        PageproofError: the target can't be opened, or what was asked makes no sense.
+        PageproofError: the target cannot be opened, or the arguments are not valid.
     """
     asked = VerifyAsked(
         kinds=tuple(kinds),
@@ -104,8 +110,8 @@ def verify(
     with faults_as_errors(target.facts.where):
         verification = Verification(run(target, asked, lambda said: None))
     del target
-    # A program holds objects of its own in its cache. Only when it is collected does it hang up,
-    # and QEMU's monitor serves one client at a time.
+    # The program is in a reference cycle with the objects in its cache. Collecting it closes the
+    # connection, and QEMU's monitor serves one client at a time.
     gc.collect()
     for watch in _watchers:
         watch(verification)
@@ -114,7 +120,7 @@ def verify(
 
 @contextmanager
 def watched(watch: Callable[[Verification], None]) -> Iterator[None]:
-    """Have a function told of each verification meanwhile."""
+    """Call a function for each verification during the block."""
     _watchers.append(watch)
     try:
         yield

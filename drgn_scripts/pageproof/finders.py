@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a package needs that brings a finder of its own (docs/your-driver.md has an example)."""
+"""The names that a package with its own finder needs; see docs/your-driver.md."""
 
 from __future__ import annotations
 

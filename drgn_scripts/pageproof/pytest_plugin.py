@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Plugin of pytest: a test that fails shows the proofs of ``pageproof.verify()`` that it asked for.
+"""Plugin of pytest: a failed test shows the proofs of its ``pageproof.verify()`` calls.
 
-pytest finds it by its entry point (group ``pytest11``). The target may be named on pytest's
-command line, so that the same tests run live, on a guest and on a vmcore:
+pytest finds it by its entry point (group ``pytest11``). Options of pytest select the target, so
+that the same tests run live, on a guest and on a vmcore:
 
     def test_ring(pageproof_verify):
         assert pageproof_verify(device="/dev/foo")
@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def pageproof_verify(pytestconfig: pytest.Config) -> Callable[..., api.Verification]:
-    """``pageproof.verify()`` of the target that pytest's command line names."""
+    """Return ``pageproof.verify()`` for the target that pytest's options select."""
     return partial(
         api.verify,
         qemu=pytestconfig.getoption("--pageproof-qemu"),

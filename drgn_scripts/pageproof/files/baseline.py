@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A baseline: findings that are known and accepted, by rule and place."""
+"""A baseline: accepted findings, by rule and place."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from pageproof.model.where import Where
 
 
 def parse_baseline(text: str, name: str) -> Mapping[str, frozenset[Where]]:
-    """Places by rule.
+    """Return the accepted places by rule.
 
-    Takes what :func:`pageproof.render.baseline.baseline_to_json` writes, a report of ``audit`` (its
-    findings and what it accepted), or lines ``RULE PLACE``; ``#`` begins a comment.
+    The text is the output of :func:`pageproof.render.baseline.baseline_to_json`, a JSON report of
+    ``audit`` (with its findings and accepted findings), or lines ``RULE PLACE``. A line that starts
+    with ``#`` is a comment.
 
     Args:
-        text: of the file.
-        name: of the file, for messages.
+        text: content of the file.
+        name: name of the file, for messages.
 
     Raises:
-        PageproofError: it is none of these.
+        PageproofError: the text has none of these forms.
     """
     pairs = _from_json(text, name) if text.lstrip().startswith("{") else _from_lines(text, name)
     accepted: dict[str, set[Where]] = {}
@@ -32,7 +33,9 @@ def parse_baseline(text: str, name: str) -> Mapping[str, frozenset[Where]]:
 
 
 def _from_json(text: str, name: str) -> Iterable[tuple[str, str]]:
-    wrong = PageproofError("this is no baseline", name, "make one with audit --write-baseline FILE")
+    wrong = PageproofError(
+        "this is not a baseline", name, "make one with audit --write-baseline FILE"
+    )
     try:
         data = json.loads(text)
         listed = [*data["findings"], *data.get("accepted", [])]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files that the user names: opening one never blocks, and reading one never fills the memory."""
+"""Files that the user names. Opening one never blocks, and the size of a read is limited."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 from pageproof.errors import PageproofError
 
-#: Bytes of a saved report or a baseline. Parsed JSON takes up to 20 times its size.
+#: Maximum size of a saved report or a baseline. Parsed JSON takes up to 20 times its size.
 MAX_TEXT_BYTES: Final = 64 << 20
 
 _KINDS: Final = (
@@ -23,10 +23,10 @@ _KINDS: Final = (
 
 
 class NotAFileError(OSError):
-    """Something else than a regular file.
+    """The path is not a regular file.
 
     Attributes:
-        kind: what it is: "a directory".
+        kind: what it is, such as "a directory".
     """
 
     def __init__(self, kind: str) -> None:
@@ -37,18 +37,18 @@ class NotAFileError(OSError):
 def open_file(path: Path) -> BinaryIO:
     """Open a regular file for reading.
 
-    Opening a FIFO waits for a writer and opening a terminal may wait for its line, so neither
-    is opened in a way that can block. The check is made on what was opened.
+    Opening a FIFO waits for a writer, and opening a terminal may wait for its line, so the open is
+    non-blocking. The kind is checked on the open descriptor.
 
     Raises:
-        NotAFileError: it is no regular file.
+        NotAFileError: it is not a regular file.
         OSError: as open(2).
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            kind = next((name for test, name in _KINDS if test(mode)), "no regular file")
+            kind = next((name for test, name in _KINDS if test(mode)), "not a regular file")
             raise NotAFileError(kind)
         return os.fdopen(descriptor, "rb")
     except BaseException:
@@ -57,11 +57,11 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def read_text(path: Path, what: str, where: str) -> str:
-    """Read a small text file; a pipe is fine (``<(ssh …)`` of a shell).
+    """Read a small text file. A pipe is allowed, such as ``<(ssh …)`` of a shell.
 
     Args:
         path: the file.
-        what: what it should be, for messages: "report".
+        what: name of the expected content for messages, such as "report".
         where: the file as messages show it.
 
     Raises:
@@ -75,9 +75,9 @@ def read_text(path: Path, what: str, where: str) -> str:
         raise PageproofError(f"can't read the {what}: {reason}", where) from None
     if len(data) > MAX_TEXT_BYTES:
         raise PageproofError(
-            f"this is no {what}: it has more than {MAX_TEXT_BYTES >> 20} MiB", where
+            f"this is not a {what}: it has more than {MAX_TEXT_BYTES >> 20} MiB", where
         )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise PageproofError(f"this is no {what}, but binary data", where) from None
+        raise PageproofError(f"this is not a {what}, but binary data", where) from None

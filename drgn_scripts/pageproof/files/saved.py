@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reports that were saved as JSON, read back into the model.
+"""Reading saved JSON reports back into the model.
 
-What a field must be stands in the model's annotations, as for :mod:`pageproof.render.jsonform`:
-one that is lacking or of another kind is told by its place. Fields that are not known are left
-alone, so that a later pageproof may add some.
+The model's annotations define each field, as in :mod:`pageproof.render.jsonform`. A missing field,
+or one of another type, is reported with its place. Unknown fields are ignored, so that a later
+pageproof may add some.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pageproof.model.where import Where
 
 _HEX: Final = re.compile(r"0x(0|[1-9a-f][0-9a-f]{0,15})")
 _KNOWN: Final = re.compile(r"pageproof/([a-z]+)-([0-9]+)")
-#: Which reports are read, by their schema: the command that writes them, and their model.
+#: Command and model of each report that can be read, by schema.
 _READ: Final[dict[str, tuple[str, type[Report | AuditReport]]]] = {
     SCHEMA: ("verify", Report),
     AUDIT_SCHEMA: ("audit", AuditReport),
@@ -36,14 +36,14 @@ _READ: Final[dict[str, tuple[str, type[Report | AuditReport]]]] = {
 
 
 class _BadError(Exception):
-    """A value that does not fit: where, and why."""
+    """A value that is not valid: its place and the reason."""
 
 
 def read_report(path: Path) -> Report | AuditReport:
-    """What ``verify --format json`` or ``audit --format json`` wrote.
+    """Read a report of ``verify --format json`` or ``audit --format json``.
 
     Raises:
-        PageproofError: it can't be read, or is no such report, or not a whole one.
+        PageproofError: the file cannot be read, or is not such a report, or is incomplete.
     """
     value = _json(path)
     command, model = _READ[_schema(value, path)]
@@ -61,7 +61,7 @@ def read_report(path: Path) -> Report | AuditReport:
 
 
 def _remedy(command: str) -> str:
-    return f"write it anew: pageproof {command} --format json -o FILE"
+    return f"write it again: pageproof {command} --format json -o FILE"
 
 
 def _json(path: Path) -> Any:
@@ -74,15 +74,15 @@ def _json(path: Path) -> Any:
         elif error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
             what = f"this report is cut off in line {error.lineno}"
         else:
-            what = f"this is no JSON: {error.msg}, line {error.lineno} column {error.colno}"
+            what = f"this is not JSON: {error.msg}, line {error.lineno} column {error.colno}"
         raise PageproofError(what, str(path)) from None
     except (ValueError, RecursionError) as error:
         what = str(error) if isinstance(error, ValueError) else "nested too deeply"
-        raise PageproofError(f"this is no report: {what}", str(path)) from None
+        raise PageproofError(f"this is not a report: {what}", str(path)) from None
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _schema(value: Any, path: Path) -> str:
@@ -90,14 +90,14 @@ def _schema(value: Any, path: Path) -> str:
     known = _KNOWN.fullmatch(name) if isinstance(name, str) else None
     remedy = _remedy("|".join(command for command, _ in _READ.values()))
     if known is None:
-        raise PageproofError("this is no report of pageproof", str(path), remedy)
+        raise PageproofError("this is not a report of pageproof", str(path), remedy)
     for schema in _READ:
         kind, version = schema.rsplit("-", 1)
         if name == schema:
             return schema
         if f"pageproof/{known[1]}" == kind and int(known[2]) > int(version):
             raise PageproofError(
-                f"this report is of a newer pageproof: {name}, and this one reads {schema}",
+                f"this report is from a newer pageproof: {name}, and this one reads {schema}",
                 str(path),
                 "update pageproof",
             )
@@ -105,7 +105,7 @@ def _schema(value: Any, path: Path) -> str:
 
 
 def _check_numbers(report: Report) -> None:
-    """What a field's kind alone does not say: each index names something, no run is empty."""
+    """Check values that their types do not: each index is in range, and no run is empty."""
     for number, region in enumerate(report.regions):
         for at, use in enumerate(region.uses):
             place = f"regions[{number}].uses[{at}]"
@@ -113,7 +113,7 @@ def _check_numbers(report: Report) -> None:
             if report.mappings[use.mapping].vma is None:
                 raise _BadError(f"{place}: its mapping has no VMA")
             if any(run.first_page < 0 or run.pages < 1 for run in use.runs):
-                raise _BadError(f"{place}.runs: they are to have pages, counted from 0")
+                raise _BadError(f"{place}.runs: each must have pages, counted from 0")
     for number, proof in enumerate(report.proofs):
         evidence, place = proof.evidence, f"proofs[{number}].evidence"
         _check_index(evidence.mapping, report.mappings, f"{place}.mapping")
@@ -127,7 +127,7 @@ def _check_counts(report: AuditReport) -> None:
         if min(one.checked, one.findings, one.accepted) < 0:
             raise _BadError(f"outcomes[{number}]: a count is less than 0")
         if one.findings + one.accepted and one.rule not in shown:
-            raise _BadError(f"outcomes[{number}]: there are findings, and none is shown")
+            raise _BadError(f"outcomes[{number}]: it has findings, but none is listed")
 
 
 def _check_index(index: int, of: tuple[object, ...], place: str) -> None:
@@ -135,7 +135,7 @@ def _check_index(index: int, of: tuple[object, ...], place: str) -> None:
         raise _BadError(f"{place} is {index}, and there are {len(of)}")
 
 
-# From JSON by the model's annotations
+# From JSON, by the model's annotations
 
 
 @functools.cache
@@ -145,7 +145,7 @@ def _hints(kind: Hashable) -> dict[str, Any]:
 
 def _dataclass(kind: Any, value: Any, place: str) -> Any:
     if not isinstance(value, dict):
-        raise _BadError(f"{place or 'it'} is to be an object")
+        raise _BadError(f"{place or 'it'} must be an object")
     hints, read = _hints(kind), {}
     for field in dataclasses.fields(kind):
         inside = f"{place}.{field.name}" if place else field.name
@@ -194,17 +194,17 @@ def _value(hint: Any, value: Any, place: str) -> Any:
 
 def _hexadecimal(value: Any, place: str) -> int:
     if not isinstance(value, str) or not _HEX.fullmatch(value):
-        raise _BadError(f'{place} is to be "0x…"')
+        raise _BadError(f'{place} must be "0x…"')
     return int(value, 16)
 
 
 def _tuple(args: tuple[Any, ...], value: Any, place: str) -> tuple[Any, ...]:
     if not isinstance(value, list):
-        raise _BadError(f"{place} is to be a list")
+        raise _BadError(f"{place} must be a list")
     if args[-1] is Ellipsis:
         args = (args[0],) * len(value)
     if len(args) != len(value):
-        raise _BadError(f"{place} is to have {len(args)} items")
+        raise _BadError(f"{place} must have {len(args)} items")
     pairs = enumerate(zip(args, value, strict=True))
     return tuple(_value(arg, one, f"{place}[{number}]") for number, (arg, one) in pairs)
 
@@ -214,32 +214,32 @@ def _enum(kind: type[Enum], value: Any, place: str) -> Enum:
         return kind(value)
     except ValueError:
         known = ", ".join(str(one.value) for one in kind)
-        raise _BadError(f"{place} is {value!r} and none of {known}") from None
+        raise _BadError(f"{place} is {value!r}, not one of {known}") from None
 
 
 def _integer(value: Any, place: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _BadError(f"{place} is to be an integer")
+        raise _BadError(f"{place} must be an integer")
     return value
 
 
 def _number(value: Any, place: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _BadError(f"{place} is to be a number")
+        raise _BadError(f"{place} must be a number")
     return float(value)
 
 
 def _text(value: Any, place: str) -> str:
     if not isinstance(value, str):
-        raise _BadError(f"{place} is to be a string")
-    if any("\ud800" <= one <= "\udfff" for one in value):  # half a character: it can't be shown
-        raise _BadError(f"{place} is no text")
+        raise _BadError(f"{place} must be a string")
+    if any("\ud800" <= one <= "\udfff" for one in value):  # half a surrogate pair cannot be printed
+        raise _BadError(f"{place} is not valid text")
     return value
 
 
 def _boolean(value: Any, place: str) -> bool:
     if not isinstance(value, bool):
-        raise _BadError(f"{place} is to be true or false")
+        raise _BadError(f"{place} must be true or false")
     return value
 
 

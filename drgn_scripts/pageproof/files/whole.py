@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files that are whole or not there."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from pageproof.errors import PageproofError
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write beside and rename, so that a reader never sees half a report."""
+    """Write a temporary file and rename it, so that a reader never sees half a report.
+
+    Raises:
+        PageproofError: the file cannot be written.
+    """
     temporary = None
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")  # a pipe or /dev/stdout: nothing to rename
+            path.write_text(text, encoding="utf-8")  # a pipe or /dev/stdout cannot be replaced
             return
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         temporary = Path(name)

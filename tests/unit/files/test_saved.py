@@ -71,26 +71,26 @@ def test_what_older_reports_lack_has_a_default(tmp_path: Path) -> None:
 
 
 BAD: list[tuple[tuple[str | int, ...], object, str]] = [
-    (("target",), [], "target is to be an object"),
-    (("mappings",), {}, "mappings is to be a list"),
-    (("paging", "levels"), "4", "paging.levels is to be an integer"),
-    (("paging", "levels"), True, "paging.levels is to be an integer"),
-    (("paging", "pti"), 1, "paging.pti is to be true or false"),
-    (("paging", "phys_base"), 4096, 'paging.phys_base is to be "0x…"'),
-    (("paging", "phys_base"), "0x", 'paging.phys_base is to be "0x…"'),
-    (("paging", "phys_base"), "-0x1", 'paging.phys_base is to be "0x…"'),
-    (("paging", "phys_base"), "0x1" + "0" * 16, 'paging.phys_base is to be "0x…"'),
-    (("paging", "swap", "marker"), [1], "paging.swap.marker is to have 2 items"),
-    (("target", "release"), None, "target.release is to be a string"),
-    (("target", "release"), "\ud800", "target.release is no text"),
-    (("target", "notes", 0), 5, "target.notes[0] is to be a string"),
-    (("times", "verify_seconds"), "0", "times.verify_seconds is to be a number"),
-    (("proofs", 1, "verdict"), "MAYBE", "proofs[1].verdict is 'MAYBE' and none of SAME, DIFFERENT"),
+    (("target",), [], "target must be an object"),
+    (("mappings",), {}, "mappings must be a list"),
+    (("paging", "levels"), "4", "paging.levels must be an integer"),
+    (("paging", "levels"), True, "paging.levels must be an integer"),
+    (("paging", "pti"), 1, "paging.pti must be true or false"),
+    (("paging", "phys_base"), 4096, 'paging.phys_base must be "0x…"'),
+    (("paging", "phys_base"), "0x", 'paging.phys_base must be "0x…"'),
+    (("paging", "phys_base"), "-0x1", 'paging.phys_base must be "0x…"'),
+    (("paging", "phys_base"), "0x1" + "0" * 16, 'paging.phys_base must be "0x…"'),
+    (("paging", "swap", "marker"), [1], "paging.swap.marker must have 2 items"),
+    (("target", "release"), None, "target.release must be a string"),
+    (("target", "release"), "\ud800", "target.release is not valid text"),
+    (("target", "notes", 0), 5, "target.notes[0] must be a string"),
+    (("times", "verify_seconds"), "0", "times.verify_seconds must be a number"),
+    (("proofs", 1, "verdict"), "MAYBE", "proofs[1].verdict is 'MAYBE', not one of SAME, DIFFERENT"),
     (("proofs", 0, "evidence", "mapping"), 2, "proofs[0].evidence.mapping is 2, and there are 2"),
     (("proofs", 0, "evidence", "region"), -1, "proofs[0].evidence.region is -1, and there are 1"),
     (("regions", 0, "uses", 0, "mapping"), 9, "regions[0].uses[0].mapping is 9, and there are 2"),
     (("regions", 0, "uses", 0, "mapping"), 1, "regions[0].uses[0]: its mapping has no VMA"),
-    (("regions", 0, "uses", 0, "runs", 0, "pages"), 0, "regions[0].uses[0].runs: they are to have"),
+    (("regions", 0, "uses", 0, "runs", 0, "pages"), 0, "regions[0].uses[0].runs: each must have"),
 ]
 
 
@@ -141,7 +141,7 @@ def test_a_field_that_is_missing(tmp_path: Path, path: tuple[str | int, ...], pl
         (lambda one: one.pop("outcomes"), "outcomes is missing"),
         (
             lambda one: one["outcomes"][0].update(ruling="bad"),
-            "outcomes[0].ruling is 'bad' and none of sound, findings, unknown",
+            "outcomes[0].ruling is 'bad', not one of sound, findings, unknown",
         ),
         (
             lambda one: one["outcomes"][0].update(findings=-1),
@@ -149,7 +149,7 @@ def test_a_field_that_is_missing(tmp_path: Path, path: tuple[str | int, ...], pl
         ),
         (
             lambda one: one["outcomes"][1].update(findings=1),
-            "outcomes[1]: there are findings, and none is shown",
+            "outcomes[1]: it has findings, but none is listed",
         ),
     ],
 )
@@ -177,14 +177,14 @@ def other_schema(name: str) -> Callable[[str], str]:
         (lambda document: document[:-3], "this report is cut off in line "),
         (lambda document: document[: document.index("6.1.0") + 2], "this report is cut off in"),
         (lambda document: "", "this file is empty"),
-        (lambda document: "SAME  page 0 of pid 133", "this is no JSON: Expecting value, line 1"),
-        (lambda document: "[]", "this is no report of pageproof"),
-        (lambda document: "{}", "this is no report of pageproof"),
-        (lambda document: "[" * 100_000, "this is no report: nested too deeply"),
-        (lambda document: document.replace("0.03", "NaN"), "NaN is no number of JSON"),
-        (other_schema("somebody/report-1"), "this is no report of pageproof"),
+        (lambda document: "SAME  page 0 of pid 133", "this is not JSON: Expecting value, line 1"),
+        (lambda document: "[]", "this is not a report of pageproof"),
+        (lambda document: "{}", "this is not a report of pageproof"),
+        (lambda document: "[" * 100_000, "this is not a report: nested too deeply"),
+        (lambda document: document.replace("0.03", "NaN"), "NaN is not a JSON number"),
+        (other_schema("somebody/report-1"), "this is not a report of pageproof"),
         (other_schema("pageproof/walk-1"), "a report of another kind: pageproof/walk-1"),
-        (other_schema("pageproof/report-2"), "of a newer pageproof: pageproof/report-2"),
+        (other_schema("pageproof/report-2"), "from a newer pageproof: pageproof/report-2"),
     ],
 )
 def test_diff_of_what_is_no_report(
@@ -208,7 +208,7 @@ def test_diff_of_what_is_no_report(
         (cut, "this report is cut off in line "),
         (
             lambda document: document.replace("pageproof/audit-1", "pageproof/audit-2", 1),
-            "of a newer pageproof: pageproof/audit-2, and this one reads pageproof/audit-1",
+            "from a newer pageproof: pageproof/audit-2, and this one reads pageproof/audit-1",
         ),
         (
             lambda document: document.replace("pageproof/audit-1", "pageproof/auditdiff-1", 1),
@@ -252,7 +252,7 @@ def test_diff_of_what_can_not_be_read(tmp_path: Path) -> None:
     for path, message in (
         (tmp_path / "none.json", "No such file or directory"),
         (tmp_path, "Is a directory"),
-        (binary, "this is no report, but binary data"),
+        (binary, "this is not a report, but binary data"),
     ):
         got = run("diff", str(path), str(path))
         assert (got.returncode, got.stdout) == (Exit.USAGE, "")

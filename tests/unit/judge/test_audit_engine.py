@@ -267,7 +267,7 @@ def test_a_baseline_of_lines() -> None:
     [
         ("# known\nrule-a\n", "line 2 of the baseline has no place: 'rule-a', known; RULE PLACE"),
         *(
-            (text, "this is no baseline, known; make one with audit --write-baseline FILE")
+            (text, "this is not a baseline, known; make one with audit --write-baseline FILE")
             for text in (
                 "{}",
                 "{",
@@ -317,4 +317,4 @@ def test_a_file_that_is_no_baseline(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = tmp_path / "baseline"
     path.write_bytes(b"\xff\xfe\xff")
     assert main(["audit", "--baseline", str(path)]) == 2
-    assert "this is no baseline, but binary data" in capsys.readouterr().err
+    assert "this is not a baseline, but binary data" in capsys.readouterr().err
