@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What drgn loads with a target's program; tests/live/test_attach.py has the rest."""
+"""Plugins and debug info of a target's program; tests/live/test_attach.py has the rest."""
 
 import os
 import subprocess

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Recognising dumps and seeing that they are whole; the files are made here, a few bytes each."""
+"""Recognising and checking dumps, on small files that are made here."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from pageproof.attach.elfmap import ElfMap, Segment
 from pageproof.errors import Exit, PageproofError
 
 PAGE = 4096
-#: Of kdump(): header and sub header are before it.
+#: Offset of the bitmap in kdump(), after the header and the sub header.
 BITMAP_AT = 2 * PAGE
 
 
 def elf(segments: list[tuple[int, int, int]], *, kind: int = 4, machine: int = 62) -> bytes:
-    """An ELF core of (physical address, bytes in memory, bytes in the file)."""
+    """Return an ELF core of (physical address, bytes in memory, bytes in the file)."""
     table_at, data_at = 64, 64 + 56 * len(segments)
     ident = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
     head = ident + struct.pack(
@@ -43,7 +43,7 @@ def kdump(
     zeros: bool = False,
     notes: bytes = b"notes",
 ) -> bytearray:
-    """A kdump-compressed file with descriptors and data of some pages.
+    """Return a kdump-compressed file with descriptors and data of some pages.
 
     Version, sizes and order are those of a vmcore that makedumpfile 1.7.2 wrote of Linux 6.12.
 
@@ -136,7 +136,7 @@ def test_a_dump_that_makedumpfile_could_not_finish(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", [(0, 9), (9, 20)])
 def test_one_part_of_a_split_dump(tmp_path: Path, part: tuple[int, int]) -> None:
-    """It has the bitmap of all pages, and descriptors of its own ones."""
+    """It has the bitmap of all pages, but only its own descriptors."""
     data = kdump(20, part=part)
     got = inspect_dump(written(tmp_path, data))
     assert (got.format, got.split) == ("kdump", True)
@@ -185,8 +185,7 @@ def test_no_such_file_and_a_directory(tmp_path: Path) -> None:
         inspect_dump(tmp_path)
 
 
-# A kdump-compressed dump that contradicts itself: libkdumpfile would give other pages, silently, or
-# end with a signal
+# Inconsistent kdump-compressed dumps: libkdumpfile would return wrong pages or crash
 
 
 def words(at: int, form: str, *values: int) -> Callable[[bytearray], None]:
@@ -282,7 +281,7 @@ def test_a_flattened_dump_that_lacks_a_record(tmp_path: Path) -> None:
 
 
 def test_a_later_record_counts(tmp_path: Path) -> None:
-    """makedumpfile writes the header once more at the end."""
+    """makedumpfile writes the header again at the end."""
     inner = kdump()
     wrong = bytes(len(inner))
     records = (0, wrong), (0, inner[:PAGE]), (PAGE, inner[PAGE:])
@@ -297,7 +296,7 @@ def test_a_flattened_dump_of_something_else(tmp_path: Path) -> None:
 
 
 def test_sections_in_a_flattened_elf(tmp_path: Path) -> None:
-    """libkdumpfile would allocate what section headers say."""
+    """libkdumpfile would allocate as much memory as the section headers claim."""
     inner = bytearray(elf([(0, PAGE, PAGE)]))
     struct.pack_into("<Q", inner, 40, 64)
     struct.pack_into("<HH", inner, 58, 64, 9)
@@ -305,11 +304,11 @@ def test_sections_in_a_flattened_elf(tmp_path: Path) -> None:
         inspect_dump(written(tmp_path, flattened(inner)))
 
 
-# Sizes that a file makes up
+# Sizes that a file claims
 
 
 def limited(path: Path) -> str:
-    """What inspect_dump() says where 512 MiB is all the memory."""
+    """Return the message of inspect_dump() in a process with 512 MiB of memory."""
     program = (
         "import resource, sys; from pathlib import Path\n"
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))\n"
@@ -374,7 +373,7 @@ def test_more_than_65535_segments(tmp_path: Path) -> None:
     assert got.elf_map.is_excluded(PAGE, 8)
 
 
-# What is no file
+# Paths that are not files
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/tty", "/dev/null"])
@@ -389,7 +388,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         inspect_dump(tmp_path / "vmcore")
 
 
-# What an ELF dump left out
+# Memory that an ELF dump omits
 
 
 def elf_map(*segments: tuple[int, int, int]) -> ElfMap:
@@ -401,9 +400,9 @@ def elf_map(*segments: tuple[int, int, int]) -> ElfMap:
     [
         (0x1000, False),
         (0x2000, True),  # in memory, not in the file
-        (0x1FFC, True),  # begins in the file and ends beyond it
+        (0x1FFC, True),  # starts in the file and ends after it
         (0x3FFF, True),
-        (0x4000, False),  # nobody's: unreadable, but not excluded
+        (0x4000, False),  # in no segment: unreadable, but not excluded
         (0x0FFF, False),
     ],
 )
@@ -412,7 +411,7 @@ def test_excluded_is_named_but_not_held(paddr: int, excluded: bool) -> None:
 
 
 def test_where_segments_overlap_the_later_counts() -> None:
-    """As in drgn: the kernel's text is in a segment of its own and in that of all memory."""
+    """As in drgn: the kernel's text is in its own segment and in that of all memory."""
     assert not elf_map((0, 0x9000, 0), (0x4000, 0x1000, 0x1000)).is_excluded(0x4000, 8)
     assert elf_map((0x4000, 0x1000, 0x1000), (0, 0x9000, 0)).is_excluded(0x4000, 8)
 

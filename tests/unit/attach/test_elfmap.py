@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An ELF dump mapped into memory, beside drgn, which reads the same file in its own way."""
+"""An ELF dump that is mapped into memory, compared with drgn, which reads the same file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MANY = 0xFFFF  # PN_XNUM: the number of segments is elsewhere
 
 @dataclass(frozen=True)
 class Load:
-    """A PT_LOAD: data at paddr, and as much memory as that and more."""
+    """A PT_LOAD: data at paddr, and at least as much memory."""
 
     paddr: int
     data: bytes
@@ -34,7 +34,7 @@ class Load:
 
 
 def write_core(path: Path, loads: list[Load], *, gap: int = 0, many: bool = False) -> Path:
-    """Write an ELF core, the data of its segments in order with a gap of bytes before each."""
+    """Write an ELF core. The data of the segments is in order, with a gap before each."""
     count = len(loads)
     sections_at = 64 + 56 * count
     sections = struct.pack("<IIQQQQIIQQ", 0, 0, 0, 0, 0, 1, 0, count, 0, 0) if many else b""
@@ -64,7 +64,7 @@ def open_core(path: Path) -> tuple[drgn.Program, Reader]:
 
 
 def random_loads(rng: random.Random) -> list[Load]:
-    """Segments that overlap, adjoin, hold each other and begin at any byte."""
+    """Return segments that overlap, adjoin or contain each other, and start at any byte."""
     unit = rng.choice([1, 8, 100, PAGE_BYTES])
     base = rng.choice([unit, 1 << 40])
     return [
@@ -78,7 +78,10 @@ def random_loads(rng: random.Random) -> list[Load]:
 
 
 def byte_of_drgn(prog: drgn.Program, paddr: int) -> int | None:
-    """None: the dump does not hold it, which drgn tells of a process's core, as these are."""
+    """Read with drgn; None if the dump does not have the memory.
+
+    drgn reports that for the core of a process, which these files are.
+    """
     try:
         return int(prog.read(paddr, 1, True)[0])
     except drgn.FaultError:
@@ -148,14 +151,14 @@ def test_an_empty_file_is_not_mapped(tmp_path: Path) -> None:
         assert map_file(file) is None
 
 
-# Walking on it
+# Walking page tables in it
 
-#: PGD, PUD, PMD and four PTE tables from here on.
+#: Address of the PGD; PUD, PMD and four PTE tables follow.
 ROOT = 0x10000
 
 
 def tables() -> bytes:
-    """1 GiB: of each PTE table 512 pages, in frames that grow."""
+    """Return tables for four PTE tables of 512 pages each, with increasing frames."""
     pages = [bytearray(PAGE_BYTES) for _ in range(7)]
     struct.pack_into("<Q", pages[0], 0, ROOT + PAGE_BYTES | TABLE)
     struct.pack_into("<Q", pages[1], 0, ROOT + 2 * PAGE_BYTES | TABLE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a damaged target makes drgn raise is a message; what only a bug raises is not."""
+"""Errors of drgn on a damaged target become messages. Errors that only a bug raises do not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLATFORM = drgn.Platform(drgn.Architecture.X86_64)
 
 
 def program(**more: bytes) -> drgn.Program:
-    """A program whose variable ``gone`` was optimized out, ``there`` is not readable."""
+    """Return a program whose variable ``gone`` was optimized out and ``there`` is unreadable."""
     prog = drgn.Program(PLATFORM)
     int_type = prog.int_type("int", 4, True)
     struct = prog.struct_type("pair", 8, (drgn.TypeMember(int_type, "first"),))
@@ -59,7 +59,7 @@ def test_drgns_errors(raises: Callable[[drgn.Program], object], message: str) ->
 
 
 def test_debug_info_that_is_damaged() -> None:
-    """As drgn 0.3.0 raises it of a vmlinux with zeros in .debug_abbrev."""
+    """The error of drgn 0.3.0 for a vmlinux with zeros in .debug_abbrev."""
     with pytest.raises(PageproofError, match="drgn failed"), faults_as_errors("vmcore"):
         raise drgn.BadDataError(".debug_abbrev+0: ULEB128 number overflows")
 
@@ -71,7 +71,7 @@ def test_others_are_bugs(error: Exception) -> None:
 
 
 def test_a_guest_that_is_gone() -> None:
-    """drgn reads QEMU's memory by process_vm_readv(), and passes on what that fails with."""
+    """drgn reads QEMU's memory with process_vm_readv() and passes on its error."""
 
     def read(address: int, count: int, offset: int, physical: bool) -> bytes:
         raise ProcessLookupError(3, "No such process")

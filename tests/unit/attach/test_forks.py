@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Forks of a process that has used drgn; tests/vmcore/test_damage.py has the whole way."""
+"""Forks of a process that has used drgn; tests/vmcore/test_damage.py has a complete run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-#: drgn makes its index with OpenMP at the first look-up. The child makes one itself, if it may.
+#: drgn builds its index with OpenMP at the first look-up. The child builds one too, if allowed.
 PROGRAM = """
 import os, sys
 import drgn

@@ -19,7 +19,7 @@ from pageproof.attach.messages import drgn_messages
 
 
 def swallowed() -> None:
-    """Interrupt this process where drgn drops exceptions: in a handler of its log."""
+    """Interrupts this process in drgn's log handler, where drgn drops exceptions."""
 
     class Interrupt(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -33,7 +33,7 @@ def swallowed() -> None:
 
 
 def load() -> None:
-    """Have drgn log through Python."""
+    """Make drgn log through Python."""
     prog = drgn.Program()
     prog.set_pid(os.getpid())
     with suppress(drgn.MissingDebugInfoError):
@@ -42,7 +42,7 @@ def load() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_handler() -> Iterator[None]:
-    """Python's handler: it sets none in a shell's background job, which ignores SIGINT."""
+    """Set Python's handler. A shell's background job ignores SIGINT and has none."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -50,7 +50,7 @@ def _own_handler() -> Iterator[None]:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_drgn_drops_it() -> None:
-    """What the module is for; if this fails one day, drgn has learned to pass it on."""
+    """This is why the module exists. If it fails, drgn has started to pass exceptions on."""
     swallowed()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reads with a deadline, by another process."""
+"""Reads with a deadline, made by another process."""
 
 import gc
 import os
@@ -25,7 +25,7 @@ def read(address: int, length: int, physical: bool) -> bytes:
 
 
 def test_what_is_read_comes_back() -> None:
-    """More than a pipe holds, too."""
+    """Also more than the capacity of a pipe."""
     patient = PatientReader(read)
     assert patient.read(7, 4, physical=True) == b"\7\1\7\1"
     assert patient.read(9, 1 << 20, physical=False) == b"\x09\0" * (1 << 19)
@@ -68,5 +68,5 @@ def test_the_child_goes_with_its_reader_and_leaves_no_zombie(
     del patient
     gc.collect()
     (pid,) = pids
-    with pytest.raises(ProcessLookupError):  # there would be a zombie, had nobody waited for it
+    with pytest.raises(ProcessLookupError):  # without a wait there would be a zombie
         os.kill(pid, 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Connecting to QMP sockets: real sockets, with a server that behaves in one way each."""
+"""Connecting to QMP sockets: real sockets, with a server of different behaviour in each test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Behaviour = Callable[[socket.socket], None]
 
 @contextmanager
 def server(path: Path, behave: Behaviour | None) -> Iterator[None]:
-    """Listen; treat one client as told, or never accept."""
+    """Listen, and serve one client with a function, or never accept."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
     listener.listen(1)
@@ -79,7 +79,7 @@ def test_a_greeting_in_two_pieces(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_a_busy_socket_does_not_hang(tmp_path: Path) -> None:
-    """QEMU does not accept a second client: the connection stays in the queue, in silence."""
+    """QEMU does not accept a second client. The connection stays in the queue without an answer."""
     path = tmp_path / "qmp"
     start = time.monotonic()
     with server(path, None), pytest.raises(PageproofError, match="busy: no greeting") as caught:
@@ -168,7 +168,7 @@ def test_no_permission(tmp_path: Path) -> None:
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Root may use every socket, so that it steps down for the moment."""
+    """Drop root's rights for the test, because root may use every socket."""
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)
@@ -235,7 +235,7 @@ def test_a_real_qemu_is_busy_while_another_holds_it(qemu: Path) -> None:
 def test_a_peer_that_sends_a_byte_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each read of drgn's gets something in time, and no answer ever ends."""
+    """Each read of drgn returns in time, but no answer is ever complete."""
     monkeypatch.setattr(qmp, "ATTACH_SECONDS", 1.0)
     path = tmp_path / "qmp"
     hung_up = threading.Event()

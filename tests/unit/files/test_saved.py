@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Reports read back from JSON, and `diff` of files that are none."""
+"""Reading reports back from JSON, and `diff` of files that are not reports."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from pageproof.render.jsonform import report_to_json
 
 
 def rich() -> Report:
-    """With all that is null in others: swap types, faults, a page without a frame."""
+    """Return a report with values that are null in others: swap types, faults, no frame."""
     some = report(
         evidence(0),
         evidence(1, user=lost_walk(Outcome.NONE, 1)),
@@ -58,7 +58,7 @@ def test_a_field_of_a_later_pageproof_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_older_reports_lack_has_a_default(tmp_path: Path) -> None:
-    """Which answer drgn's opinion is was added to the same schema."""
+    """The answer of drgn's opinion was added to the schema later."""
     document = json.loads(report_to_json(rich()))
     for one in document["proofs"]:
         for side in ("kernel_second", "user_second"):
@@ -190,7 +190,7 @@ def other_schema(name: str) -> Callable[[str], str]:
 def test_diff_of_what_is_no_report(
     tmp_path: Path, change: Callable[[str], str], message: str
 ) -> None:
-    """One line, and exit code 2, whichever of the two it is."""
+    """The result is one line and exit code 2, whichever of the two files it is."""
     good = tmp_path / "good.json"
     good.write_text(report_to_json(report(evidence())), encoding="utf-8")
     bad = saved(tmp_path, change(good.read_text(encoding="utf-8")))
@@ -275,7 +275,7 @@ def test_diff_on_the_command_line(tmp_path: Path) -> None:
 
 
 def test_diff_looks_at_no_target(tmp_path: Path) -> None:
-    """Neither a target's options, nor drgn."""
+    """It has no target options and does not import drgn."""
     got = run("-c", "vmcore", "diff", "a", "b")
     assert got.returncode == Exit.USAGE
     assert "diff reads no target" in got.stderr

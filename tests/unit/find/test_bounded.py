@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Walks over damaged lists and trees end; real damage is in tests/vmcore/test_damaged.py."""
+"""Walks over damaged lists and trees end. tests/vmcore/test_damaged.py has real damage."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pageproof.find.bounded import (
 )
 
 ROOT, LEFT, RIGHT, HEAD = 0x10000, 0x20000, 0x30000, 0x1000
-#: As in Debian's kernels: 64 slots at offset 40 of 576 bytes.
+#: struct xa_node of Debian's kernels: 64 slots at offset 40 of 576 bytes.
 SLOTS, SLOTS_AT, NODE_BYTES = 64, 40, 576
 
 
 class Memory:
-    """A target with a few structures; words can be changed."""
+    """A target with a few structures, whose words can be changed."""
 
     def __init__(self) -> None:
         self.prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
@@ -86,7 +86,7 @@ class Memory:
 
 
 def child(address: int) -> int:
-    """``xa_mk_node()``"""
+    """Encode a node like ``xa_mk_node()``."""
     return address | 2
 
 
@@ -99,7 +99,7 @@ def reached(xa: drgn.Object, match: str, **more: int) -> dict[int, int]:
 
 
 def test_a_sound_xarray() -> None:
-    """Siblings and reserved entries are none; xa_load() follows siblings."""
+    """Siblings and reserved entries are not yielded; xa_load() follows siblings."""
     memory = Memory()
     xa = memory.at("xarray", HEAD, child(ROOT))
     memory.node(ROOT, 6, {0: child(LEFT), 2: child(RIGHT)})
@@ -120,7 +120,7 @@ def test_an_xarray_without_a_node(head: int, there: dict[int, int]) -> None:
 
 
 def test_a_node_that_is_its_own_child() -> None:
-    """What is beside it is found."""
+    """The nodes beside it are found."""
     memory = Memory()
     xa = memory.at("xarray", HEAD, child(ROOT))
     memory.node(ROOT, 6, {0: child(LEFT), 1: child(ROOT)})

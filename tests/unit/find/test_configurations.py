@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Kernels that were configured with less than a distribution's: what is missing is no error.
+"""Kernels with fewer options than a distribution's: missing parts are not errors.
 
 Enumerators and members are those in the debug info of Debian's 6.12.117 source built from
 tinyconfig with SMP, 5 levels and KASAN: without MEMCG, TIME_NS, NUMA, X86_PAT, SWAP, MIGRATION.
@@ -26,7 +26,7 @@ from pageproof.find.kernel.paging import has_cpu_flag, swap_layout
 from pageproof.model import SwapLayout
 from pageproof.space.rows import row_at
 
-# As a kernel of Debian's 6.12 source with KASAN has them in address_markers (PTDUMP_DEBUGFS).
+# From address_markers of a kernel of Debian's 6.12 source with KASAN (PTDUMP_DEBUGFS).
 MARKS = {
     4: {
         "KASAN_SHADOW_START_NR": 0xFFFF_EC00_0000_0000,
@@ -46,14 +46,14 @@ SHADOW = {
 
 @pytest.mark.parametrize("levels", [4, 5])
 def test_kasans_shadow_begins_at_a_pgd_entry(levels: int) -> None:
-    """The early shadow does, which kasan_init() maps for a whole entry."""
+    """kasan_init() maps the early shadow for a whole PGD entry."""
     assert kasan_shadow(MARKS[levels], levels, True) == SHADOW[levels]
     assert kasan_shadow({}, levels, True) == SHADOW[levels]
     assert kasan_shadow(MARKS[levels], levels, False) == (None, None)
 
 
 def test_the_early_shadow_is_in_kasans_row() -> None:
-    """A warning of kmap, mapped-hole, and an error of audit, table-used-twice, were false."""
+    """Otherwise kmap's mapped-hole and audit's table-used-twice are false alarms."""
     start, end = kasan_shadow(MARKS[5], 5, True)
     rows = memory_map(replace(FIVE, kasan_start=start, kasan_end=end))
     assert row_at(rows, 0xFFDF_0000_0000_0000).region == "kasan"
@@ -61,14 +61,14 @@ def test_the_early_shadow_is_in_kasans_row() -> None:
 
 
 def test_a_struct_page_that_does_not_divide_a_page_is_refused() -> None:
-    """As with CONFIG_KMSAN, where it has 80 bytes."""
+    """With CONFIG_KMSAN it has 80 bytes."""
     made = Made(structs={"page": ("flags", "_mapcount", "_refcount")}, sizes={"page": 80})
     with pytest.raises(LookupError, match="80 bytes"):
         page_layout(made.program())
 
 
 def node_with_zones(prog: drgn.Program, starts: list[int]) -> drgn.Object:
-    """``struct pglist_data`` with zones that begin at these frames."""
+    """Return ``struct pglist_data`` with zones that start at these frames."""
     zone = prog.struct_type(
         "zone", 8, [drgn.TypeMember(prog.type("unsigned long"), "zone_start_pfn", 0)]
     )
@@ -80,7 +80,7 @@ def node_with_zones(prog: drgn.Program, starts: list[int]) -> drgn.Object:
 
 
 def test_zones_without_numa() -> None:
-    """One node, which is a variable of its own; the zone is at the top of the flags."""
+    """The only node is a variable of its own, and the zone is in the top bits of the flags."""
     made = Made(structs={"page": ("flags",)}, enumerators={"__MAX_NR_ZONES": 3})
     prog = made.program()
     made.objects["contig_page_data"] = node_with_zones(prog, [1, 0x10_0000, 0])
@@ -91,14 +91,14 @@ def test_zones_without_numa() -> None:
 
 
 def test_no_memory_type_is_recorded_without_pat() -> None:
-    """CONFIG_X86_PAT brings PG_uncached, later PG_arch_2; audit ended with a LookupError."""
+    """PG_uncached, later PG_arch_2, exists only with CONFIG_X86_PAT."""
     prog = Made(enumerators={"PG_arch_1": 12}).program()
     assert not list(recorded_types(prog, [1, 2]))
 
 
 @pytest.mark.parametrize("bit", [0, 1])
 def test_cpu_features_without_their_names(bit: int) -> None:
-    """CONFIG_X86_FEATURE_NAMES, until 6.5."""
+    """Without CONFIG_X86_FEATURE_NAMES, which existed until 6.5."""
     made = Made()
     prog = made.program()
     words = prog.array_type(prog.int_type("unsigned int", 4, False), 8)
@@ -110,7 +110,7 @@ def test_cpu_features_without_their_names(bit: int) -> None:
 
 
 def test_swap_types_without_migration() -> None:
-    """include/linux/swap.h: what is not configured takes no types."""
+    """Options that are off use no swap types (include/linux/swap.h)."""
     assert swap_layout(31, False, True, migrates=False) == SwapLayout(
         hwpoison=(31, 0), migration=(31, 0), device=(31, 0), marker=(31, 1)
     )
@@ -119,8 +119,8 @@ def test_swap_types_without_migration() -> None:
     )
 
 
-#: The main module of that kernel under KASLR, as drgn 0.3.0 has it, and of one whose last segment
-#: the linker rounded up, as in Debian's.
+#: drgn 0.3.0's main module for that kernel under KASLR, and for a kernel whose last segment the
+#: linker rounded up, as in Debian's.
 EXACT = SimpleNamespace(
     address_ranges=((0xFFFF_FFFF_AC80_0000, 0xFFFF_FFFF_AD42_0000),),
     debug_file_bias=0x2B80_0000,
@@ -137,7 +137,7 @@ ROUNDED = SimpleNamespace(
     ("module", "symbol"), [(EXACT, 0xFFFF_FFFF_81C2_0000), (ROUNDED, 0xFFFF_FFFF_AD42_0000)]
 )
 def test_the_end_of_the_image_is_moved_with_it(module: Any, symbol: int) -> None:
-    """``_end`` was where it was linked, below ``_text``: all operations were in no loaded code."""
+    """Without the bias ``_end`` is below ``_text``, and no code is in the image."""
     prog: Any = SimpleNamespace(
         symbol=lambda name: SimpleNamespace(address=symbol), main_module=lambda: module
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is said of a device's VMAs, and of frames whose kernel side nobody named."""
+"""Findings about a device's VMAs, and about frames whose kernel side is unknown."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WHERE = f"pid 133 at {USER:#x}"
         ("READ|WRITE|PFNMAP|IO", "it maps raw frames (VM_PFNMAP): nothing counts these mappings"),
         ("READ|MIXEDMAP", "it may map raw frames and pages (VM_MIXEDMAP): only pages whose"),
         ("READ|WRITE|SHARED", "it maps ordinary pages: struct page counts each mapping"),
-        # A flag is a whole word.
+        # Flags are compared as whole words.
         ("READ|NOPFNMAP|MIXEDMAPPED", "it maps ordinary pages: struct page counts each mapping"),
     ],
 )
@@ -56,7 +56,7 @@ def test_a_value_that_is_taken_for_an_address() -> None:
 
 
 def test_parts_that_no_finder_knows() -> None:
-    """One finding for all that are alike."""
+    """Equal parts give one finding."""
     one = mapping()
     assert one.vma is not None
     other = replace(one, pid=134)

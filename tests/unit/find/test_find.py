@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The pure parts of finding, and addresses as users write them, on a program made by hand."""
+"""Swap layouts, addresses that users write, the reader, and debug info, without a target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pageproof.find.kernel.expression import find_address, parse_hex
 from pageproof.find.kernel.paging import swap_layout
 from pageproof.model import MemoryGap, Outcome, SwapLayout
 
-# Swap layouts, as the four kernels of the lab and others have them
+# Swap layouts of the lab's four kernels and of others
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ POINTER_AT, POINTS_TO = 0x1000, 0xFFFF_C900_0015_9000
 
 @pytest.fixture
 def prog() -> drgn.Program:
-    """A program with one variable: struct region { void *kaddr; int list[2]; } umh_shm_region."""
+    """A variable: struct region { void *kaddr; int list[2]; } umh_shm_region."""
     made = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
     integer = made.int_type("int", 4, True)
     kind = made.struct_type(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Lists of free pages that are broken: each walk ends, and what was found counts."""
+"""Broken lists of free pages: each walk ends, and pages found before are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HEAD = 0xFFFF_8880_0000_0000
 
 
 class Memory:
-    """Words by their address; what is not there can't be read."""
+    """A target with words at addresses; other addresses cannot be read."""
 
     def __init__(self, words: dict[int, int]) -> None:
         self.words, self.cache = words, {"pageproof page layout": LAYOUT}
@@ -65,7 +65,7 @@ def test_a_block_has_its_frames() -> None:
     assert block.end_pfn == 12
 
 
-#: Names by bit as 6.12 has them, in the order of its enum pageflags.
+#: Names by bit in 6.12, in the order of its enum pageflags.
 NAMES = {
     3: ("uptodate", "reported"),
     4: ("dirty", "savepinned"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Address spaces that were freed while they were looked at."""
+"""Address spaces that are freed while they are read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PID, MM, ROOT = 7, 0x1000, 0x5000
 
 
 def of_a_process(pgd: int, monkeypatch: pytest.MonkeyPatch) -> drgn.Program:
-    """A target with one process, whose mm_struct says this of its tables."""
+    """Set up a target with one process whose mm_struct has this pgd."""
     prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
     prog.add_memory_segment(MM, 8, lambda *_: struct.pack("<Q", pgd))
     word = prog.int_type("unsigned long", 8, False)
@@ -54,7 +54,7 @@ def damaged(_: object) -> Iterator[drgn.Object]:
 
 
 def test_an_address_in_a_tree_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That no VMA is found is not that none is there."""
+    """A VMA that was not found may still exist."""
     prog = of_a_process(PAGING.page_offset_base + ROOT, monkeypatch)
     monkeypatch.setattr(mappings, "for_each_vma", damaged)
     with pytest.raises(TornError, match=f"process {PID} can't be read: only 0 of 3 VMAs"):
@@ -67,7 +67,7 @@ def test_an_address_in_a_tree_that_cannot_be_read(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_vma_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are found all the same."""
+    """The other VMAs are still found."""
     prog = of_a_process(PAGING.page_offset_base + ROOT, monkeypatch)
     kind = prog.int_type("unsigned long", 8, False)
     vmas = [drgn.Object(prog, kind, number) for number in (1, 2, 3)]

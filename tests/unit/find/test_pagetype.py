@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The bit of page tables in page_type, by the members of other structures."""
+"""The bit of page tables in page_type, derived from the members of other structures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from unit.program import Made
 from pageproof.find.frame.pagetype import old_table
 
 
-# Members as in the debug info of Debian's kernels 5.10.0-43 and 6.1.0-56. The two without a
-# member of MEMCG are the same without the member that is under #ifdef CONFIG_MEMCG in mm_types.h.
+# Members in the debug info of Debian's kernels 5.10.0-43 and 6.1.0-56, and the same without the
+# member under #ifdef CONFIG_MEMCG in mm_types.h.
 @pytest.mark.parametrize(
     ("page", "thread_info", "bit"),
     [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Address bits that the processor lacks: MAXPHYADDR."""
+"""Address bits above MAXPHYADDR."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FORTY = Paging(levels=4, physical_bits=40)
     ids=["page", "highest bit", "prot-none", "huge", "table", "top"],
 )
 def test_a_frame_that_the_processor_can_not_name(tables: Tables, steps: int) -> None:
-    """No frame, and no table is read there; the same by both walkers."""
+    """It gives no frame, and no table is read there. Both walkers agree."""
     for choice in (WalkerChoice.PYTHON, WalkerChoice.C):
         walk = make_walker(tables.read, FORTY, choice).walk(ROOT, USER)
         assert (walk.outcome, walk.pfn) == (Outcome.RESERVED_BITS, None)
@@ -43,7 +43,7 @@ def test_the_last_frame_that_it_can_name() -> None:
 
 
 def test_the_c_bit_may_lie_beyond() -> None:
-    """With SME the kernel takes bits off MAXPHYADDR, and the C-bit is one of those."""
+    """With SME the kernel lowers MAXPHYADDR, and the C-bit is above it."""
     c_bit = 1 << 47
     paging = Paging(levels=4, sme_mask=c_bit, physical_bits=43)
     assert walk_address(four_levels(0x7000 | c_bit | TABLE).read, ROOT, USER, paging).pfn == 7

@@ -40,7 +40,7 @@ def slot_type(prog: drgn.Program) -> drgn.Type:
     )
 
 
-#: The article's words: 0x6c6c656800000002 is id 2 and "hell", then "o", a hole, "world".
+#: Words by offset: 0x6c6c656800000002 is id 2 and "hell", then "o", a hole, "world".
 WORDS = {0: 0x6C6C_6568_0000_0002, 8: 0x6F, 1024: 0x6C72_6F77_0000_0000, 1032: 0x64}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The tree of VMAs, on trees made by hand; real ones are in the tests of `maps`."""
+"""The tree of VMAs, on trees made by hand. The tests of `maps` use real ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAST = (1 << 64) - 1
 
 
 def enode(address: int, kind: int) -> int:
-    """As mt_mk_node() of lib/maple_tree.c makes it."""
+    """Encode a node like mt_mk_node() of lib/maple_tree.c."""
     return address | kind << 3 | 4
 
 
@@ -27,7 +27,7 @@ def root_of(address: int, kind: int) -> int:
 
 
 def range_node(pivots: Sequence[int], slots: Sequence[int]) -> bytes:
-    """struct maple_range_64; where there is room behind its slots, the metadata is in the last."""
+    """Return struct maple_range_64. If a slot is free, the metadata is in the last one."""
     data = struct.pack("<Q15Q", 0, *pivots, *[0] * (15 - len(pivots)))
     filled = [*slots, *[0] * (16 - len(slots))]
     if len(slots) < 16:
@@ -36,14 +36,14 @@ def range_node(pivots: Sequence[int], slots: Sequence[int]) -> bytes:
 
 
 def arange_node(pivots: Sequence[int], slots: Sequence[int]) -> bytes:
-    """struct maple_arange_64."""
+    """Return struct maple_arange_64."""
     data = struct.pack("<Q9Q", 0, *pivots, *[0] * (9 - len(pivots)))
     data += struct.pack("<10Q10Q", *slots, *[0] * (10 - len(slots)), *[0] * 10)
     return data + struct.pack("<BB6x", len(slots) - 1, 0)
 
 
 def address_space(root: int, nodes: dict[int, bytes], count: int = 0) -> drgn.Object:
-    """An mm_struct with a tree of these nodes by address, and its count of VMAs."""
+    """Return an mm_struct with a tree of these nodes, and a count of VMAs."""
     prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
     memory = {MM: struct.pack("<Qi4x", root, count), **nodes}
     for start, data in memory.items():
@@ -109,7 +109,7 @@ def test_leaves_below_a_node_are_in_order() -> None:
 
 @pytest.mark.parametrize("full", [15, 16])
 def test_a_node_without_room_for_its_metadata(full: int) -> None:
-    """The last pivot tells: it is the end of what the node covers, or there is a slot behind it."""
+    """The last pivot is the end of the node's range, or another slot follows it."""
     slots = [0x8000 + 0x100 * number for number in range(full)]
     pivots = [0x1000 * (number + 1) - 1 for number in range(14)]
     pivots.append(LAST if full == 15 else 0xFFFF)
@@ -127,7 +127,7 @@ def test_no_vma() -> None:
 
 
 def reached(mm: drgn.Object, match: str) -> list[int]:
-    """The VMAs of a damaged tree, before it is said that some are missing."""
+    """Return the VMAs of a damaged tree that are yielded before the error."""
     found = []
     with pytest.raises(DamagedError, match=match):
         for vma in for_each_vma(mm):
@@ -136,7 +136,7 @@ def reached(mm: drgn.Object, match: str) -> list[int]:
 
 
 def test_a_tree_that_leads_back_to_itself() -> None:
-    """What is beside the circle is found."""
+    """VMAs outside the circle are found."""
     nodes = {
         ROOT: range_node([0xFFF, 0x1FFF], [enode(ROOT, RANGE), enode(LEFT, LEAF), enode(ROOT, 2)]),
         LEFT: range_node([0xFFF], [0x8000, 0]),
@@ -168,13 +168,13 @@ def test_a_tree_that_lost_vmas() -> None:
 
 
 def test_more_vmas_than_the_count() -> None:
-    """mmap() inserts before it counts."""
+    """mmap() inserts a VMA before it counts it."""
     leaf = range_node([0xFFF], [0x8000, 0x8100])
     assert vmas(address_space(root_of(LEFT, LEAF), {LEFT: leaf}, 1)) == [0x8000, 0x8100]
 
 
 def test_a_vma_of_a_list_stays_the_one_that_it_was() -> None:
-    """Before 6.1; what somebody inserts while it is looked at does not take its place."""
+    """In kernels before 6.1. A VMA that is inserted during the walk does not replace it."""
     listed, words = list_of_vmas()
     first, second = next(listed), next(listed)
     words[MM] = words[0x8000] = 0x8200
@@ -190,7 +190,7 @@ def test_a_list_that_goes_in_circles() -> None:
 
 
 def list_of_vmas() -> tuple[Iterator[drgn.Object], dict[int, int]]:
-    """The list of an address space of two VMAs, and the memory that it is read from."""
+    """Return an address space with a list of two VMAs, and the memory that holds it."""
     prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
     words = {MM: 0x8000, MM + 8: 2, 0x8000: 0x8100, 0x8100: 0, 0x8200: 0x8100}
     for start in words:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Raw words in words. The figures are those of the article that the project began with."""
+"""Text for integers of the kernel. Some values are from the article behind the project."""
 
 from __future__ import annotations
 
