@@ -242,7 +242,7 @@ def test_a_file_whose_pages_are_in_circles(broken: Broken) -> None:
         result = broken.ask("verify", "--kind", "shmem", "--format", "json")
         assert result.code == 3, result.out
         said = reasons(result.report)
-        assert "is in the tree twice" in said or "is no entry" in said, said
+        assert "is in the tree twice" in said or "is not an entry" in said, said
 
 
 def test_a_page_larger_than_memory(broken: Broken) -> None:

@@ -222,7 +222,7 @@ class _XArray:
                 elif shift:
                     below.append((entry - 2, index, shift - self._bits))
                 else:
-                    self.losses.add(f"entry {index} is no entry: {entry:#x}")
+                    self.losses.add(f"entry {index} is not an entry: {entry:#x}")
             todo += reversed(below)
 
     def _visit(
@@ -230,7 +230,7 @@ class _XArray:
     ) -> tuple[int, tuple[int, ...]]:
         """Return the shift and slots of a node; no slots if it is skipped."""
         nothing: tuple[int, ...] = ()
-        lost = f"the entries from {first} on are left out: "
+        lost = f"the entries from {first} on are missing: "
         if address in seen:
             self.losses.add(f"{lost}node {address:#x} is in the tree twice")
             return 0, nothing

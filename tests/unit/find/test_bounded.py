@@ -125,7 +125,7 @@ def test_a_node_that_is_its_own_child() -> None:
     xa = memory.at("xarray", HEAD, child(ROOT))
     memory.node(ROOT, 6, {0: child(LEFT), 1: child(ROOT)})
     memory.node(LEFT, 0, {5: 0x8000})
-    message = f"^the entries from 64 on are left out: node {ROOT:#x} is in the tree twice$"
+    message = f"^the entries from 64 on are missing: node {ROOT:#x} is in the tree twice$"
     assert reached(xa, message) == {5: 0x8000}
     with pytest.raises(DamagedError, match="has the shift 6"):
         xa_load(xa, 64)
@@ -144,7 +144,7 @@ def test_a_node_below_the_last_level() -> None:
     memory = Memory()
     xa = memory.at("xarray", HEAD, child(ROOT))
     memory.node(ROOT, 0, {0: child(LEFT), 1: 0x8000})
-    assert reached(xa, f"^entry 0 is no entry: {child(LEFT):#x}$") == {1: 0x8000}
+    assert reached(xa, f"^entry 0 is not an entry: {child(LEFT):#x}$") == {1: 0x8000}
 
 
 @pytest.mark.parametrize("shift", [3, 66])

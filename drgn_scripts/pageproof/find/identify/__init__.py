@@ -72,7 +72,7 @@ def identify(
     return replace(identity, drgn=words, task=task), tuple(unknown)
 
 
-#: Errors that a question may raise: unreadable memory, data that makes no sense, and names that
+#: Errors that a question may raise: unreadable memory, invalid data, and names that
 #: this kernel does not have (LookupError, AttributeError).
 BROKEN: Final = (
     Missing,

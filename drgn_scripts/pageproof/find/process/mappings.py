@@ -264,7 +264,7 @@ def _mapping(
     leader = min(space.groups)
     pgd = space.mm.pgd.value_() - paging.page_offset_base
     if pgd & 0xFFF or pgd <= 0:
-        raise ValueError(f"page tables at physical address {pgd:#x} make no sense")
+        raise ValueError(f"page tables at physical address {pgd:#x} are not valid")
     return MappingFacts(
         pid=leader,
         comm=space.groups[leader],
@@ -285,7 +285,7 @@ def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
     """
     start, end = vma.vm_start.value_(), vma.vm_end.value_()
     if not start < end or (start | end) & 0xFFF or end > _USER_END:
-        raise ValueError(f"a VMA from {start:#x} to {end:#x} makes no sense")
+        raise ValueError(f"a VMA from {start:#x} to {end:#x} is not valid")
     flags = _vm_flags(vma)
     prot = vma.vm_page_prot.pgprot.value_()
     ops = vma.vm_ops.value_()

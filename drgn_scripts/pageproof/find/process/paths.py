@@ -123,7 +123,7 @@ def _dma_buf_name(dentry: drgn.Object) -> bytes:
 def _made_name(prog: drgn.Program, maker: int, dentry: drgn.Object) -> bytes:
     """Return the name that ``dentry_operations.d_dname`` generates.
 
-    Pipes, pidfds and namespaces are left out, because no process can map them. For an unknown
+    Pipes, pidfds and namespaces are not handled, because no process can map them. For an unknown
     function the result is its name and the file's own name, in brackets.
     """
     name = name_of(dentry)

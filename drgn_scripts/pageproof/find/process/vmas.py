@@ -134,7 +134,7 @@ def vma_bounds(mm: drgn.Object) -> Iterator[VmaBounds]:
             *(int.from_bytes(data[at : at + 8], "little") for at in (start, end, flags))
         )
         if not last <= found.start < found.end:
-            raise ValueError(f"a VMA from {found.start:#x} to {found.end:#x} makes no sense")
+            raise ValueError(f"a VMA from {found.start:#x} to {found.end:#x} is not valid")
         last = found.end
         yield found
 

@@ -152,7 +152,7 @@ def find_shared(
             yield f_ops[address]
         yield here.vm_ops.value_()
 
-    def asked(vma: drgn.Object) -> Iterator[Finder]:
+    def matching(vma: drgn.Object) -> Iterator[Finder]:
         for address in operations(vma):
             if address:
                 yield from by_operations.get(symbol_name(prog, address), ())
@@ -161,7 +161,7 @@ def find_shared(
     def wanted(vma: drgn.Object) -> bool:
         if only is not None and not only(vma):
             return False
-        for finder in asked(vma):
+        for finder in matching(vma):
             try:
                 claim = _claim(finder, vma)
             except UnknownPart as part:
