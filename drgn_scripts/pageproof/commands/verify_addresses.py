@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import drgn
-
 from pageproof import judge
 from pageproof.attach import Target
 from pageproof.commands.verify_regions import Proved
@@ -214,7 +212,7 @@ def _against(
     prog = target.prog
     if asked.kernel.said:
         vma = user.mappings[0].vma
-        side = user_side(drgn.Object(prog, "struct vm_area_struct *", vma.vma if vma else 0))
+        side = user_side(prog, vma.vma if vma else 0)
         try:
             found = resolve(prog, asked.kernel, side, user.pages)
         except (ValueError, LookupError) as error:

@@ -12,7 +12,7 @@ from drgn.helpers.linux.mm import access_remote_vm
 from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.kernel.image import image_ends
 from pageproof.find.kernel.paging import START_KERNEL_MAP
-from pageproof.find.process.mappings import mm_object
+from pageproof.find.process.vmas import mm_object
 from pageproof.model import MemoryGap, PagingFacts, Route, RouteContent
 from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
 

@@ -8,7 +8,7 @@ from typing import Final
 import drgn
 from drgn.helpers.linux.mm import follow_phys
 
-from pageproof.find.process.mappings import mm_object
+from pageproof.find.process.vmas import mm_object
 from pageproof.model import Answer, SecondOpinion
 from pageproof.space.units import PAGE_SHIFT
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import drgn
-from drgn import cast
 
 from pageproof.errors import PageproofError, TornError
 from pageproof.find.bounded import Losses
@@ -349,8 +348,3 @@ def _file(prog: drgn.Program, file: drgn.Object) -> FileFacts:
         i_mode_words=i_mode_words(mode),
         private_data=file.private_data.value_(),
     )
-
-
-def mm_object(prog: drgn.Program, mm: int) -> drgn.Object:
-    """Return ``struct mm_struct *`` at an address, for use in this room only."""
-    return cast("struct mm_struct *", drgn.Object(prog, "unsigned long", mm))

@@ -32,6 +32,11 @@ _MAX_VMAS: Final = 1 << 20
 _WALKS: Final = 8
 
 
+def mm_object(prog: drgn.Program, mm: int) -> drgn.Object:
+    """Return ``struct mm_struct *`` at an address, for use in this room only."""
+    return drgn.Object(prog, "struct mm_struct *", mm)
+
+
 def for_each_vma(mm: drgn.Object) -> Iterator[drgn.Object]:
     """Yield ``struct vm_area_struct *`` of an address space, in order of address.
 
@@ -117,18 +122,21 @@ def _in_list(mm: drgn.Object) -> Iterator[drgn.Object]:
         vma = vma.vm_next.read_()
 
 
-def vma_bounds(mm: drgn.Object) -> Iterator[VmaBounds]:
+def vma_bounds(prog: drgn.Program, mm: int) -> Iterator[VmaBounds]:
     """Yield the range and flags of each VMA of an address space, with one read for each.
+
+    Args:
+        prog: the target.
+        mm: address of ``struct mm_struct``.
 
     Raises:
         as :func:`for_each_vma`, and ValueError if a VMA is not valid.
     """
-    prog = mm.prog_
     kind = prog.type("struct vm_area_struct")
     start, end, flags = (drgn.offsetof(kind, name) for name in ("vm_start", "vm_end", "vm_flags"))
     length = max(start, end, flags) + 8
     last = 0
-    for vma in for_each_vma(mm):
+    for vma in for_each_vma(mm_object(prog, mm)):
         data = prog.read(vma.value_(), length)
         found = VmaBounds(
             *(int.from_bytes(data[at : at + 8], "little") for at in (start, end, flags))
@@ -200,14 +208,14 @@ def _node(prog: drgn.Program, entry: int, last: int) -> tuple[list[int], list[in
     return pivots[:end], node.slot.value_()[: end + 1]
 
 
-def is_locked(mm: drgn.Object) -> bool:
+def is_locked(prog: drgn.Program, mm: int) -> bool:
     """Return whether an mm's mmap_lock is held, for reading or writing.
 
     In ``struct rw_semaphore`` (kernel/locking/rwsem.c) bits 1 and 2 of the count mean waiters and
     handoff. Any other bit means that the lock is held. With PREEMPT_RT it is a ``struct rwbase_rt``
     (include/linux/rwbase_rt.h), which is free if the count is READER_BIAS.
     """
-    lock = mm.mmap_lock
+    lock = mm_object(prog, mm).mmap_lock
     try:
         count: int = lock.count.counter.value_()
     except AttributeError:

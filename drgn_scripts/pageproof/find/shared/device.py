@@ -53,13 +53,13 @@ class Resolved:
     is_object: bool = False
 
 
-def user_side(vma: drgn.Object) -> UserSide:
-    """Return the user side of a ``struct vm_area_struct *``, which may be NULL."""
+def user_side(prog: drgn.Program, vma: int) -> UserSide:
+    """Return the user side of the ``struct vm_area_struct`` at an address, which may be 0."""
     if not vma:
         return UserSide()
-    file = vma.vm_file
+    file = drgn.Object(prog, "struct vm_area_struct *", vma).vm_file
     operations = file.f_op.value_() if file else 0
-    return UserSide(vma.value_(), file.value_(), operations)
+    return UserSide(vma, file.value_(), operations)
 
 
 def resolve(prog: drgn.Program, kernel: KernelSide, user: UserSide, pages: int) -> Resolved:

@@ -16,7 +16,7 @@ from pageproof.find.frame.mapcount import page_mapcount
 from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.kernel.layout import physmap
-from pageproof.find.process.mappings import Mappings, mm_object
+from pageproof.find.process.mappings import Mappings
 from pageproof.find.process.vmas import is_locked, vma_bounds
 from pageproof.model import MappingFacts, MemoryType, PagingFacts, SlabFacts, StructPageFacts
 from pageproof.model.auditfacts import (
@@ -173,7 +173,7 @@ class UserSweep:
 
     def _vmas(self, mapping: MappingFacts) -> tuple[VmaBounds, ...] | None:
         try:
-            return tuple(vma_bounds(mm_object(self._target.prog, mapping.mm)))
+            return tuple(vma_bounds(self._target.prog, mapping.mm))
         except (drgn.FaultError, ValueError, NotImplementedError):
             return None
 
@@ -181,10 +181,9 @@ class UserSweep:
         vmas: tuple[VmaBounds, ...] = ()
         gap = ""
         try:
-            mm = mm_object(self._target.prog, mapping.mm)
-            vmas = tuple(vma_bounds(mm))
+            vmas = tuple(vma_bounds(self._target.prog, mapping.mm))
             # Read between the two: a munmap() that has removed its VMA still holds the lock.
-            locked = is_locked(mm)
+            locked = is_locked(self._target.prog, mapping.mm)
             runs = tuple(self._walker.alike(mapping.root, 0, self._last))
             swept = self._walker.account(mapping.root, 0, self._last, self._users)
         except (drgn.FaultError, ValueError, NotImplementedError) as error:
