@@ -9,7 +9,7 @@ import drgn
 
 _CACHE: Final = "pageproof page flags"
 #: ``PAGE_MAPPING_ANON`` of include/linux/page-flags.h, in ``page->mapping``.
-_ANONYMOUS: Final = 1
+MAPPING_ANON: Final = 1
 #: Second meanings of a bit, by the kind of page that they apply to.
 _OF_FREE: Final = frozenset({"reported"})
 _OF_ANONYMOUS: Final = frozenset({"anon_exclusive"})
@@ -33,7 +33,7 @@ def flag_names(prog: drgn.Program, flags: int, mapping: int, *, buddy: bool) -> 
     table = _table(prog)
     kind = _OF_FREE if buddy else frozenset()
     if mapping:
-        kind = _OF_ANONYMOUS if mapping & _ANONYMOUS else _OF_FILE
+        kind = _OF_ANONYMOUS if mapping & MAPPING_ANON else _OF_FILE
     swapbacked = any(flags >> bit & 1 and _SWAPBACKED in names for bit, names in table.items())
     if mapping and swapbacked:
         kind |= {_SWAPCACHE}

@@ -93,7 +93,7 @@ class FreeLists:
             try:
                 data = self._read(first)
             except drgn.FaultError:
-                return None  # a block starts in memory
+                return None  # the block would start outside memory
             if class_of(data, self._layout) & FrameClass.FREE:
                 own = int.from_bytes(data[at : at + 8], "little")
                 block = FreeBlock(first, own if own <= _MAX_ORDER else 0)

@@ -16,13 +16,12 @@ from drgn.helpers.linux.mm import (
     pfn_to_page,
 )
 
+from pageproof.find.frame.flags import MAPPING_ANON
 from pageproof.find.kernel.paging import optional_number
 from pageproof.model import StructPageFacts
 
 #: ``PG_double_map`` was PG_workingset of the first tail page, until cb67f4282bf9 (6.2).
 _DOUBLE_MAP: Final = "PG_double_map"
-#: ``PAGE_MAPPING_ANON`` of include/linux/page-flags.h, in ``page->mapping``.
-_ANONYMOUS: Final = 1
 
 
 def page_mapcount(prog: drgn.Program, pfn: int, page: StructPageFacts | None) -> int | None:
@@ -64,7 +63,7 @@ def _in_compound(prog: drgn.Program, head: drgn.Object, own: int) -> int | None:
     except (LookupError, AttributeError):
         first_tail = head[1]
         entire = first_tail.compound_mapcount.counter.value_() + 1
-        if not head.mapping.value_() & _ANONYMOUS:
+        if not head.mapping.value_() & MAPPING_ANON:
             # The count of a file's page includes the entries that map the whole. Pages of hugetlbfs
             # have no count of their own.
             return int(max(own, entire))

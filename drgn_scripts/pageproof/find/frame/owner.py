@@ -6,14 +6,14 @@ from __future__ import annotations
 import drgn
 from drgn.helpers.linux.mm import compound_head, compound_nr, page_index, page_to_pfn, pfn_to_page
 
+from pageproof.find.frame.flags import MAPPING_ANON
 from pageproof.find.frame.free import FreeLists
 from pageproof.find.process.paths import inode_path
 from pageproof.model import FileFacts, StructPageFacts
 from pageproof.model.whatis import OwnerFacts
 
-#: ``PAGE_MAPPING_ANON`` and ``PAGE_MAPPING_FLAGS`` of include/linux/page-flags.h. Both bits set
-#: mean KSM.
-_ANONYMOUS, _FLAGS = 0x1, 0x3
+#: ``PAGE_MAPPING_FLAGS`` of include/linux/page-flags.h. Both bits set mean KSM.
+_FLAGS = 0x3
 
 
 def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFacts:
@@ -39,7 +39,7 @@ def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFac
     mapping = head.mapping.value_()
     kind = mapping & _FLAGS
     if kind or not mapping:
-        return OwnerFacts(mapping, anonymous=bool(kind & _ANONYMOUS), ksm=kind == _FLAGS)
+        return OwnerFacts(mapping, anonymous=bool(kind & MAPPING_ANON), ksm=kind == _FLAGS)
     inode = head.mapping.host.read_()
     # Some users store something else in this word. An address_space is referenced by its inode.
     if not inode or inode.i_mapping.value_() != mapping:

@@ -13,7 +13,7 @@ from pageproof.find.bounded import DamagedError, Losses, xa_entries, xa_load
 #: Limit of nodes: ``PID_MAX_LIMIT`` (include/linux/threads.h) with 64 PIDs in a node, and the nodes
 #: above these.
 _MAX_NODES: Final = (1 << 22) // 64 + (1 << 11)
-#: Processes that fork and exit change the tree while it is read. In damaged data it stays broken.
+#: Attempts to read the tree completely: fork() and exit() change it while it is read.
 _ATTEMPTS: Final = 3
 
 
