@@ -12,7 +12,7 @@ from unit.facts import USER, mapping
 from pageproof import judge
 from pageproof.errors import PageproofError
 from pageproof.files.places import read_where
-from pageproof.find.process.devices import number_words, parse_number
+from pageproof.find.process.devices import major_minor, number_words, parse_number
 from pageproof.find.shared.device import check_kernel_side
 from pageproof.model import Severity
 from pageproof.model.alias import Alias, KernelSides
@@ -100,6 +100,7 @@ def test_what_may_be_an_expression(text: str) -> None:
 
 def test_the_number_of_a_device() -> None:
     assert parse_number("10:260") == 0xA00104
+    assert major_minor(0xA00104) == (10, 260)
     assert number_words(0xA00104) == "10:260"
     assert parse_number("/dev/10:260") is None
 
