@@ -163,11 +163,11 @@ def test_a_saved_report_has_the_places_that_were_written(tmp_path: Path, older: 
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("x", "findings[0].place is to be an object"),
+        ("x", "findings[0].place must be an object"),
         ({}, "findings[0].place.kind is missing"),
-        ({"kind": "x"}, "findings[0].place.kind is 'x' and none of nowhere"),
+        ({"kind": "x"}, "findings[0].place.kind is 'x', not one of nowhere"),
         ({"kind": "task", "pid": 7}, "findings[0].place: a place of kind task needs comm"),
-        ({"kind": "vma", "address": 7}, 'findings[0].place.address is to be "0x'),
+        ({"kind": "vma", "address": 7}, 'findings[0].place.address must be "0x'),
     ],
 )
 def test_a_broken_place_is_refused(tmp_path: Path, place: object, message: str) -> None:
