@@ -201,8 +201,9 @@ def guest(name: str, script: str | None, kernel: str) -> Iterator[Host]:
         try:
             said = host.shell(f"set -euo pipefail\n{script}")
             host.variables |= dict(re.findall(r"^([A-Z]+)=(.*)$", said, re.M))
-            if match := _SOCKET.search(said):
-                (host.directory / "vm.sock").symlink_to(match[1])
+            link = host.directory / "vm.sock"
+            if (match := _SOCKET.search(said)) and not link.is_symlink():
+                link.symlink_to(match[1])
             yield host
         finally:  # a guest that crashed is gone already
             with contextlib.suppress(TranscriptError):
