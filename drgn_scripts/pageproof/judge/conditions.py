@@ -48,7 +48,7 @@ TABLE_USED_TWICE: Final = Rule(
     reference="mm/hugetlb.c: huge_pmd_share(); arch/x86/kernel/espfix_64.c",
 )
 #: Areas of the kernel's half where the kernel shares its own tables by design.
-SHARED_TABLES_REGIONS: Final = frozenset({"kasan", "espfix"})
+SHARED_TABLES_AREAS: Final = frozenset({"kasan", "espfix"})
 
 # Frames that a process maps (verify, audit, alias)
 

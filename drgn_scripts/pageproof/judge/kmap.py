@@ -8,7 +8,7 @@ from typing import Final
 
 from pageproof.judge.conditions import (
     OPEN_TO_USER,
-    SHARED_TABLES_REGIONS,
+    SHARED_TABLES_AREAS,
     TABLE_USED_TWICE,
     WRITE_EXECUTE,
 )
@@ -77,7 +77,7 @@ MAP_RULES: Final = (
 _USER_REACHABLE: Final = frozenset({"user", "vsyscall"})
 _EMPTY: Final = frozenset({"guard-hole", "hole", "top-hole"})
 #: Areas whose tables are shared by design; processes share tables of hugetlbfs.
-_SHARED: Final = SHARED_TABLES_REGIONS | {"user"}
+_SHARED: Final = SHARED_TABLES_AREAS | {"user"}
 
 
 def map_findings(rows: Sequence[MapRow], *, zero_fills: bool = False) -> tuple[Finding, ...]:

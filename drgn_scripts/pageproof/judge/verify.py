@@ -35,6 +35,7 @@ from pageproof.model import (
 )
 from pageproof.model.rule import Shown
 from pageproof.model.where import Where, WhereKind, in_process, named_region, task
+from pageproof.space.units import PAGE_BYTES
 from pageproof.walk.opinion import weigh
 
 #: Limit of similar mappings that one finding lists.
@@ -111,9 +112,9 @@ def page_at(region: RegionFacts, mappings: Iterable[MappingFacts], user: int) ->
     """
     for mapping in mappings:
         if mapping.vma is not None:
-            base = mapping.vma.start - mapping.vma.pgoff_pages * 4096
-            if base <= user < base + region.pages * 4096:
-                return (user - base) // 4096
+            base = mapping.vma.start - mapping.vma.pgoff_pages * PAGE_BYTES
+            if base <= user < base + region.pages * PAGE_BYTES:
+                return (user - base) // PAGE_BYTES
     return None
 
 
@@ -229,10 +230,12 @@ def _hole(
     """Return a command that shows what is between two VMAs of the region, as evidence."""
     vmas = [m.vma for m in mappings if m.pid == pid and m.vma is not None]
     for below in vmas:
-        base = below.start - below.pgoff_pages * 4096
-        above = {vma.start - vma.pgoff_pages * 4096 for vma in vmas if vma.start > below.start}
+        base = below.start - below.pgoff_pages * PAGE_BYTES
+        above = {
+            vma.start - vma.pgoff_pages * PAGE_BYTES for vma in vmas if vma.start > below.start
+        }
         for page in lacking:
-            if base in above and base + page * 4096 == below.end:
+            if base in above and base + page * PAGE_BYTES == below.end:
                 return (("to see what is there", f"verify --pid {pid} --user 0x{below.end:x}"),)
     return ()
 

@@ -58,14 +58,14 @@ def alias_addresses(
     text = layout.kernel_map + paddr - paging.phys_base & ADDRESS_LAST
     if layout.image_start <= text < layout.image_end:
         found.append(("text", text))
-    return tuple((region, alias) for region, alias in found if alias != address)
+    return tuple((area, alias) for area, alias in found if alias != address)
 
 
-def as_alias(region: str, walk: Walk, paddr: int) -> AliasFacts:
+def as_alias(area: str, walk: Walk, paddr: int) -> AliasFacts:
     """Return an alias with the result of its walk."""
     mapped = walk.outcome is Outcome.MAPPED
     same = mapped and walk.paddr == paddr
-    return AliasFacts(region, walk.address, walk.outcome, same, walk.permissions)
+    return AliasFacts(area, walk.address, walk.outcome, same, walk.permissions)
 
 
 def is_known(identity: Identity, use: PageUse | None, *, in_vma: bool) -> bool:

@@ -112,12 +112,12 @@ class MemoryGap(Exception):
 
     @classmethod
     def left_out(cls, paddr: int) -> MemoryGap:
-        """What whoever knows of it says of memory that an ELF dump names and does not hold."""
+        """Return the error for memory that an ELF dump lists but does not contain."""
         return cls(Outcome.EXCLUDED, f"{paddr:#x} was left out of the dump")
 
     @classmethod
     def from_fault(cls, error: Exception) -> MemoryGap:
-        """Tell from drgn's words whether a dump left the memory out or it is not there at all."""
+        """Return the error for drgn's fault; its message shows if the dump omits the memory."""
         message = str(error)
         excluded = any(words in message.lower() for words in _EXCLUDED_WORDS)
         return cls(Outcome.EXCLUDED if excluded else Outcome.UNREADABLE, message)

@@ -22,7 +22,7 @@ from pageproof.find.kernel.areaowners import (
 from pageproof.find.kernel.layout import read_layout
 from pageproof.model import AreaOwner, MappingFacts, OwnerKind, PagingFacts
 from pageproof.model.kmap import MapRow
-from pageproof.space.vmalloc import VMALLOC_REGIONS
+from pageproof.space.vmalloc import VMALLOC_ROWS
 from pageproof.walk import Index, TooMuchWork, Walker
 
 #: Mappings of one frame that are examined; more than one is rare.
@@ -32,7 +32,7 @@ _MOST_MAPPINGS: Final = 64
 def area_rows(target: Target, paging: PagingFacts) -> tuple[MapRow, ...]:
     """Return the rows of the memory map that contain areas."""
     rows = memory_map(read_layout(target.prog, paging))
-    return tuple(row for row in rows if row.region in VMALLOC_REGIONS)
+    return tuple(row for row in rows if row.region in VMALLOC_ROWS)
 
 
 class Owners:

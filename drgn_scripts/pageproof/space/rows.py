@@ -17,19 +17,19 @@ def row_at(rows: Sequence[MapRow], address: int) -> MapRow:
 
 
 def mapped_in(
-    rows: Sequence[MapRow], regions: Collection[str], ranges: Sequence[Range]
+    rows: Sequence[MapRow], names: Collection[str], ranges: Sequence[Range]
 ) -> list[Range]:
-    """Return what is mapped in the rows of some regions.
+    """Return the mapped ranges in some rows.
 
     Args:
         rows: of a memory map.
-        regions: names of rows.
+        names: of the rows to look at.
         ranges: in order of address.
     """
     return [
         one
         for row in rows
-        if row.region in regions
+        if row.region in names
         for one in within(ranges, row.start, row.last + 1)
         if is_mapped(one)
     ]

@@ -13,7 +13,7 @@ from pageproof.space.spans import joined, pages_of, span_of, within, without
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 
 #: Rows of the memory map in which every mapped page belongs to an area.
-VMALLOC_REGIONS: Final = ("vmalloc", "modules")
+VMALLOC_ROWS: Final = ("vmalloc", "modules")
 
 
 @dataclass(frozen=True)

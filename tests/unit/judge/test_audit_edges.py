@@ -50,7 +50,7 @@ from pageproof.render.where import where_words
 from pageproof.space.physmap import not_write_back, unmapped
 from pageproof.space.rows import mapped_in
 from pageproof.space.spans import cut, joined, pages_of, within, without
-from pageproof.space.vmalloc import VMALLOC_REGIONS, odd_spans
+from pageproof.space.vmalloc import VMALLOC_ROWS, odd_spans
 
 CLOSED = Permissions(write=True, execute=True, user=True, access=False)
 PHYSMAP_END = PHYSMAP + (64 << 40)
@@ -327,7 +327,7 @@ def test_ram_is_counted_in_pages() -> None:
 
 
 def odd(facts: AuditFacts) -> list[Span]:
-    mapped = mapped_in(memory_map(FOUR), VMALLOC_REGIONS, facts.kernel or ())
+    mapped = mapped_in(memory_map(FOUR), VMALLOC_ROWS, facts.kernel or ())
     return odd_spans(mapped, facts.areas or (), facts.moving)
 
 

@@ -16,6 +16,7 @@ from pageproof.model.rule import Rule
 from pageproof.model.where import all_tables, top_entry
 from pageproof.space.rows import row_at
 from pageproof.space.spans import joined, pages_of, span_of
+from pageproof.space.units import PAGE_BYTES
 
 _ENTRIES: Final = 512
 _UPPER: Final = range(_ENTRIES // 2, _ENTRIES)
@@ -148,13 +149,13 @@ def _held(facts: AuditFacts) -> Iterator[tuple[str, Range]]:
     for one in facts.user_half:
         if one.permissions is None:
             continue
-        region = row_at(rows, one.start).region
+        area = row_at(rows, one.start).region
         write = one.permissions.write and one.frame is not None
-        if region in _MAY_HOLD and not (write and region == "vsyscall"):
-            yield region, one
+        if area in _MAY_HOLD and not (write and area == "vsyscall"):
+            yield area, one
         elif image.shared.start <= one.start and one.last < image.shared.end and not write:
             yield "text", one
-        elif any(page <= one.start and one.last < page + 4096 for page in image.tss_pages):
+        elif any(page <= one.start and one.last < page + PAGE_BYTES for page in image.tss_pages):
             yield "cpu_tss_rw", one
         else:
             yield "", one
@@ -163,20 +164,20 @@ def _held(facts: AuditFacts) -> Iterator[tuple[str, Range]]:
 def pti_kernel(facts: AuditFacts) -> Judged:
     """Check init_mm's user half; the topmost entries of all processes point to the same tables."""
     held = list(_held(facts))
-    spans = joined(span_of(one) for region, one in held if not region)
+    spans = joined(span_of(one) for area, one in held if not area)
     return judged(len(held), (PTI_KERNEL.finding(addresses(span)) for span in spans))
 
 
 def pti_list(facts: AuditFacts) -> Judged:
     """List the kernel memory in user mode's tables, as a note."""
     pages = Counter[str]()
-    for region, one in _held(facts):
-        if region:
-            pages[region] += pages_of(one)
+    for area, one in _held(facts):
+        if area:
+            pages[area] += pages_of(one)
     if not pages:
         return Judged(0)
     what = ", ".join(sorted(pages))
-    shown = tuple((region, f"{4 * count} KiB") for region, count in sorted(pages.items()))
+    shown = tuple((area, f"{4 * count} KiB") for area, count in sorted(pages.items()))
     where = all_tables("init_mm, user half")
     return Judged(len(pages), (PTI_LIST.finding(where, shown, what=what),))
 
@@ -208,7 +209,7 @@ CHECKS: Final = (
     Check(
         PTI_LIST,
         "nothing: lists the kernel memory in user mode's tables",
-        "regions",
+        "areas",
         (Need.USER_HALF, Need.IMAGE),
         pti_list,
         may_be_empty=True,

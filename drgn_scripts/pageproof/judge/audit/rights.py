@@ -13,6 +13,7 @@ from pageproof.model import Finding, Permissions, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need
 from pageproof.model.rule import Rule
 from pageproof.space.spans import is_mapped, joined, pages_of, span_of, within
+from pageproof.space.units import PAGE_SHIFT
 
 READ_ONLY: Final = Rule(
     id="rodata-writable",
@@ -117,7 +118,7 @@ def text_alias(facts: AuditFacts) -> Judged:
     )
     aliases = [one for start, end in spans for one in within(_kernel(facts), start, end)]
     found = _bad(TEXT_ALIAS, aliases, lambda may: may.write)
-    pages = sum(end - start for start, end in spans) >> 12
+    pages = sum(end - start for start, end in spans) >> PAGE_SHIFT
     return judged(pages, found)
 
 

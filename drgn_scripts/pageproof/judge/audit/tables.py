@@ -10,7 +10,7 @@ from typing import Final
 from pageproof.arch.x86_64.rows import memory_map
 from pageproof.judge.audit.check import Check, Judged, judged
 from pageproof.judge.audit.users import undecided_of
-from pageproof.judge.conditions import SHARED_TABLES_REGIONS, TABLE_USED_TWICE
+from pageproof.judge.conditions import SHARED_TABLES_AREAS, TABLE_USED_TWICE
 from pageproof.model import Finding, Severity
 from pageproof.model.auditfacts import (
     AuditFacts,
@@ -69,7 +69,7 @@ def unmarked(facts: AuditFacts) -> Judged:
 def _is_shared_on_purpose(facts: AuditFacts, space: UserSpace | None, one: UserTable) -> bool:
     if space is None:
         assert facts.layout is not None
-        return row_at(memory_map(facts.layout), one.address).region in SHARED_TABLES_REGIONS
+        return row_at(memory_map(facts.layout), one.address).region in SHARED_TABLES_AREAS
     end = one.address + _PMD_TABLE_BYTES
     first = bisect_right(space.vmas, one.address, key=lambda vma: vma.end)
     behind = bisect_left(space.vmas, end, key=lambda vma: vma.start)

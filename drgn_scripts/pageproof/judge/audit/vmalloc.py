@@ -12,7 +12,7 @@ from pageproof.model.auditfacts import AuditFacts, Need
 from pageproof.model.rule import Rule
 from pageproof.space.rows import mapped_in
 from pageproof.space.spans import pages_of
-from pageproof.space.vmalloc import VMALLOC_REGIONS, Mismatch, mismatches
+from pageproof.space.vmalloc import VMALLOC_ROWS, Mismatch, mismatches
 from pageproof.space.vmalloc import unowned as unowned_spans
 
 UNOWNED: Final = Rule(
@@ -39,7 +39,7 @@ BEYOND: Final = Rule(
 def _mapped(facts: AuditFacts) -> list[Range]:
     assert facts.layout is not None
     assert facts.kernel is not None
-    return mapped_in(memory_map(facts.layout), VMALLOC_REGIONS, facts.kernel)
+    return mapped_in(memory_map(facts.layout), VMALLOC_ROWS, facts.kernel)
 
 
 def unowned(facts: AuditFacts) -> Judged:

@@ -9,6 +9,7 @@ from pageproof.judge.rules.views import PageView
 from pageproof.model import MemoryType, Outcome, Permissions, SecondOpinion, Severity, Walk
 from pageproof.model.rule import Rule, Shown
 from pageproof.model.walk import memory_types
+from pageproof.space.units import PAGE_SHIFT
 from pageproof.walk.opinion import disputes
 
 SECOND_OPINION_KERNEL: Final = Rule(
@@ -51,7 +52,7 @@ def _disputed(walk: Walk, second: SecondOpinion) -> Shown | None:
 
 
 def _frame(paddr: int | None) -> str:
-    return "none" if paddr is None else f"0x{paddr >> 12:x}"
+    return "none" if paddr is None else f"0x{paddr >> PAGE_SHIFT:x}"
 
 
 def _granted(walk: Walk) -> Permissions | None:

@@ -43,7 +43,7 @@ from pageproof.space.physmap import not_write_back, unmapped
 from pageproof.space.rows import mapped_in
 from pageproof.space.spans import is_mapped, pages_of, within, without
 from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
-from pageproof.space.vmalloc import VMALLOC_REGIONS, odd_spans
+from pageproof.space.vmalloc import VMALLOC_ROWS, odd_spans
 from pageproof.walk import TooMuchWork, Walker
 
 _FACT = TypeVar("_FACT")
@@ -194,7 +194,7 @@ class Collector:
         return tuple(sorted(moving, key=lambda one: one.start))
 
     def _odd_spans(self, facts: AuditFacts) -> list[Span]:
-        mapped = mapped_in(memory_map(self._layout), VMALLOC_REGIONS, facts.kernel or ())
+        mapped = mapped_in(memory_map(self._layout), VMALLOC_ROWS, facts.kernel or ())
         return odd_spans(mapped, facts.areas or (), facts.moving)
 
     def _top(self, space: Space, root: int, *, user_half: bool = False) -> TopTable:
