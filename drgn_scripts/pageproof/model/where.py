@@ -116,7 +116,7 @@ class Where:
         """Key to sort places by: kind, then the fields in their order, None first."""
         values = (getattr(self, one.name) for one in fields(self)[1:])
         kind = list(WhereKind).index(self.kind)
-        return kind, *((False,) if value is None else (True, value) for value in values)
+        return kind, *(() if value is None else (value,) for value in values)
 
 
 _NEEDED: Final[dict[WhereKind, tuple[str, ...]]] = {

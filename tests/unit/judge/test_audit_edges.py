@@ -50,7 +50,7 @@ from pageproof.render.where import where_words
 from pageproof.space.physmap import not_write_back, unmapped
 from pageproof.space.rows import mapped_in
 from pageproof.space.spans import cut, joined, pages_of, within, without
-from pageproof.space.vmalloc import VMALLOC_ROWS, odd_spans
+from pageproof.space.vmalloc import VMALLOC_ROWS, mismatches, odd_spans
 
 CLOSED = Permissions(write=True, execute=True, user=True, access=False)
 PHYSMAP_END = PHYSMAP + (64 << 40)
@@ -410,6 +410,8 @@ def test_each_range_behind_an_areas_pages() -> None:
     assert all(one.sentence.endswith(": beyond its 1 pages") for one in found)
     (one,) = ask("vmalloc-wrong-page", kernel_with(leaf(AREA + PAGE, 0x9000, 2))).findings
     assert one.sentence.endswith(": beyond its 2 pages")
+    (two,) = mismatches([leaf(AREA, 0x5000, 3)], [replace(area, frames=(5, 6))], ())
+    assert (two.span, two.mapped, two.listed) == (Span(AREA + 2 * PAGE, AREA + 3 * PAGE), 7, None)
 
 
 def test_both_frames_of_a_wrong_page() -> None:

@@ -15,7 +15,7 @@ from pageproof.errors import Exit, PageproofError
 from pageproof.files.baseline import parse_baseline
 from pageproof.files.places import read_where
 from pageproof.judge.audit import CHECKS
-from pageproof.judge.audit.check import Check, Judged
+from pageproof.judge.audit.check import Check, Judged, adjoining, seen_again
 from pageproof.judge.audit.engine import (
     Result,
     exit_code,
@@ -27,7 +27,7 @@ from pageproof.judge.audit.engine import (
     worst_first,
 )
 from pageproof.judge.conditions import WRITE_EXECUTE
-from pageproof.model import Severity
+from pageproof.model import Finding, Severity
 from pageproof.model.audit import Ruling
 from pageproof.model.auditfacts import AuditFacts, Need
 from pageproof.model.where import Space, in_space, named_region
@@ -117,6 +117,7 @@ RANGE = "pid 7 (a, 1-2), 1000-4fff"
         (RANGE, "pid 8 (a, 1-2), 1000-4fff", []),
         (RANGE, "pid 7 (a, 1-2), entry 3", []),
         ("PFN 0x9-0xb", "PFN 0xa-0xc", ["PFN 0xa-0xb"]),
+        ("PFN 0x9-0xa", "PFN 0xa-0xc", ["PFN 0xa-0xa"]),
         ("PFN 0x9-0xa", "PFN 0xb-0xc", []),
         # The kernel's own ranges move as a whole.
         ("ffff888000000000-ffff888000001fff", "ffff888000001000-ffff888000001fff", []),
@@ -141,6 +142,38 @@ def test_the_evidence_of_a_part() -> None:
     ]
     (all_of_it,) = standing(result(RANGE), after).judged.findings
     assert all_of_it == one
+
+
+def test_the_pages_of_a_part_of_frames() -> None:
+    (part,) = standing(result("PFN 0x9-0xb"), result("PFN 0xa-0xd")).judged.findings
+    assert part.evidence == (("pages", "2"),)
+
+
+def test_a_whole_range_keeps_its_evidence() -> None:
+    (one,) = standing(result(RANGE), result("pid 7 (a, 1-2), 2000-2fff")).judged.findings
+    assert one.evidence == ()
+
+
+def test_a_place_without_a_range_does_not_end_the_search() -> None:
+    both = standing(result("pid 7 (a, 1-2), entry 3", RANGE), result("pid 7 (a, 1-2), 1000-1fff"))
+    assert len(both.judged.findings) == 1
+
+
+def test_a_finding_of_another_rule_does_not_end_the_search() -> None:
+    (one,) = result(RANGE).judged.findings
+    assert list(seen_again(one, [replace(one, id="another"), one])) == [one]
+
+
+def shown(where: str, *evidence: tuple[str, str]) -> Finding:
+    return replace(WRITE_EXECUTE.finding(read_where(where)), evidence=evidence)
+
+
+def test_pages_of_adjoining_findings_are_added() -> None:
+    first, second = shown("PFN 0x1-0x3", ("pages", "3")), shown("PFN 0x4-0x4")
+    (one,) = adjoining([first, second, shown("PFN 0x5-0x6", ("pages", "2"))])
+    assert (where_words(one.where), one.evidence) == ("PFN 0x1-0x6", (("pages", "6"),))
+    (one,) = adjoining([shown("PFN 0x1-0x2", ("pages", "2"), ("a", "b")), shown("PFN 0x3-0x3")])
+    assert one.evidence == (("pages", "3"), ("evidence", "of the first page"), ("a", "b"))
 
 
 @pytest.mark.parametrize(

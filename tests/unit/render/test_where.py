@@ -126,12 +126,21 @@ def test_a_place_has_what_its_kind_needs() -> None:
         Where(WhereKind.ENTRY)
 
 
+def test_a_space_of_the_kernels_has_no_pid_and_no_comm() -> None:
+    for one in (in_space(INIT_MM, 0x1000), top_entry(INIT_MM, 3)):
+        assert (one.pid, one.comm, one.tables, one.space) == (None, None, "init_mm", INIT_MM)
+    for one in (in_space(Space(7, ""), 0x1000), top_entry(Space(7, ""), 3)):
+        assert (one.pid, one.comm, one.tables, one.space) == (7, "", None, Space(7))
+
+
 def test_places_have_an_order() -> None:
     some = [
         in_process(9),
         in_process(10),
         in_process(10, 5),
         in_process(10, 0x10),
+        in_process(3, page=1),
+        in_process(3, region="b"),
         named_region("a"),
     ]
     mixed = list(reversed(some))

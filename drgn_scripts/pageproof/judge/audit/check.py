@@ -92,7 +92,7 @@ class _Range:
             rest = replace(where, frame=0, last_frame=0)
         else:
             first, last = where.address, where.last
-            rest = where if last is None else replace(where, address=0, last=0)
+            rest = replace(where, address=0, last=0)
         return None if first is None or last is None else cls(rest, first, last)
 
     @property
