@@ -11,12 +11,14 @@ import drgn
 from drgn.helpers.linux.pid import for_each_task
 from machine import Machine
 
+from pageproof.arch import Paging
+from pageproof.arch.x86_64.architecture import PTI_USER_HALF
 from pageproof.attach import Target, given_target
 from pageproof.find.kernel.paging import read_paging
-from pageproof.model import PTI_USER_HALF, PagingFacts
+from pageproof.model import PagingFacts
 from pageproof.model.asked import WalkerChoice
 from pageproof.observe.walkers import paging_form, walker_of
-from pageproof.walk import Paging, Walker
+from pageproof.walk import Walker
 from pageproof_lab.guest.channel import Monitor
 from pageproof_lab.guest.guest import monitor
 

@@ -25,6 +25,7 @@ import pageproof_pagewalk as engine
 from drgn.helpers.linux.mm import follow_phys
 from drgn.helpers.linux.pid import find_task
 
+from pageproof.arch import Paging
 from pageproof.attach import Target, Wanted, open_target
 from pageproof.attach.dumpfile import inspect_dump
 from pageproof.find.kernel.paging import read_paging
@@ -32,7 +33,7 @@ from pageproof.find.process.mappings import address_space
 from pageproof.model.asked import WalkerChoice
 from pageproof.observe.walkers import paging_form
 from pageproof.space.units import PAGE_BYTES
-from pageproof.walk import Paging, make_walker
+from pageproof.walk import make_walker
 
 PASSES = 9
 LEAF, NONE = engine.KINDS.index("leaf"), engine.KINDS.index("none")
@@ -53,7 +54,7 @@ class Bench:
 
     def walker(self, *, direct: bool) -> engine.Walker:
         """The engine itself, without the dataclasses that the commands make from its results."""
-        types = bytes(engine.MEMORY_TYPES.index(each.value) for each in self.paging.pat)
+        types = bytes(engine.MEMORY_TYPES.index(each) for each in self.paging.type_table)
         read = self.target.reader.read_physical
         memory = self.target.reader.direct_memory() if direct else ()
         if direct and not memory:

@@ -20,7 +20,8 @@ from drgn.helpers.linux.mm import follow_phys, for_each_vmap_area
 from drgn.helpers.linux.pid import find_task
 from machine import START_SECONDS, Machine, each_kernel
 
-from pageproof.model import PTI_USER_HALF, Outcome, Range
+from pageproof.arch.x86_64.architecture import PTI_USER_HALF
+from pageproof.model import Outcome, Range
 from pageproof_lab.guest.channel import Monitor
 
 #: Minimum number of addresses to compare on each kernel.

@@ -9,6 +9,7 @@ from dataclasses import replace
 from unit.facts import CORE, PAGING
 from unit.layouts import FOUR
 
+from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.model import MemoryType, Outcome, Permissions, Range
 from pageproof.model.auditfacts import (
     Area,
@@ -50,7 +51,7 @@ def leaf(
     frame: int,
     pages: int = 1,
     may: Permissions = RW,
-    kind: MemoryType = MemoryType.WB,
+    kind: MemoryType = X86MemoryType.WB,
 ) -> Range:
     """Pages in a row."""
     last = start + pages * PAGE - 1

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 from unit.facts import CORE, PAGE, PAGING, USER, drgns, kernel_walk, mapping, user_walk
 
+from pageproof.arch.x86_64 import X86_64
+from pageproof.arch.x86_64.memtypes import X86MemoryType
+from pageproof.arch.x86_64.paging import X86Paging
 from pageproof.find.process.maps import permission_letters
 from pageproof.judge.alias import alias_findings
 from pageproof.model import (
     MAPS_SCHEMA,
     WALK_SCHEMA,
     MapsReport,
-    MemoryType,
     Outcome,
     Permissions,
     Range,
@@ -87,7 +89,9 @@ def line(start: int, end: int, vm_flags: int = 0x3, name: str = "") -> VmaLine:
 def leaf(start: int, frame: int, level: int = 1, permissions: Permissions = RW_USER) -> Range:
     """The whole range of one leaf."""
     last = start + (SMALL if level == 1 else LARGE) - 1
-    return Range(start, last, level, Outcome.MAPPED, frame, permissions, memory_type=MemoryType.WB)
+    return Range(
+        start, last, level, Outcome.MAPPED, frame, permissions, memory_type=X86MemoryType.WB
+    )
 
 
 def empty(start: int, last: int, outcome: Outcome = Outcome.NONE) -> Range:
@@ -114,6 +118,7 @@ def maps_report() -> MapsReport:
         line(0x7FFC_0000_0000, 0x7FFC_0000_2000, name="[stack]"),
     )
     found = spread(
+        X86Paging(levels=4),
         lines,
         [
             leaf(HEAP, 0x4000_0000, level=2),
@@ -178,7 +183,7 @@ def alias_report() -> AliasReport:
         spaces=3,
         kernel=(physmap,),
         users=(user,),
-        findings=tuple(alias_findings(walk.pfn, PAGE, None, (physmap, user))),
+        findings=tuple(alias_findings(X86_64, walk.pfn, PAGE, None, (physmap, user))),
         area=None,
         attempts=1,
         stable=True,

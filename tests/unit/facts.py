@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pageproof import judge
+from pageproof.arch.x86_64.memtypes import LINUX_PAT, X86MemoryType
 from pageproof.model import (
     SCHEMA,
     EntryKind,
     FileFacts,
     Finding,
     MappingFacts,
-    MemoryType,
     Outcome,
     PageEvidence,
     PageProof,
@@ -37,7 +37,6 @@ from pageproof.model import (
     VmaFacts,
     Walk,
 )
-from pageproof.walk import LINUX_PAT
 from pageproof.walk.opinion import weigh
 
 KERNEL = 0xFFFF_8880_0340_0000
@@ -53,6 +52,7 @@ CORE = TargetFacts(
     release="6.1.0-56-cloud-amd64",
     live=False,
     zero_fills=False,
+    arch="x86_64",
 )
 LIVE = TargetFacts(
     kind=TargetKind.LIVE,
@@ -61,6 +61,7 @@ LIVE = TargetFacts(
     release="6.1.0-56-cloud-amd64",
     live=True,
     zero_fills=True,
+    arch="x86_64",
 )
 PAGING = PagingFacts(
     levels=4,
@@ -114,7 +115,7 @@ def kernel_walk(page: int = 0) -> Walk:
         pfn=paddr >> 12,
         leaf_bytes=2 << 20,
         permissions=Permissions(write=True, execute=False, user=False),
-        memory_type=MemoryType.WB,
+        memory_type=X86MemoryType.WB,
     )
 
 
@@ -146,7 +147,7 @@ def user_walk(page: int = 0, frame: int | None = None) -> Walk:
         pfn=paddr >> 12,
         leaf_bytes=4096,
         permissions=Permissions(write=True, execute=False, user=True),
-        memory_type=MemoryType.WB,
+        memory_type=X86MemoryType.WB,
     )
 
 

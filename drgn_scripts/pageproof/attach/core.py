@@ -7,6 +7,7 @@ from pathlib import Path
 
 import drgn
 
+from pageproof import arch
 from pageproof.attach.guest import VMCOREINFO_REMEDY
 from pageproof.attach.messages import drgn_messages
 from pageproof.errors import PageproofError
@@ -33,11 +34,11 @@ def attach_core(path: Path) -> tuple[drgn.Program, tuple[str, ...]]:
                     raise
                 # QEMU's kdump formats leave most of utsname empty, so libkdumpfile cannot find
                 # out the machine.
-                prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
+                prog = drgn.Program(drgn.Platform(drgn.Architecture[arch.ASSUMED.platform]))
                 prog.set_core_dump(str(path))
                 notes = (
-                    "the dump's header does not name the machine (QEMU wrote it); x86_64 is "
-                    "assumed",
+                    "the dump's header does not name the machine (QEMU wrote it); "
+                    f"{arch.ASSUMED.name} is assumed",
                 )
     except Exception as error:  # drgn raises bare Exception for errors without a class of their own
         message = str(error)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from pageproof import arch
 from pageproof.attach.elfmap import ElfMap, Segment, map_file
 from pageproof.attach.filebytes import FileBytes, FlattenedBytes, PlainBytes, cut, damaged
 from pageproof.attach.kdump import check_kdump
@@ -122,7 +123,7 @@ def _read_elf(source: FileBytes, where: str, *, flattened: bool = False) -> list
     head = source.read(0, 64)
     if head[4] != 2 or head[5] != 1:
         raise PageproofError(
-            "this ELF file is not 64-bit little-endian", where, "only x86_64 is supported"
+            "this ELF file is not 64-bit little-endian", where, f"only {arch.ONLY} is supported"
         )
     e_type, machine = struct.unpack_from("<HH", head, 16)
     if e_type != _ET_CORE:
@@ -131,10 +132,9 @@ def _read_elf(source: FileBytes, where: str, *, flattened: bool = False) -> list
             where,
             "give a vmlinux or a module with -s, and the dump with -c",
         )
-    if machine != 62:
-        raise PageproofError(
-            "the dump is not of an x86_64 machine", where, "only x86_64 is supported"
-        )
+    if not arch.supports_machine(machine):
+        why = f"the dump is not of an {arch.ONLY} machine"
+        raise PageproofError(why, where, f"only {arch.ONLY} is supported")
     phoff, shoff = struct.unpack_from("<QQ", head, 32)
     phentsize, phnum, shentsize, shnum = struct.unpack_from("<HHHH", head, 54)
     if phnum == _PN_XNUM or (flattened and shoff):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import drgn
 
+from pageproof import arch
 from pageproof.attach import core, guest, live
 from pageproof.attach.debuginfo import load_debug_info
 from pageproof.attach.dumpfile import DumpFile, inspect_dump
@@ -89,7 +90,7 @@ def open_target(
         kind, where, form = TargetKind.LIVE, "/proc/kcore", "kcore"
         progress("opening /proc/kcore")
         prog = live.attach_live()
-    _check_platform(prog, where)
+    architecture = arch.of_program(prog, where)
     release = release_of(prog)
     attached = time.monotonic()
     progress(f"loading debug info of Linux {release}")
@@ -104,6 +105,7 @@ def open_target(
         live=kind is not TargetKind.CORE,
         # /proc/kcore gives zeros for offline, poisoned and non-RAM pages.
         zero_fills=dump.zero_fills if dump else kind is TargetKind.LIVE,
+        arch=architecture.name,
         notes=notes,
     )
     reader = Reader(prog, dump.elf_map if dump else None)
@@ -133,7 +135,7 @@ def given_target(prog: drgn.Program) -> Target:
     local = bool(prog.flags & drgn.ProgramFlags.IS_LOCAL)
     running = bool(prog.flags & drgn.ProgramFlags.IS_LIVE)
     kind = TargetKind.LIVE if local else TargetKind.QEMU if running else TargetKind.CORE
-    _check_platform(prog, "drgn")
+    architecture = arch.of_program(prog, "drgn")
     release = release_of(prog)
     dump = inspect_dump(Path(path)) if kind is TargetKind.CORE and path else None
     try:
@@ -150,6 +152,7 @@ def given_target(prog: drgn.Program) -> Target:
         release=release,
         live=running,
         zero_fills=dump.zero_fills if dump else kind is not TargetKind.QEMU,
+        arch=architecture.name,
     )
     return Target(prog, Reader(prog, dump.elf_map if dump else None), facts, 0.0, 0.0)
 
@@ -158,10 +161,3 @@ def release_of(prog: drgn.Program) -> str:
     """Return ``uname -r`` of the kernel under test, from its VMCOREINFO."""
     release: bytes = prog["UTS_RELEASE"].string_()
     return release.decode("utf-8", "backslashreplace")
-
-
-def _check_platform(prog: drgn.Program, where: str) -> None:
-    platform = prog.platform
-    if platform is None or platform.arch is not drgn.Architecture.X86_64:
-        name = platform.arch.name if platform else "an unknown machine"
-        raise PageproofError(f"the target is {name}", where, "only x86_64 is supported")

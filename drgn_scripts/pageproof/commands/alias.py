@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
-from pageproof import __version__
+from pageproof import __version__, arch
 from pageproof.attach import Target
 from pageproof.commands.walk import check_address, tables_of
 from pageproof.errors import Exit, PageproofError
@@ -27,9 +26,6 @@ from pageproof.observe.sweep import Sweep
 from pageproof.observe.walkers import paging_form, walker_of
 from pageproof.space.units import PAGE_SHIFT
 from pageproof.walk import Walker
-
-#: First number that is not a PFN: MAXPHYADDR is at most 52.
-_PFN_END: Final = 1 << 52 - PAGE_SHIFT
 
 
 def alias(target: Target, asked: AliasAsked, progress: Callable[[str], None]) -> AliasReport:
@@ -74,7 +70,11 @@ def _look(
     sure = settled and not sweep.doubts
     # Changes during the look are not the kernel's fault, so they are not judged.
     area = Owners(target, paging, walker).of(pfn)
-    judged = alias_findings(pfn, page, mapcount, aliases, area) if settled else ()
+    judged = (
+        alias_findings(arch.of(target.facts.arch), pfn, page, mapcount, aliases, area)
+        if settled
+        else ()
+    )
     findings = *doubt_findings(sweep.doubts), *judged
     return AliasReport(
         schema=ALIAS_SCHEMA,
@@ -103,7 +103,8 @@ def _frame(
     """Return the walk from the address, and the frame."""
     prog = target.prog
     number = parse_hex(asked.address)
-    if asked.pid is None and number is not None and number < _PFN_END:
+    pfn_end = 1 << arch.of(target.facts.arch).physical_bits - PAGE_SHIFT
+    if asked.pid is None and number is not None and number < pfn_end:
         return None, number
     address = find_address(prog, asked.address)
     check_address(address, paging_form(target, paging), asked.address, asked.pid)

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from pageproof import __version__
-from pageproof.arch.x86_64.rows import memory_map
+from pageproof import __version__, arch
 from pageproof.attach import Target
 from pageproof.find.kernel.layout import read_layout
 from pageproof.find.kernel.paging import read_paging
@@ -43,7 +42,7 @@ def kmap(target: Target, pid: int | None, progress: Callable[[str], None]) -> Ke
     if pid is not None:
         process = partial(process_at, target.prog, paging, pid, 0)
         mapping, _ = look_again(process, live=target.facts.live)
-    rows = memory_map(layout)
+    rows = arch.of(target.facts.arch).memory_map(layout)
     ledger = Ledger(rows)
     walker = walker_of(target, paging, progress=progress)
     findings: list[Finding] = []

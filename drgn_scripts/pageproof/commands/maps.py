@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import chain
 
 from pageproof import __version__
+from pageproof.arch import Paging
 from pageproof.attach import Target
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.frame.mapcount import read_mapcounts
@@ -46,7 +47,7 @@ def _look(
     progress("reading the VMAs")
     before = process_maps(target.prog, paging, pid)
     progress("sweeping the tables")
-    found = _sweep(walker, paging_form(target, paging).lower_half_last, before)
+    found = _sweep(walker, paging_form(target, paging), before)
     vmas = tuple(_counted(target, vma) for vma in found.vmas)
     stable = not target.facts.live or before == _again(target, pid)
     sure = stable and bool(before.lines) and not before.lost and not has_gaps(found)
@@ -82,9 +83,9 @@ def _again(target: Target, pid: int) -> ProcessMaps | None:
         return None  # the process has ended meanwhile
 
 
-def _sweep(walker: Walker, user_last: int, found: ProcessMaps) -> Spread:
+def _sweep(walker: Walker, form: Paging, found: ProcessMaps) -> Spread:
     """Yield the ranges of the user half, then the vsyscall page, which is in the kernel's half."""
-    root = found.process.root
+    root, user_last = found.process.root, form.lower_half_last
     parts = [walker.ranges(root, 0, user_last, merged=True)]
     parts += [
         walker.ranges(root, line.vma.start, line.vma.end - 1, merged=True)
@@ -92,7 +93,7 @@ def _sweep(walker: Walker, user_last: int, found: ProcessMaps) -> Spread:
         if line.vma.start > user_last
     ]
     try:
-        return spread(found.lines, chain.from_iterable(parts))
+        return spread(form, found.lines, chain.from_iterable(parts))
     except TooMuchWork as error:
         raise PageproofError(
             f"the tables of process {found.process.pid} have too many entries: {error}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pageproof import __version__
+from pageproof.arch import Paging
 from pageproof.attach import Target
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.frame.opinion import second_opinion
@@ -24,7 +25,7 @@ from pageproof.model import (
 from pageproof.model.asked import WalkAsked
 from pageproof.observe.attempts import look_until
 from pageproof.observe.walkers import paging_form, walker_of
-from pageproof.walk import Paging, Walker
+from pageproof.walk import Walker
 from pageproof.walk.compare import agree, names_frame
 from pageproof.walk.opinion import disputes, weigh
 
@@ -72,7 +73,7 @@ def check_address(address: int, form: Paging, text: str, pid: int | None) -> Non
             text,
             "no table can have it: bits 63 down to the topmost one that counts must be the same",
         )
-    if address >> 63 == 0 and pid is None:
+    if address <= form.lower_half_last and pid is None:
         raise PageproofError("this is a user address", text, "say of which process with --pid PID")
 
 

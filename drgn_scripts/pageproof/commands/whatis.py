@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pageproof import __version__
-from pageproof.arch.x86_64.rows import memory_map
+from pageproof import __version__, arch
 from pageproof.attach import Target
 from pageproof.commands.walk import check_address, is_there
 from pageproof.find.bounded import DamagedError
@@ -46,6 +45,7 @@ from pageproof.observe.sweep import Sweep
 from pageproof.observe.walkers import paging_form, walker_of
 from pageproof.render.where import where_words
 from pageproof.space.rows import row_at
+from pageproof.space.units import ADDRESS_LAST
 from pageproof.walk import Walker
 from pageproof.walk.compare import agree
 
@@ -74,7 +74,7 @@ def whatis(target: Target, asked: WhatisAsked, progress: Callable[[str], None]) 
     address = find_copy(prog, asked.address, asked.cpu)
     check_address(address, paging_form(target, paging), asked.address, asked.pid)
     layout = read_layout(prog, paging)
-    region = row_at(memory_map(layout), address)
+    region = row_at(arch.of(target.facts.arch).memory_map(layout), address)
     walker = walker_of(target, paging)
     scene = _Scene(target, asked, paging, layout, walker, address, region)
     progress("looking")
@@ -168,7 +168,7 @@ def _tables(scene: _Scene, process: MappingFacts | None) -> tuple[TableSet, int,
         if scene.region.region == "efi" and scene.layout.efi_root is not None:
             return TableSet.KERNEL, scene.layout.efi_root, "efi_mm"
         return TableSet.KERNEL, scene.paging.kernel_root, "init_mm"
-    if scene.paging.pti and scene.address >> 63 == 0:
+    if scene.paging.pti and not arch.of(scene.target.facts.arch).is_upper(scene.address):
         return TableSet.PROCESS_USER, process.root, f"pid {process.pid}"
     return TableSet.PROCESS, process.kernel_half_root, f"pid {process.pid}"
 
@@ -202,7 +202,7 @@ def _frame(scene: _Scene, walk: Walk) -> tuple[FrameFacts | None, tuple[Unknown,
 def _no_page(scene: _Scene, pfn: int) -> tuple[PageUse, tuple[Unknown, ...]]:
     """Return whether a frame has no ``struct page``, as opposed to an unreadable one."""
     where = scene.layout.vmemmap_base + pfn * scene.layout.struct_page_bytes
-    walk = scene.walker.walk(scene.paging.kernel_root, where & (1 << 64) - 1)
+    walk = scene.walker.walk(scene.paging.kernel_root, where & ADDRESS_LAST)
     if walk.outcome in (Outcome.NONE, Outcome.NON_CANONICAL):
         return PageUse.NO_STRUCT_PAGE, ()
     reason = walk.detail or "the target lacks it"

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Final, NoReturn, Union, cast
 from pageproof.errors import PageproofError
 from pageproof.files.inputs import read_text
 from pageproof.files.places import read_where
-from pageproof.model import ADDED, HEX, SCHEMA, Finding, Report
+from pageproof.model import ADDED, HEX, SCHEMA, UNSAVED, Finding, Report
 from pageproof.model.audit import AUDIT_SCHEMA, AuditReport
 from pageproof.model.where import Where
 
@@ -148,6 +148,9 @@ def _dataclass(kind: Any, value: Any, place: str) -> Any:
         raise _BadError(f"{place or 'it'} must be an object")
     hints, read = _hints(kind), {}
     for field in dataclasses.fields(kind):
+        if field.metadata == UNSAVED:
+            read[field.name] = ""
+            continue
         inside = f"{place}.{field.name}" if place else field.name
         if field.name not in value:
             if field.metadata == ADDED:

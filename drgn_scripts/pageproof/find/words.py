@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Text for integers of the kernel: vm_flags, vm_page_prot, i_mode."""
+"""Text for integers of the kernel: vm_flags, i_mode."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import stat
 from collections.abc import Mapping
 from typing import Final
 
-#: ``include/linux/mm.h``: the bits that mean the same from 5.10 to 7.2 on x86_64. Since 7.0 the
-#: names are enumerators (``VMA_READ_BIT``) and are read from the target. Before, they were macros,
-#: which DWARF does not have.
+#: ``include/linux/mm.h``: the bits that mean the same from 5.10 to 7.2 on all architectures.
+#: Since 7.0 the names are enumerators (``VMA_READ_BIT``) and are read from the target. Before, they
+#: were macros, which DWARF does not have.
 VM_FLAGS: Final[dict[int, str]] = {
     0: "READ",
     1: "WRITE",
@@ -34,7 +34,6 @@ VM_FLAGS: Final[dict[int, str]] = {
     21: "NORESERVE",
     22: "HUGETLB",
     23: "SYNC",
-    24: "PAT",
     25: "WIPEONFORK",
     26: "DONTDUMP",
     27: "SOFTDIRTY",
@@ -44,39 +43,10 @@ VM_FLAGS: Final[dict[int, str]] = {
     31: "MERGEABLE",
 }
 
-_PAGE_PROT: Final = (
-    (0, "PRESENT"),
-    (1, "RW"),
-    (2, "USER"),
-    (3, "PWT"),
-    (4, "PCD"),
-    (5, "ACCESSED"),
-    (6, "DIRTY"),
-    (7, "PAT"),
-    (8, "GLOBAL"),
-    (9, "SOFTW1"),
-    (10, "SOFTW2"),
-    (11, "SOFTW3"),
-    (57, "SOFTW4"),
-    (58, "SOFTW5"),
-    (63, "NX"),
-)
-
 
 def vm_flags_words(flags: int, names: Mapping[int, str] = VM_FLAGS) -> str:
     """Return ``vm_flags`` as names joined with "|"; a bit without a name is "bit N"."""
     return "|".join(names.get(bit, f"bit {bit}") for bit in range(64) if flags >> bit & 1) or "none"
-
-
-def page_prot_words(prot: int) -> str:
-    """Return ``vm_page_prot`` as names of page-table bits joined with "|"."""
-    words = [name for bit, name in _PAGE_PROT if prot >> bit & 1]
-    key = prot >> 59 & 0xF
-    if key:
-        words.append(f"PKEY{key}")
-    known = sum(1 << bit for bit, _ in _PAGE_PROT) | 0xF << 59
-    words += [f"bit {bit}" for bit in range(64) if (prot & ~known) >> bit & 1]
-    return "|".join(words) or "none"
 
 
 _FILE_TYPES: Final = {

@@ -7,7 +7,7 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from pageproof.arch.x86_64.rowtexts import REGIONS
+from pageproof import arch
 from pageproof.errors import PageproofError
 from pageproof.front.command import Command, add_report_options, pid, write_answer
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from pageproof.front.output import Progress
 
 _REGIONS: Final = textwrap.fill(
-    ", ".join(REGIONS), 80, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False
+    ", ".join(arch.row_names()),
+    80,
+    initial_indent="  ",
+    subsequent_indent="  ",
+    break_on_hyphens=False,
 )
 EPILOG: Final = f"""\
 regions for --explain:
@@ -42,8 +46,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     if args.explain is None:
         return
-    if args.explain not in REGIONS:
-        names = ", ".join(REGIONS)
+    if args.explain not in arch.row_names():
+        names = ", ".join(arch.row_names())
         raise PageproofError(
             f"there is no region {args.explain!r}", "--explain", f"choose from {names}"
         )

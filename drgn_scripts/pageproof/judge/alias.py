@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from pageproof.arch import Architecture
 from pageproof.judge.conditions import (
     FRAME_IS_FREE,
     MAPCOUNT_WRONG,
@@ -19,7 +20,6 @@ from pageproof.judge.owners import stack_shown
 from pageproof.model import AreaOwner, Finding, OwnerKind, Severity, StructPageFacts, TaskFault
 from pageproof.model.alias import Alias, SweepGap
 from pageproof.model.rule import Rule
-from pageproof.model.walk import memory_types
 from pageproof.model.where import Where, all_tables, frames, task
 
 SPECIAL: Final = Rule(
@@ -98,6 +98,7 @@ def doubt_findings(doubts: Iterable[TaskFault | SweepGap]) -> Iterator[Finding]:
 
 
 def alias_findings(
+    architecture: Architecture,
     pfn: int,
     page: StructPageFacts | None,
     mapcount: int | None,
@@ -107,6 +108,7 @@ def alias_findings(
     """Yield findings about a frame's mappings.
 
     Args:
+        architecture: of the target.
         pfn: the frame.
         page: its struct page.
         mapcount: how many mappings the kernel counts; None if it keeps no count.
@@ -134,8 +136,8 @@ def alias_findings(
     small = page is not None and page.head == page.page
     if page is not None and small and mapcount is not None and page.refcount < counted:
         yield REFCOUNT.finding(where, references=page.refcount, counted=counted)
-    if len(memory_types(alias.memory_type for alias in aliases)) > 1:
-        types = sorted({alias.memory_type.value for alias in aliases if alias.memory_type})
+    if len(architecture.effective_types(alias.memory_type for alias in aliases)) > 1:
+        types = sorted({alias.memory_type for alias in aliases if alias.memory_type})
         yield MEMORY_TYPE_CONFLICT.finding(where, (("types", ", ".join(types)),))
 
 

@@ -16,7 +16,7 @@ from pageproof.model.commands import (
 )
 from pageproof.model.facts import (
     ADDED,
-    PTI_USER_HALF,
+    UNSAVED,
     Answer,
     AreaOwner,
     FileFacts,
@@ -71,8 +71,8 @@ __all__ = [
     "GAPS",
     "HEX",
     "MAPS_SCHEMA",
-    "PTI_USER_HALF",
     "SCHEMA",
+    "UNSAVED",
     "WALK_SCHEMA",
     "Address",
     "Amount",

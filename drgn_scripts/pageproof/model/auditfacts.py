@@ -10,7 +10,7 @@ from typing import Final
 
 from pageproof.model.facts import AreaOwner, OwnerKind, PagingFacts, SlabFacts, TargetFacts
 from pageproof.model.kmap import LayoutFacts
-from pageproof.model.walk import MemoryType, Range, memory_types
+from pageproof.model.walk import MemoryType, Range
 from pageproof.model.where import Space
 
 
@@ -245,11 +245,6 @@ class FramePlaces:
         """Whether more entries map it than ``_mapcount`` counts."""
         counts = not self.classes & UNMAPPABLE and self.mapcount is not None
         return counts and self.counted > (self.mapcount or 0)
-
-    @property
-    def has_conflict(self) -> bool:
-        """Whether its mappings have memory types that differ in effect."""
-        return len(memory_types(kind for _, kind in self.types)) > 1
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from pageproof.model.walk import MemoryType
 
 #: Marks a field that older reports of the same schema lack; reading them gives its default.
 ADDED: Final = {"added": True}
+#: Marks a text field that reports do not have. It is "" if a report is read.
+UNSAVED: Final = {"unsaved": True}
 
 
 class TargetKind(StrEnum):
@@ -30,6 +32,7 @@ class TargetFacts:
         release: ``uname -r`` of the kernel under test.
         live: True if memory can change while it is read.
         zero_fills: True if missing memory may read as zeros.
+        arch: name of the architecture (:func:`pageproof.arch.of`).
         notes: remarks on the attachment.
     """
 
@@ -39,6 +42,7 @@ class TargetFacts:
     release: str
     live: bool
     zero_fills: bool
+    arch: str = field(compare=False, metadata=UNSAVED)
     notes: tuple[str, ...] = ()
 
 
@@ -53,11 +57,6 @@ class SwapLayout:
     migration: tuple[int, int]
     device: tuple[int, int]
     marker: tuple[int, int]
-
-
-#: ``PTI_USER_PGTABLE_MASK``, in a PGD's address and in CR3: the half of the pair of PGDs that
-#: user mode runs on with page-table isolation.
-PTI_USER_HALF: Final = 1 << 12
 
 
 @dataclass(frozen=True)

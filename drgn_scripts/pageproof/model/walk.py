@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias
 
 from pageproof.model.hexint import Address, Bits, Paddr, Pfn
 
@@ -73,25 +72,8 @@ class Outcome(StrEnum):
 GAPS: Final = frozenset({Outcome.EXCLUDED, Outcome.ZERO_FILLED, Outcome.UNREADABLE})
 
 
-class MemoryType(StrEnum):
-    """Memory types as Linux names them (``enum page_cache_mode``)."""
-
-    WB = "WB"
-    WC = "WC"
-    UC_MINUS = "UC-"
-    UC = "UC"
-    WT = "WT"
-    WP = "WP"
-
-
-def memory_types(types: Iterable[MemoryType | None]) -> frozenset[MemoryType]:
-    """Return the types that differ in effect; more than one type is a conflict.
-
-    UC- differs from UC only under a write-combining MTRR, which Linux does not use for RAM.
-    """
-    return frozenset(
-        MemoryType.UC if one is MemoryType.UC_MINUS else one for one in types if one is not None
-    )
+#: A memory type, by the name that its architecture gives it.
+MemoryType: TypeAlias = str
 
 
 #: The message of libkdumpfile for a page that makedumpfile omitted.

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Final
 
-from pageproof.arch.x86_64.rows import memory_map
+from pageproof import arch
 from pageproof.attach import Target
 from pageproof.errors import PageproofError
 from pageproof.find.kernel.areaowners import (
@@ -31,7 +31,7 @@ _MOST_MAPPINGS: Final = 64
 
 def area_rows(target: Target, paging: PagingFacts) -> tuple[MapRow, ...]:
     """Return the rows of the memory map that contain areas."""
-    rows = memory_map(read_layout(target.prog, paging))
+    rows = arch.of(target.facts.arch).memory_map(read_layout(target.prog, paging))
     return tuple(row for row in rows if row.region in VMALLOC_ROWS)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pageproof import arch
 from pageproof.attach import Target
 from pageproof.find.frame.content import content_by, is_plain_ram, read_user_virtual
 from pageproof.find.frame.opinion import second_opinion
@@ -18,7 +19,6 @@ from pageproof.find.umh_shm.slot import slot_reader
 from pageproof.model import (
     MappingFacts,
     MemoryGap,
-    MemoryType,
     Outcome,
     PageEvidence,
     PagingFacts,
@@ -289,7 +289,7 @@ class Observer:
         if is_plain_ram(self._target.prog, self._facts, walk.pfn):
             return False
         page = struct_page_facts(self._target.prog, walk.pfn)
-        return page is None or walk.memory_type is not MemoryType.WB
+        return page is None or walk.memory_type != arch.of(self._target.facts.arch).write_back
 
     def _slot(self, kernel: Walk, page: int | None) -> SlotFacts | None:
         if self._slots is None or kernel.paddr is None or page is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pageproof.arch import Paging
 from pageproof.model import (
     GAPS,
     Amount,
@@ -20,8 +21,6 @@ from pageproof.model import (
 )
 from pageproof.space.units import PAGE_BYTES
 
-#: Bytes of virtual memory under one entry, by level.
-_LEVEL_BYTES: Final = {1: 1 << 12, 2: 1 << 21, 3: 1 << 30, 4: 1 << 39, 5: 1 << 48}
 #: ``VM_PFNMAP``: pages that the kernel does not count as mapped.
 _PFNMAP: Final = 1 << 10
 
@@ -34,10 +33,11 @@ class Spread:
     outside: tuple[MappedRun, ...]
 
 
-def merge(ranges: Iterable[Range]) -> Iterator[MappedRun]:
+def merge(form: Paging, ranges: Iterable[Range]) -> Iterator[MappedRun]:
     """Merge ranges that are adjacent in virtual and physical memory; skip empty entries.
 
     Args:
+        form: of the page tables.
         ranges: in order of address.
     """
     last: MappedRun | None = None
@@ -47,7 +47,7 @@ def merge(ranges: Iterable[Range]) -> Iterator[MappedRun]:
         run = MappedRun(
             start=one.start,
             last=one.last,
-            leaf_bytes=_LEVEL_BYTES[one.level],
+            leaf_bytes=form.level(one.level).bytes,
             outcome=one.outcome,
             frame=one.frame,
             permissions=one.permissions,
@@ -70,10 +70,11 @@ def _goes_on(last: MappedRun, run: MappedRun) -> bool:
     return replace(last, start=run.start, last=run.last, frame=expected) == run
 
 
-def spread(lines: Sequence[VmaLine], ranges: Iterable[Range]) -> Spread:
+def spread(form: Paging, lines: Sequence[VmaLine], ranges: Iterable[Range]) -> Spread:
     """Return what each VMA has in memory.
 
     Args:
+        form: of the page tables.
         lines: in order of address, not overlapping.
         ranges: in order of address; a range that crosses a VMA's end is cut there.
     """
@@ -94,8 +95,8 @@ def spread(lines: Sequence[VmaLine], ranges: Iterable[Range]) -> Spread:
                 outside.append(_cut(one, at, stop))
             at = stop + 1 if stop < one.last else None
     return Spread(
-        tuple(_residency(line, held) for line, held in zip(lines, inside, strict=True)),
-        tuple(merge(outside)),
+        tuple(_residency(form, line, held) for line, held in zip(lines, inside, strict=True)),
+        tuple(merge(form, outside)),
     )
 
 
@@ -104,7 +105,7 @@ def _cut(one: Range, start: int, last: int) -> Range:
     return replace(one, start=start, last=last, frame=frame)
 
 
-def _residency(line: VmaLine, ranges: Sequence[Range]) -> VmaResidency:
+def _residency(form: Paging, line: VmaLine, ranges: Sequence[Range]) -> VmaResidency:
     resident: Counter[int] = Counter()
     other: Counter[Outcome] = Counter()
     types: dict[MemoryType, None] = {}
@@ -125,7 +126,7 @@ def _residency(line: VmaLine, ranges: Sequence[Range]) -> VmaResidency:
         shared_bytes=0,
         other=tuple(Amount(outcome, length) for outcome, length in other.items()),
         memory_types=tuple(types),
-        runs=tuple(merge(ranges)),
+        runs=tuple(merge(form, ranges)),
     )
 
 

@@ -7,12 +7,12 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pageproof.arch.x86_64.rows import memory_map
+from pageproof import arch
 from pageproof.attach import Target
 from pageproof.errors import PageproofError, TornError
 from pageproof.find.kernel.layout import read_layout
 from pageproof.find.process.mappings import address_space, address_spaces
-from pageproof.model import PTI_USER_HALF, MappingFacts, PagingFacts, TaskFault
+from pageproof.model import MappingFacts, PagingFacts, TaskFault
 from pageproof.model.alias import Alias, SweepGap
 from pageproof.observe.walkers import paging_form, zero_pages
 from pageproof.space.units import ADDRESS_LAST
@@ -43,8 +43,9 @@ class Sweep:
 
     def __init__(self, target: Target, paging: PagingFacts, walker: Walker) -> None:
         self._target, self._paging, self._walker = target, paging, walker
+        self._architecture = arch.of(target.facts.arch)
         self._layout = read_layout(target.prog, paging)
-        self._rows = memory_map(self._layout)
+        self._rows = self._architecture.memory_map(self._layout)
         self._starts = [row.start for row in self._rows]
         self._zeros = zero_pages(target, paging, walker)
         self._vmas: dict[int, tuple[tuple[MappingFacts, ...], str]] = {}
@@ -74,7 +75,7 @@ class Sweep:
         yield _Space("init_mm", ((kernel, *half),))
         if self._paging.pti:
             # Its user half has the kernel entries that every process gets (pti_init()).
-            yield _Space("init_mm, user half", ((kernel | PTI_USER_HALF, *half),))
+            yield _Space("init_mm, user half", ((self._architecture.user_root(kernel), *half),))
         if layout.efi_root is not None:
             rows = [row for row in self._rows if row.region == "efi"]
             parts = tuple((layout.efi_root, row.start, row.last) for row in rows)
@@ -91,7 +92,7 @@ class Sweep:
         walk = self._walker.walk(root, address)
         if walk.pfn != pfn:
             return None
-        kernel = address >> 63 != 0
+        kernel = self._architecture.is_upper(address)
         process = space.process
         if process is not None and not kernel:
             try:
@@ -107,7 +108,7 @@ class Sweep:
             memory_type=walk.memory_type,
             region=self._region(address) if kernel else None,
             process=process,
-            counted=not kernel and is_counted(walk, self._zeros),
+            counted=not kernel and is_counted(walk, self._architecture, self._zeros),
         )
 
     def _with_vma(self, process: MappingFacts, address: int) -> MappingFacts:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from pageproof import arch
+from pageproof.arch import Paging
 from pageproof.attach import Target
 from pageproof.errors import PageproofError
 from pageproof.find.frame.content import is_plain_ram
@@ -17,8 +19,6 @@ from pageproof.model import PagingFacts, TargetKind
 from pageproof.model.asked import WalkerChoice
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk import (
-    MOST_PHYSICAL_BITS,
-    Paging,
     ReadPhysical,
     Walker,
     make_walker,
@@ -27,21 +27,13 @@ from pageproof.walk import (
 
 #: Progress is reported after the first second, then at this interval.
 _PROGRESS_SECONDS: Final = 0.2
-#: Frames of the huge zero page.
-_HUGE_PAGES: Final = 512
 
 
 def paging_form(target: Target, paging: PagingFacts) -> Paging:
     """Return the form of a target's page tables."""
-    return Paging(
-        levels=paging.levels,
-        sme_mask=paging.sme_mask,
-        pat=paging.pat,
-        swap=paging.swap,
-        physical_bits=paging.physical_bits or MOST_PHYSICAL_BITS,
-        # For the live kernel _believable() decides which zeros are made up.
-        zero_fills=target.facts.zero_fills and target.facts.kind is not TargetKind.LIVE,
-    )
+    # For the live kernel _believable() decides which zeros are made up.
+    zero_fills = target.facts.zero_fills and target.facts.kind is not TargetKind.LIVE
+    return arch.of(target.facts.arch).paging(paging, zero_fills=zero_fills)
 
 
 def walker_of(
@@ -77,7 +69,8 @@ def zero_pages(target: Target, paging: PagingFacts, walker: Walker) -> frozenset
         pfn = walker.walk(paging.kernel_root, address).pfn
         zeros |= set() if pfn is None else {pfn}
     huge = huge_zero_pfn(prog)
-    return frozenset(zeros if huge is None else zeros | set(range(huge, huge + _HUGE_PAGES)))
+    pages = arch.of(target.facts.arch).huge_page_bytes // PAGE_BYTES
+    return frozenset(zeros if huge is None else zeros | set(range(huge, huge + pages)))
 
 
 def _believable(read_physical: ReadPhysical, is_real: Callable[[int], bool]) -> ReadPhysical:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from enum import Enum
 from typing import Annotated, Any, Union, cast
 
-from pageproof.model import HEX, Finding
+from pageproof.model import HEX, UNSAVED, Finding
 from pageproof.model.where import Where
 from pageproof.render.printable import printable_json
 from pageproof.render.where import where_words
@@ -51,7 +51,8 @@ _Writer = Callable[[Any], Json]
 def _fields(kind: Hashable) -> list[tuple[str, _Writer]]:
     described = cast(type, kind)
     hints = typing.get_type_hints(described, include_extras=True)
-    return [(field.name, _writer(hints[field.name])) for field in dataclasses.fields(described)]
+    saved = (each for each in dataclasses.fields(described) if each.metadata != UNSAVED)
+    return [(each.name, _writer(hints[each.name])) for each in saved]
 
 
 def _writer(hint: Any) -> _Writer:

@@ -110,7 +110,7 @@ def permissions(facts: Permissions | None) -> str:
 
 
 def memory_type(walk: Walk) -> str:
-    return "-" if walk.memory_type is None else walk.memory_type.value
+    return "-" if walk.memory_type is None else walk.memory_type
 
 
 _ANSWERS: Final = {Answer.AGREES: ", agrees", Answer.CONTRADICTS: ", DISAGREES", None: ""}

@@ -5,22 +5,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pageproof.arch import Architecture
 from pageproof.model import Outcome, TableSet, Walk
-
-_FLAGS: Final = {
-    "P": "present",
-    "RW": "writable",
-    "US": "user",
-    "PWT": "write-through",
-    "PCD": "cache-disable",
-    "A": "accessed",
-    "D": "dirty",
-    "PSE": "huge leaf",
-    "PAT": "PAT",
-    "G": "global",
-    "PROTNONE": "PROT_NONE",
-    "NX": "no-execute",
-}
 
 TABLES: Final = {
     TableSet.KERNEL: "the kernel's own, init_mm",
@@ -49,17 +35,18 @@ _ENDS: Final = {
 }
 
 
-def flag(name: str) -> str:
+def flag(architecture: Architecture, name: str) -> str:
     """Return a word for a bit, or its name in the manual if there is none."""
     if name.startswith("SW"):
         return f"software bit {name[2:]}"
-    return _FLAGS.get(name, name)
+    return architecture.flag_words.get(name, name)
 
 
-def end(walk: Walk) -> str:
+def end(architecture: Architecture, walk: Walk) -> str:
     """Return why a walk ended without a present frame; "" if it did not."""
     if walk.outcome is Outcome.SWAP:
         return f"swapped out: swap area {walk.swap_type}, slot {walk.swap_offset}"
-    if walk.outcome in (Outcome.SPECIAL, Outcome.INVALIDATED) and walk.address >> 63:
+    odd = walk.outcome in (Outcome.SPECIAL, Outcome.INVALIDATED)
+    if odd and architecture.is_upper(walk.address):
         return "not present: the kernel removed it from its own tables, as set_memory_np() does"
     return _ENDS.get(walk.outcome, "")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""RAM that is missing from the direct map, or not write-back there."""
+"""RAM that is missing from the direct map, or has another memory type than usual there."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ def unmapped(physmap: Iterable[Range], base: int, ram: Iterable[Span]) -> Iterat
             yield Span(hole.start - base, hole.end - base)
 
 
-def not_write_back(
-    kernel: Sequence[Range], base: int, ram: Iterable[Span]
+def not_of_type(
+    usual: MemoryType, kernel: Sequence[Range], base: int, ram: Iterable[Span]
 ) -> Iterator[tuple[int, MemoryType]]:
-    """Yield (PFN, memory type) of RAM that is not write-back in the direct map.
+    """Yield (PFN, memory type) of RAM that is not of the usual type in the direct map.
 
     Args:
+        usual: write-back, by the architecture's name.
         kernel: ranges of the kernel's half, in order of address.
         base: the virtual address of physical address 0.
         ram: physical addresses of System RAM.
@@ -38,7 +39,7 @@ def not_write_back(
     for span in ram:
         for one in within(kernel, base + span.start, base + span.end):
             kind = one.memory_type
-            if not is_mapped(one) or kind is None or kind is MemoryType.WB:
+            if not is_mapped(one) or kind is None or kind == usual:
                 continue
             for address in range(one.start, one.last, PAGE_BYTES):
                 yield address - base >> PAGE_SHIFT, kind

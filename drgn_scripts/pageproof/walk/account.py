@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Accounts of all frames: how each is mapped, how often, and through which tables.
 
-The engine in C does it for millions of entries; what is here is the slow and obvious way, its
-oracle.
+The engine in C does it for millions of entries. This is the slow and obvious way, the oracle of
+the tests.
 """
 
 from __future__ import annotations
@@ -10,29 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from pageproof.model import EntryKind, MemoryGap, MemoryType
-from pageproof.space.units import ADDRESS_LAST, PAGE_SHIFT
-from pageproof.walk.entry import decode_entry, memory_type
+from pageproof.arch import Paging
+from pageproof.model import EntryKind, MemoryGap
+from pageproof.space.units import PAGE_SHIFT
 from pageproof.walk.walker import ReadPhysical, read_entry
-from pageproof.walk.x86_64 import ENTRIES, Paging
 
-#: ``_PAGE_SPECIAL`` (arch/x86/include/asm/pgtable_types.h): the kernel does not count this mapping.
-SPECIAL: Final = 1 << 9
 #: Bits of :attr:`Accounts.uses` beside ``1 << memory type``.
 USE_SPECIAL: Final = 0x40
 USE_NORMAL: Final = 0x80
-#: Number of a memory type in :attr:`Accounts.uses`, as the engine has it.
-TYPE_BITS: Final = {kind: number for number, kind in enumerate(MemoryType)}
 _FULL: Final = 255
 
 
 @dataclass
 class Accounts:
-    """Arrays by PFN, which sweeps add to.
+    """Arrays by PFN, to which sweeps add.
 
     Attributes:
-        uses: 1 << memory type of each mapping, USE_NORMAL or USE_SPECIAL.
-        counts: entries of the last level that map it, less special ones; up to 255.
+        uses: 1 << number in :attr:`Paging.memory_types` for each memory type that a mapping has,
+            USE_NORMAL or USE_SPECIAL.
+        counts: entries of the last level that map the frame, without special ones; up to 255.
     """
 
     uses: bytearray
@@ -40,16 +36,20 @@ class Accounts:
 
     @classmethod
     def empty(cls, frames: int) -> Accounts:
-        """Accounts of so many frames, each mapped nowhere."""
+        """Return accounts of frames that are mapped nowhere.
+
+        Args:
+            frames: the number of frames.
+        """
         return cls(bytearray(frames), bytearray(frames))
 
 
 @dataclass(frozen=True)
 class TableUse:
-    """An entry that leads to a table.
+    """An entry that points at a table.
 
     Attributes:
-        table: physical address of the table that it leads to.
+        table: physical address of the table.
         level: of that table, 1 for PTEs.
         address: the first virtual address behind the entry.
     """
@@ -61,11 +61,11 @@ class TableUse:
 
 @dataclass(frozen=True)
 class FramePlace:
-    """Where marked frames in a row are mapped.
+    """Where a run of marked frames is mapped.
 
     Attributes:
         start, last: virtual, inclusive.
-        frame: physical address of the first.
+        frame: physical address of the first one.
         level: of the leaf.
         special: the kernel does not count this mapping.
     """
@@ -79,7 +79,7 @@ class FramePlace:
 
 @dataclass
 class Accounted:
-    """What one sweep gave beside the accounts."""
+    """The results of one sweep beside the accounts."""
 
     tables: list[TableUse] = field(default_factory=list)
     places: list[FramePlace] = field(default_factory=list)
@@ -110,33 +110,31 @@ def account_range(
     marked: bytes | bytearray | None = None,
     most_places: int = 0,
 ) -> Accounted:
-    """Add what a range maps to accounts.
+    """Add the mappings of a range to accounts.
 
-    A table that is reached a second time counts once, as for :func:`walk_range`.
+    A table that is reached a second time counts once, as in :func:`walk_range`.
 
     Args:
-        read: gives physical memory.
+        read: reads physical memory.
         root: physical address of the topmost table.
-        first: of whole pages.
-        last: inclusive.
+        first: first address, of a whole page.
+        last: last address, inclusive.
         paging: the form of the tables.
-        accounts: are added to.
-        marked: by PFN, the frames whose places are wanted.
-        most_places: how many runs of marked frames are given at most.
+        accounts: to add to.
+        marked: by PFN, 1 for the frames whose places are wanted.
+        most_places: limit of runs of marked frames.
     """
     sweep = _Sweep(read, paging, first, last, accounts, marked, most_places)
-    _visit(sweep, 0, paging.address_of(root), 0)
+    for offset in paging.top_offsets():
+        _visit(sweep, 0, paging.root_address(root), offset)
     return sweep.found
 
 
 def _visit(sweep: _Sweep, depth: int, table: int, base: int) -> None:
     paging = sweep.paging
     level = paging.tables[depth]
-    for index in range(ENTRIES):
-        start = base + (index << level.shift)
-        sign = paging.tables[0].shift + 8
-        if start >> sign:
-            start |= ADDRESS_LAST >> sign << sign
+    for index in range(level.entries):
+        start = paging.canonical(base + (index << level.shift))
         last = start + level.bytes - 1
         if last < sweep.first or start > sweep.last:
             continue
@@ -145,7 +143,7 @@ def _visit(sweep: _Sweep, depth: int, table: int, base: int) -> None:
         except MemoryGap:
             sweep.found.gaps = True
             return
-        entry = decode_entry(raw, level, paging, upper=bool(start >> 63))
+        entry = paging.decode(raw, level, upper=start > paging.lower_half_last)
         if entry.base is None:
             continue
         if entry.kind is EntryKind.TABLE:
@@ -165,9 +163,9 @@ def _visit(sweep: _Sweep, depth: int, table: int, base: int) -> None:
             last=min(last, sweep.last),
             frame=entry.base + first - start,
             level=level.number,
-            special=bool(raw & SPECIAL),
+            special=bool(raw & paging.special_mask),
         )
-        _count(sweep, place, TYPE_BITS[memory_type(raw, level, paging)])
+        _count(sweep, place, paging.memory_types.index(paging.memory_type(raw, level)))
 
 
 def _count(sweep: _Sweep, place: FramePlace, kind: int) -> None:
@@ -180,11 +178,11 @@ def _count(sweep: _Sweep, place: FramePlace, kind: int) -> None:
         if place.level == 1 and not place.special:
             accounts.counts[pfn] = min(accounts.counts[pfn] + 1, _FULL)
         if sweep.marked is not None and sweep.marked[pfn]:
-            _tell(sweep, place, page, pfn)
+            _add_place(sweep, place, page, pfn)
 
 
-def _tell(sweep: _Sweep, place: FramePlace, page: int, pfn: int) -> None:
-    """A marked frame: goes on with the one before where virtual and physical memory do."""
+def _add_place(sweep: _Sweep, place: FramePlace, page: int, pfn: int) -> None:
+    """Add a marked frame, to the last run if it adjoins in virtual and in physical memory."""
     start, places = place.start + (page << PAGE_SHIFT), sweep.found.places
     one = FramePlace(
         start, start + (1 << PAGE_SHIFT) - 1, pfn << PAGE_SHIFT, place.level, place.special

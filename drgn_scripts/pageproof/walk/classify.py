@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Sorting records in a row, such as struct page, into classes: by the engine, or slowly."""
+"""Classes of an array of records, such as struct page: by the engine in C, or slowly."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Test:
-    """A record is of a class if eight bytes of it, little-endian, are so.
+    """Eight bytes, little-endian, that put a record into a class.
 
     Attributes:
-        offset: of the eight bytes.
-        mask, value: ``word & mask == value``.
+        offset: of the eight bytes in the record.
+        mask, value: the record is of the class if ``word & mask == value``.
         bit: of the class.
     """
 
@@ -23,13 +23,13 @@ class Test:
 
 
 def classify(data: bytes, record_bytes: int, tests: tuple[Test, ...], follows: int) -> bytes:
-    """Say of each record which classes it is of.
+    """Return one byte for each record, the bits of its classes.
 
     Args:
         data: records, one after the other.
         record_bytes: length of each.
-        tests: all of them are tried.
-        follows: a record of one of these classes is also of those of the record before it.
+        tests: for the classes; a record may be of several.
+        follows: a record of one of these classes also gets the classes of the record before it.
     """
     try:
         import pageproof_pagewalk as engine
@@ -40,7 +40,7 @@ def classify(data: bytes, record_bytes: int, tests: tuple[Test, ...], follows: i
 
 
 def classify_slowly(data: bytes, record_bytes: int, tests: tuple[Test, ...], follows: int) -> bytes:
-    """The slow and obvious way, for where the engine was not built."""
+    """Do the same in Python, if the engine was not built."""
     found = bytearray()
     for start in range(0, len(data) - record_bytes + 1, record_bytes):
         bits = 0

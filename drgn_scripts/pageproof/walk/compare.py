@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How two walks compare: of one address at two times, or of two addresses."""
+"""Comparing two walks: of one address at two times, or of two addresses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from pageproof.model import Outcome, Reason, Verdict, Walk
 
-#: Outcomes that name a frame for good. INVALIDATED names one too, but for a moment only.
+#: Outcomes that name a frame. INVALIDATED names one too, but only for a moment.
 _FRAMES: Final = frozenset({Outcome.MAPPED, Outcome.PROT_NONE})
 
 _REASONS: Final = {
@@ -32,16 +32,15 @@ _REASONS: Final = {
 
 
 def names_frame(walk: Walk) -> bool:
-    """True if the walk ended at a frame."""
+    """Return whether the walk ended at a frame."""
     return walk.outcome in _FRAMES
 
 
 def agree(before: Walk, after: Walk) -> bool:
-    """True if two walks of one address say the same.
+    """Return whether two walks of one address have the same result.
 
-    Accessed and dirty bits come and go by themselves, and a table may be
-    replaced by another that says the same: outcome, frame, permissions and
-    memory type count.
+    Outcome, frame, permissions and memory type count. Accessed and dirty bits change by themselves,
+    and a table may be replaced by another one with the same entries.
     """
     return (
         before.outcome is after.outcome
@@ -57,11 +56,11 @@ def compare(
     kernel: tuple[Outcome, int | None],
     is_nowhere: Callable[[int], bool] = lambda paddr: False,
 ) -> tuple[Verdict, Reason | None]:
-    """The verdict from where two walks ended alone.
+    """Return the verdict from the ends of two walks alone.
 
     Args:
-        user, kernel: outcome, and the frame's address.
-        is_nowhere: of a frame's address: no memory and no device has it.
+        user, kernel: outcome, and the frame's physical address.
+        is_nowhere: returns whether no memory and no device has a physical address.
     """
     missing = missing_side(kernel[0], user[0])
     if missing is not None:
@@ -75,7 +74,7 @@ def compare(
 
 
 def missing_side(kernel: Outcome, user: Outcome) -> tuple[str, Reason] | None:
-    """Which side has no frame to compare, and why, if so; what is not known comes first."""
+    """Return the side that has no frame to compare, and why; an unknown end comes first."""
     if kernel not in _FRAMES and _REASONS[kernel] is not Reason.NOT_PRESENT:
         return "kernel", _REASONS[kernel]
     if user not in _FRAMES:

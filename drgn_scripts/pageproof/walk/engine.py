@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
+from pageproof.arch import Level, Paging
 from pageproof.model import (
     EntryKind,
     MemoryGap,
-    MemoryType,
     Outcome,
     Permissions,
     Range,
@@ -20,7 +20,6 @@ from pageproof.model import (
 )
 from pageproof.space.units import ADDRESS_LAST, PAGE_SHIFT
 from pageproof.walk.account import (
-    SPECIAL,
     Accounted,
     Accounts,
     FramePlace,
@@ -29,7 +28,6 @@ from pageproof.walk.account import (
 from pageproof.walk.protocol import MAX_ENTRIES, Index, Swept
 from pageproof.walk.ranges import TooMuchWork, check_range
 from pageproof.walk.walker import ReadPhysical, zeros_made_up
-from pageproof.walk.x86_64 import ENTRIES, Level, Paging
 
 if TYPE_CHECKING:
     import pageproof_pagewalk
@@ -38,10 +36,10 @@ if TYPE_CHECKING:
 _Args = ParamSpec("_Args")
 _Result = TypeVar("_Result")
 
-#: (paddr, bytes) of physical memory, or (paddr, length) for what a dump left out.
+#: (paddr, bytes) of physical memory, or (paddr, length) of memory that a dump omits.
 DirectMemory = Sequence[tuple[int, memoryview | int]]
 
-#: What the engine gives for "no frame".
+#: The engine's value for "no frame".
 _NO_PADDR: Final = ADDRESS_LAST
 
 
@@ -65,10 +63,10 @@ class EngineIndex:
 
 
 class _Reading(threading.local):
-    """Where the reads of this thread's call leave the reasons of those that failed.
+    """Why reads of this thread's current call into the engine failed.
 
-    Reasons belong to one call into the engine, which keeps only numbers. Another call may come
-    before the results of the first are used: its generator is read slowly, or a read itself walks.
+    The engine keeps only numbers. Another call may start before the results of the first one are
+    used: a generator is read slowly, or a read itself walks.
 
     Attributes:
         reasons: by the address that could not be read; None if the call does not use them.
@@ -95,13 +93,13 @@ class EngineWalker:
         self._read, self._paging = read_physical, paging
         self._kinds = tuple(engine.KINDS)
         self._levels = {level.number: level for level in paging.tables}
-        self._types = tuple(MemoryType(name) for name in engine.MEMORY_TYPES)
+        self._types = paging.memory_types
         self._reading = _Reading()
-        swap = paging.swap
+        swap, form = paging.swap, paging.engine_form()
         self._walker = engine.Walker(
-            f"x86_64-{paging.levels}",
-            bytes(self._types.index(each) for each in paging.pat),
-            encrypt_mask=paging.sme_mask,
+            form if isinstance(form, str) else engine.Form(**form),
+            bytes(self._types.index(each) for each in paging.type_table),
+            encrypt_mask=paging.encrypt_mask,
             swap=None
             if swap is None
             else (swap.hwpoison, swap.migration, swap.device, swap.marker),
@@ -134,7 +132,7 @@ class EngineWalker:
         *args: _Args.args,
         **options: _Args.kwargs,
     ) -> _Result:
-        """Call the engine and put the reasons of reads that failed into ``reasons``."""
+        """Call the engine and collect why reads failed in ``reasons``."""
         self._reading.reasons = reasons
         try:
             return method(*args, **options)
@@ -158,14 +156,14 @@ class EngineWalker:
         self, reasons: dict[int, str], level: Level, table: int, paddr: int, outcome: Outcome
     ) -> str:
         reason = reasons.get(paddr)
-        if reason is None:  # the engine found out itself
+        if reason is None:  # the engine itself reported the gap
             left_out = outcome is Outcome.EXCLUDED
             reason = str(MemoryGap.left_out(paddr) if left_out else zeros_made_up())
         return f"{level.name} table at {table:#x}: {reason}"
 
     def walk(self, root: int, address: int) -> Walk:
         if not 0 <= address <= ADDRESS_LAST:
-            raise ValueError(f"{address:#x} is no 64-bit address")
+            raise ValueError(f"{address:#x} is not a 64-bit address")
         reasons: dict[int, str] = {}
         (
             kind,
@@ -257,7 +255,7 @@ class EngineWalker:
             accounts.uses,
             counts=accounts.counts,
             marked=marked,
-            special=SPECIAL,
+            special=self._paging.special_mask,
             most_places=most_places,
         )
         found = Accounted(gaps=gaps > 0, whole=stopped_at is None)
@@ -268,7 +266,7 @@ class EngineWalker:
             if kind == table:
                 found.tables.append(TableUse(paddr, level - 1, start))
             else:
-                special = bool(entry & SPECIAL)
+                special = bool(entry & self._paging.special_mask)
                 found.places.append(FramePlace(start, end, paddr, level, special))
         return found
 
@@ -321,7 +319,7 @@ class EngineWalker:
         elif frame is not None:
             detail = ""
         else:
-            index = start >> level.shift & ENTRIES - 1
+            index = level.index_of(start)
             detail = f"{level.name} entry {index} of the table at {table:#x}"
             if shared:
                 detail += f" shares the table at {self._paging.address_of(entry):#x}"

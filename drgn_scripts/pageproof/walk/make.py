@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which walker walks: the engine in C if it was built, or the slow and obvious one.
+"""The choice of a walker: the engine in C if it was built, or the slow one in Python.
 
-Both give the same: the tests compare them on random tables.
+The tests compare both on random tables.
 """
 
 from __future__ import annotations
 
+from pageproof.arch import Paging
 from pageproof.errors import PageproofError
 from pageproof.model.asked import WalkerChoice
 from pageproof.walk.engine import DirectMemory, EngineWalker
 from pageproof.walk.protocol import Walker
 from pageproof.walk.python import PythonWalker
 from pageproof.walk.walker import ReadPhysical
-from pageproof.walk.x86_64 import Paging
 
 
 def make_walker(
@@ -40,6 +40,6 @@ def make_walker(
                 raise PageproofError(
                     f"the page-table engine in C can't be loaded: {error}",
                     "",
-                    "build it (make engine), or leave --walker out",
+                    "build it (make engine), or omit --walker",
                 ) from None
     return PythonWalker(read_physical, paging)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How drgn's translation of an address compares with our walk: silence is no contradiction."""
+"""Comparing drgn's translation of an address with our walk. Silence is not a contradiction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pageproof.model import GAPS, Answer, Outcome, SecondOpinion, Walk
 
 #: Entries that name a frame although PRESENT is clear.
 _CLOSED: Final = frozenset({Outcome.PROT_NONE, Outcome.INVALIDATED})
-#: Entries that are about to change. By the time drgn reads one, it may name a frame.
+#: Entries that are about to change. They may name a frame when drgn reads them.
 _MOVING: Final = frozenset({Outcome.INVALIDATED, Outcome.MIGRATION})
 
 
@@ -28,20 +28,20 @@ def weigh(walk: Walk, second: SecondOpinion) -> SecondOpinion:
 
 
 def disputes(walk: Walk, second: SecondOpinion) -> bool:
-    """True if drgn's translation contradicts ours."""
+    """Return whether drgn's translation contradicts ours."""
     return weigh(walk, second).answer is Answer.CONTRADICTS
 
 
 def _answer(walk: Walk, second: SecondOpinion) -> tuple[Answer, str]:
-    """The answer and, if it is silence, its reason.
+    """Return the answer and, if it is silence, its reason.
 
-    drgn 0.3.0 (libdrgn/arch_x86_64.c) translates entries with PRESENT only, takes PSE for a leaf on
-    every level, and checks no reserved bits.
+    drgn 0.3.0 translates only present entries, treats the leaf bit as a leaf on every level, and
+    does not check reserved bits (its libdrgn/arch_x86_64.c).
     """
     if second.pfn is not None and second.pfn == walk.pfn:
         return Answer.AGREES, ""
     if walk.outcome in GAPS:
-        # drgn may take the zeros of a dump for entries.
+        # drgn may read the zeros of a dump as entries.
         return Answer.SILENT, "there is nothing to compare: our walk could not read a table"
     if second.pfn is None:
         if walk.outcome in _CLOSED:

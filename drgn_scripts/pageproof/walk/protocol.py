@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What every walker can do."""
+"""The interface of walkers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Final, Protocol
 from pageproof.model import Range, Walk
 from pageproof.walk.account import Accounted, Accounts
 
-#: Entries that one sweep may look at if its caller names no number: 256 GiB in small pages.
+#: Default limit of entries of one sweep: 256 GiB in small pages.
 MAX_ENTRIES: Final = 1 << 26
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What became of one range.
+    """How the sweep of a range ended.
 
     Attributes:
-        gaps: a table could not be had, so that mappings may be missing.
-        whole: false if the bound on work ended it.
+        gaps: a table could not be read, so mappings may be missing.
+        whole: false if the limit of entries ended it.
     """
 
     gaps: bool
@@ -31,20 +31,20 @@ class Index(Protocol):
     """Where frames are mapped. Add ranges, finish, then look up."""
 
     def add(self, space: int, root: int, first: int, last: int) -> Swept:
-        """Add what one address space maps.
+        """Add the mappings of an address space.
 
         Args:
-            space: the caller's number for it, below 65536.
+            space: the caller's number for the space, below 65536.
             root: physical address of the topmost table.
             first: of the range.
             last: of the range, inclusive.
         """
 
     def finish(self) -> None:
-        """Sort; after the last add and before the first lookup."""
+        """Sort. Call it after the last add and before the first lookup."""
 
     def lookup(self, pfn: int) -> list[tuple[int, int]]:
-        """Space and virtual address of each mapping of a frame, in this order."""
+        """Return space and virtual address of each mapping of a frame, sorted."""
 
 
 class Walker(Protocol):
@@ -61,22 +61,20 @@ class Walker(Protocol):
         """As :func:`pageproof.walk.walk_range`.
 
         Args:
-            root: physical address of the topmost table, or a CR3 value.
+            root: physical address of the topmost table, or the value of the register that holds it.
             first: of the range.
             last: of the range, inclusive.
-            merged: empty entries are left out, and what adjoins and is alike
-                may come as one range.
-            max_entries: the bound on work.
+            merged: skip empty entries; adjacent ranges that are alike may come as one.
+            max_entries: limit of entries.
         """
 
     def alike(self, root: int, first: int, last: int) -> Iterator[Range]:
-        """As :meth:`ranges`, merged wherever the frames are: by rights and memory type.
+        """As :meth:`ranges`, merged by rights and memory type, wherever the frames are.
 
-        A range's frame is that of its first page only, and entries that are
-        empty are left out.
+        The frame of a range is only that of its first page. Empty entries are skipped.
 
         Raises:
-            TooMuchWork: at the bound on work.
+            TooMuchWork: at the limit of entries.
         """
 
     def account(

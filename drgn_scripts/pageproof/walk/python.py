@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from pageproof.arch import Paging
 from pageproof.model import GAPS, Outcome, Range, Walk
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk.account import Accounted, Accounts, account_range
 from pageproof.walk.protocol import MAX_ENTRIES, Index, Swept, Walker
 from pageproof.walk.ranges import TooMuchWork, walk_range
 from pageproof.walk.walker import ReadPhysical, walk_address
-from pageproof.walk.x86_64 import Paging
 
 
 class PythonWalker:
@@ -60,7 +60,7 @@ class PythonWalker:
 
 
 def _by_page(read_physical: ReadPhysical) -> ReadPhysical:
-    """Read whole pages and keep the last few: a walk goes back to the tables above it."""
+    """Read whole pages and keep the last few, because a walk returns to the tables above."""
     kept: dict[int, bytes] = {}
 
     def read(paddr: int, length: int) -> bytes:
@@ -84,7 +84,7 @@ class _Space:
 
 
 class PythonIndex:
-    """Keeps every range, and looks at each for each frame."""
+    """Keeps every range, and searches all of them for each frame."""
 
     def __init__(self, walker: Walker, paging: Paging) -> None:
         self._walker, self._paging = walker, paging
@@ -105,7 +105,7 @@ class PythonIndex:
         return Swept(gaps, whole=True)
 
     def finish(self) -> None:
-        """Nothing is sorted."""
+        """Do nothing; the ranges are not sorted."""
 
     def lookup(self, pfn: int) -> list[tuple[int, int]]:
         return sorted(
@@ -124,13 +124,13 @@ class PythonIndex:
             yield from self._through(address, 0, shared)
 
     def _through(self, address: int, above: int, shared: Iterable[Range]) -> Iterator[int]:
-        """Where else an address's frame is, by entries that lead to a table walked already.
+        """Yield the other addresses of a frame, behind entries that share a table.
 
-        Seen from such a place only larger tables can hold it: the recursion
-        is as deep as there are levels.
+        Only a larger table can contain such an entry again, so the recursion is as deep as there
+        are levels.
         """
         for one in shared:
-            level_bytes = self._paging.tables[self._paging.levels - one.level].bytes
+            level_bytes = self._paging.level(one.level).bytes
             assert one.shared_with is not None
             offset = address - (one.shared_with & -level_bytes)
             if level_bytes > above and 0 <= offset < level_bytes:

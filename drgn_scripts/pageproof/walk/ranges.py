@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Walking a range: every entry that is in it, once, in order of address."""
+"""Walking a range: every entry in it, once, in order of address."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from pageproof.arch import Paging
 from pageproof.model import EntryKind, MemoryGap, Outcome, Permissions, Range
 from pageproof.space.units import ADDRESS_LAST
-from pageproof.walk.entry import decode_entry, memory_type
-from pageproof.walk.walker import ReadPhysical, read_entry
-from pageproof.walk.x86_64 import ENTRIES, NX, RW, US, Paging
+from pageproof.walk.walker import EVERY_RIGHT, ReadPhysical, read_entry, without_access
 
 
 class TooMuchWork(Exception):
-    """The bound on the number of entries was reached; what came before is sound."""
+    """The limit of entries was reached. The ranges before it are correct."""
 
 
 @dataclass
@@ -37,33 +36,26 @@ def walk_range(
     *,
     max_entries: int = 1 << 24,
 ) -> Iterator[Range]:
-    """Give what every entry between two addresses (both inclusive) means.
+    """Yield the meaning of every entry between two addresses, both inclusive.
 
-    Nothing is merged. A table that is reached a second time at the same level
-    (KASAN's shadow and espfix share one thousands of times, and a table may
-    point at itself) is reported as shared with its first place, not walked
-    again, so that tables that point at themselves are bounded too.
-    Non-canonical addresses are nobody's and are passed over.
+    Nothing is merged. A table that is reached a second time at the same level is reported as shared
+    with its first place and not walked again: KASAN's shadow and espfix share one table thousands
+    of times, and a table may point at itself. Non-canonical addresses are skipped.
 
     Raises:
-        ValueError: first is after last, or one is no 64-bit number.
-        TooMuchWork: more than max_entries entries would have to be read.
+        ValueError: first is after last, or one is not a 64-bit number.
+        TooMuchWork: there are more than max_entries entries.
     """
     check_range(first, last)
     state = _State(read_physical, paging, first, last, max_entries)
-    every = Permissions(write=True, execute=True, user=True)
-    yield from _walk_table(state, 0, paging.address_of(root), 0, every)
+    for offset in paging.top_offsets():
+        yield from _walk_table(state, 0, paging.root_address(root), offset, EVERY_RIGHT)
 
 
 def check_range(first: int, last: int) -> None:
-    """Raise ValueError if two addresses are no range."""
+    """Raise ValueError if two addresses are not a range."""
     if not 0 <= first <= last <= ADDRESS_LAST:
-        raise ValueError(f"{first:#x} to {last:#x} is no range of addresses")
-
-
-def _sign_extend(address: int, paging: Paging) -> int:
-    sign = paging.tables[0].shift + 8
-    return address | ADDRESS_LAST >> sign << sign if address >> sign else address
+        raise ValueError(f"{first:#x} to {last:#x} is not a range of addresses")
 
 
 def _walk_table(
@@ -71,10 +63,13 @@ def _walk_table(
 ) -> Iterator[Range]:
     paging = state.paging
     level = paging.tables[depth]
+    shift, size, lower_last = level.shift, level.bytes, paging.lower_half_last
+    origin = paging.canonical(base)
     missing_to = -1
-    for index in range(ENTRIES):
-        start = _sign_extend(base + (index << level.shift), paging)
-        last = start + level.bytes - 1
+    for index in range(level.entries):
+        # Only the topmost table may have entries of both halves.
+        start = origin + (index << shift) if depth else paging.canonical(base + (index << shift))
+        last = start + size - 1
         if last < state.first or last <= missing_to:
             continue
         if start > state.last:
@@ -87,12 +82,11 @@ def _walk_table(
         try:
             raw = read_entry(state.read_physical, table, index, level, paging)
         except MemoryGap as gap:
-            # The table is missing, so that all the rest of it is missing too; of the
-            # topmost the rest of this half, for the hole between the halves is nobody's.
-            missing_to = _sign_extend(base, paging) + (level.bytes << 9) - 1
+            # The rest of the table is missing too. Of the topmost table it is the rest of this
+            # half, because no table maps the hole between the halves.
+            missing_to = origin + size * level.entries - 1
             if not depth:
-                lower = index < ENTRIES // 2
-                missing_to = (level.bytes << 8) - 1 if lower else ADDRESS_LAST
+                missing_to = lower_last if start <= lower_last else ADDRESS_LAST
             yield Range(
                 start,
                 min(missing_to, state.last),
@@ -103,34 +97,32 @@ def _walk_table(
                 detail=f"{level.name} table at {table:#x}: {gap}",
             )
             continue
-        entry = decode_entry(raw, level, paging, upper=bool(start >> 63))
+        entry = paging.decode(raw, level, upper=start > lower_last)
         if entry.base is None:
             outcome = Outcome(entry.kind.value)
             yield Range(start, stop, level.number, outcome, None, None, detail=where)
             continue
-        permissions = Permissions(
-            write=above.write and bool(raw & RW),
-            execute=above.execute and not raw & NX,
-            user=above.user and bool(raw & US),
-            access=entry.kind in (EntryKind.LEAF, EntryKind.TABLE),
-        )
-        if entry.kind is not EntryKind.TABLE:
+        is_table = entry.kind is EntryKind.TABLE
+        permissions = paging.rights(raw, above, table=is_table)
+        if not is_table:
             mapped = entry.kind is EntryKind.LEAF
+            if not mapped:
+                permissions = without_access(permissions)
             yield Range(
                 start,
                 stop,
                 level.number,
                 Outcome.MAPPED if mapped else Outcome(entry.kind.value),
-                entry.base + (start & level.bytes - 1),
+                entry.base + (start & size - 1),
                 permissions,
-                memory_type=memory_type(raw, level, paging),
+                memory_type=paging.memory_type(raw, level),
             )
             continue
-        whole = last - start + 1 == level.bytes and stop == last
+        whole = last - start + 1 == size and stop == last
         key = (depth + 1, entry.base)
         first_place = state.seen.get(key, start)
         if whole:
-            # Only a table that was walked whole can stand for a later one.
+            # Only a table that was walked whole can be shared.
             state.seen.setdefault(key, start)
         if first_place != start:
             yield Range(
@@ -144,6 +136,4 @@ def _walk_table(
                 detail=f"{where} shares the table at {entry.base:#x}",
             )
             continue
-        yield from _walk_table(
-            state, depth + 1, entry.base, base + (index << level.shift), permissions
-        )
+        yield from _walk_table(state, depth + 1, entry.base, base + (index << shift), permissions)

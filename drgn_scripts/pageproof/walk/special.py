@@ -4,24 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 
+from pageproof.arch import Architecture
 from pageproof.model import Walk
 
-#: ``_PAGE_SPECIAL``, software bit 1: what ``vm_normal_page()`` takes for no page of the kernel's.
-_SPECIAL: Final = 1 << 9
+
+def is_special(walk: Walk, architecture: Architecture) -> bool:
+    """Return whether the entry at the end of a walk to a frame is ``pte_special()``."""
+    return bool(walk.steps[-1].entry & architecture.special_mask)
 
 
-def is_special(walk: Walk) -> bool:
-    """Whether the entry that a walk ended at, with a frame, says that no struct page counts it."""
-    return bool(walk.steps[-1].entry & _SPECIAL)
-
-
-def is_counted(walk: Walk, zero_pages: Collection[int]) -> bool:
-    """Whether ``_mapcount`` counts a user mapping.
+def is_counted(walk: Walk, architecture: Architecture, zero_pages: Collection[int]) -> bool:
+    """Return whether ``_mapcount`` counts a user mapping.
 
     Args:
         walk: to the frame, in a process's tables.
-        zero_pages: frames of the zero page and the huge one, which it never counts.
+        architecture: of the target.
+        zero_pages: frames of the zero page and the huge zero page, which are never counted.
     """
-    return walk.pfn not in zero_pages and not is_special(walk)
+    return walk.pfn not in zero_pages and not is_special(walk, architecture)

@@ -10,7 +10,7 @@ import pytest
 from unit.layouts import FIVE, FOUR, MOVED_FIVE, MOVED_FOUR
 
 from pageproof.arch.x86_64.rows import memory_map
-from pageproof.arch.x86_64.rowtexts import REGIONS
+from pageproof.arch.x86_64.rowtexts import ROW_TEXTS
 from pageproof.model.kmap import LayoutFacts, Placement
 
 LAYOUTS = {
@@ -91,7 +91,7 @@ def test_every_byte_is_in_one_row(layout: LayoutFacts) -> None:
         assert after.start == before.last + 1
     assert sum(row.size_bytes for row in rows) == 1 << 64
     assert all(row.size_bytes == row.last - row.start + 1 > 0 for row in rows)
-    assert {row.region for row in rows} <= set(REGIONS)
+    assert {row.region for row in rows} <= set(ROW_TEXTS)
 
 
 def placements(layout: LayoutFacts) -> dict[str, Placement]:

@@ -12,6 +12,7 @@ import drgn
 import pytest
 from unit.tables import TABLE, P
 
+from pageproof.arch.x86_64.paging import X86Paging
 from pageproof.attach import dumpfile
 from pageproof.attach.dumpfile import inspect_dump
 from pageproof.attach.elfmap import map_file
@@ -19,7 +20,7 @@ from pageproof.attach.reader import Reader
 from pageproof.model import MemoryGap, Outcome, Walk
 from pageproof.model.asked import WalkerChoice
 from pageproof.space.units import PAGE_BYTES
-from pageproof.walk import Paging, Walker, make_walker
+from pageproof.walk import Walker, make_walker
 
 MANY = 0xFFFF  # PN_XNUM: the number of segments is elsewhere
 
@@ -141,7 +142,7 @@ def test_a_segment_that_reaches_beyond_all_addresses(tmp_path: Path) -> None:
     assert elf_map
     (held, left_out) = elf_map.direct()
     assert (held[0], left_out) == (last, (last + 16, PAGE_BYTES - 16))
-    make_walker(lambda paddr, length: b"", Paging(levels=4), WalkerChoice.C, elf_map.direct())
+    make_walker(lambda paddr, length: b"", X86Paging(levels=4), WalkerChoice.C, elf_map.direct())
 
 
 def test_an_empty_file_is_not_mapped(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ def dumps() -> dict[str, list[Load]]:
 
 
 def walkers(reader: Reader) -> list[Walker]:
-    paging = Paging(levels=4)
+    paging = X86Paging(levels=4)
     read, direct = reader.read_physical, reader.direct_memory()
     return [
         make_walker(read, paging, WalkerChoice.PYTHON, direct),
@@ -238,7 +239,7 @@ def test_direct_memory_is_not_read(tmp_path: Path) -> None:
         read.append(paddr)
         return reader.read_physical(paddr, length)
 
-    walker = make_walker(count, Paging(levels=4), WalkerChoice.C, reader.direct_memory())
+    walker = make_walker(count, X86Paging(levels=4), WalkerChoice.C, reader.direct_memory())
     assert walker.walk(ROOT, 7 * PAGE_BYTES).pfn == 0x100007
     assert len(list(walker.ranges(ROOT, 0, (1 << 30) - 1, merged=True))) == 1
     assert not read

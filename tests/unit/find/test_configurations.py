@@ -16,13 +16,14 @@ import pytest
 from unit.layouts import FIVE
 from unit.program import Made
 
+from pageproof.arch.swaplayout import swap_layout
+from pageproof.arch.x86_64.kernel import has_cpu_flag
+from pageproof.arch.x86_64.layout import kasan_shadow
 from pageproof.arch.x86_64.rows import memory_map
 from pageproof.find.frame.ram import recorded_types, zone_of
 from pageproof.find.frame.records import page_layout
 from pageproof.find.kernel.image import end_symbol, is_loaded
-from pageproof.find.kernel.layout import kasan_shadow
 from pageproof.find.kernel.modules import module_at
-from pageproof.find.kernel.paging import has_cpu_flag, swap_layout
 from pageproof.model import SwapLayout
 from pageproof.space.rows import row_at
 

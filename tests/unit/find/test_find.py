@@ -9,12 +9,12 @@ from pathlib import Path
 import drgn
 import pytest
 
+from pageproof.arch.swaplayout import swap_layout
 from pageproof.attach.debuginfo import load_debug_info
 from pageproof.attach.elfmap import ElfMap, Segment
 from pageproof.attach.reader import Reader
 from pageproof.errors import PageproofError
 from pageproof.find.kernel.expression import find_address, parse_hex
-from pageproof.find.kernel.paging import swap_layout
 from pageproof.model import MemoryGap, Outcome, SwapLayout
 
 # Swap layouts of the lab's four kernels and of others

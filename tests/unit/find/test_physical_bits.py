@@ -7,12 +7,13 @@ import pytest
 from unit.tables import PROTNONE, PSE, TABLE, Tables
 from unit.walk.test_walk import ADDRESS_BITS, ROOT, USER, four_levels
 
+from pageproof.arch.x86_64.paging import X86Paging
 from pageproof.model import Outcome
 from pageproof.model.asked import WalkerChoice
-from pageproof.walk import Paging, make_walker, walk_address
+from pageproof.walk import make_walker, walk_address
 
 BEYOND = 1 << 40
-FORTY = Paging(levels=4, physical_bits=40)
+FORTY = X86Paging(levels=4, physical_bits=40)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_the_last_frame_that_it_can_name() -> None:
 def test_the_c_bit_may_lie_beyond() -> None:
     """With SME the kernel lowers MAXPHYADDR, and the C-bit is above it."""
     c_bit = 1 << 47
-    paging = Paging(levels=4, sme_mask=c_bit, physical_bits=43)
+    paging = X86Paging(levels=4, sme_mask=c_bit, physical_bits=43)
     assert walk_address(four_levels(0x7000 | c_bit | TABLE).read, ROOT, USER, paging).pfn == 7
     beyond = walk_address(four_levels(1 << 44 | c_bit | TABLE).read, ROOT, USER, paging)
     assert beyond.outcome is Outcome.RESERVED_BITS

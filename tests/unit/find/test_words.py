@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from pageproof.find.words import i_mode_words, page_prot_words, text_words, vm_flags_words
+from pageproof.arch.x86_64.words import page_prot_words
+from pageproof.find.words import i_mode_words, text_words, vm_flags_words
 
 
 @pytest.mark.parametrize(

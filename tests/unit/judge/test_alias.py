@@ -9,8 +9,9 @@ import pytest
 from unit.commandfacts import alias_report
 from unit.facts import PAGE, user_walk
 
+from pageproof.arch.x86_64 import X86_64
+from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.judge.alias import alias_findings
-from pageproof.model import MemoryType
 from pageproof.model.alias import Alias
 from pageproof.render.where import where_words
 from pageproof.walk.special import is_counted
@@ -22,7 +23,7 @@ SMALL = replace(PAGE, type_words="", head=PAGE.page, refcount=9)
 
 def ids(mapcount: int | None, *aliases: Alias, refcount: int = 9) -> list[str]:
     page = replace(SMALL, mapcount=mapcount, refcount=refcount)
-    return [finding.id for finding in alias_findings(7, page, mapcount, aliases)]
+    return [finding.id for finding in alias_findings(X86_64, 7, page, mapcount, aliases)]
 
 
 def test_special_entries_are_not_counted() -> None:
@@ -31,9 +32,9 @@ def test_special_entries_are_not_counted() -> None:
     plain = replace(walk.steps[-1], entry=walk.steps[-1].entry & ~(1 << 9))
     special = replace(plain, entry=plain.entry | 1 << 9)
     counted = replace(walk, steps=(*walk.steps[:-1], plain))
-    assert is_counted(counted, ())
-    assert not is_counted(counted, {walk.pfn})
-    assert not is_counted(replace(walk, steps=(*walk.steps[:-1], special)), ())
+    assert is_counted(counted, X86_64, ())
+    assert not is_counted(counted, X86_64, {walk.pfn})
+    assert not is_counted(replace(walk, steps=(*walk.steps[:-1], special)), X86_64, ())
 
 
 @pytest.mark.parametrize(
@@ -61,11 +62,13 @@ def test_fewer_references_than_mappings() -> None:
 
 def test_a_compound_page_has_the_references_of_all_its_pages() -> None:
     page = replace(SMALL, mapcount=2, refcount=1, head=PAGE.page - 64)
-    assert not list(alias_findings(7, page, 2, (USER, USER)))
+    assert not list(alias_findings(X86_64, 7, page, 2, (USER, USER)))
 
 
 def test_memory_types_that_differ() -> None:
-    assert ids(0, PHYSMAP, replace(PHYSMAP, memory_type=MemoryType.UC)) == ["memory-type-conflict"]
+    assert ids(0, PHYSMAP, replace(PHYSMAP, memory_type=X86MemoryType.UC)) == [
+        "memory-type-conflict"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -83,31 +86,31 @@ def test_memory_types_that_differ() -> None:
 )
 def test_what_is_told(mapcount: int | None, aliases: tuple[Alias, ...], sentence: str) -> None:
     page = replace(SMALL, mapcount=mapcount, type_words="offline")
-    (found,) = alias_findings(7, page, mapcount, aliases)
+    (found,) = alias_findings(X86_64, 7, page, mapcount, aliases)
     assert where_words(found.where) == "PFN 0x7"
     assert found.sentence.startswith(sentence)
 
 
 def test_a_page_of_no_type_and_no_page_at_all() -> None:
-    (found,) = alias_findings(7, replace(SMALL, mapcount=None), None, (USER,))
+    (found,) = alias_findings(X86_64, 7, replace(SMALL, mapcount=None), None, (USER,))
     assert found.sentence.endswith("but the page is of a type without such a count")
-    (found,) = alias_findings(7, None, None, (USER,))
+    (found,) = alias_findings(X86_64, 7, None, None, (USER,))
     assert found.sentence.endswith("but there is no struct page")
-    assert not list(alias_findings(7, None, None, (PHYSMAP,)))
+    assert not list(alias_findings(X86_64, 7, None, None, (PHYSMAP,)))
 
 
 def test_references_and_types_are_told() -> None:
     page = replace(SMALL, mapcount=2, refcount=1)
-    unlike = replace(USER, memory_type=MemoryType.UC)
+    unlike = replace(USER, memory_type=X86MemoryType.UC)
     nothing = replace(PHYSMAP, memory_type=None)
-    found = list(alias_findings(7, page, 2, (USER, unlike, nothing)))
+    found = list(alias_findings(X86_64, 7, page, 2, (USER, unlike, nothing)))
     assert [(one.id, where_words(one.where)) for one in found] == [
         ("refcount", "PFN 0x7"),
         ("memory-type-conflict", "PFN 0x7"),
     ]
     assert found[0].sentence.startswith("1 references for 2 mappings: ")
     assert found[1].evidence == (("types", "UC, WB"),)
-    assert not list(alias_findings(7, replace(page, refcount=2), 2, (USER, USER, nothing)))
+    assert not list(alias_findings(X86_64, 7, replace(page, refcount=2), 2, (USER, USER, nothing)))
 
 
 @pytest.mark.parametrize(
@@ -127,9 +130,9 @@ def test_what_no_process_may_map(
     kind: str, aliases: tuple[Alias, ...], expected: list[str]
 ) -> None:
     page = replace(SMALL, mapcount=None, type_words=kind, buddy=kind == "buddy")
-    assert [one.id for one in alias_findings(7, page, None, aliases)] == expected
+    assert [one.id for one in alias_findings(X86_64, 7, page, None, aliases)] == expected
 
 
 def test_a_large_folio_that_is_counted_as_a_whole_is_no_finding() -> None:
     """CONFIG_NO_PAGE_MAPCOUNT (6.15): the page has a field, and page_mapcount() gives None."""
-    assert not list(alias_findings(7, replace(SMALL, mapcount=0), None, (USER,)))
+    assert not list(alias_findings(X86_64, 7, replace(SMALL, mapcount=0), None, (USER,)))

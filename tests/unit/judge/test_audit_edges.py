@@ -38,6 +38,7 @@ from unit.judge.test_audit_rules import (
 )
 from unit.layouts import FOUR
 
+from pageproof.arch.x86_64 import X86_64
 from pageproof.arch.x86_64.rows import memory_map
 from pageproof.model import Outcome, Permissions, Range
 from pageproof.model.auditfacts import (
@@ -47,7 +48,7 @@ from pageproof.model.auditfacts import (
     Span,
 )
 from pageproof.render.where import where_words
-from pageproof.space.physmap import not_write_back, unmapped
+from pageproof.space.physmap import not_of_type, unmapped
 from pageproof.space.rows import mapped_in
 from pageproof.space.spans import cut, joined, pages_of, within, without
 from pageproof.space.vmalloc import VMALLOC_ROWS, mismatches, odd_spans
@@ -335,7 +336,10 @@ def test_what_is_asked_of_the_direct_map() -> None:
     """The collector asks for the reasons of just these frames."""
     facts = kernel_with(leaf(PHYSMAP, 0, 2, RW, UC), physmap(0x2000, IMAGE_PADDR))
     assert facts.kernel and facts.ram
-    assert list(not_write_back(facts.kernel, PHYSMAP, facts.ram)) == [(0, UC), (1, UC)]
+    assert list(not_of_type(X86_64.write_back, facts.kernel, PHYSMAP, facts.ram)) == [
+        (0, UC),
+        (1, UC),
+    ]
     facts = holes(0x18_0000, 0x18_2000)
     assert facts.kernel and facts.ram
     there = mapped_in(memory_map(FOUR), ("physmap",), facts.kernel)

@@ -24,7 +24,9 @@ from unit.judge.test_audit_edges import CLOSED, places
 from unit.judge.test_audit_rules import HUGETLB, OBJECT, UC, WB, WC, ask, tables
 from unit.layouts import FOUR
 
-from pageproof.model import MemoryType, Outcome, Permissions, Range, SlabState
+from pageproof.arch.x86_64 import X86_64
+from pageproof.arch.x86_64.memtypes import X86MemoryType
+from pageproof.model import Outcome, Permissions, Range, SlabState
 from pageproof.model.auditfacts import AuditFacts, FrameClass, UserTable, VmaBounds
 from pageproof.observe.audit.frames import is_odd
 from pageproof.render.where import where_words
@@ -150,8 +152,8 @@ def test_the_first_reasons_are_told() -> None:
         ({"classes": FrameClass.HEAD}, False),
         ({"counted": 2}, True),
         ({"counted": 2, "mapcount": None}, False),
-        ({"types": (("physmap", MemoryType.WB), ("pid 1", MemoryType.UC))}, True),
-        ({"types": (("physmap", MemoryType.UC), ("pid 1", MemoryType.UC_MINUS))}, False),
+        ({"types": (("physmap", X86MemoryType.WB), ("pid 1", X86MemoryType.UC))}, True),
+        ({"types": (("physmap", X86MemoryType.UC), ("pid 1", X86MemoryType.UC_MINUS))}, False),
     ],
 )
 def test_a_frame_that_some_rule_has_something_to_say_of(
@@ -160,7 +162,7 @@ def test_a_frame_that_some_rule_has_something_to_say_of(
     facts = suspect(**changes)
     assert facts.users
     (one,) = facts.users.suspects
-    assert is_odd(one) is odd
+    assert is_odd(X86_64, one) is odd
 
 
 HERE = f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}"
@@ -213,7 +215,7 @@ FREE, SLAB, TABLE = FrameClass.FREE, FrameClass.SLAB, FrameClass.TABLE
         ("mapcount-wrong", suspect(counted=2, classes=FrameClass.RESERVED), True),
         ("memory-type-conflict", suspect(types=()), False),
         ("memory-type-conflict", suspect(types=(("a", WB), ("b", WB))), False),
-        ("memory-type-conflict", suspect(types=(("a", MemoryType.UC_MINUS), ("b", WC))), True),
+        ("memory-type-conflict", suspect(types=(("a", X86MemoryType.UC_MINUS), ("b", WC))), True),
     ],
 )
 def test_frames(rule: str, facts: AuditFacts, fires: bool) -> None:

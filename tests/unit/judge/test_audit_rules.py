@@ -39,12 +39,12 @@ from unit.auditfacts import (
 )
 from unit.layouts import FOUR
 
+from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.judge.audit import CHECKS
 from pageproof.judge.audit.check import MOST_FINDINGS, Judged
 from pageproof.judge.audit.engine import run_check
 from pageproof.model import (
     AreaOwner,
-    MemoryType,
     Outcome,
     OwnerKind,
     Permissions,
@@ -67,7 +67,7 @@ BY_ID = {check.rule.id: check for check in CHECKS}
 EXECUTED = kernel_with(leaf(AREA, 0x5000, 1, RX))
 HUGETLB = 1 << 22
 OBJECT = SlabFacts("kmalloc-4k", PHYSMAP + 0x7000, 0, 4096, 4096, SlabState.ALLOCATED)
-UC, WC, WB = MemoryType.UC, MemoryType.WC, MemoryType.WB
+UC, WC, WB = X86MemoryType.UC, X86MemoryType.WC, X86MemoryType.WB
 
 
 def ask(rule: str, facts: AuditFacts) -> Judged:
@@ -170,7 +170,7 @@ FIRES: list[tuple[str, AuditFacts, str]] = [
         "physmap-type",
         replace(
             kernel_with(leaf(PHYSMAP, 0, 2, RW, UC), physmap(0x2000, IMAGE_PADDR)),
-            memtypes={0: MemoryType.UC_MINUS, 1: WC},
+            memtypes={0: X86MemoryType.UC_MINUS, 1: WC},
         ),
         at(PHYSMAP + PAGE),
     ),
@@ -289,7 +289,7 @@ SILENT: list[tuple[str, AuditFacts]] = [
         "physmap-type",
         replace(
             kernel_with(leaf(PHYSMAP, 0, 1, RW, UC), physmap(PAGE, IMAGE_PADDR)),
-            memtypes={0: MemoryType.UC_MINUS},
+            memtypes={0: X86MemoryType.UC_MINUS},
         ),
     ),
     (
@@ -334,7 +334,7 @@ SILENT: list[tuple[str, AuditFacts]] = [
     ("mapcount-wrong", suspect(counted=2, mapcount=2)),
     ("mapcount-wrong", suspect(counted=2, mapcount=None)),
     ("mapcount-wrong", suspect(counted=2, classes=FrameClass.SLAB)),
-    ("memory-type-conflict", suspect(types=(("a", UC), ("b", MemoryType.UC_MINUS)))),
+    ("memory-type-conflict", suspect(types=(("a", UC), ("b", X86MemoryType.UC_MINUS)))),
     ("table-unmarked", tables(UserTable(0x1_4000, 3, 0))),
     (
         "table-used-twice",

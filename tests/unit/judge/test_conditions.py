@@ -17,6 +17,8 @@ from unit.facts import CORE, PAGE, evidence, kernel_walk, mapping, user_walk
 from unit.judge.test_audit_rules import OBJECT, STACK, STRANGERS
 from unit.layouts import FOUR
 
+from pageproof.arch.x86_64 import X86_64
+from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.arch.x86_64.rows import memory_map
 from pageproof.judge.alias import alias_findings
 from pageproof.judge.audit import CHECKS
@@ -56,9 +58,9 @@ def kmap(region: str, **sums: int) -> Sequence[Finding]:
 
 
 def alias(page: StructPageFacts, mapcount: int | None, *types: MemoryType) -> Sequence[Finding]:
-    kinds = types or (MemoryType.WB,)
+    kinds = types or (X86MemoryType.WB,)
     aliases = [replace(ALIAS, counted=True, memory_type=kind) for kind in kinds]
-    return tuple(alias_findings(7, page, mapcount, aliases))
+    return tuple(alias_findings(X86_64, 7, page, mapcount, aliases))
 
 
 def typed(words: str, *, buddy: bool = False) -> StructPageFacts:
@@ -66,7 +68,7 @@ def typed(words: str, *, buddy: bool = False) -> StructPageFacts:
 
 
 OPEN = replace(kernel_walk(), permissions=Permissions(True, False, True))
-UNCACHED = replace(user_walk(), memory_type=MemoryType.UC)
+UNCACHED = replace(user_walk(), memory_type=X86MemoryType.UC)
 FREED = replace(OBJECT, state=SlabState.FREE)
 SMALL = replace(OBJECT, object_bytes=64, slot_bytes=64)
 SLAB = {"classes": FrameClass.SLAB, "counted": 0}
@@ -94,11 +96,11 @@ CONDITIONS: dict[str, tuple[Sequence[Finding], ...]] = {
         verify(
             replace(
                 evidence(),
-                physmap_walk=replace(kernel_walk(), memory_type=MemoryType.UC),
+                physmap_walk=replace(kernel_walk(), memory_type=X86MemoryType.UC),
             )
         ),
-        audit(suspect(types=(("a", MemoryType.UC), ("b", MemoryType.WB)))),
-        alias(ONE, 2, MemoryType.UC, MemoryType.WB),
+        audit(suspect(types=(("a", X86MemoryType.UC), ("b", X86MemoryType.WB)))),
+        alias(ONE, 2, X86MemoryType.UC, X86MemoryType.WB),
     ),
     "frame-is-free": (
         verify(replace(evidence(), page=typed("buddy", buddy=True))),
@@ -117,7 +119,7 @@ CONDITIONS: dict[str, tuple[Sequence[Finding], ...]] = {
     "user-maps-stack": (
         verify(replace(evidence(), area=STACK)),
         audit(suspect(area=STACK)),
-        tuple(alias_findings(7, ONE, 1, [replace(ALIAS, counted=True)], STACK)),
+        tuple(alias_findings(X86_64, 7, ONE, 1, [replace(ALIAS, counted=True)], STACK)),
     ),
     "user-maps-slab": (
         audit(suspect(classes=FrameClass.SLAB)),

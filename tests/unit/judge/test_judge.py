@@ -23,9 +23,9 @@ from unit.facts import (
 )
 
 from pageproof import judge
+from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.errors import Exit
 from pageproof.model import (
-    MemoryType,
     Outcome,
     PageEvidence,
     Permissions,
@@ -309,7 +309,7 @@ def test_accessed_and_dirty_bits_are_no_change() -> None:
         user_walk(frame=ELSEWHERE),
         lost_walk(Outcome.NONE),
         replace(user_walk(), permissions=Permissions(write=False, execute=False, user=True)),
-        replace(user_walk(), memory_type=MemoryType.UC),
+        replace(user_walk(), memory_type=X86MemoryType.UC),
     ],
     ids=["frame", "gone", "write protected", "uncached"],
 )
@@ -406,7 +406,7 @@ def test_page_list(pages: list[int], expected: str) -> None:
         ([evidence(0), different()], Exit.WRONG),
         ([evidence(0), evidence(1, user=lost_walk(Outcome.NONE, 1))], Exit.UNDECIDED),
         ([different(), evidence(user=lost_walk(Outcome.NONE))], Exit.WRONG),
-        ([evidence(user=replace(user_walk(), memory_type=MemoryType.UC))], Exit.WRONG),
+        ([evidence(user=replace(user_walk(), memory_type=X86MemoryType.UC))], Exit.WRONG),
         ([evidence(kernel=READ_ONLY)], Exit.SOUND),
         ([replace(evidence(), kernel_second=SecondOpinion(1 << 12, 1))], Exit.WRONG),
         ([], Exit.UNDECIDED),

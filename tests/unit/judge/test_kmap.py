@@ -16,8 +16,9 @@ from unit.layouts import FOUR, MOVED_FIVE, MOVED_FOUR
 from unit.tables import NX, PSE, RW, TABLE, US, P, Tables
 
 import pageproof
+from pageproof.arch.x86_64.paging import X86Paging
 from pageproof.arch.x86_64.rows import memory_map
-from pageproof.arch.x86_64.rowtexts import REGIONS
+from pageproof.arch.x86_64.rowtexts import ROW_TEXTS
 from pageproof.errors import PageproofError
 from pageproof.front.kmap import check
 from pageproof.judge.kmap import map_findings
@@ -29,7 +30,7 @@ from pageproof.render.drgn.kmap import kmap_to_drgn
 from pageproof.render.jsonform import report_to_json
 from pageproof.render.table import to_text
 from pageproof.render.where import where_words
-from pageproof.walk import Paging, walk_range
+from pageproof.walk import walk_range
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "kmap"
 # What tables hold
@@ -43,7 +44,7 @@ def contents(tables: Tables, layout: LayoutFacts = FOUR) -> dict[str, Contents]:
     kernel = [row for row in rows if row.start >= 1 << 63 and row.region != "non-canonical"]
     for row in kernel:
         ledger.open(row, "init_mm")
-    form = Paging(levels=layout.levels)
+    form = X86Paging(levels=layout.levels)
     for seen in walk_range(tables.read, ROOT, kernel[0].start, (1 << 64) - 1, form):
         ledger.add(seen)
     return {row.region: row.contents for row in ledger.rows() if row.contents is not None}
@@ -297,7 +298,7 @@ def test_no_golden_file_is_left_over() -> None:
     assert found == set(GOLDEN_NAMES)
 
 
-@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("region", ROW_TEXTS)
 def test_every_region_can_be_explained(region: str) -> None:
     found = made(FOUR)
     rows = [one for one in found.rows if one.region == region]

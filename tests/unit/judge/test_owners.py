@@ -11,6 +11,7 @@ from unit.commandfacts import alias_report
 from unit.facts import PAGE
 from unit.judge.test_audit_rules import STACK, STRANGERS
 
+from pageproof.arch.x86_64 import X86_64
 from pageproof.find.kernel import areaowners
 from pageproof.judge.alias import alias_findings
 from pageproof.judge.audit import CHECKS
@@ -44,7 +45,7 @@ def only(facts: AuditFacts) -> FramePlaces:
     ],
 )
 def test_which_frames_are_kept(facts: dict[str, object], odd: bool) -> None:
-    assert is_odd(only(suspect(**facts))) is odd
+    assert is_odd(X86_64, only(suspect(**facts))) is odd
 
 
 def test_a_broken_free_list_is_a_doubt_of_one_rule() -> None:
@@ -59,11 +60,13 @@ def test_a_broken_free_list_is_a_doubt_of_one_rule() -> None:
 
 
 def test_alias_names_the_task_of_a_stack() -> None:
-    (found,) = (one for one in alias_findings(7, PAGE, None, [ALIAS], STACK) if one.evidence)
+    (found,) = (
+        one for one in alias_findings(X86_64, 7, PAGE, None, [ALIAS], STACK) if one.evidence
+    )
     assert (found.id, found.evidence) == ("user-maps-stack", stack_shown(STACK))
     kernels_own = [replace(ALIAS, region="physmap")]
     for area, aliases in ((STRANGERS, [ALIAS]), (None, [ALIAS]), (STACK, kernels_own)):
-        ids = {one.id for one in alias_findings(7, PAGE, None, aliases, area)}
+        ids = {one.id for one in alias_findings(X86_64, 7, PAGE, None, aliases, area)}
         assert "user-maps-stack" not in ids
 
 

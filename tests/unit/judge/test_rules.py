@@ -23,12 +23,12 @@ from unit.facts import (
 from unit.judge.test_rules_frames import WRONG
 
 from pageproof import judge
+from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.judge import MappingView
 from pageproof.model import (
     AreaOwner,
     Expectation,
     MappingFacts,
-    MemoryType,
     Outcome,
     OwnerKind,
     PageEvidence,
@@ -71,7 +71,7 @@ K_RX = permitted(False, True, False)
 K_R = permitted(False, False, False)
 U_RW = permitted(True, False, True)
 U_R = permitted(False, False, True)
-UNCACHED = replace(user_walk(), memory_type=MemoryType.UC)
+UNCACHED = replace(user_walk(), memory_type=X86MemoryType.UC)
 MIXED = (
     *content()[:2],
     RouteContent(Route.PHYSICAL, OTHER_DIGEST, False),
@@ -104,7 +104,7 @@ PAGES: list[tuple[str, Severity, PageEvidence, PageEvidence, TargetFacts]] = [
         Severity.ERROR,
         evidence(user=UNCACHED),
         evidence(
-            kernel=replace(kernel_walk(), memory_type=MemoryType.UC),
+            kernel=replace(kernel_walk(), memory_type=X86MemoryType.UC),
             user=UNCACHED,
         ),
         CORE,
@@ -203,7 +203,9 @@ PAGES: list[tuple[str, Severity, PageEvidence, PageEvidence, TargetFacts]] = [
     (
         "memory-type-conflict",
         Severity.ERROR,
-        replace(evidence(kernel=VMAPPED), physmap_walk=replace(PHYSMAP, memory_type=MemoryType.UC)),
+        replace(
+            evidence(kernel=VMAPPED), physmap_walk=replace(PHYSMAP, memory_type=X86MemoryType.UC)
+        ),
         replace(evidence(kernel=VMAPPED), physmap_walk=PHYSMAP),
         CORE,
     ),

@@ -43,6 +43,7 @@ from unit.judge.test_rules import (
 )
 
 from pageproof import judge
+from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.model import (
     Finding,
     MappingFacts,
@@ -60,7 +61,7 @@ from pageproof.model import (
 NO_VMA = replace(mapping(), vma=None)
 #: Of ordinary pages, so that an entry that is not special fits.
 MIXEDMAP = with_flags(f"{SHARED}|MIXEDMAP")
-UC, WC = MemoryType.UC, MemoryType.WC
+UC, WC = X86MemoryType.UC, X86MemoryType.WC
 
 
 def found(

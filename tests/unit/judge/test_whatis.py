@@ -10,10 +10,7 @@ import pytest
 from unit.facts import FRAME, KERNEL, PAGE, PAGING, kernel_walk, lost_walk
 from unit.layouts import FIVE, FOUR, MOVED_FOUR
 
-from pageproof.arch.x86_64.rows import memory_map
-from pageproof.errors import PageproofError
-from pageproof.find.identify import QUESTIONS, Missing, Place, Question, identify, unanswered
-from pageproof.find.identify.areas import (
+from pageproof.arch.x86_64.areas import (
     espfix_offset,
     find_espfix,
     find_fixmap,
@@ -21,6 +18,9 @@ from pageproof.find.identify.areas import (
     member_path,
     slot_name,
 )
+from pageproof.arch.x86_64.rows import memory_map
+from pageproof.errors import PageproofError
+from pageproof.find.identify import Missing, Place, Question, identify, questions_of, unanswered
 from pageproof.find.identify.memory import find_page_struct, vmap_words
 from pageproof.find.identify.shadow import find_shadow, meaning, shadow_of, shadowed
 from pageproof.find.kernel.percpu import find_copy
@@ -52,7 +52,7 @@ def place(
     return Place(
         prog=prog or drgn.Program(drgn.Platform(drgn.Architecture.X86_64)),
         read_virtual=no_memory,
-        paging=PAGING,
+        paging=replace(PAGING, levels=layout.levels),
         layout=layout,
         region=region or row_at(memory_map(layout), address).region,
         address=address,
@@ -334,7 +334,8 @@ def test_an_error_is_a_question_without_an_answer(
 
 def test_every_question_fills_a_field() -> None:
     fields = set(Identity.__dataclass_fields__)
-    assert {name for name, _ in QUESTIONS} | {"drgn", "task"} == fields
+    prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
+    assert {name for name, _ in questions_of(prog)} | {"drgn", "task"} == fields
 
 
 def test_a_user_address_is_none_of_the_kernels_things() -> None:

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 from unit.commandfacts import HEAP, LARGE, RW_USER, SMALL, empty, leaf, line, maps_report
 
+from pageproof.arch.x86_64.memtypes import X86MemoryType
+from pageproof.arch.x86_64.paging import X86Paging
 from pageproof.find.process.maps import permission_letters
-from pageproof.model import Amount, MappedRun, MemoryType, Outcome, Range
+from pageproof.model import Amount, MappedRun, Outcome, Range
 from pageproof.observe.residency import counted_runs, has_gaps, merge, spread, with_mapcounts
 
 GIANT = 1 << 30
@@ -17,8 +19,11 @@ GIANT = 1 << 30
 # Runs
 
 
+FORM = X86Paging(levels=4)
+
+
 def runs(*ranges: Range) -> list[tuple[int, int, int | None]]:
-    return [(run.start, run.last, run.frame) for run in merge(ranges)]
+    return [(run.start, run.last, run.frame) for run in merge(FORM, ranges)]
 
 
 def test_a_run_goes_on_in_virtual_and_in_physical_memory() -> None:
@@ -31,7 +36,7 @@ def test_a_run_goes_on_in_virtual_and_in_physical_memory() -> None:
         leaf(0x3000, 0x9000),  # a hole before it
         leaf(0x2000, 0xA000),  # another frame
         leaf(0x2000, 0x9000, permissions=replace(RW_USER, write=False)),
-        replace(leaf(0x2000, 0x9000), memory_type=MemoryType.WC),
+        replace(leaf(0x2000, 0x9000), memory_type=X86MemoryType.WC),
         replace(leaf(0x2000, 0x9000), outcome=Outcome.PROT_NONE),
         replace(leaf(0x2000, 0x9000), level=2),
     ],
@@ -55,14 +60,16 @@ def test_leaves_are_counted_by_their_size() -> None:
     heap, region, stack = maps_report().vmas
     assert (heap.resident_4k_bytes, heap.resident_2m_bytes) == (2 * SMALL, LARGE)
     assert heap.other == (Amount(Outcome.SWAP, SMALL),)
-    assert heap.memory_types == (MemoryType.WB,)
+    assert heap.memory_types == (X86MemoryType.WB,)
     assert region.resident_4k_bytes == SMALL
     assert (stack.resident_4k_bytes, stack.runs) == (0, ())
 
 
 def test_a_leaf_over_the_edge_of_two_vmas_is_cut() -> None:
     edge = HEAP + 3 * SMALL
-    found = spread([line(HEAP, edge), line(edge, HEAP + LARGE)], [leaf(HEAP, 0x4000_0000, level=2)])
+    found = spread(
+        FORM, [line(HEAP, edge), line(edge, HEAP + LARGE)], [leaf(HEAP, 0x4000_0000, level=2)]
+    )
     first, second = found.vmas
     assert first.resident_2m_bytes == 3 * SMALL
     assert second.resident_2m_bytes == LARGE - 3 * SMALL
@@ -77,14 +84,14 @@ def test_what_no_vma_covers_is_outside() -> None:
         leaf(HEAP, 0x1000),
         leaf(HEAP + SMALL, 0x2000),
     ]
-    found = spread([line(HEAP, HEAP + SMALL)], ranges)
+    found = spread(FORM, [line(HEAP, HEAP + SMALL)], ranges)
     assert [run.start for run in found.outside] == [0, HEAP - SMALL, HEAP + SMALL]
     assert found.vmas[0].resident_4k_bytes == SMALL
 
 
 def test_a_range_over_several_vmas_and_the_holes_between() -> None:
     lines = [line(0x2000, 0x3000), line(0x5000, 0x6000)]
-    found = spread(lines, [empty(0, 0xFFFF, Outcome.EXCLUDED)])
+    found = spread(FORM, lines, [empty(0, 0xFFFF, Outcome.EXCLUDED)])
     assert [vma.other for vma in found.vmas] == [(Amount(Outcome.EXCLUDED, SMALL),)] * 2
     assert [(run.start, run.last) for run in found.outside] == [
         (0, 0x1FFF),
@@ -95,11 +102,11 @@ def test_a_range_over_several_vmas_and_the_holes_between() -> None:
 
 
 def test_a_hole_is_no_gap() -> None:
-    assert not has_gaps(spread([line(0, 0x4000)], [empty(0, 0x3FFF), leaf(0x4000, 0)]))
+    assert not has_gaps(spread(FORM, [line(0, 0x4000)], [empty(0, 0x3FFF), leaf(0x4000, 0)]))
 
 
 def test_all_sizes_and_each_outcome_are_summed_up() -> None:
-    giant = Range(0, GIANT - 1, 3, Outcome.MAPPED, 0, RW_USER, memory_type=MemoryType.UC)
+    giant = Range(0, GIANT - 1, 3, Outcome.MAPPED, 0, RW_USER, memory_type=X86MemoryType.UC)
     swap, poison = Outcome.SWAP, Outcome.HWPOISON
     ranges = [
         giant,
@@ -109,16 +116,16 @@ def test_all_sizes_and_each_outcome_are_summed_up() -> None:
         empty(GIANT + 3 * SMALL, GIANT + 5 * SMALL - 1, swap),
         leaf(GIANT + 5 * SMALL, 0x3000),
     ]
-    (vma,) = spread([line(0, 2 * GIANT)], ranges).vmas
+    (vma,) = spread(FORM, [line(0, 2 * GIANT)], ranges).vmas
     sizes = vma.resident_1g_bytes, vma.resident_2m_bytes, vma.resident_4k_bytes
     assert sizes == (GIANT, 0, 2 * SMALL)
     assert vma.other == (Amount(swap, 3 * SMALL), Amount(poison, SMALL))
-    assert vma.memory_types == (MemoryType.UC, MemoryType.WB)
+    assert vma.memory_types == (X86MemoryType.UC, X86MemoryType.WB)
 
 
 def test_a_range_ends_where_the_vma_does() -> None:
     lines = [line(0x1000, 0x3000), line(0x3000, 0x4000)]
-    found = spread(lines, [empty(0x1000, 0x2FFF, Outcome.SWAP), leaf(0x3000, 0)])
+    found = spread(FORM, lines, [empty(0x1000, 0x2FFF, Outcome.SWAP), leaf(0x3000, 0)])
     assert [(run.start, run.last) for vma in found.vmas for run in vma.runs] == [
         (0x1000, 0x2FFF),
         (0x3000, 0x3FFF),
@@ -130,7 +137,7 @@ def test_a_range_ends_where_the_vma_does() -> None:
 
 
 def test_mapcounts_say_what_is_shared() -> None:
-    vma = spread([line(HEAP, HEAP + LARGE)], [leaf(HEAP, 0x1000)]).vmas[0]
+    vma = spread(FORM, [line(HEAP, HEAP + LARGE)], [leaf(HEAP, 0x1000)]).vmas[0]
     counted = with_mapcounts(vma, (1, 1, 2, 7, 3, 0, -127))
     assert (counted.private_bytes, counted.shared_bytes) == (2 * SMALL, 3 * SMALL)
 
@@ -153,5 +160,5 @@ def test_permission_letters(vm_flags: int, letters: str) -> None:
 
 
 def test_a_run_is_what_the_schema_says() -> None:
-    (run,) = merge([leaf(0x1000, 0)])
-    assert run == MappedRun(0x1000, 0x1FFF, SMALL, Outcome.MAPPED, 0, RW_USER, MemoryType.WB)
+    (run,) = merge(FORM, [leaf(0x1000, 0)])
+    assert run == MappedRun(0x1000, 0x1FFF, SMALL, Outcome.MAPPED, 0, RW_USER, X86MemoryType.WB)

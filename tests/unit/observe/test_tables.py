@@ -6,10 +6,11 @@ from __future__ import annotations
 import pytest
 from unit.tables import TABLE, Tables
 
+from pageproof.arch.x86_64.paging import X86Paging
 from pageproof.model import Outcome
 from pageproof.model.asked import WalkerChoice
 from pageproof.observe.walkers import _believable
-from pageproof.walk import Paging, make_walker
+from pageproof.walk import make_walker
 
 ROOT, PUD = 0x1000, 0x2000
 
@@ -29,7 +30,7 @@ def test_tables_of_zeros(
     """``real``: frames that are known to be read; a table with an entry needs no such knowledge."""
     tables = Tables({ROOT: PUD | TABLE, PUD + 8: 0 if empty else 0x3000 | TABLE})
     read = _believable(tables.read, lambda pfn: pfn in real)
-    walker = make_walker(read, Paging(levels=4), choice)
+    walker = make_walker(read, X86Paging(levels=4), choice)
     assert walker.walk(ROOT, 0).outcome is outcome
     (first, *_) = walker.ranges(ROOT, 0, 0x1000)
     assert first.outcome is outcome

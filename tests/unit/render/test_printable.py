@@ -48,7 +48,7 @@ HOSTILE = (
     "\udc80\U000e0001\r\nFORGED\nFORGED"
 )
 #: Fields that only the program sets; texts are looked up by them.
-_OURS = ("region", "schema")
+_OURS = ("region", "schema", "arch")
 
 
 def poisoned(value: Any) -> Any:

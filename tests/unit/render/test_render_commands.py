@@ -16,6 +16,7 @@ from unit.facts import PAGING, USER, lost_walk, mapping, user_walk
 from unit.golden import matches_golden
 
 import pageproof
+from pageproof.arch.x86_64.paging import X86Paging
 from pageproof.files.places import read_where
 from pageproof.model import (
     Answer,
@@ -148,7 +149,7 @@ def test_what_moved_is_told() -> None:
 
 
 def test_pages_outside_all_vmas_are_shown() -> None:
-    outside = tuple(merge([leaf(0x1000, 0x7000)]))
+    outside = tuple(merge(X86Paging(levels=4), [leaf(0x1000, 0x7000)]))
     text = to_text(replace(maps_report(), outside=outside))
     assert "mapped outside all VMAs\n    000000001000-000000002000" in text
 

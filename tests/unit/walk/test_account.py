@@ -10,16 +10,16 @@ import pytest
 from unit.tables import US, P, Tables
 from unit.walk.test_engine import PAGES, random_paging, random_tables
 
-from pageproof.model import MemoryType
+from pageproof.arch.x86_64 import X86_64
+from pageproof.arch.x86_64.memtypes import X86MemoryType
+from pageproof.arch.x86_64.paging import X86Paging
 from pageproof.model.asked import WalkerChoice
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import (
-    TYPE_BITS,
     USE_NORMAL,
     USE_SPECIAL,
     Accounted,
     Accounts,
-    Paging,
     make_walker,
 )
 
@@ -59,7 +59,7 @@ def test_accounts_are_the_same(seed: int) -> None:
 
 
 def test_memory_types_have_the_engines_numbers() -> None:
-    assert tuple(engine.MEMORY_TYPES) == tuple(TYPE_BITS)
+    assert tuple(engine.MEMORY_TYPES) == X86_64.memory_types
     assert (engine.USE_SPECIAL, engine.USE_NORMAL) == (USE_SPECIAL, USE_NORMAL)
 
 
@@ -73,12 +73,14 @@ def test_what_is_counted_and_reported(choice: WalkerChoice) -> None:
         0x4008: 0x6000 | P,
         0x4010: 0x5000 | P | SPECIAL | 1 << 4 | 1 << 3,
     }
-    walker = make_walker(Tables(entries).read, Paging(levels=4), choice)
+    walker = make_walker(Tables(entries).read, X86Paging(levels=4), choice)
     accounts = Accounts.empty(16)
     marked = bytearray(16)
     marked[5] = marked[6] = 1
     found = walker.account(0x1000, 0, GIB - 1, accounts, marked, 10)
-    both = 1 << TYPE_BITS[MemoryType.WB] | 1 << TYPE_BITS[MemoryType.UC]
+    both = 1 << X86_64.memory_types.index(X86MemoryType.WB) | 1 << X86_64.memory_types.index(
+        X86MemoryType.UC
+    )
     assert accounts.uses[5] == both | USE_NORMAL | USE_SPECIAL
     assert (accounts.counts[5], accounts.counts[6]) == (1, 1)
     assert [(one.table, one.level) for one in found.tables] == [
@@ -99,7 +101,7 @@ def test_ranges_alike_wherever_the_frames_are() -> None:
     entries = {0x1000: 0x2000 | P, 0x2000: 0x3000 | P, 0x3000: 0x4000 | P}
     entries |= {0x4000 + 8 * i: (0x90000 - i * 0x7000) | P for i in range(8)}
     entries[0x4000 + 8 * 8] = 0x5000 | P | 1 << 4
-    walker = make_walker(Tables(entries).read, Paging(levels=4), WalkerChoice.C)
+    walker = make_walker(Tables(entries).read, X86Paging(levels=4), WalkerChoice.C)
     assert [(one.start, one.last) for one in walker.alike(0x1000, 0, GIB - 1)] == [
         (0, 0x7FFF),
         (0x8000, 0x8FFF),

@@ -8,11 +8,12 @@ import struct
 
 from unit.auditfacts import RAM
 
+from pageproof.arch.x86_64 import X86_64
+from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.find.frame.records import UNREFERENCED, PageLayout, classes_of, mapcounts_of
-from pageproof.model import MemoryType
 from pageproof.model.auditfacts import FrameClass
 from pageproof.observe.audit.frames import Frames, conflicting, uncounted, wrong_class
-from pageproof.walk import TYPE_BITS, USE_NORMAL, Accounts
+from pageproof.walk import USE_NORMAL, Accounts
 from pageproof.walk.classify import Test as Kind
 from pageproof.walk.classify import classify, classify_slowly
 
@@ -93,7 +94,8 @@ def test_the_engine_classifies_as_the_slow_way_does() -> None:
 # Frames that look odd
 
 WB, UC, UC_MINUS = (
-    1 << TYPE_BITS[kind] for kind in (MemoryType.WB, MemoryType.UC, MemoryType.UC_MINUS)
+    1 << X86_64.memory_types.index(kind)
+    for kind in (X86MemoryType.WB, X86MemoryType.UC, X86MemoryType.UC_MINUS)
 )
 
 
@@ -110,7 +112,7 @@ def test_types_that_conflict_are_those_of_ram() -> None:
     kernel.uses[3:6] = bytes([WB, UC_MINUS, WB])
     beyond = RAM.end >> 12
     users.uses[beyond], kernel.uses[beyond] = UC, WB
-    assert list(conflicting(users, kernel, [RAM])) == [3]
+    assert list(conflicting(X86_64, users, kernel, [RAM])) == [3]
 
 
 def test_mapped_more_often_than_counted() -> None:

@@ -11,10 +11,10 @@ import drgn
 import pytest
 from unit.facts import FRAME, USER, drgns, evidence, lost_walk, proof, user_walk
 
+from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.find.frame import opinion
 from pageproof.model import (
     Answer,
-    MemoryType,
     Outcome,
     Permissions,
     Reason,
@@ -105,7 +105,7 @@ def test_no_rule_about_rights_fires_on_the_kernels_closed_entry() -> None:
 
 
 def test_nothing_is_used_through_a_closed_entry_by_its_memory_type() -> None:
-    one = proof(evidence(user=replace(closed(), memory_type=MemoryType.UC)))
+    one = proof(evidence(user=replace(closed(), memory_type=X86MemoryType.UC)))
     assert [found.id for found in one.findings] == ["prot-none"]
 
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 import pytest
 from unit.tables import NX, PAT_LARGE, PCD, PROTNONE, PSE, PWT, RW, TABLE, US, A, D, G, P, Tables
 
+from pageproof.arch.x86_64 import X86_64
+from pageproof.arch.x86_64.memtypes import LINUX_PAT, X86MemoryType
+from pageproof.arch.x86_64.paging import X86Paging
 from pageproof.model import EntryKind, MemoryType, Outcome, SwapLayout
 from pageproof.model.asked import WalkerChoice
 from pageproof.render import words
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import (
-    LINUX_PAT,
-    Paging,
     make_walker,
     walk_address,
 )
 
-FOUR = Paging(levels=4)
-FIVE = Paging(levels=5)
+FOUR = X86Paging(levels=4)
+FIVE = X86Paging(levels=5)
 ROOT, T1, T2, T3, T4 = 0x1000, 0x2000, 0x3000, 0x4000, 0x5000
 ADDRESS_BITS = 0x000F_FFFF_FFFF_F000
 
@@ -77,7 +78,7 @@ def test_five_levels_translate_nine_bits_more() -> None:
 @pytest.mark.parametrize("levels", [3, 6])
 def test_other_numbers_of_levels_are_refused(levels: int) -> None:
     with pytest.raises(ValueError, match="4 or 5 levels"):
-        Paging(levels=levels)
+        X86Paging(levels=levels)
 
 
 # PRESENT clear, bit 8 set, address bits inverted.
@@ -118,14 +119,14 @@ def test_huge_page_in_the_moment_of_a_split_still_names_its_frame() -> None:
 @pytest.mark.parametrize(
     ("bits", "expected"),
     [
-        (0, MemoryType.WB),
-        (PWT, MemoryType.WC),
-        (PCD, MemoryType.UC_MINUS),
-        (PCD | PWT, MemoryType.UC),
-        (PSE, MemoryType.WB),  # bit 7 is PAT here: index 4
-        (PSE | PWT, MemoryType.WP),
-        (PSE | PCD, MemoryType.UC_MINUS),
-        (PSE | PCD | PWT, MemoryType.WT),
+        (0, X86MemoryType.WB),
+        (PWT, X86MemoryType.WC),
+        (PCD, X86MemoryType.UC_MINUS),
+        (PCD | PWT, X86MemoryType.UC),
+        (PSE, X86MemoryType.WB),  # bit 7 is PAT here: index 4
+        (PSE | PWT, X86MemoryType.WP),
+        (PSE | PCD, X86MemoryType.UC_MINUS),
+        (PSE | PCD | PWT, X86MemoryType.WT),
     ],
 )
 def test_memory_type_of_a_page_comes_from_the_pat(bits: int, expected: MemoryType) -> None:
@@ -140,17 +141,17 @@ def test_pat_of_a_large_leaf_is_bit_12_and_no_address() -> None:
     tables = four_levels(0)
     tables.entries[T2 + 418 * 8] = 0x4000_0000 | TABLE | PSE | PAT_LARGE | PCD | PWT
     walk = walk_address(tables.read, ROOT, USER, FOUR)
-    assert walk.memory_type is MemoryType.WT
+    assert walk.memory_type is X86MemoryType.WT
     assert walk.paddr == 0x4000_0000 + (USER & 0x1F_FFFF)
     assert walk.steps[2].flags == ("P", "RW", "US", "PWT", "PCD", "A", "PSE", "PAT")
 
 
 def test_the_pat_is_the_targets_own() -> None:
-    plain = (MemoryType.WB, MemoryType.WT, MemoryType.UC_MINUS, MemoryType.UC) * 2
-    paging = Paging(levels=4, pat=plain)
+    plain = (X86MemoryType.WB, X86MemoryType.WT, X86MemoryType.UC_MINUS, X86MemoryType.UC) * 2
+    paging = X86Paging(levels=4, pat=plain)
     walk = walk_address(four_levels(0x7000 | TABLE | PWT).read, ROOT, USER, paging)
-    assert walk.memory_type is MemoryType.WT
-    assert LINUX_PAT[1] is MemoryType.WC
+    assert walk.memory_type is X86MemoryType.WT
+    assert LINUX_PAT[1] is X86MemoryType.WC
 
 
 # the address is bits 51:12, in tables as in leaves.
@@ -179,7 +180,7 @@ def test_protection_key_and_software_bits_are_named() -> None:
 
 def test_c_bit_comes_out_of_tables_leaves_and_root() -> None:
     c_bit = 1 << 51
-    paging = Paging(levels=4, sme_mask=c_bit)
+    paging = X86Paging(levels=4, sme_mask=c_bit)
     tables = four_levels(
         0xABCD_E000 | TABLE | c_bit, pgd=TABLE | c_bit, pud=TABLE | c_bit, pmd=TABLE | c_bit
     )
@@ -190,12 +191,26 @@ def test_c_bit_comes_out_of_tables_leaves_and_root() -> None:
 
 
 def test_c_bit_is_not_inverted_into_a_prot_none_frame() -> None:
-    paging = Paging(levels=4, sme_mask=1 << 47)
+    paging = X86Paging(levels=4, sme_mask=1 << 47)
     raw = ((0xABCD_E000 | 1 << 47) ^ ADDRESS_BITS) | PROTNONE
     assert walk_address(four_levels(raw).read, ROOT, USER, paging).pfn == 0xABCDE
 
 
 # CR3.
+
+
+@pytest.mark.parametrize(
+    ("cr3", "user_half", "expected"),
+    [
+        (0x8000_0000_0A00_2006, False, 0x0A00_2000),  # NOFLUSH and PCID 6
+        (0x6000_0000_0A00_2000, False, 0x0A00_2000),  # LAM_U48, LAM_U57
+        (0x8000_0000_0A00_2806, True, 0x0A00_3000),  # the half that user mode runs on
+        (0x8000_0000_0A00_3806, True, 0x0A00_3000),
+    ],
+)
+def test_cr3_is_more_than_an_address(cr3: int, user_half: bool, expected: int) -> None:
+    table = FOUR.address_of(cr3)
+    assert (X86_64.user_root(table) if user_half else table) == expected
 
 
 def test_a_walk_may_start_from_cr3() -> None:
@@ -263,7 +278,7 @@ def swap_entry(swap_type: int, offset: int) -> int:
 def test_non_present_kinds_are_told_apart(
     raw: int, layout: SwapLayout | None, expected: Outcome
 ) -> None:
-    walk = walk_address(four_levels(raw).read, ROOT, USER, Paging(levels=4, swap=layout))
+    walk = walk_address(four_levels(raw).read, ROOT, USER, X86Paging(levels=4, swap=layout))
     assert walk.outcome is expected
     assert walk.pfn is None
     assert walk.permissions is None
@@ -273,7 +288,7 @@ def test_non_present_kinds_are_told_apart(
 def test_nothing_of_the_kernels_half_is_swapped_out(layout: SwapLayout | None) -> None:
     """As set_memory_np() left the kernel's own text once it was freed: type 16, if it were swap."""
     raw = 0x800F_FFFF_E0B6_6062
-    paging = Paging(levels=4, swap=layout)
+    paging = X86Paging(levels=4, swap=layout)
     last, first = (1 << 64) - 1, ((1 << 64) - 1) & -PAGE_BYTES
     tables = Tables(
         {
@@ -291,7 +306,7 @@ def test_nothing_of_the_kernels_half_is_swapped_out(layout: SwapLayout | None) -
             assert (walk.outcome, len(walk.steps)) == (Outcome.SPECIAL, steps)
             assert (walk.swap_type, walk.swap_offset, walk.paddr) == (None, None, None)
             assert walk.steps[-1].flags == ("RW", "A", "D", "NX")
-            assert "set_memory_np" in words.end(walk)
+            assert "set_memory_np" in words.end(X86_64, walk)
         (run,) = walker.ranges(ROOT, first, last)
         assert (run.outcome, run.frame) == (Outcome.SPECIAL, None)
 
@@ -305,7 +320,7 @@ def test_swap_type_and_offset_are_given() -> None:
 def test_a_migrating_huge_page_is_no_leaf() -> None:
     tables = four_levels(0)
     tables.entries[T2 + 418 * 8] = swap_entry(25, 0x40000)
-    walk = walk_address(tables.read, ROOT, USER, Paging(levels=4, swap=LAYOUT))
+    walk = walk_address(tables.read, ROOT, USER, X86Paging(levels=4, swap=LAYOUT))
     assert walk.outcome is Outcome.MIGRATION
     assert walk.steps[-1].name == "PMD"
 
@@ -395,7 +410,7 @@ def test_reserved_bits_are_no_mapping(at: int, raw: int) -> None:
     ],
 )
 def test_canonical_depends_on_the_number_of_levels(
-    address: int, paging: Paging, canonical: bool
+    address: int, paging: X86Paging, canonical: bool
 ) -> None:
     tables = Tables({ROOT: 0, ROOT + 8: P})
     outcome = walk_address(tables.read, ROOT, address, paging).outcome
@@ -434,7 +449,7 @@ def test_a_table_that_points_at_itself_is_bounded() -> None:
 def test_a_table_of_zeros_is_unknown_where_zeros_are_made_up() -> None:
     tables = four_levels(0)
     tables.entries[T3 + 359 * 8] = 0
-    made_up = walk_address(tables.read, ROOT, USER, Paging(levels=4, zero_fills=True))
+    made_up = walk_address(tables.read, ROOT, USER, X86Paging(levels=4, zero_fills=True))
     assert made_up.outcome is Outcome.ZERO_FILLED
     assert "PTE table at 0x4000" in made_up.detail
     honest = walk_address(tables.read, ROOT, USER, FOUR)
@@ -444,7 +459,7 @@ def test_a_table_of_zeros_is_unknown_where_zeros_are_made_up() -> None:
 def test_a_zero_entry_in_a_table_with_others_is_not_present() -> None:
     tables = four_levels(0)
     tables.entries[T3] = 0x9000 | P
-    walk = walk_address(tables.read, ROOT, USER, Paging(levels=4, zero_fills=True))
+    walk = walk_address(tables.read, ROOT, USER, X86Paging(levels=4, zero_fills=True))
     assert walk.outcome is Outcome.NONE
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from pageproof.arch.x86_64.rowtexts import REGIONS
+from pageproof.arch.x86_64.rowtexts import ROW_TEXTS
 from pageproof.model.kmap import LayoutFacts, MapRow, Placement
 from pageproof.space.units import ADDRESS_END, PAGE_BYTES
 
@@ -18,7 +18,7 @@ _TIB: Final = 1 << 40
 
 @dataclass(frozen=True)
 class Form:
-    """What the number of levels alone decides, and what the documentation says of it.
+    """What depends only on the number of levels, and its place in the documentation.
 
     Attributes:
         user_end: first address past the user half; the kernel's begins at its negative.
@@ -61,7 +61,7 @@ FORMS: Final = {
 
 @dataclass(frozen=True)
 class _Span:
-    """A row to be; ``end`` is exclusive and may be 2**64."""
+    """The addresses of a row; ``end`` is exclusive and may be 2**64."""
 
     region: str
     start: int
@@ -71,12 +71,12 @@ class _Span:
     purpose: str = ""
 
 
-#: Regions whose own bounds KASLR moves; in the other rows it moves what lies inside.
+#: Rows whose bounds KASLR moves. In other rows it moves the contents.
 _MOVABLE: Final = frozenset({"physmap", "vmalloc", "vmemmap"})
 
 
 def memory_map(layout: LayoutFacts) -> tuple[MapRow, ...]:
-    """Rows that cover the 64-bit address space, every byte once, in order."""
+    """Return rows that cover the 64-bit address space, every byte once, in order."""
     spans = sorted(_spans(layout), key=lambda span: span.start)
     rows: list[_Span] = []
     end = 0
@@ -90,13 +90,8 @@ def memory_map(layout: LayoutFacts) -> tuple[MapRow, ...]:
     return tuple(_row(span) for span in rows)
 
 
-def row_of(layout: LayoutFacts, region: str) -> MapRow:
-    """The row of a region that every kernel has once."""
-    return next(row for row in memory_map(layout) if row.region == region)
-
-
 def _beside(before: Sequence[_Span], after: _Span) -> Placement:
-    """A hole is where its neighbours let it be."""
+    """Return the placement of a hole, which follows from its neighbours."""
     movable = {span.placement for span in (*before[-1:], after) if span.region in _MOVABLE}
     if Placement.MOVED in movable:
         return Placement.MOVED
@@ -104,7 +99,7 @@ def _beside(before: Sequence[_Span], after: _Span) -> Placement:
 
 
 def _row(span: _Span) -> MapRow:
-    purpose = span.purpose or REGIONS[span.region].purpose
+    purpose = span.purpose or ROW_TEXTS[span.region].purpose
     if not span.configured:
         purpose += " (not configured: unused)"
     return MapRow(
@@ -146,7 +141,7 @@ def _spans(layout: LayoutFacts) -> Iterable[_Span]:
 
 
 def _moving(layout: LayoutFacts, form: Form) -> Iterable[_Span]:
-    """What KASLR moves, and what the documentation has beside it while nothing was moved."""
+    """Yield rows that KASLR moves, and documented holes beside them if they were not moved."""
 
     def placed(base: int, documented: int) -> Placement:
         return Placement.UNMOVED if base == documented else Placement.MOVED

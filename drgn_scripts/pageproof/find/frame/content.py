@@ -9,9 +9,9 @@ from collections.abc import Callable
 import drgn
 from drgn.helpers.linux.mm import access_remote_vm
 
+from pageproof import arch
 from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.kernel.image import image_ends
-from pageproof.find.kernel.paging import START_KERNEL_MAP
 from pageproof.find.process.vmas import mm_object
 from pageproof.model import MemoryGap, PagingFacts, Route, RouteContent
 from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
@@ -33,9 +33,10 @@ def is_plain_ram(prog: drgn.Program, paging: PagingFacts, pfn: int) -> bool:
 def _image(prog: drgn.Program, paging: PagingFacts) -> range:
     """Return the frames of the kernel's image."""
     # phys_base is modulo 2**64: KASLR may put the image below the address it was linked for.
+    linked = arch.of_program(prog).image_map
     return range(
         *(
-            (end - START_KERNEL_MAP + paging.phys_base & ADDRESS_LAST) >> PAGE_SHIFT
+            (end - linked + paging.phys_base & ADDRESS_LAST) >> PAGE_SHIFT
             for end in image_ends(prog)
         )
     )

@@ -17,12 +17,12 @@ from drgn.helpers.linux.mm import (
     virt_to_page,
 )
 
+from pageproof import arch
 from pageproof.errors import PageproofError
 from pageproof.find.frame.ram import system_ram
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.kernel.areas import area_at
 from pageproof.find.kernel.layout import physmap
-from pageproof.find.kernel.paging import START_KERNEL_MAP
 from pageproof.space.units import PAGE_BYTES
 
 _BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, ValueError, PageproofError)
@@ -89,7 +89,7 @@ def _compound(prog: drgn.Program, address: int) -> Extent | None:
 
 
 def _variable(prog: drgn.Program, address: int) -> Extent | None:
-    if address < START_KERNEL_MAP:
+    if address < arch.of_program(prog).image_map:
         return None
     symbol = prog.symbol(address)
     if symbol.kind is not drgn.SymbolKind.OBJECT or not symbol.size:

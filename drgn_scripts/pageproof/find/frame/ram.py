@@ -10,6 +10,7 @@ import drgn
 from drgn import cast
 from drgn.helpers.linux.mm import compound_head, page_flags, pfn_to_page
 
+from pageproof import arch
 from pageproof.find.kernel.paging import optional_number, page_offset
 from pageproof.model import MemoryType
 from pageproof.model.auditfacts import Section, Span
@@ -19,8 +20,6 @@ from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 _SYSTEM_RAM: Final = 0x0100_0000
 #: Limit, because a tree that changes while it is read may lead back to itself.
 _MOST_RESOURCES: Final = 1 << 16
-#: ``PFN_SECTION_SHIFT`` of x86_64: SECTION_SIZE_BITS is 27 (arch/x86/include/asm/sparsemem.h).
-_SECTION_SHIFT: Final = 27 - PAGE_SHIFT
 #: ``SECTION_HAS_MEM_MAP``, ``SECTION_IS_EARLY`` of include/linux/mmzone.h. All flags are below
 #: the alignment of a section's struct pages.
 _HAS_MEM_MAP: Final = 1 << 1
@@ -97,7 +96,8 @@ def memory_sections(prog: drgn.Program) -> Iterator[Section]:
     """
     roots = prog["mem_section"]
     per_root = PAGE_BYTES // drgn.sizeof(prog.type("struct mem_section"))
-    last = prog["max_pfn"].value_() - 1 >> _SECTION_SHIFT
+    shift = arch.of_program(prog).section_bits - PAGE_SHIFT
+    last = prog["max_pfn"].value_() - 1 >> shift
     for number in range(last + 1):
         root = roots[number // per_root]
         if not root:
@@ -105,7 +105,7 @@ def memory_sections(prog: drgn.Program) -> Iterator[Section]:
         coded = root[number % per_root].section_mem_map.value_()
         if not coded & _HAS_MEM_MAP:
             continue
-        first, pages = number << _SECTION_SHIFT, 1 << _SECTION_SHIFT
+        first, pages = number << shift, 1 << shift
         yield Section(
             number=number,
             first_pfn=first,
@@ -217,31 +217,14 @@ def _address(prog: drgn.Program, name: str) -> int | None:
         return None
 
 
-def _constant(prog: drgn.Program, *names: str) -> int | None:
-    """Return the first of these enumerators that the kernel has; None if it has none."""
-    for name in names:
-        try:
-            return int(prog.constant(name))
-        except LookupError:
-            continue
-    return None
-
-
 def recorded_types(prog: drgn.Program, pfns: Iterable[int]) -> Iterator[tuple[int, MemoryType]]:
-    """Yield RAM frames with the memory type that ``struct page`` records.
-
-    It is in two flags (``get_page_memtype()`` of arch/x86/mm/pat/memtype.c). One of them was
-    PG_uncached until "x86: remove PG_uncached" (6.12), and exists only with CONFIG_X86_PAT. Without
-    it nothing is recorded.
-    """
-    write_combining = prog.constant("PG_arch_1").value_()
-    uncached = _constant(prog, "PG_uncached", "PG_arch_2")
-    if uncached is None:
+    """Yield RAM frames with the memory type that ``struct page`` records, if it records any."""
+    type_of = arch.of_program(prog).recorded_type(prog)
+    if type_of is None:
         return
-    types = (MemoryType.WB, MemoryType.WC, MemoryType.UC_MINUS, MemoryType.WT)
     for pfn in pfns:
         try:
             flags = page_flags(pfn_to_page(prog, pfn)).value_()
         except drgn.FaultError:
             continue
-        yield pfn, types[flags >> write_combining & 1 | (flags >> uncached & 1) << 1]
+        yield pfn, type_of(flags)

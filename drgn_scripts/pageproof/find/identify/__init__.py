@@ -13,13 +13,7 @@ from typing import Any, Final
 
 import drgn
 
-from pageproof.find.identify.areas import (
-    find_cpu_entry,
-    find_espfix,
-    find_fixmap,
-    find_ldt,
-    find_vsyscall,
-)
+from pageproof import arch
 from pageproof.find.identify.drgns import drgn_identities
 from pageproof.find.identify.memory import find_page_struct, find_slab, find_vmap
 from pageproof.find.identify.percpu import find_per_cpu
@@ -40,17 +34,16 @@ QUESTIONS: Final[tuple[tuple[str, Question], ...]] = (
     ("vmap", find_vmap),
     ("per_cpu", find_per_cpu),
     ("page_struct", find_page_struct),
-    ("fixmap", find_fixmap),
-    ("cpu_entry", find_cpu_entry),
-    ("ldt", find_ldt),
-    ("espfix", find_espfix),
-    ("vsyscall", find_vsyscall),
-    ("shadow", find_shadow),
 )
 
 
+def questions_of(prog: drgn.Program) -> tuple[tuple[str, Question], ...]:
+    """Return all questions for a target, those of its architecture included."""
+    return (*QUESTIONS, *arch.of_program(prog).area_questions(), ("shadow", find_shadow))
+
+
 def identify(
-    place: Place, questions: tuple[tuple[str, Question], ...] = QUESTIONS
+    place: Place, questions: tuple[tuple[str, Question], ...] | None = None
 ) -> tuple[Identity, tuple[Unknown, ...]]:
     """Ask all questions about an address, and drgn.
 
@@ -59,7 +52,7 @@ def identify(
     """
     identity = Identity()
     unknown: list[Unknown] = []
-    for name, question in questions:
+    for name, question in questions_of(place.prog) if questions is None else questions:
         try:
             found = question(place)
         except BROKEN as error:
@@ -96,4 +89,13 @@ def unanswered(question: str, error: Exception) -> Unknown:
     return Unknown(question, Outcome.UNREADABLE, text or type(error).__name__)
 
 
-__all__ = ["BROKEN", "QUESTIONS", "Missing", "Place", "Question", "identify", "unanswered"]
+__all__ = [
+    "BROKEN",
+    "QUESTIONS",
+    "Missing",
+    "Place",
+    "Question",
+    "identify",
+    "questions_of",
+    "unanswered",
+]

@@ -9,6 +9,7 @@ import drgn
 from drgn.helpers.common.memory import IdentifiedAddress, identify_address_all
 from drgn.helpers.linux.common import IdentifiedTaskStack, IdentifiedTaskStruct
 
+from pageproof import arch
 from pageproof.find.identify.place import Place
 from pageproof.find.kernel.areas import area_at
 from pageproof.find.process.tasks import check_tasks
@@ -23,7 +24,7 @@ def drgn_identities(place: Place) -> tuple[tuple[str, ...], TaskFacts | None, Ex
     """
     words: list[str] = []
     task: TaskFacts | None = None
-    if place.address >> 63 == 0:
+    if not arch.of_program(place.prog).is_upper(place.address):
         return (), None, None  # drgn identifies kernel addresses only
     try:
         for one in identified(place.prog, place.address):

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import drgn
 
+from pageproof.arch.places import Missing
 from pageproof.model import PagingFacts, Walk
 from pageproof.model.kmap import LayoutFacts
 
-
-class Missing(Exception):
-    """An answer is expected but was not found. The question stays open."""
+__all__ = ["Missing", "Place"]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pageproof import arch
 from pageproof.find.identify.place import Place
 from pageproof.model import MemoryGap
 from pageproof.model.whatis import ShadowFacts
@@ -12,9 +13,6 @@ from pageproof.space.units import ADDRESS_END
 
 _SHIFT: Final = 3
 _BYTES: Final = 8
-#: ``__VIRTUAL_MASK_SHIFT`` by levels: log2 of the size of the kernel's half.
-_HALF_BITS: Final = {4: 47, 5: 56}
-
 #: Macros, which DWARF does not have. Kernels 5.10 to 7.2 have the same values.
 _CODES: Final = {
     0xFF: "freed page",
@@ -37,10 +35,12 @@ _CODES: Final = {
 def find_shadow(place: Place) -> ShadowFacts | None:
     """Return the shadow of a kernel address, or the memory of an address in the shadow."""
     end = place.layout.kasan_end
-    if end is None or place.address >> 63 == 0:
+    architecture = arch.of_program(place.prog)
+    if end is None or not architecture.is_upper(place.address):
         return None
     if place.region == "kasan":
-        if place.address < shadow_of(-1 << _HALF_BITS[place.layout.levels] & ADDRESS_END - 1, end):
+        form = architecture.paging(place.paging, zero_fills=False)
+        if place.address < shadow_of(ADDRESS_END - (1 << form.half_bits), end):
             return None  # the rest of the PGD entry in which the shadow starts
         shadow = place.address
         memory = shadowed(shadow, end)

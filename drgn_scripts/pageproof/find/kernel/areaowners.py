@@ -8,17 +8,14 @@ from typing import Final
 
 import drgn
 
+from pageproof import arch
 from pageproof.find.bounded import list_entries
 from pageproof.find.kernel.areas import VM_ALLOC, VM_IOREMAP, area_at
 from pageproof.find.kernel.modules import all_modules, module_at
 from pageproof.find.kernel.symbols import code_words
 from pageproof.find.process.tasks import all_tasks
 from pageproof.model import AreaOwner, OwnerKind
-from pageproof.space.units import ADDRESS_LAST
 
-#: ``call rel32`` of x86_64 (Intel SDM 2A, CALL).
-_CALL: Final = 0xE8
-_CALL_BYTES: Final = 5
 #: Errors on damaged or missing data. ValueError includes DamagedError.
 BROKEN: Final = (
     drgn.FaultError,
@@ -91,15 +88,12 @@ def _is_call_of_allocator(prog: drgn.Program, caller: int) -> bool:
     Many drivers allocate in their init function, whose memory is freed afterwards. By now another
     module may have its code there, and that module did not allocate the area.
     """
-    if caller < _CALL_BYTES:
-        return False
     try:
-        call = prog.read(caller - _CALL_BYTES, _CALL_BYTES)
-        target = caller + int.from_bytes(call[1:], "little", signed=True) & ADDRESS_LAST
-        name = prog.symbol(target).name
+        target = arch.of_program(prog).called_by(prog, caller)
+        name = "" if target is None else prog.symbol(target).name
     except BROKEN:
         return False
-    return call[0] == _CALL and ("alloc" in name or "vmap" in name)
+    return "alloc" in name or "vmap" in name
 
 
 def module_name(prog: drgn.Program, address: int) -> str:

@@ -11,9 +11,9 @@ from typing import Final
 
 import drgn
 
+from pageproof import arch
 from pageproof.errors import PageproofError
 from pageproof.find.kernel.named import find_symbol, find_variable
-from pageproof.find.kernel.paging import read_levels, vmcoreinfo
 
 _HEX: Final = re.compile(r"(0[xX])?[0-9a-fA-F]+(_[0-9a-fA-F]+)*")
 _PATH: Final = re.compile(
@@ -162,8 +162,7 @@ def _own_address(text: str) -> str:
 
 
 def _kernel_half(prog: drgn.Program) -> range:
-    levels, _ = read_levels(prog, vmcoreinfo(prog))
-    return range((1 << 64) - (1 << 9 * levels + 11), 1 << 64)
+    return arch.of_program(prog).kernel_half(prog)
 
 
 def _at_path(prog: drgn.Program, path: re.Match[str], user: UserSide) -> object:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import drgn
 
+from pageproof import arch
 from pageproof.find.kernel.debuginfo import of_program
 from pageproof.find.kernel.modules import module_at
-from pageproof.find.kernel.paging import START_KERNEL_MAP
 from pageproof.space.units import ADDRESS_LAST
 
 
@@ -17,7 +17,8 @@ def image_ends(prog: drgn.Program) -> tuple[int, int]:
     try:
         return int(prog.symbol("_text").address), end_symbol(prog, "_end")
     except LookupError:
-        return START_KERNEL_MAP, START_KERNEL_MAP
+        linked = arch.of_program(prog).image_map
+        return linked, linked
 
 
 def end_symbol(prog: drgn.Program, name: str) -> int:

@@ -9,6 +9,7 @@ from typing import Final
 
 import drgn
 
+from pageproof import arch
 from pageproof.errors import PageproofError, TornError
 from pageproof.find.bounded import Losses
 from pageproof.find.kernel.debuginfo import of_program
@@ -17,11 +18,9 @@ from pageproof.find.kernel.symbols import symbol_name
 from pageproof.find.process.paths import name_of, path_of
 from pageproof.find.process.tasks import all_tasks, find_task
 from pageproof.find.process.vmas import for_each_vma
-from pageproof.find.words import VM_FLAGS, i_mode_words, page_prot_words, vm_flags_words
-from pageproof.model import PTI_USER_HALF, FileFacts, MappingFacts, PagingFacts, TaskFault, VmaFacts
+from pageproof.find.words import VM_FLAGS, i_mode_words, vm_flags_words
+from pageproof.model import FileFacts, MappingFacts, PagingFacts, TaskFault, VmaFacts
 
-#: End of user addresses with 5 levels of tables.
-_USER_END: Final = 1 << 56
 #: Errors of drgn for data that is not valid, for example because it changes while it is read.
 BROKEN: Final = (drgn.FaultError, ValueError, NotImplementedError)
 
@@ -270,7 +269,7 @@ def _mapping(
         threads=space.threads,
         other_pids=tuple(sorted(group for group in space.groups if group != leader)),
         mm=space.mm.value_(),
-        root=pgd | PTI_USER_HALF if paging.pti else pgd,
+        root=arch.of_program(prog).user_root(pgd) if paging.pti else pgd,
         kernel_half_root=pgd,
         vma=None if vma is None else _vma(prog, vma),
     )
@@ -282,8 +281,9 @@ def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
     Raises:
         ValueError: the data is not valid: it was created or freed while it was read.
     """
+    architecture = arch.of_program(prog)
     start, end = vma.vm_start.value_(), vma.vm_end.value_()
-    if not start < end or (start | end) & 0xFFF or end > _USER_END:
+    if not start < end or (start | end) & 0xFFF or end > architecture.user_end:
         raise ValueError(f"a VMA from {start:#x} to {end:#x} is not valid")
     flags = _vm_flags(vma)
     prot = vma.vm_page_prot.pgprot.value_()
@@ -299,7 +299,7 @@ def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
         vm_flags=flags,
         vm_flags_words=vm_flags_words(flags, _vm_flag_names(prog)),
         vm_page_prot=prot,
-        vm_page_prot_words=page_prot_words(prot),
+        vm_page_prot_words=architecture.page_prot_words(prot),
         vm_ops_symbol=symbol_name(prog, ops) if ops else "",
         file=file,
         gone=gone,
@@ -320,7 +320,7 @@ def _vm_flags(vma: drgn.Object) -> int:
 @of_program
 def _vm_flag_names(prog: drgn.Program) -> dict[int, str]:
     """Return our table with names added from the target's enumerators (``VMA_*_BIT``, 7.0)."""
-    names = dict(VM_FLAGS)
+    names = {**VM_FLAGS, **arch.of_program(prog).vm_flags}
     try:
         enumeration = prog.constant("VMA_READ_BIT").type_
     except LookupError:

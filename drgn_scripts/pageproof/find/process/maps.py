@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import drgn
 from drgn import cast, container_of
 
+from pageproof import arch
 from pageproof.errors import TornError
 from pageproof.find.bounded import Losses
 from pageproof.find.kernel.debuginfo import of_program
@@ -17,13 +17,11 @@ from pageproof.find.process.devices import major_minor
 from pageproof.find.process.mappings import BROKEN, address_space
 from pageproof.find.process.paths import d_path, path_of
 from pageproof.find.process.vmas import mm_object
-from pageproof.find.words import VM_FLAGS, page_prot_words, vm_flags_words
+from pageproof.find.words import VM_FLAGS, vm_flags_words
 from pageproof.model import MappingFacts, PagingFacts, VmaFacts, VmaLine
 from pageproof.space.units import ADDRESS_LAST, PAGE_SHIFT
 
 _READ, _WRITE, _EXEC, _MAYSHARE = 1, 2, 4, 0x80
-#: ``MM_CONTEXT_HAS_VSYSCALL`` of arch/x86/include/asm/mmu.h: bit number 1, BIT(1) before 6.4.
-_HAS_VSYSCALL: Final = 1 << 1
 
 
 @dataclass(frozen=True)
@@ -194,17 +192,12 @@ def _backing_bit(prog: drgn.Program) -> int:
 
 
 def _gate(prog: drgn.Program, mm: drgn.Object) -> list[VmaLine]:
-    """Return the line of the vsyscall page, whose VMA is in no process (``get_gate_vma()``)."""
-    try:
-        gate, mode = prog["gate_vma"], prog["vsyscall_mode"]
-        names = {e.value: e.name for e in mode.type_.enumerators or ()}
-        if names[mode.value_()] == "NONE":
-            return []
-        flags = mm.context.flags
-    except (LookupError, AttributeError):
+    """Return the line of the VMA that is in no process (``get_gate_vma()``), if there is one."""
+    architecture = arch.of_program(prog)
+    found = architecture.gate_vma(prog, mm)
+    if found is None:
         return []
-    if not flags.value_() & _HAS_VSYSCALL:
-        return []
+    gate, name = found
     vm_flags, prot = int(gate.vm_flags.value_()), gate.vm_page_prot.pgprot.value_()
     ops = gate.vm_ops.value_()
     facts = VmaFacts(
@@ -215,8 +208,8 @@ def _gate(prog: drgn.Program, mm: drgn.Object) -> list[VmaLine]:
         vm_flags=vm_flags,
         vm_flags_words=vm_flags_words(vm_flags, VM_FLAGS),
         vm_page_prot=prot,
-        vm_page_prot_words=page_prot_words(prot),
+        vm_page_prot_words=architecture.page_prot_words(prot),
         vm_ops_symbol=symbol_name(prog, ops) if ops else "",
         file=None,
     )
-    return [VmaLine(facts, permission_letters(vm_flags), 0, 0, 0, 0, "[vsyscall]")]
+    return [VmaLine(facts, permission_letters(vm_flags), 0, 0, 0, 0, name)]

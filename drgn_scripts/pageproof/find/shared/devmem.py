@@ -8,6 +8,7 @@ from typing import Final
 
 import drgn
 
+from pageproof import arch
 from pageproof.find.shared.finder import Claim, Finder, not_private
 from pageproof.find.shared.physical import kernel_sides
 from pageproof.space.units import PAGE_BYTES
@@ -17,8 +18,7 @@ def _claim(vma: drgn.Object) -> Claim | None:
     """Use the offset as the physical address (``mmap_mem()``, ``mmap_mem_prepare()`` in 7.2)."""
     not_private(vma)
     prog = vma.prog_
-    # The limit of valid_mmap_phys_addr_range() (arch/x86/mm/mmap.c).
-    end = 1 << int(prog["boot_cpu_data"].x86_phys_bits)
+    end = arch.of_program(prog).physical_end(prog)
     return Claim(
         owner=prog["iomem_resource"].address_of_().value_(),
         owner_type="struct resource",

@@ -9,15 +9,9 @@ from typing import Final
 import drgn
 from drgn import cast
 
+from pageproof import arch
 from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining, behind_the_end, owner_of
 from pageproof.space.units import PAGE_BYTES
-
-#: ``KVM_PIO_PAGE_OFFSET`` and the like (arch/x86/include/uapi/asm/kvm.h), part of the kernel's ABI.
-#: ``struct kvm_run`` precedes them.
-_RUN: Final = 0
-_PIO: Final = 1
-_COALESCED_MMIO: Final = 2
-_DIRTY_LOG: Final = 64
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
@@ -28,7 +22,8 @@ def _claim(vma: drgn.Object) -> Claim | None:
     """
     vcpu = cast("struct kvm_vcpu *", vma.vm_file.private_data)
     ring_pages = _ring_pages(vcpu)
-    pages = _DIRTY_LOG + ring_pages if ring_pages else _COALESCED_MMIO + 1
+    offsets = arch.of_program(vma.prog_).kvm_pages
+    pages = offsets["dirty_log"] + ring_pages if ring_pages else offsets["coalesced_mmio"] + 1
     page = int(vma.vm_pgoff)
     if page >= pages:
         raise behind_the_end("the vcpu's memory")
@@ -48,15 +43,16 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     All vcpus of a VM share the page of coalesced MMIO.
     """
     vcpu = owner_of(prog, claim)
+    offsets = arch.of_program(prog).kvm_pages
     there = {
-        _RUN: vcpu.run.value_(),
-        _PIO: vcpu.arch.pio_data.value_(),
-        _COALESCED_MMIO: vcpu.kvm.coalesced_mmio_ring.value_(),
+        offsets["run"]: vcpu.run.value_(),
+        offsets["pio"]: vcpu.arch.pio_data.value_(),
+        offsets["coalesced_mmio"]: vcpu.kvm.coalesced_mmio_ring.value_(),
     }
     ring_pages = _ring_pages(vcpu)
     if ring_pages:
         ring = adjoining(vcpu.dirty_ring.dirty_gfns.value_(), ring_pages)
-        there |= dict(enumerate(ring, _DIRTY_LOG))
+        there |= dict(enumerate(ring, offsets["dirty_log"]))
     return Sparse(claim.pages, there)
 
 

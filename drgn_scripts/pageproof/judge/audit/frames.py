@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from pageproof import arch
 from pageproof.judge.audit.check import Check, Judged, judged
 from pageproof.judge.audit.users import undecided_of
 from pageproof.judge.conditions import (
@@ -173,12 +174,13 @@ def others(facts: AuditFacts) -> Judged:
 
 def types(facts: AuditFacts) -> Judged:
     """Compare the memory types of all mappings of a frame, the kernel's included."""
+    architecture = arch.of(facts.target.arch)
 
     def found(one: FramePlaces) -> Shown | None:
-        if not one.has_conflict:
+        if len(architecture.effective_types(kind for _, kind in one.types)) < 2:
             return None
-        named = ", ".join(sorted({kind.value for _, kind in one.types}))
-        return ("types", named), *((who, kind.value) for who, kind in one.types[:8])
+        named = ", ".join(sorted({kind for _, kind in one.types}))
+        return ("types", named), *one.types[:8]
 
     return _judge(facts, MEMORY_TYPE_CONFLICT, found)
 

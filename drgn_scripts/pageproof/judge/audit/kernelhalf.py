@@ -7,21 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pageproof.arch.x86_64.rows import memory_map
+from pageproof import arch
 from pageproof.judge.audit.check import Check, Judged, addresses, judged
-from pageproof.model import Finding, PagingFacts, Range, Severity
+from pageproof.model import Finding, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need, TopTable
-from pageproof.model.kmap import LayoutFacts
 from pageproof.model.rule import Rule
 from pageproof.model.where import all_tables, top_entry
 from pageproof.space.rows import row_at
 from pageproof.space.spans import joined, pages_of, span_of
 from pageproof.space.units import PAGE_BYTES
-
-_ENTRIES: Final = 512
-_UPPER: Final = range(_ENTRIES // 2, _ENTRIES)
-_ACCESSED: Final = 1 << 5
-_NX: Final = 1 << 63
 
 KERNEL_HALF: Final = Rule(
     id="kernel-half-differs",
@@ -71,16 +65,6 @@ PTI_LIST: Final = Rule(
 )
 
 
-def _index_of(address: int, levels: int) -> int:
-    shift = 39 if levels == 4 else 48
-    return (address >> shift) % _ENTRIES
-
-
-def _own(paging: PagingFacts, layout: LayoutFacts) -> int | None:
-    """Return the entry of the upper half that is private to a process: the LDT's, with PTI."""
-    return _index_of(layout.ldt, layout.levels) if paging.pti else None
-
-
 def _compare(
     rule: Rule, table: TopTable, other: Sequence[int], indexes: range, own: int | None, ignored: int
 ) -> Iterator[Finding]:
@@ -103,7 +87,8 @@ def kernel_half(facts: AuditFacts) -> Judged:
     tops, layout = facts.tops, facts.layout
     assert tops is not None
     assert layout is not None
-    own = _own(facts.paging, layout)
+    architecture = arch.of(facts.target.arch)
+    form, own = architecture.top_table(layout.levels), architecture.own_entry(facts.paging, layout)
     pairs = [(table, tops.kernel) for table in tops.spaces]
     if tops.kernel_user is not None:
         pairs += [(table, tops.kernel_user) for table in tops.user_halves]
@@ -111,7 +96,9 @@ def kernel_half(facts: AuditFacts) -> Judged:
         finding
         for table, kernel in pairs
         if table.entries and kernel.entries
-        for finding in _compare(KERNEL_HALF, table, kernel.entries, _UPPER, own, _ACCESSED)
+        for finding in _compare(
+            KERNEL_HALF, table, kernel.entries, form.upper, own, form.set_by_processor
+        )
     )
     unread = [table for pair in pairs for table in pair]
     return judged(len(pairs), found, _undecided(list(dict.fromkeys(unread)), tops.faults))
@@ -121,15 +108,15 @@ def pti_pair(facts: AuditFacts) -> Judged:
     """Compare the user halves of both tables of each pair."""
     tops = facts.tops
     assert tops is not None
+    form = arch.of(facts.target.arch).top_table(facts.paging.levels)
+    ignored = form.set_by_processor | form.set_by_isolation
     kernels = {table.space: table for table in tops.spaces}
     pairs = [(half, kernels[half.space]) for half in tops.user_halves]
     found = (
         finding
         for half, kernel in pairs
         if half.entries and kernel.entries
-        for finding in _compare(
-            PTI_PAIR, half, kernel.entries, range(_UPPER.start), None, _ACCESSED | _NX
-        )
+        for finding in _compare(PTI_PAIR, half, kernel.entries, form.lower, None, ignored)
     )
     unread = [table for pair in pairs for table in pair]
     return judged(len(pairs), found, _undecided(unread, tops.faults))
@@ -145,7 +132,7 @@ def _held(facts: AuditFacts) -> Iterator[tuple[str, Range]]:
     assert layout is not None
     assert image is not None
     assert facts.user_half is not None
-    rows = memory_map(layout)
+    rows = arch.of(facts.target.arch).memory_map(layout)
     for one in facts.user_half:
         if one.permissions is None:
             continue

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from pageproof.arch.x86_64.rows import row_of
+from pageproof import arch
 from pageproof.judge.audit.check import Check, Judged, addresses, bytes_shown, judged
-from pageproof.model import Finding, MemoryType, Range, Severity
+from pageproof.model import Finding, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need, Span
 from pageproof.model.rule import Rule
 from pageproof.model.where import Where, WhereKind
-from pageproof.space.physmap import not_write_back, unmapped
+from pageproof.space.physmap import not_of_type, unmapped
 from pageproof.space.spans import is_mapped, joined, pages_of, span_of, within, without
 from pageproof.space.units import PAGE_SHIFT
 
@@ -64,7 +64,7 @@ def _physmap(facts: AuditFacts) -> tuple[list[Range], int]:
     """Return the ranges of the direct map, and its base."""
     assert facts.layout is not None
     assert facts.kernel is not None
-    row = row_of(facts.layout, "physmap")
+    row = arch.of(facts.target.arch).row_of(facts.layout, "physmap")
     ranges = list(within(facts.kernel, row.start, row.last + 1))
     return ranges, facts.layout.page_offset_base
 
@@ -102,19 +102,17 @@ def wrong_frame(facts: AuditFacts) -> Judged:
     return judged(sum(map(pages_of, mapped)), found)
 
 
-def _same(one: MemoryType, other: MemoryType | None) -> bool:
-    """Return whether two types are the same; UC- is UC unless an MTRR is write-combining."""
-    uncached = {MemoryType.UC, MemoryType.UC_MINUS}
-    return one is other or {one, other} == uncached
-
-
 def types(facts: AuditFacts) -> Judged:
     """Check that RAM in the direct map is write-back or has the type that struct page records."""
     _, base = _physmap(facts)
+    architecture = arch.of(facts.target.arch)
 
     def spans() -> Iterator[Span]:
-        for pfn, kind in not_write_back(facts.kernel or (), base, facts.ram or ()):
-            if not _same(kind, facts.memtypes.get(pfn)):
+        for pfn, kind in not_of_type(
+            architecture.write_back, facts.kernel or (), base, facts.ram or ()
+        ):
+            recorded = facts.memtypes.get(pfn)
+            if recorded is None or len(architecture.effective_types((kind, recorded))) > 1:
                 start = base + (pfn << PAGE_SHIFT)
                 yield Span(start, start + (1 << PAGE_SHIFT))
 
@@ -129,6 +127,7 @@ def vmemmap(facts: AuditFacts) -> Judged:
     assert kernel is not None
     assert facts.sections is not None
     size = layout.struct_page_bytes
+    write_back = arch.of(facts.target.arch).write_back
 
     def found() -> Iterator[Finding]:
         for section in facts.sections or ():
@@ -145,7 +144,7 @@ def vmemmap(facts: AuditFacts) -> Judged:
                     why = f"struct page at {hole.start:016x}-{hole.end - 1:016x} is not mapped"
                     yield VMEMMAP.finding(where, why=why)
             for one in there:
-                if one.memory_type is not MemoryType.WB:
+                if one.memory_type != write_back:
                     yield VMEMMAP.finding(where, why="struct page is not write-back")
                     break
             for pfn, first, end in section.zones:

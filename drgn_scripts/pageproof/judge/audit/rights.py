@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from pageproof.arch.x86_64.rows import row_of
+from pageproof import arch
 from pageproof.judge.audit.check import Check, Judged, addresses, bytes_shown, judged
 from pageproof.judge.conditions import OPEN_TO_USER, WRITE_EXECUTE
 from pageproof.model import Finding, Permissions, Range, Severity
@@ -98,7 +98,7 @@ def text_alias(facts: AuditFacts) -> Judged:
     assert layout is not None
     if not image.read_only:
         return Judged(0, undecided="booted with rodata=off: the kernel leaves it writable")
-    row = row_of(layout, "physmap")
+    row = arch.of(facts.target.arch).row_of(layout, "physmap")
     executed = [
         one
         for one in _kernel(facts)

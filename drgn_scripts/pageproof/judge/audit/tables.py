@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from pageproof.arch.x86_64.rows import memory_map
+from pageproof import arch
 from pageproof.judge.audit.check import Check, Judged, judged
 from pageproof.judge.audit.users import undecided_of
 from pageproof.judge.conditions import SHARED_TABLES_AREAS, TABLE_USED_TWICE
@@ -36,7 +36,6 @@ UNMARKED: Final = Rule(
 )
 
 _HUGETLB: Final = 1 << 22
-_PMD_TABLE_BYTES: Final = 1 << 30
 #: PTE and PMD tables. Not every kernel marks the tables above them.
 _MARKED_LEVELS: Final = (1, 2)
 
@@ -69,8 +68,9 @@ def unmarked(facts: AuditFacts) -> Judged:
 def _is_shared_on_purpose(facts: AuditFacts, space: UserSpace | None, one: UserTable) -> bool:
     if space is None:
         assert facts.layout is not None
-        return row_at(memory_map(facts.layout), one.address).region in SHARED_TABLES_AREAS
-    end = one.address + _PMD_TABLE_BYTES
+        rows = arch.of(facts.target.arch).memory_map(facts.layout)
+        return row_at(rows, one.address).region in SHARED_TABLES_AREAS
+    end = one.address + arch.of(facts.target.arch).huge_table_bytes
     first = bisect_right(space.vmas, one.address, key=lambda vma: vma.end)
     behind = bisect_left(space.vmas, end, key=lambda vma: vma.start)
     return one.level == 2 and any(vma.vm_flags & _HUGETLB for vma in space.vmas[first:behind])

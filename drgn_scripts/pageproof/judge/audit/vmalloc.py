@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pageproof.arch.x86_64.rows import memory_map
+from pageproof import arch
 from pageproof.judge.audit.check import Check, Judged, addresses, bytes_shown, judged
 from pageproof.model import Finding, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need
@@ -39,7 +39,8 @@ BEYOND: Final = Rule(
 def _mapped(facts: AuditFacts) -> list[Range]:
     assert facts.layout is not None
     assert facts.kernel is not None
-    return mapped_in(memory_map(facts.layout), VMALLOC_ROWS, facts.kernel)
+    rows = arch.of(facts.target.arch).memory_map(facts.layout)
+    return mapped_in(rows, VMALLOC_ROWS, facts.kernel)
 
 
 def unowned(facts: AuditFacts) -> Judged:

@@ -8,7 +8,6 @@ from typing import Final
 from pageproof.judge.rules.views import PageView
 from pageproof.model import MemoryType, Outcome, Permissions, SecondOpinion, Severity, Walk
 from pageproof.model.rule import Rule, Shown
-from pageproof.model.walk import memory_types
 from pageproof.space.units import PAGE_SHIFT
 from pageproof.walk.opinion import disputes
 
@@ -70,17 +69,18 @@ def memory_type_conflict(view: PageView) -> Shown | None:
     kernel, user = _type_in_use(view.evidence.kernel_walk), _type_in_use(view.evidence.user_walk)
     if not view.same_frame or kernel is None or user is None:
         return None
-    if len(memory_types((kernel, user))) > 1:
-        return ("kernel", kernel.value), ("user", user.value)
+    effective_types = view.architecture.effective_types
+    if len(effective_types((kernel, user))) > 1:
+        return ("kernel", kernel), ("user", user)
     physmap, page = view.evidence.physmap_walk, view.mapped
     if physmap is None or page is None or page.reserved:
         return None
     direct = _type_in_use(physmap)
     if direct is None or physmap.pfn != view.evidence.user_walk.pfn:
         return None
-    if len(memory_types((kernel, direct))) < 2:
+    if len(effective_types((kernel, direct))) < 2:
         return None
-    return ("region", kernel.value), ("direct map", direct.value)
+    return ("region", kernel), ("direct map", direct)
 
 
 USER_WRITES_KERNEL_EXECUTES: Final = Rule(

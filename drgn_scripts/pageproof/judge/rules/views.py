@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pageproof import arch
+from pageproof.arch import Architecture
 from pageproof.model import (
     Expectation,
     MappingFacts,
@@ -33,6 +35,10 @@ class PageView:
     kind: str = ""
 
     @property
+    def architecture(self) -> Architecture:
+        return arch.of(self.target.arch)
+
+    @property
     def same_frame(self) -> bool:
         kernel, user = self.evidence.kernel_walk, self.evidence.user_walk
         return names_frame(kernel) and names_frame(user) and kernel.pfn == user.pfn
@@ -46,7 +52,7 @@ class PageView:
     def is_special(self) -> bool:
         """Whether the user's entry is special: ``struct page`` does not count it."""
         walk = self.evidence.user_walk
-        return walk.leaf_bytes == PAGE_BYTES and is_special(walk)
+        return walk.leaf_bytes == PAGE_BYTES and is_special(walk, self.architecture)
 
     @property
     def is_own(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import drgn
 
-from pageproof.arch.x86_64.rows import memory_map, row_of
+from pageproof import arch
 from pageproof.attach import Target
 from pageproof.errors import PageproofError
 from pageproof.find.frame.ram import memory_sections, recorded_types, system_ram, why_unmapped
@@ -21,7 +21,7 @@ from pageproof.find.kernel.areaowners import BROKEN
 from pageproof.find.kernel.layout import read_layout
 from pageproof.find.kernel.sealed import image_facts
 from pageproof.find.process.mappings import Mappings, address_spaces
-from pageproof.model import GAPS, PTI_USER_HALF, MemoryGap, PagingFacts, Range
+from pageproof.model import GAPS, MemoryGap, PagingFacts, Range
 from pageproof.model.auditfacts import (
     Area,
     AuditFacts,
@@ -39,7 +39,7 @@ from pageproof.observe.audit.frames import Frames, read_frames
 from pageproof.observe.audit.owners import AuditOwners
 from pageproof.observe.audit.users import UserSweep, space_of
 from pageproof.observe.walkers import paging_form
-from pageproof.space.physmap import not_write_back, unmapped
+from pageproof.space.physmap import not_of_type, unmapped
 from pageproof.space.rows import mapped_in
 from pageproof.space.spans import is_mapped, pages_of, within, without
 from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
@@ -73,6 +73,7 @@ class Collector:
         progress: Callable[[str], None],
     ) -> None:
         self._target, self._paging, self._walker = target, paging, walker
+        self._architecture = arch.of(target.facts.arch)
         self._progress = progress
         self._missing: dict[Need, str] = {}
 
@@ -149,7 +150,7 @@ class Collector:
     def _user_half(self) -> tuple[Range, ...]:
         if not self._paging.pti:
             return ()
-        return self._swept(self._paging.kernel_root | PTI_USER_HALF)
+        return self._swept(self._architecture.user_root(self._paging.kernel_root))
 
     @cached_property
     def _ram(self) -> tuple[Span, ...]:
@@ -194,12 +195,13 @@ class Collector:
         return tuple(sorted(moving, key=lambda one: one.start))
 
     def _odd_spans(self, facts: AuditFacts) -> list[Span]:
-        mapped = mapped_in(memory_map(self._layout), VMALLOC_ROWS, facts.kernel or ())
+        rows = self._architecture.memory_map(self._layout)
+        mapped = mapped_in(rows, VMALLOC_ROWS, facts.kernel or ())
         return odd_spans(mapped, facts.areas or (), facts.moving)
 
     def _top(self, space: Space, root: int, *, user_half: bool = False) -> TopTable:
         if user_half:
-            root |= PTI_USER_HALF
+            root = self._architecture.user_root(root)
         entries: tuple[int, ...] = ()
         gap = ""
         try:
@@ -260,13 +262,15 @@ class Collector:
     def _with_reasons(self, facts: AuditFacts) -> AuditFacts:
         """Add why some RAM is not in the direct map, or not write-back there."""
         prog, base = self._target.prog, self._layout.page_offset_base
-        physmap = mapped_in(memory_map(self._layout), ("physmap",), facts.kernel or ())
+        rows = self._architecture.memory_map(self._layout)
+        physmap = mapped_in(rows, ("physmap",), facts.kernel or ())
         holes = [
             pfn
             for hole in unmapped(physmap, base, facts.ram or ())
             for pfn in range(hole.start >> PAGE_SHIFT, hole.end >> PAGE_SHIFT)
         ][:_MOST_ODD]
-        types = not_write_back(facts.kernel or (), base, facts.ram or ())
+        usual = self._architecture.write_back
+        types = not_of_type(usual, facts.kernel or (), base, facts.ram or ())
         odd = [pfn for pfn, _ in islice(types, _MOST_ODD)]
         return replace(
             facts,
@@ -276,7 +280,7 @@ class Collector:
 
     def _executed(self) -> frozenset[int]:
         """Return the frames that are mapped executable in the modules row."""
-        row = row_of(self._layout, "modules")
+        row = self._architecture.row_of(self._layout, "modules")
         return frozenset(
             (one.frame >> PAGE_SHIFT) + page
             for one in within(self._kernel, row.start, row.last + 1)

@@ -3,25 +3,24 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pageproof.arch import Architecture
 from pageproof.attach import Target
 from pageproof.find.frame.records import PageLayout, classes_of, mapcounts_of
 from pageproof.model import MemoryGap, Range
 from pageproof.model.auditfacts import UNMAPPABLE, FrameClass, FramePlaces, Section, Span
 from pageproof.space.spans import is_mapped, within
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
-from pageproof.walk import TYPE_BITS, Accounts
+from pageproof.walk import USE_NORMAL, USE_SPECIAL, Accounts
 from pageproof.walk.classify import Test, classify
 
 _NO_PAGE: Final = bytes([FrameClass.NO_PAGE])
 _SOMETHING: Final = re.compile(rb"[^\0]", re.DOTALL)
-_TYPES: Final = 0x3F
-_UC: Final = 1 << TYPE_BITS[next(kind for kind in TYPE_BITS if kind.value == "UC")]
-_UC_MINUS: Final = 1 << TYPE_BITS[next(kind for kind in TYPE_BITS if kind.value == "UC-")]
 
 
 @dataclass(frozen=True)
@@ -105,14 +104,17 @@ _ONLY_UNREFERENCED: Final = bytes(bits & FrameClass.UNREFERENCED for bits in ran
 _ONLY_UNMAPPABLE: Final = bytes(bits & UNMAPPABLE for bits in range(256))
 
 
-def _conflicts(bits: int) -> int:
-    """Return 1 if there is more than one type; UC- counts as UC."""
-    if bits & _UC_MINUS:
-        bits = bits & ~_UC_MINUS | _UC
-    return int((bits & _TYPES).bit_count() > 1)
+@functools.cache
+def _is_conflict(architecture: Architecture) -> bytes:
+    """1 for each value of :attr:`Accounts.uses` with types that differ in effect."""
+    types = architecture.memory_types
 
+    def conflicts(bits: int) -> bool:
+        bits &= ~(USE_NORMAL | USE_SPECIAL)
+        used = (kind for number, kind in enumerate(types) if bits >> number & 1)
+        return len(architecture.effective_types(used)) > 1
 
-_IS_CONFLICT: Final = bytes(_conflicts(bits) for bits in range(256))
+    return bytes(conflicts(bits) for bits in range(256))
 
 
 def wrong_class(users: Accounts, classes: bytes | bytearray) -> Iterator[int]:
@@ -127,13 +129,15 @@ def unreferenced(users: Accounts, classes: bytes | bytearray) -> Iterator[int]:
     return (found.start() for found in _SOMETHING.finditer(both))
 
 
-def conflicting(users: Accounts, kernel: Accounts, ram: Iterable[Span]) -> Iterator[int]:
+def conflicting(
+    architecture: Architecture, users: Accounts, kernel: Accounts, ram: Iterable[Span]
+) -> Iterator[int]:
     """Yield RAM frames with several memory types."""
     is_ram = bytearray(len(users.uses))
     for span in ram:
         first, end = span.start >> PAGE_SHIFT, min(span.end >> PAGE_SHIFT, len(is_ram))
         is_ram[first:end] = b"\xff" * max(end - first, 0)
-    types = _and(_or(users.uses, kernel.uses), is_ram).translate(_IS_CONFLICT)
+    types = _and(_or(users.uses, kernel.uses), is_ram).translate(_is_conflict(architecture))
     return (found.start() for found in _SOMETHING.finditer(types))
 
 
@@ -147,12 +151,12 @@ def uncounted(users: Accounts, frames: Frames) -> Iterator[int]:
     )
 
 
-def is_odd(one: FramePlaces) -> bool:
+def is_odd(architecture: Architecture, one: FramePlaces) -> bool:
     """Return whether a rule may report it."""
     return (
         one.is_mapped_as(UNMAPPABLE)
         or one.is_mapped_stack
         or one.is_others
         or one.is_uncounted
-        or one.has_conflict
+        or len(architecture.effective_types(kind for _, kind in one.types)) > 1
     )

@@ -10,6 +10,7 @@ from typing import Final
 
 import drgn
 
+from pageproof import arch
 from pageproof.attach import Target
 from pageproof.find.frame.free import FreeLists
 from pageproof.find.frame.mapcount import page_mapcount
@@ -75,6 +76,7 @@ class UserSweep:
     ) -> None:
         self._target, self._paging, self._walker = target, paging, walker
         self._found = found
+        self._architecture = arch.of(target.facts.arch)
         self._last = paging_form(target, paging).lower_half_last
         self._users, self._kernel = Accounts.empty(frames), Accounts.empty(frames)
         self._free = FreeLists(target.prog)
@@ -211,7 +213,7 @@ class UserSweep:
         self._classes = classes
         found = chain(
             wrong_class(self._users, classes),
-            conflicting(self._users, self._kernel, ram),
+            conflicting(self._architecture, self._users, self._kernel, ram),
             uncounted(self._users, frames),
             () if self._owners is None else self._owners.suspects(self._users),
         )
@@ -242,7 +244,7 @@ class UserSweep:
             pfn = chosen[looks]
             looks += 1
             one = self._seen(pfn, users[pfn], kernel[pfn])
-            if one is not None and is_odd(one):
+            if one is not None and is_odd(self._architecture, one):
                 suspects.append(one)
         return tuple(suspects), len(wanted) - looks
 

@@ -54,7 +54,7 @@ def _row(place: str, one: Alias) -> tuple[Cell, ...]:
         phrases.address(one.address),
         phrases.size(one.leaf_bytes),
         styled(phrases.permissions(one.permissions), style=styles.of_access(one.permissions)),
-        "-" if one.memory_type is None else one.memory_type.value,
+        "-" if one.memory_type is None else one.memory_type,
         styled(_vma(one), style=LABEL),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pageproof.arch.x86_64.rowtexts import REGIONS
+from pageproof import arch
 from pageproof.model.kmap import Contents, KernelMap, LayoutFacts, MapRow
 from pageproof.render import phrases
 from pageproof.render.draw.common import draw_head
@@ -90,7 +90,7 @@ def draw_kmap(found: KernelMap, sheet: Sheet) -> None:
 def draw_explained_area(answer: ExplainedArea, sheet: Sheet) -> None:
     """Draw what is known about one area: contents, physical address, definition."""
     found, name = answer.found, answer.name
-    region, layout = REGIONS[name], found.layout
+    region, layout = arch.of(found.target.arch).row_texts[name], found.layout
     rows = [row for row in found.rows if row.region == name]
     purpose = rows[0].purpose if name != "hole" and rows else region.purpose
     sheet.line(f"{name}: {purpose}", style=TITLE)

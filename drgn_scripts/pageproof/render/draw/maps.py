@@ -71,7 +71,7 @@ def _vma(vma: VmaResidency, sheet: Sheet) -> None:
         for word, count in (("private", vma.private_bytes), ("shared", vma.shared_bytes))
         if count
     ]
-    types = "/".join(kind.value for kind in vma.memory_types)
+    types = "/".join(vma.memory_types)
     parts = [", ".join(resident) or "nothing resident"]
     parts += [part for part in (", ".join(shares), types) if part]
     parts.append(vma.line.vma.vm_flags_words)
@@ -88,7 +88,7 @@ def _run(run: MappedRun, sheet: Sheet) -> None:
     if run.frame is None:
         sheet.line(f"{text}  {run.outcome.value}", fold=False)
         return
-    memory = "-" if run.memory_type is None else run.memory_type.value
+    memory = "-" if run.memory_type is None else run.memory_type
     text += f"  PFN 0x{run.frame >> 12:x}  {phrases.permissions(run.permissions)}  {memory}"
     sheet.line(text, style=styles.of_access(run.permissions), fold=False)
 

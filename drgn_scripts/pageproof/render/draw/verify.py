@@ -107,9 +107,9 @@ def _both_walks(proof: PageProof) -> Iterator[Fact]:
     yield "root", f"0x{kernel.root:x}", f"0x{user.root:x}"
     by_kernel = {one.name: phrases.step(one) for one in kernel.steps}
     by_user = {one.name: phrases.step(one) for one in user.steps}
-    for name in ("PGD", "P4D", "PUD", "PMD", "PTE"):
-        if name in by_kernel or name in by_user:
-            yield name, by_kernel.get(name, ""), by_user.get(name, "")
+    # Both walks use the same levels; one of them may have ended earlier.
+    for name in max(by_kernel, by_user, key=len):
+        yield name, by_kernel.get(name, ""), by_user.get(name, "")
     style = VERDICTS[proof.verdict]
     frames = [styled(phrases.frame(walk), style=style) for walk in (kernel, user)]
     yield "frame", frames[0], frames[1]

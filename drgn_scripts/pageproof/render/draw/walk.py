@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from pageproof import arch
 from pageproof.model import MappingFacts, Outcome, TableSet, WalkReport
 from pageproof.render import phrases, styles, words
 from pageproof.render.draw.common import FOLDED, draw_head
@@ -33,7 +34,8 @@ def draw_walk(report: WalkReport, sheet: Sheet) -> None:
 def _asked(report: WalkReport) -> Iterator[Fact]:
     yield "address", phrases.asked_address(report.walk.address, report.asked)
     yield "tables", f"{words.TABLES[report.tables]}, root 0x{report.walk.root:x}"
-    if report.paging.pti and report.tables is TableSet.PROCESS and report.walk.address >> 63 == 0:
+    upper = arch.of(report.target.arch).is_upper(report.walk.address)
+    if report.paging.pti and report.tables is TableSet.PROCESS and not upper:
         other = "--user-tables shows user mode's"
         yield "", f"the kernel's half, in which user code is not executable; {other}"
     if report.process is not None:
@@ -52,10 +54,11 @@ def _vma(process: MappingFacts, unknown: str) -> str:
 
 
 def _steps(report: WalkReport, verbose: bool) -> Iterator[tuple[Cell, ...]]:
+    architecture = arch.of(report.target.arch)
     for step in report.walk.steps:
-        meaning = ", ".join(words.flag(name) for name in step.flags) or step.kind.value
+        flags = ", ".join(words.flag(architecture, name) for name in step.flags)
         index, entry = f"[{step.index:3}]", f"{step.entry:016x}"
-        yield step.name, f"0x{step.table:x}", index, entry, meaning
+        yield step.name, f"0x{step.table:x}", index, entry, flags or step.kind.value
         if verbose:
             base = "leads nowhere" if step.base is None else f"-> 0x{step.base:x}"
             bits = " ".join(step.flags)
@@ -69,7 +72,7 @@ def _end(report: WalkReport) -> Iterator[Fact]:
     if walk.paddr is not None:
         yield "", f"physical address 0x{walk.paddr:x}"
     if walk.outcome is not Outcome.MAPPED:
-        yield "means", words.end(walk)
+        yield "means", words.end(arch.of(report.target.arch), walk)
         yield "", walk.detail
     if not report.stable:
         yield "torn", styled(phrases.torn(report.attempts), style=style)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from pageproof import arch
 from pageproof.model import Outcome
 from pageproof.model.whatis import (
     AliasFacts,
@@ -66,7 +67,7 @@ def _asked(report: WhatisReport) -> Iterator[Fact]:
     yield "", row.purpose
     if report.process is not None:
         yield "process", phrases.process(report.process)
-        if report.address >> 63 == 0:
+        if not arch.of(report.target.arch).is_upper(report.address):
             line = report.vma
             yield "vma", _no_vma(report) if line is None else procfs_line(line)
 
@@ -94,7 +95,7 @@ def _headline(report: WhatisReport) -> str:
         return f"{name}, +0x{report.address - report.vma.vma.start:x}"
     if report.frame is not None:
         return f"a page of {report.region.region}: {_use(report.frame)}"
-    return words.end(report.walk)
+    return words.end(arch.of(report.target.arch), report.walk)
 
 
 def _short(found: Identity) -> Iterator[str]:
@@ -171,7 +172,7 @@ def _identity(report: WhatisReport) -> Iterator[Fact]:
         yield from _area(found.vmap)
     if found.per_cpu is not None:
         yield "percpu", f"CPU {found.per_cpu.cpu}, pointer {phrases.address(found.per_cpu.pointer)}"
-    if report.address >> 63:
+    if arch.of(report.target.arch).is_upper(report.address):
         yield from _shadow(found.shadow, report.kasan)
     for number, text in enumerate(found.drgn):
         yield "" if number else "drgn", text
@@ -207,7 +208,7 @@ def _frame(report: WhatisReport) -> Iterator[Fact]:
     if walk.paddr is not None:
         yield "", f"physical address 0x{walk.paddr:x}"
     if walk.outcome is not Outcome.MAPPED:
-        yield "means", words.end(walk)
+        yield "means", words.end(arch.of(report.target.arch), walk)
         yield "", walk.detail
     if walk.permissions is not None:
         access, memory = phrases.permissions(walk.permissions), phrases.memory_type(walk)

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from pageproof import arch
 from pageproof.model.whatis import WhatisReport
 
 
 def whatis_to_drgn(report: WhatisReport) -> str:
     """Return code that calls those of drgn's helpers that may know an address of its region."""
     comment = "" if report.asked.isalnum() else f"  # {ascii(report.asked)[1:-1]}"
-    user = report.address >> 63 == 0
+    user = not arch.of(report.target.arch).is_upper(report.address)
     mm = (
         'prog["init_mm"].address_of_()'
         if report.process is None
@@ -54,7 +55,8 @@ def _kernel(report: WhatisReport) -> list[str]:
     lines = ["for identity in identify_address_all(prog, address):", "    print(identity)"]
     for _, code in _BY_REGION.get(report.region.region, ()):
         lines += ["", *code]
-    return lines
+    area = arch.of(report.target.arch).area_code(report.region.region)
+    return [*lines, "", *area] if area else lines
 
 
 _PER_CPU = (
@@ -92,21 +94,10 @@ _PAGE = (
     "from drgn import Object",
     ('print(Object(prog, "struct page *", address) - pfn_to_page(prog, 0), "is the PFN")',),
 )
-_FIXMAP = (
-    "",
-    (
-        "slot = 0xffffffffff7ff000 - (address & -4096) >> 12  # FIXADDR_TOP",
-        'slots = prog.type("enum fixed_addresses").enumerators',
-        "print(slot, [one for one in slots if one.value <= slot][-1])",
-    ),
-)
 #: Imports and code, by region.
 _BY_REGION = {
     "physmap": (_SLAB, _PER_CPU),
     "vmalloc": (_VMAP,),
     "modules": (_MODULE, _VMAP),
     "vmemmap": (_PAGE,),
-    "fixmap": (_FIXMAP,),
-    "vsyscall": (_FIXMAP,),
-    "boot-fixmap": (_FIXMAP,),
 }

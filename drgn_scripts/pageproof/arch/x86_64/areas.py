@@ -10,7 +10,8 @@ import drgn
 from drgn.helpers.linux.cpumask import for_each_possible_cpu
 from drgn.helpers.linux.percpu import per_cpu
 
-from pageproof.find.identify.place import Missing, Place
+from pageproof.arch.places import AreaPlace, AreaQuestion, Missing
+from pageproof.arch.x86_64.paging import FIXADDR_TOP
 from pageproof.model.whatis import (
     CpuEntryFacts,
     EspfixFacts,
@@ -20,8 +21,6 @@ from pageproof.model.whatis import (
 )
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 
-#: ``FIXADDR_TOP``: the last page of the 2 MiB after the vsyscall page.
-_FIXADDR_TOP: Final = 0xFFFF_FFFF_FF7F_F000
 #: ``ESPFIX_STACK_SIZE`` of arch/x86/include/asm/espfix.h.
 _ESPFIX_BYTES: Final = 64
 #: ``LDT_SLOT_STRIDE`` and ``LDT_ENTRY_SIZE`` of arch/x86/include/asm.
@@ -31,7 +30,7 @@ _LDT_ENTRY_BYTES: Final = 8
 _VSYSCALLS: Final = ("gettimeofday", "time", "getcpu")
 
 
-def find_fixmap(place: Place) -> FixmapFacts | None:
+def find_fixmap(place: AreaPlace) -> FixmapFacts | None:
     """Return the fixmap slot of an address, named by ``enum fixed_addresses``."""
     if place.region not in ("fixmap", "boot-fixmap", "vsyscall"):
         return None
@@ -40,7 +39,7 @@ def find_fixmap(place: Place) -> FixmapFacts | None:
         for each in place.prog.type("enum fixed_addresses").enumerators or ()
     ]
     offset = place.address & PAGE_BYTES - 1
-    slot = _FIXADDR_TOP - (place.address - offset) >> PAGE_SHIFT
+    slot = FIXADDR_TOP - (place.address - offset) >> PAGE_SHIFT
     name, index = slot_name(names, slot)
     return FixmapFacts(slot, name, index, offset)
 
@@ -59,7 +58,7 @@ def slot_name(names: Sequence[tuple[int, str]], slot: int) -> tuple[str, int]:
     return real[0], slot - last
 
 
-def find_cpu_entry(place: Place) -> CpuEntryFacts | None:
+def find_cpu_entry(place: AreaPlace) -> CpuEntryFacts | None:
     """Return the CPU of an address, and the member of its ``struct cpu_entry_area``."""
     if place.region != "cpu-entry-area":
         return None
@@ -77,7 +76,7 @@ def find_cpu_entry(place: Place) -> CpuEntryFacts | None:
     return None
 
 
-def _entry_index(place: Place, cpu: int) -> int:
+def _entry_index(place: AreaPlace, cpu: int) -> int:
     if not place.layout.cpu_entry_area_moved:
         return cpu
     # since 6.2: 97e3d26b5e5f ("x86/mm: Randomize per-cpu entry area")
@@ -107,7 +106,7 @@ def member_path(kind: drgn.Type, offset: int) -> tuple[str, int]:
         base, kind = base + start, member.type
 
 
-def find_ldt(place: Place) -> LdtFacts | None:
+def find_ldt(place: AreaPlace) -> LdtFacts | None:
     """Return the slot and the entry of the LDT remap, which exists only with PTI.
 
     Raises:
@@ -121,7 +120,7 @@ def find_ldt(place: Place) -> LdtFacts | None:
     return LdtFacts(slot, offset // _LDT_ENTRY_BYTES) if slot < 2 else None
 
 
-def find_espfix(place: Place) -> EspfixFacts | None:
+def find_espfix(place: AreaPlace) -> EspfixFacts | None:
     """Return the CPU of an espfix stack, and the offset of the address in the stack.
 
     Each stack is mapped 65536 times, once for each value of bits 16 to 31, so that the upper half
@@ -147,7 +146,7 @@ def espfix_offset(stack: int, address: int) -> int | None:
     return offset if 0 <= offset < _ESPFIX_BYTES else None
 
 
-def find_vsyscall(place: Place) -> VsyscallFacts | None:
+def find_vsyscall(place: AreaPlace) -> VsyscallFacts | None:
     """Return the vsyscall at an address, and the mode of vsyscalls."""
     if place.region != "vsyscall":
         return None
@@ -156,3 +155,13 @@ def find_vsyscall(place: Place) -> VsyscallFacts | None:
     number = (place.address & PAGE_BYTES - 1) >> 10
     call = _VSYSCALLS[number] if number < len(_VSYSCALLS) else ""
     return VsyscallFacts(call, str(names[mode.value_()]))
+
+
+#: By the field of :class:`~pageproof.model.whatis.Identity` that the answer fills.
+AREA_QUESTIONS: Final[tuple[tuple[str, AreaQuestion], ...]] = (
+    ("fixmap", find_fixmap),
+    ("cpu_entry", find_cpu_entry),
+    ("ldt", find_ldt),
+    ("espfix", find_espfix),
+    ("vsyscall", find_vsyscall),
+)
