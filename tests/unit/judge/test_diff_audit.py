@@ -26,7 +26,7 @@ from pageproof.render.where import where_words
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "auditdiff"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "auditdiff-1.json"
-LOST = "struct page of all frames can't be had: excluded"
+LOST = "struct page of all frames cannot be read: excluded"
 NEW, GONE = Change.NEW, Change.GONE
 #: A rule, what it found, and what the baseline accepts of that.
 Judged = tuple[RuleOutcome, list[Finding], list[Finding]]

@@ -193,9 +193,9 @@ class UserSweep:
         except TooMuchWork as error:
             return UserSpace(space_of(mapping), vmas, (), (), str(error))
         if swept.gaps:
-            gap = "some of its tables can't be had"
+            gap = "some of its tables cannot be read"
         elif not swept.whole:
-            gap = "more entries than are looked at"
+            gap = "more entries than pageproof reads"
         return UserSpace(space_of(mapping), vmas, runs, _tables(swept), gap, locked)
 
     def _suspects(
