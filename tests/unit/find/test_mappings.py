@@ -14,8 +14,9 @@ from unit.facts import PAGING
 from pageproof.errors import TornError
 from pageproof.find.bounded import DamagedError
 from pageproof.find.process import mappings
+from pageproof.model import TaskFault
 
-PID, MM, ROOT = 7, 0x1000, 0x5000
+PID, MM, ROOT, TASK = 7, 0x1000, 0x5000, 0x9000
 
 
 def of_a_process(pgd: int, monkeypatch: pytest.MonkeyPatch) -> drgn.Program:
@@ -82,3 +83,25 @@ def test_a_vma_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     _, found, lost = mappings.address_space(prog, PAGING, PID)
     assert [cast(Any, one.vma) for one in found] == [1, 3]
     assert lost == "VMA 0x2: address is not mapped: 0x2"
+
+
+@pytest.mark.parametrize("exited", [True, False])
+def test_a_task_whose_memory_was_reused(exited: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads as zeros, so that its group leader is at NULL: no fault if it has exited."""
+    prog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
+    prog.add_memory_segment(TASK, 32, lambda _, count, *more: bytes(count))
+    word = prog.int_type("int", 4, True)
+    name = prog.array_type(prog.int_type("char", 1, True), 8)
+    inner = prog.struct_type("leader", 8, [drgn.TypeMember(name, "comm")])
+    members = [
+        drgn.TypeMember(word, "tgid"),
+        drgn.TypeMember(prog.pointer_type(inner), "group_leader", 64),
+        drgn.TypeMember(prog.pointer_type(word), "mm", 128),
+    ]
+    kind = prog.pointer_type(prog.struct_type("task", 32, members))
+    task = drgn.Object(prog, kind, TASK)
+    looks = iter([[task], [] if exited else [task]])
+    monkeypatch.setattr(mappings, "all_tasks", lambda _: (next(looks), ""))
+    faults: list[TaskFault] = []
+    assert list(mappings._spaces(prog, None, faults)) == []
+    assert [(one.pid, one.comm) for one in faults] == ([] if exited else [(0, "?")])

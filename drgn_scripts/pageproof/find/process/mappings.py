@@ -205,6 +205,7 @@ def _spaces(prog: drgn.Program, pid: int | None, faults: list[TaskFault]) -> Ite
         tasks, lost = [], str(error)
     if lost:
         faults.append(TaskFault(0, "?", f"the list of tasks: {lost}"))
+    unreadable: dict[int, TaskFault] = {}
     for task in tasks:
         number, comm = 0, "?"
         try:
@@ -217,10 +218,22 @@ def _spaces(prog: drgn.Program, pid: int | None, faults: list[TaskFault]) -> Ite
             space.groups[number] = comm
             space.threads += 1
         except drgn.FaultError as error:
-            faults.append(TaskFault(number, comm, str(error)))
+            unreadable[task.value_()] = TaskFault(number, comm, str(error))
+    if unreadable:
+        # A task that has exited since may be other memory by now, even all zeros.
+        faults += _of_existing(prog, unreadable)
     for space in sorted(spaces.values(), key=lambda s: min(s.groups, default=0)):
         if pid is None or pid in space.groups:
             yield space
+
+
+def _of_existing(prog: drgn.Program, faults: dict[int, TaskFault]) -> list[TaskFault]:
+    """Return the faults, by address of the task, of tasks that still exist."""
+    try:
+        there = {task.value_() for task in all_tasks(prog)[0]}
+    except BROKEN:
+        return list(faults.values())
+    return [fault for address, fault in faults.items() if address in there]
 
 
 def _mappings_of(
