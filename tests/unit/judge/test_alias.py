@@ -130,7 +130,15 @@ def test_what_no_process_may_map(
     kind: str, aliases: tuple[Alias, ...], expected: list[str]
 ) -> None:
     page = replace(SMALL, mapcount=None, type_words=kind, buddy=kind == "buddy")
-    assert [one.id for one in alias_findings(X86_64, 7, page, None, aliases)] == expected
+    found = list(alias_findings(X86_64, 7, page, None, aliases))
+    assert [one.id for one in found] == expected
+    assert {where_words(one.where) for one in found} <= {"PFN 0x7"}
+
+
+def test_the_counts_are_the_evidence() -> None:
+    (found,) = alias_findings(X86_64, 7, replace(SMALL, mapcount=1), 1, (PHYSMAP, USER, USER))
+    assert (found.id, where_words(found.where)) == ("mapcount-wrong", "PFN 0x7")
+    assert found.evidence == (("mappings", "2"), ("counted", "1"))
 
 
 def test_a_large_folio_that_is_counted_as_a_whole_is_no_finding() -> None:

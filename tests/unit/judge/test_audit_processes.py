@@ -402,3 +402,15 @@ def test_the_first_uses_are_shown() -> None:
         ("table", "0x3000"),
         *(("used at", f"init_mm, {one.address:x}") for one in some[:8]),
     )
+
+
+def test_the_evidence_of_a_frame_without_a_place() -> None:
+    types = (("a", X86MemoryType.UC), ("b", X86MemoryType.WB))
+    (found,) = ask("memory-type-conflict", suspect(types=types, places=())).findings
+    assert found.evidence == (("types", "UC, WB"), ("a", "UC"), ("b", "WB"))
+
+
+def test_the_evidence_of_a_free_object() -> None:
+    free = replace(WHOLE, state=SlabState.FREE)
+    (found,) = ask("object-is-free", suspect(classes=SLAB, counted=0, slab=free)).findings
+    assert dict(found.evidence)["first object"].endswith(", free")

@@ -20,10 +20,12 @@ from unit.layouts import FOUR
 from pageproof.arch.x86_64 import X86_64
 from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.arch.x86_64.rows import memory_map
+from pageproof.errors import Exit
 from pageproof.judge.alias import alias_findings
 from pageproof.judge.audit import CHECKS
 from pageproof.judge.audit.engine import run_check
 from pageproof.judge.catalogue import CATALOGUE
+from pageproof.judge.conditions import exit_of
 from pageproof.judge.kmap import map_findings
 from pageproof.judge.rules import PageView, page_findings
 from pageproof.judge.verify import task_findings
@@ -146,6 +148,25 @@ def test_one_condition_has_one_id_and_one_severity(name: str) -> None:
     for findings in CONDITIONS[name]:
         serious = {(one.id, one.severity) for one in findings if one.severity is not Severity.NOTE}
         assert serious == {(name, Severity.ERROR)}
+
+
+@pytest.mark.parametrize(
+    ("severities", "undecided", "expected"),
+    [
+        ((), False, Exit.SOUND),
+        ((), True, Exit.UNDECIDED),
+        ((Severity.NOTE, Severity.WARNING), False, Exit.SOUND),
+        ((Severity.WARNING,), True, Exit.UNDECIDED),
+        ((Severity.NOTE, Severity.ERROR), False, Exit.WRONG),
+        ((Severity.ERROR,), True, Exit.WRONG),
+    ],
+)
+def test_the_exit_code_of_findings(
+    severities: tuple[Severity, ...], undecided: bool, expected: Exit
+) -> None:
+    (one,) = kmap("vmalloc", mapped_4k_bytes=4096, user_bytes=4096)
+    found = [replace(one, severity=severity) for severity in severities]
+    assert exit_of(found, undecided=undecided) is expected
 
 
 def test_the_list_is_whole() -> None:

@@ -83,7 +83,8 @@ def free(facts: AuditFacts) -> Judged:
     def found(one: FramePlaces) -> Shown | None:
         return () if one.is_mapped_as(FrameClass.FREE) else None
 
-    return _judge(facts, FRAME_IS_FREE, found, facts.users.free_doubt if facts.users else "")
+    assert facts.users is not None
+    return _judge(facts, FRAME_IS_FREE, found, facts.users.free_doubt)
 
 
 def slab(facts: AuditFacts) -> Judged:
