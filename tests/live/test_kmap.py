@@ -12,8 +12,9 @@ import jsonschema
 import pytest
 from machine import Json, Machine, drgn_script, each_kernel, number
 
+from pageproof.arch.x86_64 import layout
 from pageproof.attach import Wanted, open_target
-from pageproof.find.kernel import layout
+from pageproof.find.kernel.layout import read_layout
 from pageproof.find.kernel.paging import read_paging
 
 #: First addresses of mm.rst's rows. Three depend on the configuration and are corrected here:
@@ -239,10 +240,10 @@ def test_the_kernels_markers_and_its_macros_agree(
     )
     try:
         paging = read_paging(target.prog)
-        marked = layout.read_layout(target.prog, paging)
+        marked = read_layout(target.prog, paging)
         assert marked.markers
         monkeypatch.setattr(layout, "_markers", lambda prog: {})
-        assert replace(layout.read_layout(target.prog, paging), markers=True) == marked
+        assert replace(read_layout(target.prog, paging), markers=True) == marked
     finally:
         del target
         gc.collect()  # the monitor serves one client at a time
