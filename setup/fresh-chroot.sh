@@ -4,9 +4,9 @@
 # fresh-chroot.sh [--user] DIST TARGET... [VARIABLE=VALUE...]: the acceptance test's clean machine.
 #
 # Makes a minimal Debian (bookworm or trixie) with only git, make and certificates, clones the
-# committed state of this repository into it, and runs `make TARGET` there for each target: first
-# with the network, then without; as root, or with --user as a user who has sudo. Prints the
-# seconds that each took, and the size of the cache. Removes the tree at the end; KEEP=1 keeps it
+# committed state of this repository into it, and runs `make TARGET` there for each target, first
+# with the network and then offline. Runs as root; --user runs as a user with sudo rights. Prints
+# the seconds of each run and the size of the cache. Removes the tree at the end; KEEP=1 keeps it
 # for inspection.
 #
 # Needs root, to mount. Mounts and processes have namespaces of their own, so the kernel cleans up

@@ -33,7 +33,7 @@ class KernelSide:
     Attributes:
         address: of the first page.
         pages: expression for a list of pages.
-        length_bytes: size of the memory; by default, as far as it is mapped.
+        length_bytes: size of the memory; the mapped part if None.
     """
 
     address: AddressText | None = None

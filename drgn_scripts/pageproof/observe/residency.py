@@ -19,6 +19,7 @@ from pageproof.model import (
     VmaLine,
     VmaResidency,
 )
+from pageproof.space.spans import cut
 from pageproof.space.units import PAGE_BYTES
 
 #: ``VM_PFNMAP``: pages that the kernel does not count as mapped.
@@ -89,20 +90,15 @@ def spread(form: Paging, lines: Sequence[VmaLine], ranges: Iterable[Range]) -> S
             vma = lines[number].vma if number < len(lines) else None
             if vma is not None and vma.start <= at:
                 stop = min(one.last, vma.end - 1)
-                inside[number].append(_cut(one, at, stop))
+                inside[number].append(cut(one, at, stop))
             else:
                 stop = one.last if vma is None else min(one.last, vma.start - 1)
-                outside.append(_cut(one, at, stop))
+                outside.append(cut(one, at, stop))
             at = stop + 1 if stop < one.last else None
     return Spread(
         tuple(_residency(form, line, held) for line, held in zip(lines, inside, strict=True)),
         tuple(merge(form, outside)),
     )
-
-
-def _cut(one: Range, start: int, last: int) -> Range:
-    frame = None if one.frame is None else one.frame + start - one.start
-    return replace(one, start=start, last=last, frame=frame)
 
 
 def _residency(form: Paging, line: VmaLine, ranges: Sequence[Range]) -> VmaResidency:

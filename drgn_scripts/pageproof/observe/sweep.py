@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from pageproof.find.process.mappings import address_space, address_spaces
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
 from pageproof.model.alias import Alias, SweepGap
 from pageproof.observe.walkers import paging_form, zero_pages
+from pageproof.space.rows import row_at
 from pageproof.space.units import ADDRESS_LAST
 from pageproof.walk import Swept, Walker
 from pageproof.walk.special import is_counted
@@ -46,7 +46,6 @@ class Sweep:
         self._architecture = arch.of(target.facts.arch)
         self._layout = read_layout(target.prog, paging)
         self._rows = self._architecture.memory_map(self._layout)
-        self._starts = [row.start for row in self._rows]
         self._zeros = zero_pages(target, paging, walker)
         self._vmas: dict[int, tuple[tuple[MappingFacts, ...], str]] = {}
         found = address_spaces(target.prog, paging)
@@ -124,7 +123,7 @@ class Sweep:
         return process
 
     def _region(self, address: int) -> str:
-        return self._rows[bisect_right(self._starts, address) - 1].region
+        return row_at(self._rows, address).region
 
 
 def _gaps(space: _Space, swept: Swept) -> Iterator[SweepGap]:

@@ -41,7 +41,7 @@ from pageproof.observe.audit.users import UserSweep, space_of
 from pageproof.observe.walkers import paging_form
 from pageproof.space.physmap import not_of_type, unmapped
 from pageproof.space.rows import mapped_in
-from pageproof.space.spans import is_mapped, pages_of, within, without
+from pageproof.space.spans import pages_of, without
 from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
 from pageproof.space.vmalloc import VMALLOC_ROWS, odd_spans
 from pageproof.walk import TooMuchWork, Walker
@@ -280,11 +280,11 @@ class Collector:
 
     def _executed(self) -> frozenset[int]:
         """Return the frames that are mapped executable in the modules row."""
-        row = self._architecture.row_of(self._layout, "modules")
+        rows = self._architecture.memory_map(self._layout)
         return frozenset(
             (one.frame >> PAGE_SHIFT) + page
-            for one in within(self._kernel, row.start, row.last + 1)
-            if one.frame is not None and is_mapped(one)
+            for one in mapped_in(rows, ("modules",), self._kernel)
+            if one.frame is not None
             if one.permissions is not None and one.permissions.execute
             for page in range(pages_of(one))
         )

@@ -14,8 +14,10 @@ from pageproof.find.kernel.areaowners import are_related, module_name
 from pageproof.find.process.mappings import mapping_at
 from pageproof.model import AreaOwner, MappingFacts, OwnerKind, PagingFacts, Range, StructPageFacts
 from pageproof.observe.owners import Owners, area_rows
-from pageproof.space.spans import is_mapped, pages_of, within
+from pageproof.space.rows import mapped_in
+from pageproof.space.spans import pages_of
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
+from pageproof.space.vmalloc import VMALLOC_ROWS
 from pageproof.walk import USE_NORMAL, USE_SPECIAL, Accounts, Walker
 
 #: Frames of one area that are examined. A driver maps all of its area, or a part of it.
@@ -63,17 +65,17 @@ class AuditOwners:
 
     def _mapped_areas(self, users: Accounts) -> Iterator[tuple[int, int]]:
         """Yield (address in vmalloc space, PFN) of frames that processes map."""
-        for row in area_rows(self._target, self._paging):
-            for one in within(self._kernel, row.start, row.last + 1):
-                if not is_mapped(one) or one.frame is None or one.shared_with is not None:
-                    continue
-                first = one.frame >> PAGE_SHIFT
-                end = min(first + pages_of(one), len(users.uses))
-                if users.uses.count(0, first, end) == end - first:
-                    continue  # most of the kernel's memory; count() is quick
-                for found in _SOMETHING.finditer(users.uses, first, end):
-                    pfn = found.start()
-                    yield one.start + (pfn - first) * PAGE_BYTES, pfn
+        rows = area_rows(self._target, self._paging)
+        for one in mapped_in(rows, VMALLOC_ROWS, self._kernel):
+            if one.frame is None or one.shared_with is not None:
+                continue
+            first = one.frame >> PAGE_SHIFT
+            end = min(first + pages_of(one), len(users.uses))
+            if users.uses.count(0, first, end) == end - first:
+                continue  # most of the kernel's memory; count() is quick
+            for found in _SOMETHING.finditer(users.uses, first, end):
+                pfn = found.start()
+                yield one.start + (pfn - first) * PAGE_BYTES, pfn
 
     def area(self, pfn: int, places: Iterable[Place]) -> AreaOwner | None:
         """Return the area of a suspect, if it still exists."""
