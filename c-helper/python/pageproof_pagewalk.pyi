@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from mmap import mmap
 from typing import Final
 
+from pageproof_pagewalk_structures import *  # noqa: F403  # re-exports all of it
+
 _Buffer = bytes | bytearray | memoryview | mmap
 
 KINDS: Final[tuple[str, ...]]
