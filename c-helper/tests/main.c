@@ -99,6 +99,7 @@ int main(void)
 	test_form();
 	test_index();
 	test_account();
+	test_cache();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
 }

@@ -90,5 +90,6 @@ void test_bounds(void);
 void test_form(void);
 void test_index(void);
 void test_account(void);
+void test_cache(void);
 
 #endif
