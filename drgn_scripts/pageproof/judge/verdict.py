@@ -7,7 +7,6 @@ from typing import Final
 
 from pageproof.model import PageEvidence, Reason, Verdict
 from pageproof.walk.compare import missing_side
-from pageproof.walk.opinion import disputes
 
 #: In ``PageEvidence.damaged``: damage that prevents a comparison of the frames.
 DAMAGED_FRAMES: Final = ("kernel frame", "user frame")
@@ -28,11 +27,8 @@ def judge_page(evidence: PageEvidence) -> tuple[Verdict, Reason | None, str]:
         side, reason = missing
         walk = kernel if side == "kernel" else user
         return Verdict.UNKNOWN, reason, f"the {side} side has no frame: {walk.detail}"
-    for side, walk, second in (
-        ("kernel", kernel, evidence.kernel_second),
-        ("user", user, evidence.user_second),
-    ):
-        if disputes(walk, second):
+    for side, second in (("kernel", evidence.kernel_second), ("user", evidence.user_second)):
+        if second.contradicts:
             return (
                 Verdict.UNKNOWN,
                 Reason.DISPUTED,

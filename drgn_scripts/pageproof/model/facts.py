@@ -353,3 +353,8 @@ class SecondOpinion:
     message: str = ""
     answer: Answer | None = field(default=None, metadata=ADDED)
     silence: str = field(default="", metadata=ADDED)
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether it was compared with our walk and is another frame."""
+        return self.answer is Answer.CONTRADICTS

@@ -29,7 +29,7 @@ def weigh(walk: Walk, second: SecondOpinion) -> SecondOpinion:
 
 def disputes(walk: Walk, second: SecondOpinion) -> bool:
     """Return whether drgn's translation contradicts ours."""
-    return weigh(walk, second).answer is Answer.CONTRADICTS
+    return weigh(walk, second).contradicts
 
 
 def _answer(walk: Walk, second: SecondOpinion) -> tuple[Answer, str]:

@@ -15,7 +15,7 @@ from pageproof.files.places import read_where
 from pageproof.find.process.devices import major_minor, number_words, parse_number
 from pageproof.find.shared.device import check_kernel_side
 from pageproof.model import Severity
-from pageproof.model.alias import Alias, KernelSides
+from pageproof.model.alias import Alias, KernelSides, SweepGap
 from pageproof.model.asked import KernelSide
 from pageproof.render.where import where_words
 
@@ -73,7 +73,15 @@ def test_parts_that_no_finder_knows() -> None:
     assert rings.sentence.startswith("these are 2 mappings of a part of a file of kind io_uring")
     assert rings.evidence == (("mapping", f"pid 134 at {USER:#x}"),)
     assert socket.sentence.startswith("this is a mapping of a part of a file of kind packet")
+    assert "does not know: a socket; it " in socket.sentence
     assert socket.evidence == ()
+
+
+def test_parts_of_processes_without_a_vma() -> None:
+    one = replace(mapping(), vma=None)
+    (found,) = judge.unknown_parts(("bpf", "a map", each) for each in (one, replace(one, pid=134)))
+    assert where_words(found.where) == "pid 133"
+    assert found.evidence == (("mapping", "pid 134"),)
 
 
 def test_the_object_with_which_a_region_ends() -> None:
@@ -117,7 +125,9 @@ def test_the_number_of_a_device() -> None:
 def test_frames_whose_kernel_side_nobody_named(
     pages: int, aliases: tuple[tuple[Alias, str], ...], frames: str, what: str
 ) -> None:
-    (found,) = judge.kernel_side_unknown([KernelSides(133, USER, pages, 0x3400, aliases)])
+    gap = SweepGap("pid 133", unreadable=True)
+    found, doubt = judge.kernel_side_unknown([KernelSides(133, USER, pages, 0x3400, aliases), gap])
+    assert (doubt.id, where_words(doubt.where)) == ("incomplete", "pid 133")
     assert (found.id, found.severity) == ("kernel-side-unknown", Severity.NOTE)
     assert where_words(found.where) == WHERE
     assert found.sentence.startswith(frames)

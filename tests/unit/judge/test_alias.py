@@ -11,8 +11,9 @@ from unit.facts import PAGE, user_walk
 
 from pageproof.arch.x86_64 import X86_64
 from pageproof.arch.x86_64.memtypes import X86MemoryType
-from pageproof.judge.alias import alias_findings
-from pageproof.model.alias import Alias
+from pageproof.judge.alias import alias_findings, doubt_findings
+from pageproof.model import TaskFault
+from pageproof.model.alias import Alias, SweepGap
 from pageproof.render.where import where_words
 from pageproof.walk.special import is_counted
 
@@ -144,3 +145,20 @@ def test_the_counts_are_the_evidence() -> None:
 def test_a_large_folio_that_is_counted_as_a_whole_is_no_finding() -> None:
     """CONFIG_NO_PAGE_MAPCOUNT (6.15): the page has a field, and page_mapcount() gives None."""
     assert not list(alias_findings(X86_64, 7, replace(SMALL, mapcount=0), None, (USER,)))
+
+
+def test_every_reason_why_mappings_may_be_missing() -> None:
+    doubts = (
+        TaskFault(12, "cat", "its VMAs keep changing"),
+        SweepGap("pid 13", unreadable=True),
+        SweepGap("init_mm", unreadable=False),
+    )
+    fault, unread, limit = doubt_findings(doubts)
+    assert (fault.id, where_words(fault.where)) == ("task-unreadable", "pid 12 cat")
+    assert fault.evidence == (("reason", "its VMAs keep changing"),)
+    assert [(one.id, where_words(one.where)) for one in (unread, limit)] == [
+        ("incomplete", "pid 13"),
+        ("incomplete", "init_mm"),
+    ]
+    assert unread.sentence.endswith("there are tables that cannot be read")
+    assert limit.sentence.endswith("there are more entries than pageproof reads")

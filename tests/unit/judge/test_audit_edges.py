@@ -172,6 +172,7 @@ def test_what_is_left_of_a_span(others: list[tuple[int, int]], left: list[tuple[
         ("kernel-open-to-user", kernel_with(closed(AREA, 0x5000)), []),
         ("text-alias-writable", kernel_with(closed(AREA, 0x5000)), []),
         ("physmap-wrong-frame", kernel_with(closed(PHYSMAP, 0x1000, 256)), []),
+        ("physmap-wrong-frame", kernel_with(leaf(PHYSMAP_END, 0x1000)), []),
         (
             "text-alias-writable",
             kernel_with(replace(closed(AREA, 0x5000), permissions=replace(CLOSED, write=False))),

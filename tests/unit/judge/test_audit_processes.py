@@ -278,12 +278,13 @@ def test_adjoining_pages_are_one_finding() -> None:
     (one,) = suspect(classes=FREE).users.suspects  # type: ignore[union-attr]
     some = [
         replace(one, pfn=pfn, places=((space(f"pid {pid}"), HEAP + page * 4096),))
-        for pid, page, pfn in ((7, 2, 3), (7, 0, 9), (7, 1, 5), (7, 4, 6), (8, 5, 4))
+        for pid, page, pfn in ((7, 2, 3), (7, 0, 9), (8, 1, 8), (7, 1, 5), (7, 4, 6), (8, 5, 4))
     ]
     found = ask("frame-is-free", users_with(suspects=tuple(some))).findings
     assert [where_words(finding.where) for finding in found] == [
         f"pid 7, {HEAP:x}-{HEAP + 0x2FFF:x}",
         f"pid 7, {HEAP + 0x4000:x}-{HEAP + 0x4FFF:x}",
+        f"pid 8, {HEAP + 0x1000:x}-{HEAP + 0x1FFF:x}",
         f"pid 8, {HEAP + 0x5000:x}-{HEAP + 0x5FFF:x}",
     ]
     assert found[0].evidence == (("pages", "3"), ("evidence", "of the first page"), ("PFN", "0x9"))

@@ -220,6 +220,10 @@ SILENT: list[tuple[str, PageEvidence]] = [
     ("memory-type-conflict", evidence(kernel=replace(kernel_walk(), memory_type=None))),
     ("memory-type-conflict", evidence(user=replace(UNCACHED, paddr=ELSEWHERE, pfn=0x76543))),
     ("memory-type-conflict", physmap(None)),
+    (
+        "memory-type-conflict",
+        replace(physmap(UC), user_walk=replace(user_walk(), memory_type=None)),
+    ),
     ("memory-type-conflict", physmap(UC, pfn=0x76543)),
     ("memory-type-conflict", replace(physmap(UC), physmap_walk=None)),
     ("memory-type-conflict", replace(physmap(UC), page=None)),

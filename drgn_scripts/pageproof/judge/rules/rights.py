@@ -9,7 +9,6 @@ from pageproof.judge.rules.views import PageView
 from pageproof.model import MemoryType, Outcome, Permissions, SecondOpinion, Severity, Walk
 from pageproof.model.rule import Rule, Shown
 from pageproof.space.units import PAGE_SHIFT
-from pageproof.walk.opinion import disputes
 
 SECOND_OPINION_KERNEL: Final = Rule(
     id="second-opinion-kernel",
@@ -41,7 +40,7 @@ def second_opinion_user(view: PageView) -> Shown | None:
 
 
 def _disputed(walk: Walk, second: SecondOpinion) -> Shown | None:
-    if not disputes(walk, second):
+    if not second.contradicts:
         return None
     return (
         ("our PFN", _frame(walk.paddr)),
