@@ -181,9 +181,9 @@ def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:
         try:
             code = int(run())
         except SystemExit:  # argparse has printed its help or the version
-            output.print_out()
+            output.flush_out()
             raise
-        output.print_out()
+        output.flush_out()
         return code
     except PageproofError as error:
         _say(f"error: {error}")

@@ -6,6 +6,7 @@ The kernel's counts differ from the runs of `maps`: Rss does not include zero pa
 (smaps_pte_entry(), smaps_pmd_entry(), smaps_hugetlb_range() of fs/proc/task_mmu.c).
 """
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +19,7 @@ from pageproof.commands.maps import maps
 from pageproof.find.kernel.expression import find_address
 from pageproof.model import VmaLine
 from pageproof.render.draw.maps import procfs_line
-from pageproof.render.jsonform import to_json
+from pageproof.render.jsonform import report_to_json
 from pageproof.render.printable import printable
 
 PFNMAP = 1 << 10
@@ -37,7 +38,7 @@ def maps_of(view: View, pid: int) -> list[Json]:
     """Return the VMAs of a process without the vsyscall page, which is not a VMA."""
     report = maps(view.target, pid, lambda message: None)
     assert report.stable
-    vmas: list[Json] = to_json(report)["vmas"]
+    vmas: list[Json] = json.loads(report_to_json(report))["vmas"]
     return [vma for vma in vmas if vma["line"]["name"] != "[vsyscall]"]
 
 

@@ -4,35 +4,43 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from contextlib import suppress
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final, TextIO
 
 from pageproof.errors import PageproofError
 
+#: Read and write for everybody whom the umask does not exclude.
+_MODE: Final = 0o666
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a temporary file and rename it, so that a reader never sees half a report.
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """Open a temporary file, and rename it at the end: a reader never sees half a report.
+
+    If the block raises anything, the temporary file is removed and ``path`` stays as it was.
 
     Raises:
         PageproofError: the file cannot be written.
     """
-    temporary = None
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")  # a pipe or /dev/stdout cannot be replaced
+            with path.open("w", encoding="utf-8") as file:
+                yield file  # a pipe or /dev/stdout cannot be replaced
             return
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
+        # The name is chosen before the file exists, so that no interrupt can leave it behind.
+        temporary = path.with_name(f".pageproof-{secrets.token_hex(8)}")
+        try:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                yield file
+            temporary.replace(path)
+        except BaseException:
             with suppress(OSError):
                 temporary.unlink()
+            raise
+    except OSError as error:
         reason = error.strerror or str(error)
         raise PageproofError(f"can't write the report: {reason}", f"-o {path}") from None

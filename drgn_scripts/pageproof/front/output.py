@@ -6,14 +6,15 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pageproof.errors import PageproofError, ReaderGoneError
-from pageproof.files.whole import write_whole
-from pageproof.render import PLAIN_WIDTH, Options
+from pageproof.files.whole import whole_file
+from pageproof.render import PLAIN_WIDTH, Options, Write
 from pageproof.render.printable import printable
 
 
@@ -35,7 +36,8 @@ def write_report(report: Any, form: str, path: Path | None, options: Options | N
     width = max(shutil.get_terminal_size().columns, 60) if terminal else PLAIN_WIDTH
     color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     options = replace(options or Options(), width=width, color=color)
-    write_text(table.write_report(report, form, options), path)
+    with _opened(path) as write:
+        table.write_report(report, form, options, write)
 
 
 def write_text(text: str, path: Path | None) -> None:
@@ -44,28 +46,47 @@ def write_text(text: str, path: Path | None) -> None:
     Raises:
         PageproofError: it cannot be written.
     """
+    with _opened(path) as write:
+        write(text)
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[Write]:
+    """Give a function that writes pieces of a text to a file, or to standard output if None.
+
+    Raises:
+        PageproofError: the text cannot be written.
+    """
     if path is not None:
-        write_whole(path, text)
+        with whole_file(path) as file:
+            yield file.write
         return
     if sys.stdout is None:  # Python was started with descriptor 1 closed
         raise PageproofError(
             "cannot write the report: standard output is closed", "", "use -o FILE"
         )
-    print_out(text)
+    with _standard_output():
+        yield sys.stdout.write
+    flush_out()
 
 
-def print_out(text: str = "") -> None:
-    """Write text to standard output and flush it.
+def flush_out() -> None:
+    """Write what standard output buffers.
 
     Raises:
         ReaderGoneError: the reader has exited (``| head``).
         PageproofError: the text cannot be written; the disk may be full.
     """
-    if sys.stdout is None:
-        return
+    if sys.stdout is not None:
+        with _standard_output():
+            sys.stdout.flush()
+
+
+@contextmanager
+def _standard_output() -> Iterator[None]:
+    """Turn errors of standard output into those of :func:`flush_out`."""
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        yield
     except BrokenPipeError as error:
         raise ReaderGoneError(error.errno, error.strerror) from None
     except OSError as error:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+#: Receives the text of a report piece by piece.
+Write = Callable[[str], object]
+
 #: Columns where there is no terminal; both walks of a page fit side by side.
 PLAIN_WIDTH: Final = 110
 

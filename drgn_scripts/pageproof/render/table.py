@@ -11,6 +11,7 @@ its name in ``FORMS`` of :mod:`pageproof.front.command`, which ``--format`` offe
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,7 +24,7 @@ from pageproof.model.diff import DiffReport
 from pageproof.model.kmap import KernelMap
 from pageproof.model.regions import RegionsReport
 from pageproof.model.whatis import WhatisReport
-from pageproof.render import PLAIN_WIDTH, Options
+from pageproof.render import PLAIN_WIDTH, Options, Write
 from pageproof.render.draw.alias import draw_alias
 from pageproof.render.draw.audit import draw_audit
 from pageproof.render.draw.auditdiff import draw_audit_diff
@@ -36,7 +37,7 @@ from pageproof.render.draw.rules import (
     ListedRules,
     draw_explained,
     draw_listed,
-    explained_to_json,
+    write_explained_json,
 )
 from pageproof.render.draw.verify import draw_verify
 from pageproof.render.draw.walk import draw_walk
@@ -46,7 +47,7 @@ from pageproof.render.drgn.kmap import kmap_to_drgn
 from pageproof.render.drgn.maps import maps_to_drgn
 from pageproof.render.drgn.walk import walk_to_drgn
 from pageproof.render.drgn.whatis import whatis_to_drgn
-from pageproof.render.jsonform import report_to_json
+from pageproof.render.jsonform import write_json
 from pageproof.render.junit.audit import audit_to_junit
 from pageproof.render.junit.verify import verify_to_junit
 from pageproof.render.sheet import Sheet
@@ -58,13 +59,13 @@ class Drawing:
 
     Attributes:
         draw: lays a report out on a sheet, from which text is made.
-        json: returns a report as JSON; None for answers that are text only.
+        json: writes a report as JSON; None for answers that are text only.
         junit: returns a report as JUnit XML, if there is such a form.
         drgn: returns drgn code that does the same, if there is such a form.
     """
 
     draw: Callable[[Any, Sheet], None]
-    json: Callable[[Any], str] | None = report_to_json
+    json: Callable[[Any, Write], None] | None = write_json
     junit: Callable[[Any, Options], str] | None = None
     drgn: Callable[[Any], str] | None = None
 
@@ -85,36 +86,36 @@ REPORTS: Final[dict[type, Drawing]] = {
     AuditReport: Drawing(draw_audit, junit=lambda report, options: audit_to_junit(report)),
     DiffReport: Drawing(draw_diff),
     AuditDiffReport: Drawing(draw_audit_diff),
-    ExplainedRules: Drawing(draw_explained, json=explained_to_json),
+    ExplainedRules: Drawing(draw_explained, json=write_explained_json),
     ListedRules: Drawing(draw_listed, json=None),
     ExplainedArea: Drawing(draw_explained_area, json=None),
 }
 
 
-def _text(report: Any, drawing: Drawing, options: Options) -> str:
-    from pageproof.render.textform import sheet_to_text  # here, because rich takes long to load
+def _text(report: Any, drawing: Drawing, options: Options, write: Write) -> None:
+    from pageproof.render.textform import write_sheet  # here, because rich takes long to load
 
     sheet = _sheet(report, drawing, options)
-    return sheet_to_text(sheet, color=options.color, width=options.width)
+    write_sheet(sheet, write, color=options.color, width=options.width)
 
 
-def _json(report: Any, drawing: Drawing, options: Options) -> str:
+def _json(report: Any, drawing: Drawing, options: Options, write: Write) -> None:
     assert drawing.json is not None
-    return drawing.json(report)
+    drawing.json(report, write)
 
 
-def _junit(report: Any, drawing: Drawing, options: Options) -> str:
+def _junit(report: Any, drawing: Drawing, options: Options, write: Write) -> None:
     assert drawing.junit is not None
-    return drawing.junit(report, options)
+    write(drawing.junit(report, options))
 
 
-def _drgn(report: Any, drawing: Drawing, options: Options) -> str:
+def _drgn(report: Any, drawing: Drawing, options: Options, write: Write) -> None:
     assert drawing.drgn is not None
-    return drawing.drgn(report)
+    write(drawing.drgn(report))
 
 
-#: By the name of the form, as ``--format`` has it.
-FORMS: Final[dict[str, Callable[[Any, Drawing, Options], str]]] = {
+#: By the name of the form, as ``--format`` has it. Each writes a report, with a newline at its end.
+FORMS: Final[dict[str, Callable[[Any, Drawing, Options, Write], None]]] = {
     "text": _text,
     "json": _json,
     "junit": _junit,
@@ -137,19 +138,23 @@ def forms_of(kind: type) -> tuple[str, ...]:
     return tuple(name for name in FORMS if own.get(name, drawing.draw) is not None)
 
 
-def write_report(report: Any, form: str, options: Options) -> str:
-    """Return a report in one of its forms, with a newline at its end.
+def write_report(report: Any, form: str, options: Options, write: Write) -> None:
+    """Write a report in one of its forms, with a newline at its end.
 
     Args:
         report: of a type in :data:`REPORTS`.
         form: a name in :func:`forms_of`.
         options: how to write it.
+        write: receives the text piece by piece.
     """
-    return FORMS[form](report, REPORTS[type(report)], options)
+    FORMS[form](report, REPORTS[type(report)], options, write)
 
 
 def to_text(
     report: Any, *, verbose: bool = False, color: bool = False, width: int = PLAIN_WIDTH
 ) -> str:
     """Return a report as text; see :class:`Options`."""
-    return write_report(report, "text", Options(verbose=verbose, color=color, width=width))
+    out = io.StringIO()
+    options = Options(verbose=verbose, color=color, width=width)
+    write_report(report, "text", options, out.write)
+    return out.getvalue()

@@ -7,14 +7,16 @@ rich passes ESC, C1 and bidirectional controls through. So all strings of a repo
 
 from __future__ import annotations
 
-import io
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, TextIO, cast
 
+from rich.cells import cell_len
 from rich.console import Console as RichConsole
 from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
+from pageproof.render import Write
 from pageproof.render.findings import FindingGroup
 from pageproof.render.printable import printable
 from pageproof.render.sheet import Block, Cell, Facts, Findings, Line, Sheet, Table, styled
@@ -24,19 +26,22 @@ from pageproof.render.where import where_words
 _LABEL_WIDTH: Final = 7
 #: Before the rest of a folded line; further in than the rows of any table.
 _INDENT: Final = " " * 6
+#: Rows that rich lays out at once; it needs some KiB for each.
+_PART_ROWS: Final = 500
 
 
-def sheet_to_text(sheet: Sheet, *, color: bool, width: int) -> str:
-    """Return text with a newline at its end and no blanks at the ends of lines.
+def write_sheet(sheet: Sheet, write: Write, *, color: bool, width: int) -> None:
+    """Write a sheet as text, with a newline at its end and no blanks at the ends of lines.
 
     Args:
         sheet: the report.
+        write: receives the text piece by piece.
         color: use the terminal's escape sequences for colours.
         width: columns at which lines are folded.
     """
-    out = io.StringIO()
+    out = _Lines(write)
     console = _Console(
-        file=out,
+        file=cast(TextIO, out),
         width=max(width, sheet.least_width),
         force_terminal=color,
         color_system="standard" if color else None,
@@ -46,7 +51,28 @@ def sheet_to_text(sheet: Sheet, *, color: bool, width: int) -> str:
     )
     for block in sheet.blocks:
         _print(console, block)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+    out.end()
+
+
+class _Lines:
+    """A file for rich that passes lines on without the blanks at their ends."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).split("\n")
+        self._write("".join(f"{line.rstrip()}\n" for line in lines))
+        return len(text)
+
+    def end(self) -> None:
+        """Write the last line, if it has no newline."""
+        if self._rest:
+            self.write("\n")
+
+    def flush(self) -> None:
+        """Keep an unfinished line: its end may be blank."""
 
 
 class _Text(RichText):
@@ -90,7 +116,8 @@ def _print(console: _Console, block: Block) -> None:
         case Facts():
             console.print(_facts(block))
         case Table():
-            console.print(_table(block))
+            for part in _tables(block):
+                console.print(part)
         case Findings(groups, most):
             for group in groups[:most]:
                 _print_finding(console, group)
@@ -121,18 +148,39 @@ def _facts(facts: Facts) -> RichTable:
     return made
 
 
-def _table(table: Table) -> RichTable:
+def _tables(table: Table) -> Iterator[RichTable]:
+    """Yield a table, a long one in parts whose columns are equally wide."""
+    widths = [0] * len(table.columns)
+    long = len(table.rows) > _PART_ROWS
+    for row in table.rows if long else ():
+        for number, cell in enumerate(row):
+            widths[number] = max(widths[number], _length(cell))
+    for at in range(0, len(table.rows), _PART_ROWS):
+        yield _part(table, table.rows[at : at + _PART_ROWS], widths, heading=not at)
+
+
+def _length(cell: Cell) -> int:
+    """Return the number of columns that a cell takes."""
+    if isinstance(cell, str):
+        return cell_len(printable(cell))
+    return sum(_length(part if isinstance(part, str) else part[0]) for part in cell.parts)
+
+
+def _part(
+    table: Table, rows: Iterable[Sequence[Cell]], widths: Sequence[int], *, heading: bool
+) -> RichTable:
     made = RichTable.grid(padding=(0, table.gap))
-    for column in table.columns:
+    for column, width in zip(table.columns, widths, strict=True):
         made.add_column(
             style=column.style,
             justify="right" if column.right else "left",
             no_wrap=not column.fold,
             overflow="fold" if column.fold else "ellipsis",
+            min_width=width or None,
         )
-    if any(column.heading for column in table.columns):
+    if heading and any(column.heading for column in table.columns):
         made.add_row(*(_Text(column.heading, style=LABEL) for column in table.columns))
-    for row in table.rows:
+    for row in rows:
         made.add_row(*map(_text, row))
     return made
 

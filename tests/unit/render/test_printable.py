@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import io
 import json
 import re
 from collections.abc import Callable
@@ -40,7 +41,7 @@ from pageproof.render.junit.verify import verify_to_junit
 from pageproof.render.printable import printable, printable_json
 from pageproof.render.sheet import Sheet
 from pageproof.render.table import to_text
-from pageproof.render.textform import sheet_to_text
+from pageproof.render.textform import write_sheet
 
 #: Each kind of character that a terminal, a log viewer or a compiler may obey, and new lines.
 HOSTILE = (
@@ -243,7 +244,9 @@ def test_a_folded_name_is_indented() -> None:
     for width in range(60, 150):
         sheet = Sheet()
         sheet.line(f"{proof.verdict.value}  {name}", style="bold")
-        text = sheet_to_text(sheet, color=False, width=width)
+        out = io.StringIO()
+        write_sheet(sheet, out.write, color=False, width=width)
+        text = out.getvalue()
         first, *more = text.splitlines()
         assert first.startswith("SAME  word")
         assert more

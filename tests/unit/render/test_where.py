@@ -28,7 +28,7 @@ from pageproof.model.where import (
     top_entry,
 )
 from pageproof.render.findings import spans
-from pageproof.render.jsonform import report_to_json, to_json
+from pageproof.render.jsonform import report_to_json
 from pageproof.render.where import where_words
 
 #: Names that processes may give themselves.
@@ -110,7 +110,7 @@ def test_places_that_do_not_adjoin(others: Where) -> None:
 
 def test_json_has_the_text_and_the_data() -> None:
     one = Finding("x", Severity.NOTE, top_entry(Space(7, "a"), 0), "y")
-    assert to_json(one) == {
+    assert json.loads(report_to_json(one)) == {
         "id": "x",
         "severity": "note",
         "where": "pid 7 (a), entry 0",
@@ -118,7 +118,8 @@ def test_json_has_the_text_and_the_data() -> None:
         "evidence": [],
         "place": {"kind": "entry", "pid": 7, "comm": "a", "entry": 0},
     }
-    assert to_json(Finding("x", Severity.NOTE, NOWHERE, "y"))["place"] == {"kind": "nowhere"}
+    nowhere = Finding("x", Severity.NOTE, NOWHERE, "y")
+    assert json.loads(report_to_json(nowhere))["place"] == {"kind": "nowhere"}
 
 
 def test_a_place_has_what_its_kind_needs() -> None:

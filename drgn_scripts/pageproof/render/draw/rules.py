@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pageproof.model import Severity
 from pageproof.model.rule import Rule
-from pageproof.render import styles
+from pageproof.render import Write, styles
 from pageproof.render.draw.common import FOLDED, columns
 from pageproof.render.jsonform import json_text
 from pageproof.render.sheet import Cell, Sheet, styled
@@ -71,22 +71,21 @@ def _rows(rules: Iterable[ListedRule]) -> Iterable[tuple[Cell, ...]]:
         yield one.id, styled(one.severity.value, style=styles.SEVERITIES[one.severity]), one.text
 
 
-def explained_to_json(answer: ExplainedRules) -> str:
-    """Return an array with an object for each rule."""
-    return json_text(
-        [
-            {
-                "id": rule.id,
-                "severity": rule.severity.value,
-                "sentence": plain_sentence(rule),
-                "cause": rule.cause,
-                "fix": rule.fix,
-                "reference": rule.reference,
-                "commands": list(commands),
-            }
-            for rule, commands in answer.rules
-        ]
-    )
+def write_explained_json(answer: ExplainedRules, write: Write) -> None:
+    """Write an array with an object for each rule."""
+    rules = [
+        {
+            "id": rule.id,
+            "severity": rule.severity.value,
+            "sentence": plain_sentence(rule),
+            "cause": rule.cause,
+            "fix": rule.fix,
+            "reference": rule.reference,
+            "commands": list(commands),
+        }
+        for rule, commands in answer.rules
+    ]
+    write(json_text(rules))
 
 
 def plain_sentence(rule: Rule) -> str:
