@@ -6,7 +6,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from pageproof.front.command import Command, add_report_options, pid, write_answer
+from pageproof.front.command import (
+    Command,
+    add_report_options,
+    add_verbose,
+    pid,
+    write_answer,
+)
 from pageproof.model.asked import AliasAsked
 
 if TYPE_CHECKING:
@@ -36,14 +42,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="PID",
         help="the address is in this process",
     )
-    add_report_options(parser, drgn=True)
+    how = add_report_options(parser, drgn=True)
+    add_verbose(how, "text: list every mapping, also where there are many")
 
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.alias import alias
+    from pageproof.render import Options
 
     report = alias(target, AliasAsked(args.frame, args.pid), progress.say)
-    write_answer(report, args, progress)
+    write_answer(report, args, progress, Options(verbose=args.verbose))
     return report.exit_code
 
 

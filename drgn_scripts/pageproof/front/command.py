@@ -145,6 +145,16 @@ def add_report_options(
     return how
 
 
+def add_verbose(group: argparse._ArgumentGroup, text: str) -> None:
+    """Add the option -v to the options of a report.
+
+    Args:
+        group: from :func:`add_report_options`.
+        text: what the report then shows.
+    """
+    group.add_argument("-v", "--verbose", action="store_true", help=text)
+
+
 def write_answer(
     report: Any, args: argparse.Namespace, progress: Progress, options: Options | None = None
 ) -> None:

@@ -6,7 +6,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from pageproof.front.command import Command, add_report_options, pid, write_answer
+from pageproof.front.command import (
+    Command,
+    add_report_options,
+    add_verbose,
+    pid,
+    write_answer,
+)
 from pageproof.model.asked import RegionsAsked
 
 if TYPE_CHECKING:
@@ -32,15 +38,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--pid", type=pid, metavar="PID", help="only regions that this process maps")
     what.add_argument("--name", metavar="TEXT", help="only regions whose name contains this text")
-    add_report_options(parser)
+    how = add_report_options(parser)
+    add_verbose(how, "text: list every mapping, also where there are many")
 
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.regions import check_kinds, regions
+    from pageproof.render import Options
 
     check_kinds(args.kind)
     report = regions(target, RegionsAsked(tuple(args.kind), args.pid, args.name), progress.say)
-    write_answer(report, args, progress)
+    write_answer(report, args, progress, Options(verbose=args.verbose))
     return report.exit_code
 
 

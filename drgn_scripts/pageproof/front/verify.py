@@ -7,7 +7,13 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from pageproof.front.command import Command, add_report_options, pid, write_answer
+from pageproof.front.command import (
+    Command,
+    add_report_options,
+    add_verbose,
+    pid,
+    write_answer,
+)
 from pageproof.model.asked import KernelSide, VerifyAsked, WalkerChoice, expectations
 
 if TYPE_CHECKING:
@@ -83,7 +89,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="what walks the page tables: the engine in C, or the slow and simple walker in "
         "Python; the results are the same (default: c if it was built)",
     )
-    how.add_argument("-v", "--verbose", action="store_true", help="show every page in full")
+    add_verbose(how, "show every page in full, and every mapping")
 
 
 def _length(text: str) -> int:

@@ -6,7 +6,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from pageproof.front.command import Command, add_report_options, pid, write_answer
+from pageproof.front.command import (
+    Command,
+    add_report_options,
+    add_verbose,
+    pid,
+    write_answer,
+)
 from pageproof.model.asked import WalkAsked
 
 if TYPE_CHECKING:
@@ -40,12 +46,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="walk the tables that user mode runs on (page-table isolation)",
     )
     how = add_report_options(parser, drgn=True)
-    how.add_argument(
-        "-v",
-        "--verbose",
-        action="store_true",
-        help="text: also show where each entry points, and its bits",
-    )
+    add_verbose(how, "text: also show where each entry points, and its bits")
 
 
 def check(args: argparse.Namespace) -> None:

@@ -6,7 +6,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from pageproof.front.command import Command, add_report_options, pid, write_answer
+from pageproof.front.command import (
+    Command,
+    add_report_options,
+    add_verbose,
+    pid,
+    write_answer,
+)
 from pageproof.model.asked import WhatisAsked
 
 if TYPE_CHECKING:
@@ -41,7 +47,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--aliases", action="store_true", help="also list every mapping of its frame, as alias does"
     )
-    add_report_options(parser, drgn=True)
+    how = add_report_options(parser, drgn=True)
+    add_verbose(how, "text: list every mapping, also where there are many")
 
 
 def _cpu(text: str) -> int:
@@ -52,10 +59,11 @@ def _cpu(text: str) -> int:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.whatis import whatis
+    from pageproof.render import Options
 
     asked = WhatisAsked(args.address, args.pid, args.cpu, args.aliases)
     report = whatis(target, asked, progress.say)
-    write_answer(report, args, progress)
+    write_answer(report, args, progress, Options(verbose=args.verbose))
     return report.exit_code
 
 

@@ -64,6 +64,10 @@ def asked_address(value: int, asked: str) -> str:
     return address(value) if digits == f"{value:x}".lstrip("0") else f"{address(value)}, {asked}"
 
 
+def processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
+
+
 def page_numbers(first: int, pages: int) -> str:
     """Return the number of a page, or the numbers of several in a row."""
     return f"page {first}" if pages == 1 else f"pages {first}-{first + pages - 1}"

@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
-from pageproof.model import PagingFacts, TargetFacts
+from pageproof.model import MappingFacts, PagingFacts, TargetFacts
 from pageproof.render import phrases
-from pageproof.render.sheet import Column, Fact, Part, Sheet
+from pageproof.render.sheet import Cell, Column, Fact, Part, Sheet
 from pageproof.render.styles import LABEL, TITLE
 from pageproof.space.units import PAGE_BYTES
 
 FOLDED: Final = Column(fold=True)
+
+#: Mappings of a region or a frame that are listed one by one; more are summed up.
+MANY: Final = 20
+#: Odd mappings that are listed below a sum, the worst first.
+ODD: Final = 100
 
 
 class _Headed(Protocol):
@@ -71,6 +76,31 @@ def region_title(region: _Region) -> tuple[Part, ...]:
     size = phrases.size(region.pages * PAGE_BYTES)
     kind = phrases.region_kind(region.kind, region.part)
     return (kind, TITLE), f"  {region.name}, {size}", (f"  {owner}", LABEL)
+
+
+def is_summed_up(count: int, sheet: Sheet) -> bool:
+    """Return whether so many mappings are summed up, not listed."""
+    return count > MANY and not sheet.verbose
+
+
+def many(mappings: Iterable[MappingFacts]) -> tuple[str, str]:
+    """Return the number of processes and of mappings, for a row that sums them up."""
+    pids = [one.pid for one in mappings]
+    processes = phrases.processes(len(set(pids)))
+    return processes, f"{phrases.plural(len(pids), 'mapping')}, -v lists each"
+
+
+def draw_odd(rows: Iterable[Sequence[Cell]], count: int, sheet: Sheet) -> None:
+    """Draw the odd mappings below the row that sums up all.
+
+    Args:
+        rows: the first :data:`ODD` of them.
+        count: number of all odd ones.
+        sheet: what to draw on.
+    """
+    sheet.table(columns(4), rows)
+    if count > ODD:
+        sheet.line(f"  and {count - ODD} more like these, -v lists each", style=LABEL)
 
 
 def columns(count: int, *last: Column) -> tuple[Column, ...]:

@@ -16,26 +16,30 @@ from pageproof.model import (
     VmaFacts,
 )
 from pageproof.render import phrases, styles
-from pageproof.render.draw.common import FOLDED, draw_head
+from pageproof.render.draw.common import FOLDED, MANY, draw_head
 from pageproof.render.draw.proved import draw_proved
 from pageproof.render.sheet import Cell, Fact, Sheet, styled
 from pageproof.render.styles import LABEL, TITLE, VERDICTS
 
 #: A run of pages that are alike is shown page by page up to this length.
 _RUN_PAGES: Final = 8
+#: Findings that are shown, the worst first.
+_FINDINGS: Final = 100
 
 
 def draw_verify(report: Report, sheet: Sheet) -> None:
     """Draw pages, regions, findings and the sum; if the sheet is verbose, every page in full."""
     draw_head(report, sheet, first=_region(report))
-    _pages(report, sheet)
-    if len(report.regions) > 1:
+    crowded = any(len(region.uses) > MANY for region in report.regions)
+    by_region = crowded or len(report.regions) > 1
+    _pages(report, sheet, every=not by_region)
+    if by_region:
         sheet.gap()
         draw_proved(report, sheet)
     findings = [*report.findings, *(f for proof in report.proofs for f in proof.findings)]
     if findings:
         sheet.gap()
-        sheet.findings(findings)
+        sheet.findings(findings, None if sheet.verbose else _FINDINGS)
     _foot(report, sheet)
 
 
@@ -49,13 +53,13 @@ def _region(report: Report) -> Iterator[Fact]:
         )
 
 
-def _pages(report: Report, sheet: Sheet) -> None:
+def _pages(report: Report, sheet: Sheet, *, every: bool) -> None:
+    """Draw some pages in full and, if ``every`` is set, a row for each other page."""
     in_full = report.proofs if sheet.verbose else (*report.proofs[:1], _first_bad(report))
     full_ids = {id(proof) for proof in in_full}
     last_was_line = False
     drawn: set[int] = set()
-    one = len(report.regions) < 2  # if there are several, draw_proved() shows all pages
-    shown = [proof for proof in report.proofs if one or id(proof) in full_ids]
+    shown = [proof for proof in report.proofs if every or id(proof) in full_ids]
     for full, group in itertools.groupby(shown, lambda proof: id(proof) in full_ids):
         if full:
             for proof in group:

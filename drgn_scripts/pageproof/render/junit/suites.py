@@ -69,7 +69,7 @@ def suites_to_xml(name: str, seconds: float, suites: Sequence[Suite]) -> str:
     root = ElementTree.Element(
         "testsuites", {"name": name, "time": f"{seconds:.3f}", **_counts(suites)}
     )
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     for suite in suites:
         _write(root, suite, _unique(printable(suite.name), taken))
     ElementTree.indent(root)
@@ -77,13 +77,20 @@ def suites_to_xml(name: str, seconds: float, suites: Sequence[Suite]) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
 
 
-def _unique(name: str, taken: set[str]) -> str:
-    """Return the name, with a number if it is taken."""
-    number, found = 1, name
+def _unique(name: str, taken: dict[str, int]) -> str:
+    """Return the name, with a number if it is taken.
+
+    Args:
+        name: the name.
+        taken: names that are taken, each with the last number that was tried for it.
+    """
+    number, found = taken.get(name, 1), name
     while found in taken:
         number += 1
         found = f"{name} ({number})"
-    taken.add(found)
+    taken[found] = 1
+    if found != name:
+        taken[name] = number
     return found
 
 
@@ -106,7 +113,7 @@ def _write(root: Element, suite: Suite, name: str) -> None:
         SubElement(properties, "property", name=key, value=printable(value))
     # CI servers take the part before the last dot as a package.
     place = suite.place or f"pageproof.{name.replace('.', '_')}"
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     for case in suite.cases:
         unique = _unique(printable(case.name), taken)
         one = SubElement(made, "testcase", classname=place, name=unique)

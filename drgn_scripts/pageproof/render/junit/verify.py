@@ -20,7 +20,6 @@ from typing import Final
 
 from pageproof.model import (
     Finding,
-    MappingFacts,
     PageProof,
     ProvedRegion,
     ProvedUse,
@@ -64,17 +63,29 @@ def verify_to_junit(
 
 
 def _suites(report: Report, rules: Callable[[str], Sequence[str]], strict: bool) -> Iterator[Suite]:
+    of_region: dict[int | None, list[PageProof]] = {}
+    for proof in report.proofs:
+        of_region.setdefault(proof.evidence.region, []).append(proof)
+    placed = _by_place(report.findings)
     for number, region in enumerate(report.regions):
         label = phrases.region_kind(region.kind, region.part)
         suite = Suite(f"{label}: {region.name}", _properties(report, region))
-        proofs = [one for one in report.proofs if one.evidence.region == number]
-        suite.cases += [_verdict(report, one, proofs, strict) for one in region.uses]
+        proofs = of_region.get(number, [])
+        bad: dict[int, list[PageProof]] = {}
+        for proof in proofs:
+            if proof.verdict is not Verdict.SAME:
+                bad.setdefault(proof.evidence.mapping, []).append(proof)
+        suite.cases += [
+            _verdict(report, one, bad.get(one.mapping, []), strict) for one in region.uses
+        ]
         findings = [finding for proof in proofs for finding in proof.findings]
-        mappings = [report.mappings[use.mapping] for use in region.uses]
-        findings += [one for one in report.findings if _is_of(one, mappings)]
+        of_mappings = sorted(
+            at for place in set(_places(report, region)) for at in placed.get(place, ())
+        )
+        findings += [report.findings[at] for at in of_mappings]
         _add_rules(suite, findings, rules(region.kind) if proofs else ())
         yield suite
-    named = [one for one in report.proofs if one.evidence.region is None]
+    named = of_region.get(None)
     if named:
         suite = Suite("addresses", _properties(report))
         suite.cases += [_named(report, one) for one in named]
@@ -90,18 +101,36 @@ def _properties(report: Report, region: ProvedRegion | None = None) -> dict[str,
     return facts
 
 
-def _is_of(finding: Finding, mappings: Iterable[MappingFacts]) -> bool:
-    """Return whether a finding is about one of these mappings: its process and its start."""
-    where = finding.where
-    return where.kind is WhereKind.PROCESS and any(
-        (where.pid, where.address) == (one.pid, one.vma.start)
-        for one in mappings
-        if one.vma is not None
-    )
+#: Process and start of a mapping.
+_Place = tuple[int | None, int | None]
 
 
-def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict: bool) -> Case:
-    """Return the case of a mapping, with the verdicts of its pages."""
+def _places(report: Report, region: ProvedRegion) -> Iterator[_Place]:
+    """Yield the places of findings that are about a mapping of a region."""
+    for use in region.uses:
+        mapping = report.mappings[use.mapping]
+        if mapping.vma is not None:
+            yield mapping.pid, mapping.vma.start
+
+
+def _by_place(findings: Iterable[Finding]) -> dict[_Place, list[int]]:
+    """Return the indexes of findings about processes by their place."""
+    placed: dict[_Place, list[int]] = {}
+    for at, one in enumerate(findings):
+        if one.where.kind is WhereKind.PROCESS:
+            placed.setdefault((one.where.pid, one.where.address), []).append(at)
+    return placed
+
+
+def _verdict(report: Report, use: ProvedUse, bad: Sequence[PageProof], strict: bool) -> Case:
+    """Return the case of a mapping, with the verdicts of its pages.
+
+    Args:
+        report: the report.
+        use: the mapping.
+        bad: the proofs of its pages that are not SAME.
+        strict: as for :func:`verify_to_junit`.
+    """
     mapping = report.mappings[use.mapping]
     assert mapping.vma is not None  # a use is a VMA
     pages = mapping.vma.pages
@@ -110,11 +139,6 @@ def _verdict(report: Report, use: ProvedUse, proofs: Sequence[PageProof], strict
         f"{phrases.page_numbers(use.first_page + run.first_page, run.pages)}: "
         + (run.reason.value if run.reason else run.verdict.value)
         for run in use.runs
-    ]
-    bad = [
-        proof
-        for proof in proofs
-        if proof.evidence.mapping == use.mapping and proof.verdict is not Verdict.SAME
     ]
     listed = [phrases.headline(proof, mapping) for proof in bad[:_LISTED]]
     case = Case(f"verdict: {mapping.comm}, {phrases.page_numbers(use.first_page, pages)}")
@@ -178,8 +202,14 @@ def _finding_lines(finding: Finding) -> list[str]:
 def _add_rest(suites: list[Suite], report: Report) -> None:
     """Add the findings outside all regions, and a case if only the exit code shows a doubt."""
     rest = Suite("verify", _properties(report))
-    mappings = [report.mappings[use.mapping] for region in report.regions for use in region.uses]
-    _add_rules(rest, [one for one in report.findings if not _is_of(one, mappings)], ())
+    places = {place for region in report.regions for place in _places(report, region)}
+    others = (
+        one
+        for one in report.findings
+        if one.where.kind is not WhereKind.PROCESS
+        or (one.where.pid, one.where.address) not in places
+    )
+    _add_rules(rest, others, ())
     every = [*suites, rest]
     if not any(suite.cases for suite in every):
         _add_undecided(rest, "nothing was verified")
