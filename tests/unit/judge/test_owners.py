@@ -21,6 +21,7 @@ from pageproof.model import AreaOwner, OwnerKind
 from pageproof.model.auditfacts import AuditFacts, FramePlaces
 from pageproof.observe.audit.frames import is_odd
 from pageproof.render import phrases
+from pageproof.render.where import where_words
 
 ALIAS = alias_report().users[0]
 
@@ -64,6 +65,7 @@ def test_alias_names_the_task_of_a_stack() -> None:
         one for one in alias_findings(X86_64, 7, PAGE, None, [ALIAS], STACK) if one.evidence
     )
     assert (found.id, found.evidence) == ("user-maps-stack", stack_shown(STACK))
+    assert where_words(found.where) == "PFN 0x7"
     kernels_own = [replace(ALIAS, region="physmap")]
     for area, aliases in ((STRANGERS, [ALIAS]), (None, [ALIAS]), (STACK, kernels_own)):
         ids = {one.id for one in alias_findings(X86_64, 7, PAGE, None, aliases, area)}
