@@ -1,14 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Runs in the guest: many processes that map a memfd several times, with every page present.
+ * Runs in the guest: many processes that map a memfd, with every page present.
  *
- *   mappers FILE GROUP [GROUP ...]        GROUP is NAME:PROCESSES:MAPPINGS:PAGES[:scattered]
+ *   mappers FILE GROUP [GROUP ...]     GROUP is NAME:PROCESSES:MAPPINGS:PAGES[:scattered|:pieces]
  *
- * Each group has its own memfd. Its pages are written in the order of the file, so that most frames
- * are adjacent, or in random order if scattered. When all pages are mapped, FILE has a line
- * "NAME PID" per process and a last line "ready". The processes then sleep until they are killed.
+ * Each group has its own memfd of PAGES pages. They are written in the order of the file, so that
+ * most frames are adjacent, or in random order if scattered. A process maps all of the memfd
+ * MAPPINGS times. With pieces it has MAPPINGS adjacent VMAs of one page instead: every fourth maps
+ * one page of the memfd, the others are anonymous and not populated.
+ *
+ * FILE has a line per process, when all its pages are present, and a last line "ready":
+ *
+ *   NAME PID ADDRESS VMAS PTES RUNS TABLES
+ *
+ * ADDRESS is that of the first page of the memfd in this process. Then follow what the kernel counts
+ * in /proc/self: VMAs, present pages of the memfd, runs of them with ascending frames, KiB of page
+ * tables. The processes then sleep until they are killed.
  */
 #include <err.h>
+#include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,11 +30,24 @@
 #include <unistd.h>
 
 #define PAGE 4096
+#define BATCH 4096			/* words of pagemap per read */
+#define FRAME ((UINT64_C(1) << 55) - 1)	/* Documentation/admin-guide/mm/pagemap.rst */
+#define PRESENT (UINT64_C(1) << 63)
+#define EACH_PIECE 4
+
+enum order { IN_ORDER, SCATTERED, PIECES };
 
 struct group {
 	char name[32];
 	unsigned int processes, mappings, pages;
+	enum order order;
 	int fd;
+};
+
+/* What a child reports to its parent: shorter than PIPE_BUF, so written at once. */
+struct mapped {
+	int pid;
+	uint64_t address, vmas, ptes, runs, tables_kib;
 };
 
 static uint64_t next_random(void)
@@ -58,47 +82,141 @@ static void fill(const struct group *group, int scattered)
 
 static void parse(struct group *group, const char *word)
 {
-	char scattered[12] = "";
+	char order[12] = "";
 	int fields = sscanf(word, "%31[^:]:%u:%u:%u:%11s", group->name, &group->processes,
-			    &group->mappings, &group->pages, scattered);
+			    &group->mappings, &group->pages, order);
 
-	if (fields < 4 || (fields == 5 && strcmp(scattered, "scattered")))
-		errx(2, "%s: not NAME:PROCESSES:MAPPINGS:PAGES[:scattered]", word);
+	group->order = IN_ORDER;
+	if (!strcmp(order, "scattered"))
+		group->order = SCATTERED;
+	else if (!strcmp(order, "pieces"))
+		group->order = PIECES;
+	if (fields < 4 || !group->processes || !group->mappings || !group->pages ||
+	    (fields == 5 && group->order == IN_ORDER))
+		errx(2, "%s: not NAME:PROCESSES:MAPPINGS:PAGES[:scattered|:pieces]", word);
 	group->fd = memfd_create(group->name, MFD_CLOEXEC);
 	if (group->fd < 0 || ftruncate(group->fd, (off_t)group->pages * PAGE))
 		err(1, "memfd_create");
-	fill(group, fields == 5);
+	fill(group, group->order == SCATTERED);
+}
+
+static void *map_or_exit(void *at, size_t length, int protection, int flags, int fd, off_t offset)
+{
+	void *found = mmap(at, length, protection, flags, fd, offset);
+
+	if (found == MAP_FAILED)
+		err(1, "mmap");
+	return found;
+}
+
+/* Add to the counts what the kernel says about present pages of this process. */
+static void count_pages(struct mapped *mapped, const void *start, size_t pages)
+{
+	static uint64_t words[BATCH];
+	uint64_t last = 0;
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (pagemap < 0)
+		err(1, "pagemap");
+	for (size_t done = 0; done < pages;) {
+		size_t some = pages - done < BATCH ? pages - done : BATCH;
+		off_t at = (off_t)(((uintptr_t)start / PAGE + done) * sizeof(*words));
+		ssize_t got = pread(pagemap, words, some * sizeof(*words), at);
+
+		if (got <= 0)
+			err(1, "pagemap");
+		for (size_t i = 0; i < (size_t)got / sizeof(*words); i++, done++) {
+			uint64_t frame = words[i] & FRAME;
+
+			if (!(words[i] & PRESENT)) {
+				last = 0;
+				continue;
+			}
+			mapped->ptes++;
+			mapped->runs += !last || frame != last + 1;
+			last = frame;
+		}
+	}
+	close(pagemap);
 }
 
 /* Touch every page: how many entries one fault fills depends on the kernel's settings. */
-static void map(const struct group *group)
+static void map_whole(const struct group *group, struct mapped *mapped)
 {
 	size_t length = (size_t)group->pages * PAGE;
 
 	for (unsigned int i = 0; i < group->mappings; i++) {
 		const volatile unsigned char *bytes =
-			mmap(NULL, length, PROT_READ, MAP_SHARED, group->fd, 0);
+			map_or_exit(NULL, length, PROT_READ, MAP_SHARED, group->fd, 0);
 
-		if (bytes == MAP_FAILED)
-			err(1, "mmap");
 		for (size_t at = 0; at < length; at += PAGE)
 			(void)bytes[at];
+		if (!i)
+			mapped->address = (uintptr_t)bytes;
+		count_pages(mapped, (const void *)bytes, group->pages);
 	}
 }
 
-static pid_t start(const struct group *group, pid_t parent, int done)
+/* Neighbours differ in their file or their access, so that the kernel does not merge them. */
+static void map_pieces(const struct group *group, struct mapped *mapped)
 {
+	unsigned char *all = map_or_exit(NULL, (size_t)group->mappings * PAGE, PROT_NONE,
+					 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	mapped->address = (uintptr_t)all;
+	for (unsigned int i = 0; i < group->mappings; i++) {
+		unsigned char *at = all + (size_t)i * PAGE;
+
+		if (i % EACH_PIECE) {
+			map_or_exit(at, PAGE, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+			continue;
+		}
+		map_or_exit(at, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, group->fd,
+			    (off_t)(i % group->pages) * PAGE);
+		(void)*(volatile unsigned char *)at;
+		count_pages(mapped, at, 1);
+	}
+}
+
+/* The bytes of "VmPTE:" in status, and the lines of maps. */
+static void count_rest(struct mapped *mapped)
+{
+	char line[512];
+	FILE *file = fopen("/proc/self/maps", "re");
+
+	if (!file)
+		err(1, "maps");
+	while (fgets(line, sizeof(line), file))
+		mapped->vmas += !!strchr(line, '\n');
+	fclose(file);
+	file = fopen("/proc/self/status", "re");
+	if (!file)
+		err(1, "status");
+	while (fgets(line, sizeof(line), file))
+		(void)sscanf(line, "VmPTE: %" SCNu64, &mapped->tables_kib);
+	fclose(file);
+}
+
+static void start(const struct group *group, pid_t parent, int done)
+{
+	struct mapped mapped = { 0 };
 	pid_t pid = fork();
 
 	if (pid < 0)
 		err(1, "fork");
 	if (pid)
-		return pid;
+		return;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
-	map(group);
-	if (write(done, "", 1) != 1)
+	if (group->order == PIECES)
+		map_pieces(group, &mapped);
+	else
+		map_whole(group, &mapped);
+	count_rest(&mapped);
+	mapped.pid = getpid();
+	if (write(done, &mapped, sizeof(mapped)) != sizeof(mapped))
 		err(1, "write");
 	close(done);
 	for (;;)
@@ -122,29 +240,33 @@ int main(int argc, char **argv)
 		err(1, "%s", argv[1]);
 	for (unsigned int i = 0; i < count; i++) {
 		unsigned int started = 0, ended = 0;
+		struct mapped mapped;
 		int done[2];
-		char byte;
 
 		if (pipe(done))
 			err(1, "pipe");
 		while (ended < groups[i].processes) {
 			while (started < groups[i].processes && started < ended + 2) {
-				pid_t pid = start(&groups[i], parent, done[1]);
-
-				fprintf(out, "%s %d\n", groups[i].name, pid);
-				fflush(out);
+				start(&groups[i], parent, done[1]);
 				started++;
 			}
 			if (started == groups[i].processes && done[1] >= 0) {
 				close(done[1]);
 				done[1] = -1;
 			}
-			if (read(done[0], &byte, 1) != 1)
+			if (read(done[0], &mapped, sizeof(mapped)) != sizeof(mapped))
 				errx(1, "%s: a process died", groups[i].name);
+			fprintf(out,
+				"%s %d %#" PRIx64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 "\n",
+				groups[i].name, mapped.pid, mapped.address, mapped.vmas,
+				mapped.ptes, mapped.runs, mapped.tables_kib);
+			fflush(out);
 			ended++;
 		}
 		close(done[0]);
 	}
+	/* Processes that are killed from now on leave no zombies. */
+	signal(SIGCHLD, SIG_IGN);
 	fputs("ready\n", out);
 	fclose(out);
 	for (;;)

@@ -6,13 +6,13 @@ import json
 import os
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pageproof_lab import LabError
 from pageproof_lab.bench.crash_peer import measure_crash
+from pageproof_lab.bench.mappers import start_mappers
 from pageproof_lab.bench.measure import Measured, measured
 from pageproof_lab.guest import boot, qemu
 from pageproof_lab.guest.guest import Guest, monitor
@@ -27,7 +27,6 @@ SCATTERED, SCATTERED_MAPPINGS, SCATTERED_PAGES = 12, 20, 1 << 14
 #: Numbers of ordered processes for the table of cost by size.
 CURVE = (3, 12, 50)
 MEMORY_MIB = 2048
-POPULATE_SECONDS = 900
 
 Json = dict[str, Any]
 
@@ -54,32 +53,13 @@ class Row:
 
 
 def _start(here: Guest, program: Path) -> Processes:
-    """Start the processes in the guest and wait until all their pages are present."""
-    here.agent.write_file("/run/mappers", program.read_bytes())
     groups = (
         f"ordered:{ORDERED}:{MAPPINGS}:{PAGES}",
         f"scattered:{SCATTERED}:{SCATTERED_MAPPINGS}:{SCATTERED_PAGES}:scattered",
     )
-    # Map as much as possible around each fault. By default one page table takes 32 faults.
-    around = "/sys/kernel/debug/fault_around_bytes"
-    here.run("sh", "-c", f"mount -t debugfs none /sys/kernel/debug; echo 2097152 > {around}")
-    here.check("chmod", "755", "/run/mappers")
-    command = f"setsid /run/mappers /run/mapped {' '.join(groups)} >/run/mappers.log 2>&1"
-    here.check("sh", "-c", f"{command} </dev/null &")
-    deadline = time.monotonic() + POPULATE_SECONDS
-    while True:
-        lines = here.run("cat", "/run/mapped").out.splitlines()
-        if lines and lines[-1] == "ready":
-            break
-        log = here.check("cat", "/run/mappers.log")
-        if log or time.monotonic() > deadline:
-            why = log or f"not ready after {POPULATE_SECONDS} s"
-            raise LabError(f"mappers in the guest: {why}")
-        time.sleep(0.2)
     pids: dict[str, list[int]] = {}
-    for line in lines[:-1]:
-        name, pid = line.split()
-        pids.setdefault(name, []).append(int(pid))
+    for mapper in start_mappers(here, program, groups):
+        pids.setdefault(mapper.group, []).append(mapper.pid)
     return Processes(pids["ordered"], pids["scattered"])
 
 
