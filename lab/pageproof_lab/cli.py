@@ -11,14 +11,16 @@ from pathlib import Path
 
 from pageproof_lab import LabError, demo, lint
 from pageproof_lab.bench.bench_engine import bench_engine
+from pageproof_lab.bench.bench_server import bench_server
 from pageproof_lab.bench.bench_verify import bench_verify
+from pageproof_lab.bench.server_options import add_server_options, wishes_of
 from pageproof_lab.guest import boot, guest, qemu
 from pageproof_lab.images import build, driver, kernels
 from pageproof_lab.images.kernels import Kernel
 from pageproof_lab.paths import lab_dir, run_dir
 
 Command = Callable[[argparse.Namespace], int]
-_BENCHES = {"engine": bench_engine, "verify": bench_verify}
+_PARTS = ("engine", "verify", "server")
 
 
 @contextlib.contextmanager
@@ -257,8 +259,14 @@ def _lint(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    for part in args.part or _BENCHES:
-        _BENCHES[part](args.kernel)
+    parts = args.part or _PARTS
+    wishes = wishes_of(args, asked="server" in parts)
+    if "engine" in parts:
+        bench_engine(args.kernel)
+    if "verify" in parts:
+        bench_verify(args.kernel)
+    if "server" in parts:
+        bench_server(args.kernel, wishes)
     return 0
 
 
@@ -350,11 +358,12 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
         "words", nargs="*", metavar="WORD", help="more arguments for make, such as a target"
     )
 
-    timing = add("bench", _bench, "time the engine and verify, and other programs for comparison")
-    _add_kernel(timing)
-    timing.add_argument(
-        "--part", action="append", choices=_BENCHES, help="repeatable (default: all)"
+    timing = add(
+        "bench", _bench, "time the engine and the commands, and other programs beside them"
     )
+    _add_kernel(timing)
+    timing.add_argument("--part", action="append", choices=_PARTS, help="repeatable (default: all)")
+    add_server_options(timing)
 
     show = add(
         "demo", _demo, "the proof three times: from outside, inside the guest, from its vmcore"

@@ -13,6 +13,7 @@ import pytest
 from machine import environment, pageproof
 
 from pageproof_lab.images import kernels
+from pageproof_lab.paths import cache_dir
 
 NAME = "test-cli"
 
@@ -133,6 +134,56 @@ def test_interrupted_boot_leaves_no_guest(runtime: dict[str, str], number: signa
     assert wait_no_qemu(runtime)
 
 
+def bench(runtime: dict[str, str], *words: str) -> "subprocess.Popen[str]":
+    """Start a small version of the benchmark on a server."""
+    return subprocess.Popen(
+        [
+            *("env", "--default-signal=INT", sys.executable, "-m", "pageproof", "lab", "bench"),
+            *("--part", "server", "--kernel", "6.1", "--processes", "8", *words),
+        ],
+        env={**environment(), **runtime},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def bench_files() -> set[Path]:
+    return {path for path in (cache_dir() / "disks").iterdir() if path.name.startswith("bench-")}
+
+
+def test_bench_of_a_server(runtime: dict[str, str]) -> None:
+    """Its own checks compare what the commands find with what the guest's kernel counts."""
+    words = ("--scenario", "vmas", "--vmas", "12", "--target", "outside", "--target", "elf")
+    with bench(runtime, *words) as ran:
+        out, err = ran.communicate()
+    assert ran.returncode == 0, err
+    lines = out.splitlines()
+    assert lines[0].startswith("### A million VMAs: 8 processes, 12 VMAs each, every fourth")
+    for row in ("| `regions` |", "| `verify` |", "| `verify --format json` |", "| `audit` |"):
+        (line,) = (line for line in lines if line.startswith(row))
+        assert " MiB" in line
+        assert "failed" not in line
+    assert any(line.startswith("| 1 | ") for line in lines)  # the growth from one process to eight
+    assert "not measured" not in out
+
+
+def test_interrupted_bench_leaves_nothing(runtime: dict[str, str]) -> None:
+    before = bench_files()
+    with bench(runtime, "--scenario", "buffer", "--mib", "1") as ran:
+        assert ran.stderr
+        for line in ran.stderr:
+            if "outside, `regions`" in line:  # the next command runs
+                ran.send_signal(signal.SIGINT)
+                break
+        err = ran.stderr.read()
+    assert ran.returncode == 130, err
+    assert err.splitlines()[-1] == "pageproof lab: interrupted, nothing is left running"
+    assert "Traceback" not in err
+    assert wait_no_qemu(runtime)
+    assert bench_files() <= before
+
+
 def test_a_kernel_of_ones_own(runtime: dict[str, str]) -> None:
     kernel = kernels.fetch("6.1")
     image = ("--your-kernel", kernel.vmlinuz, "--your-modules", kernel.modules)
@@ -167,6 +218,9 @@ def test_a_kernel_that_dies(runtime: dict[str, str]) -> None:
         (("down", "--name", "nobody"), "no lab 'nobody' is up"),
         (("exec",), "name a command"),
         (("make", "/nowhere"), "/nowhere: there is no Makefile"),
+        (("bench", "--part", "nothing"), "invalid choice: 'nothing'"),
+        (("bench", "--part", "engine", "--mib", "5"), "--mib: only for --part server"),
+        (("bench", "--scenario", "nothing"), "invalid choice: 'nothing'"),
     ],
 )
 def test_mistakes(runtime: dict[str, str], words: tuple[str, ...], said: str) -> None:
