@@ -56,6 +56,9 @@ void call_init(struct call *call, const struct walker *walker);
 void call_release_gil(struct call *call);
 void call_take_gil(struct call *call);
 
+/* sides.c: the method of Walker. */
+PyObject *walker_sides(PyObject *self, PyObject *args, PyObject *keywords);
+
 /* form.c: the engine's form in a Form. It lives as long as the object. */
 const struct pw_form *form_of(PyObject *form);
 

@@ -46,7 +46,9 @@ static int module_exec(PyObject *module)
 	    add_type(module, &index_spec, &state->index_type) ||
 	    add_names(module, "KINDS", PW_KINDS, kind_name) ||
 	    add_names(module, "MEMORY_TYPES", pw_x86_64_4_levels.memory_types, type_name) ||
-	    PyModule_AddStringConstant(module, "RANGE_FORMAT", "=6Q4BI"))
+	    PyModule_AddStringConstant(module, "RANGE_FORMAT", "=6Q4BI") ||
+	    PyModule_AddStringConstant(module, "SPAN_FORMAT", "=3Q") ||
+	    PyModule_AddStringConstant(module, "SIDE_FORMAT", "=3QI2B2x"))
 		return -1;
 #define ADD(name) PyModule_AddIntConstant(module, #name, PW_##name)
 	return ADD(WRITE) || ADD(EXECUTE) || ADD(USER) || ADD(USER_EXECUTE) || ADD(ACCESS) ||

@@ -6,6 +6,7 @@ are indices into the memory_types of the form, which is MEMORY_TYPES for x86_64.
 from 1, the last level.
 """
 
+from array import array
 from collections.abc import Callable, Sequence
 from mmap import mmap
 from typing import Final
@@ -22,6 +23,11 @@ MEMORY_TYPES: Final[tuple[str, ...]]
 RANGE_FORMAT: Final[str]
 """struct's format of one range of a sweep (56 bytes): start, last, paddr (2**64 - 1: none), entry,
 table, shared_with, level, kind ("table": shared), rights, memory type, length of a gap."""
+SPAN_FORMAT: Final[str]
+"""struct's format of one span of sides(): index of the first page, pages, address."""
+SIDE_FORMAT: Final[str]
+"""struct's format of one run of sides(): index of the first page, pages, paddr of the first page
+(2**64 - 1: none), number of the span, kind, whether the frames are the expected ones."""
 WRITE: Final[int]
 EXECUTE: Final[int]
 """For both modes, or for the kernel only if the form has the right "user-execute"."""
@@ -248,6 +254,35 @@ class Walker:
 
         Raises:
             ValueError: first is after last.
+        """
+
+    def sides(
+        self,
+        root: _Root,
+        spans: _Buffer | array[int],
+        expected: _Buffer | None = None,
+        *,
+        max_entries: int = 0,
+    ) -> tuple[bytes, int | None]:
+        """Report what walk() finds for each page of many spans, as runs. Releases the GIL.
+
+        Pages without an entry, and those between the halves of the address space, are left out. A
+        run goes on while kind and frame do, but not into the next span.
+
+        Args:
+            spans: SPAN_FORMAT, quickest in order of address. They may overlap. An address need not
+                be aligned to a page.
+            expected: the result of an earlier call, in order of index and apart. Pages at the frame
+                that it has for their index, both "leaf" or "prot-none", become runs without paddr
+                that go on whatever their frames are.
+            max_entries: the bound on work; 0: 2**32.
+
+        Returns:
+            runs one after the other (SIDE_FORMAT), in the order of the spans; None, or the address
+            where the bound on work ended the call.
+
+        Raises:
+            ValueError: a span goes beyond 2**64, or a buffer is not an array of records.
         """
 
     def account(

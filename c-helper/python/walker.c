@@ -402,6 +402,7 @@ static PyMethodDef walker_methods[] = {
 	{ "walk", walker_walk, METH_VARARGS, NULL },
 	{ "account", (PyCFunction)(void (*)(void))walker_account, METH_VARARGS | METH_KEYWORDS, NULL },
 	{ "sweep", (PyCFunction)(void (*)(void))walker_sweep, METH_VARARGS | METH_KEYWORDS, NULL },
+	{ "sides", (PyCFunction)(void (*)(void))walker_sides, METH_VARARGS | METH_KEYWORDS, NULL },
 	{ 0 },
 };
 

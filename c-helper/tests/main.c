@@ -100,6 +100,7 @@ int main(void)
 	test_index();
 	test_account();
 	test_cache();
+	test_sides();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
 }

@@ -91,5 +91,6 @@ void test_form(void);
 void test_index(void);
 void test_account(void);
 void test_cache(void);
+void test_sides(void);
 
 #endif

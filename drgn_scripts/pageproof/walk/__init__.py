@@ -14,6 +14,7 @@ from pageproof.walk.account import (
 from pageproof.walk.make import make_walker
 from pageproof.walk.protocol import Index, Swept, Walker
 from pageproof.walk.ranges import TooMuchWork, walk_range
+from pageproof.walk.sides import Side, Sides, Spans
 from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
 
 __all__ = [
@@ -24,6 +25,9 @@ __all__ = [
     "FramePlace",
     "Index",
     "ReadPhysical",
+    "Side",
+    "Sides",
+    "Spans",
     "Swept",
     "TableUse",
     "TooMuchWork",

@@ -31,6 +31,11 @@ _REASONS: Final = {
 }
 
 
+def is_compared(outcome: Outcome) -> bool:
+    """Return whether an outcome names a frame that can be compared."""
+    return outcome in _FRAMES
+
+
 def names_frame(walk: Walk) -> bool:
     """Return whether the walk ended at a frame."""
     return walk.outcome in _FRAMES

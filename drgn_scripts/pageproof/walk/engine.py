@@ -27,6 +27,7 @@ from pageproof.walk.account import (
 )
 from pageproof.walk.protocol import MAX_ENTRIES, Index, Swept
 from pageproof.walk.ranges import TooMuchWork, check_range
+from pageproof.walk.sides import Sides, Spans
 from pageproof.walk.walker import ReadPhysical, zeros_made_up
 
 if TYPE_CHECKING:
@@ -92,6 +93,11 @@ class EngineWalker:
         self._engine = engine
         self._read, self._paging = read_physical, paging
         self._kinds = tuple(engine.KINDS)
+        # No walk ends at a table, so its number is not used.
+        mapped = EntryKind.LEAF.value, EntryKind.TABLE.value
+        self._outcomes = tuple(
+            Outcome.MAPPED if kind in mapped else Outcome(kind) for kind in self._kinds
+        )
         self._levels = {level.number: level for level in paging.tables}
         self._types = paging.memory_types
         self._reading = _Reading()
@@ -140,8 +146,7 @@ class EngineWalker:
             self._reading.reasons = None
 
     def _outcome(self, kind: int) -> Outcome:
-        name = self._kinds[kind]
-        return Outcome.MAPPED if name == EntryKind.LEAF.value else Outcome(name)
+        return self._outcomes[kind]
 
     def _permissions(self, rights: int) -> Permissions:
         engine = self._engine
@@ -291,6 +296,17 @@ class EngineWalker:
             yield self._range(reasons, *fields)
         if stopped_at is not None:
             raise TooMuchWork(f"gave up at {stopped_at:#x}: too many entries")
+
+    def sides(self, root: int, spans: Spans, expected: Sides | None = None) -> Sides:
+        data, stopped_at = self._walker.sides(
+            root & ADDRESS_LAST,
+            spans,
+            None if expected is None else expected.data,
+            max_entries=MAX_ENTRIES,
+        )
+        if stopped_at is not None:
+            raise TooMuchWork(f"gave up at {stopped_at:#x}: too many entries")
+        return Sides(data, self._outcomes)
 
     def index(self) -> Index:
         return EngineIndex(self._engine.Index(), self._walker)

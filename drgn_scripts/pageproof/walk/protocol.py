@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from pageproof.model import Range, Walk
 from pageproof.walk.account import Accounted, Accounts
+from pageproof.walk.sides import Sides, Spans
 
 #: Default limit of entries of one sweep: 256 GiB in small pages.
 MAX_ENTRIES: Final = 1 << 26
@@ -87,6 +88,23 @@ class Walker(Protocol):
         most_places: int = 0,
     ) -> Accounted:
         """As :func:`pageproof.walk.account.account_range`."""
+
+    def sides(self, root: int, spans: Spans, expected: Sides | None = None) -> Sides:
+        """What :meth:`walk` finds for each page of many spans, less the pages without an entry.
+
+        Threads may call it at the same time if :meth:`Reader.direct_memory` is all memory.
+
+        Args:
+            root: physical address of the topmost table, or the value of the register that holds it.
+            spans: quickest in order of address. They may overlap, and need not be aligned.
+            expected: the kernel's side, in order of index and apart. Pages that are at the frame
+                that it has for their index are reported as ``same``, in runs that go on wherever
+                the frames are. Frames count as :func:`pageproof.walk.compare.compare` does it.
+
+        Raises:
+            TooMuchWork: at the limit of entries.
+            ValueError: a span goes beyond the last address.
+        """
 
     def index(self) -> Index:
         """An empty index of frames, which sweeps of these tables fill."""

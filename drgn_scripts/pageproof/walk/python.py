@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pageproof.arch import Paging
 from pageproof.model import GAPS, Outcome, Range, Walk
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk.account import Accounted, Accounts, account_range
+from pageproof.walk.compare import is_compared
 from pageproof.walk.protocol import MAX_ENTRIES, Index, Swept, Walker
-from pageproof.walk.ranges import TooMuchWork, walk_range
+from pageproof.walk.ranges import TooMuchWork, check_range, walk_range
+from pageproof.walk.sides import Side, Sides, Spans
 from pageproof.walk.walker import ReadPhysical, walk_address
 
 
@@ -55,8 +57,59 @@ class PythonWalker:
         read = _by_page(self._read)
         return account_range(read, root, first, last, self._paging, accounts, marked, most_places)
 
+    def sides(self, root: int, spans: Spans, expected: Sides | None = None) -> Sides:
+        there = {} if expected is None else _frames_of(expected)
+        return Sides.of(
+            part
+            for number, span in enumerate(zip(spans[0::3], spans[1::3], spans[2::3], strict=True))
+            for side in self._span(root, number, *span)
+            for part in _marked(side, there)
+        )
+
+    def _span(self, root: int, span: int, first: int, pages: int, address: int) -> Iterator[Side]:
+        """Yield the pages of a span that have an entry."""
+        offset = address % PAGE_BYTES
+        start = address - offset
+        last = start + pages * PAGE_BYTES - 1
+        if not pages:
+            return
+        check_range(start, last)
+        for one in self.ranges(root, start, last, merged=True):
+            index = first + (one.start - start) // PAGE_BYTES
+            count = (one.last + 1 - one.start) // PAGE_BYTES
+            if one.shared_with is None:
+                paddr = None if one.frame is None else one.frame + offset
+                yield Side(index, count, paddr, span, one.outcome, same=False)
+                continue
+            for page in range(count):
+                walk = self.walk(root, one.start + page * PAGE_BYTES + offset)
+                if walk.outcome is not Outcome.NONE:
+                    yield Side(index + page, 1, walk.paddr, span, walk.outcome, same=False)
+
     def index(self) -> Index:
         return PythonIndex(self, self._paging)
+
+
+def _frames_of(expected: Iterable[Side]) -> dict[int, int]:
+    """Return the frame of each page that is expected at one."""
+    return {
+        one.first + page: one.paddr + page * PAGE_BYTES
+        for one in expected
+        if one.paddr is not None and is_compared(one.outcome)
+        for page in range(one.pages)
+    }
+
+
+def _marked(side: Side, expected: Mapping[int, int]) -> Iterator[Side]:
+    """Yield each page of a side, marked if it is at its expected frame."""
+    if not expected or not is_compared(side.outcome):
+        yield side
+        return
+    for index in range(side.first, side.first + side.pages):
+        page = side.cut(index, 1)
+        if expected.get(index) == page.paddr:
+            page = page._replace(paddr=None, same=True)
+        yield page
 
 
 def _by_page(read_physical: ReadPhysical) -> ReadPhysical:

@@ -15,7 +15,7 @@ from pageproof.find.frame.extent import extent_of
 from pageproof.find.frame.pagelist import page_addresses
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.kernel.expression import UserSide, check_syntax, evaluate, kernel_address
-from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining
+from pageproof.find.shared.finder import Claim, Finder, Runs, adjoining
 from pageproof.model.asked import KernelSide
 from pageproof.space.units import PAGE_BYTES
 
@@ -78,7 +78,7 @@ def resolve(prog: drgn.Program, kernel: KernelSide, user: UserSide, pages: int) 
     if kernel.pages is not None:
         return Resolved(page_addresses(evaluate(prog, kernel.pages, user), pages))
     if kernel.address is None:
-        return Resolved(Sparse(pages, {}))
+        return Resolved(Runs(pages))
     taken = kernel_address(prog, kernel.address, user)
     first = taken.address & -PAGE_BYTES
     extent = extent_of(prog, taken.address)

@@ -3,13 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, overload
+from typing import Final
 
 import drgn
 
+from pageproof.space.runs import Runs
 from pageproof.space.units import PAGE_BYTES
+
+__all__ = [
+    "Claim",
+    "Finder",
+    "Runs",
+    "UnknownPart",
+    "adjoining",
+    "behind_the_end",
+    "is_shared",
+    "not_private",
+    "owner_of",
+]
 
 #: ``VM_MAYSHARE``, which ``/proc/PID/maps`` shows as shared. VM_SHARED is not set if the file was
 #: opened for reading only (``do_mmap()``).
@@ -74,33 +87,6 @@ def adjoining(address: int, pages: int) -> range:
     return range(address, address + pages * PAGE_BYTES, PAGE_BYTES)
 
 
-class Lazy(Sequence[int | None]):
-    """Addresses that are computed on access, for regions of terabytes."""
-
-    def __init__(self, pages: int, address: Callable[[int], int | None]) -> None:
-        self._pages, self._address = pages, address
-
-    def __len__(self) -> int:
-        return self._pages
-
-    @overload
-    def __getitem__(self, page: int) -> int | None: ...
-    @overload
-    def __getitem__(self, page: slice) -> Sequence[int | None]: ...
-    def __getitem__(self, page: int | slice) -> int | Sequence[int | None] | None:
-        numbers = range(self._pages)[page]
-        if isinstance(numbers, range):
-            return [self._address(number) for number in numbers]
-        return self._address(numbers)
-
-
-class Sparse(Lazy):
-    """Addresses by page number, for files of terabytes of which most pages are missing."""
-
-    def __init__(self, pages: int, there: Mapping[int, int]) -> None:
-        super().__init__(pages, there.get)
-
-
 @dataclass(frozen=True)
 class Finder:
     """One kind of shared memory.
@@ -120,7 +106,7 @@ class Finder:
             None if it is not of this kind after all. Raises :class:`UnknownPart` for shared memory
             of this kind that it does not recognise.
         kernel_pages: returns the kernel virtual address of each page of a region; None for a
-            missing page.
+            missing page. :class:`Runs` for regions that may have millions of pages.
         module: name of the kernel module whose debug info is loaded if ``claim`` raises
             ``LookupError``, because vmlinux may lack the types; "" for none.
     """

@@ -13,7 +13,7 @@ from drgn.helpers.linux.xarray import xa_is_value
 
 from pageproof.find.bounded import compound_pages, xa_entries, xa_load
 from pageproof.find.frame.folio import is_cached
-from pageproof.find.shared.finder import Claim, Finder, Sparse, owner_of
+from pageproof.find.shared.finder import Claim, Finder, Runs, owner_of
 from pageproof.find.shared.shmem import claim_of_file
 from pageproof.space.units import PAGE_BYTES
 
@@ -39,7 +39,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
         first = index if xa_load(xarray, index ^ 1) == entry else index * number
         for page in range(number):
             pages[first + page] = address + page * PAGE_BYTES
-    return Sparse(claim.pages, pages)
+    return Runs.by_page(claim.pages, pages)
 
 
 HUGETLB: Final = Finder(

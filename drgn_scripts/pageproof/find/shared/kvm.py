@@ -10,7 +10,7 @@ import drgn
 from drgn import cast
 
 from pageproof import arch
-from pageproof.find.shared.finder import Claim, Finder, Sparse, adjoining, behind_the_end, owner_of
+from pageproof.find.shared.finder import Claim, Finder, Runs, adjoining, behind_the_end, owner_of
 from pageproof.space.units import PAGE_BYTES
 
 
@@ -53,7 +53,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     if ring_pages:
         ring = adjoining(vcpu.dirty_ring.dirty_gfns.value_(), ring_pages)
         there |= dict(enumerate(ring, offsets["dirty_log"]))
-    return Sparse(claim.pages, there)
+    return Runs.by_page(claim.pages, there)
 
 
 def _ring_pages(vcpu: drgn.Object) -> int:

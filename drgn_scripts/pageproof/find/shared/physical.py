@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import drgn
 
 from pageproof.errors import PageproofError
 from pageproof.find.kernel.areas import VM_IOREMAP, all_areas, read_area
 from pageproof.find.kernel.layout import physmap
-from pageproof.find.shared.finder import Lazy
+from pageproof.space.runs import Runs
 from pageproof.space.units import PAGE_BYTES
 
 
@@ -44,15 +45,24 @@ def kernel_sides(prog: drgn.Program, first_pfn: int, pages: int) -> Sequence[int
     except PageproofError as error:
         raise ValueError(str(error)) from None
 
-    def address(page: int) -> int | None:
-        pfn = first_pfn + page
-        for area in areas:
-            if pfn in area.frames:
-                return area.address + (pfn - area.frames.start) * PAGE_BYTES
-        offset = pfn * PAGE_BYTES
-        return direct[offset] if offset < len(direct) else None
+    def runs() -> Iterator[tuple[int, int, int]]:
+        end = -(-len(direct) // PAGE_BYTES)
+        edges = {edge for area in areas for edge in (area.frames.start, area.frames.stop)}
+        cuts = sorted({wanted.start, wanted.stop, *(one for one in (end, *edges) if one in wanted)})
+        for start, stop in pairwise(cuts):
+            address = _address(start, areas, direct)
+            if address is not None:
+                yield start - first_pfn, stop - start, address
 
-    return Lazy(pages, address)
+    return Runs(pages, runs())
+
+
+def _address(pfn: int, areas: Sequence[_Area], direct: range) -> int | None:
+    for area in areas:
+        if pfn in area.frames:
+            return area.address + (pfn - area.frames.start) * PAGE_BYTES
+    offset = pfn * PAGE_BYTES
+    return direct[offset] if offset < len(direct) else None
 
 
 def _overlap(one: range, other: range) -> bool:

@@ -15,7 +15,7 @@ from pageproof.find.bounded import compound_pages, xa_entries
 from pageproof.find.frame.folio import is_cached
 from pageproof.find.kernel.symbols import symbol_name
 from pageproof.find.process.paths import path_of
-from pageproof.find.shared.finder import Claim, Finder, Sparse, is_shared, owner_of
+from pageproof.find.shared.finder import Claim, Finder, Runs, is_shared, owner_of
 from pageproof.space.units import PAGE_BYTES
 
 #: With these operations the VMA's file leads through ``struct shm_file_data`` (ipc/shm.c) to the
@@ -71,7 +71,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
         for number in range(compound_pages(head)):
             if first + number < claim.pages:
                 pages[first + number] = address + number * PAGE_BYTES
-    return Sparse(claim.pages, pages)
+    return Runs.by_page(claim.pages, pages)
 
 
 def head_index(head: drgn.Object) -> int:
