@@ -143,6 +143,9 @@ def _open(args: argparse.Namespace) -> _Open:
             raise PageproofError(
                 f"cannot load drgn: {error}", "", "install it: pip install 'drgn>=0.3'"
             ) from None
+        from pageproof.find.helpers import load_helpers_singly
+
+        load_helpers_singly()
         from pageproof.attach import Wanted, open_target
         from pageproof.find.umh_shm.region import MODULE
 

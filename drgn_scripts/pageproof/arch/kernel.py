@@ -3,15 +3,24 @@
 
 from __future__ import annotations
 
+from typing import Final, cast
+
 import drgn
 
 from pageproof.errors import PageproofError
 
+#: Where a program keeps the lines; to look the object up takes a millisecond.
+_VMCOREINFO: Final = "pageproof.vmcoreinfo"
+
 
 def vmcoreinfo(prog: drgn.Program) -> dict[str, str]:
-    """Return the lines of VMCOREINFO, by the text before their first "="."""
+    """Return the lines of VMCOREINFO, by the text before their first "=". They never change."""
+    if _VMCOREINFO in prog.cache:
+        return cast(dict[str, str], prog.cache[_VMCOREINFO])
     text = prog["VMCOREINFO"].string_().decode("utf-8", "replace")
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    lines = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    prog.cache[_VMCOREINFO] = lines
+    return lines
 
 
 def number_in(info: dict[str, str], key: str, base: int = 10) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import drgn
 
-from pageproof.attach import qmp
 from pageproof.attach.messages import drgn_messages
 from pageproof.errors import PageproofError
 
@@ -28,6 +27,8 @@ def attach_guest(address: str) -> tuple[drgn.Program, tuple[str, ...]]:
     Raises:
         PageproofError: the guest cannot be read.
     """
+    from pageproof.attach import qmp  # here, because most targets need no sockets
+
     where = f"--qemu {address}"
     prog = drgn.Program()
     if not hasattr(prog, "set_qemu_qmp") or not drgn._with_json_c:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import compress
+from operator import add, not_
 from typing import Final
 
 from pageproof.attach.filebytes import FileBytes, cut, damaged
@@ -166,19 +168,20 @@ def _check_descriptors(source: FileBytes, where: str, at: int, pages: int) -> No
     end = 0
     for chunk in _chunks(source, at, pages * _DESCRIPTOR_BYTES):
         # struct page_desc: 8 bytes offset, 4 bytes size, 4 bytes flags, 8 bytes page flags.
-        offsets, sizes = memoryview(chunk).cast("Q")[::3], memoryview(chunk).cast("I")[2::6]
-        named = list(zip(offsets, sizes, strict=True))
-        first = {size for offset, size in named if offset == data_at}
-        others = [(offset, size) for offset, size in named if offset != data_at]
+        offsets = memoryview(chunk).cast("Q")[::3].tolist()
+        sizes = memoryview(chunk).cast("I")[2::6].tolist()
+        is_other = list(map(data_at.__ne__, offsets))
+        first = set(compress(sizes, map(not_, is_other)))
         if first:
             if end and zeros != first:
                 raise wrong
             zeros = first
-        starts = [offset for offset, _ in others]
-        ends = [offset + size for offset, size in others]
-        if starts != [end or data_at + min(zeros), *ends[:-1]][: len(starts)] or len(zeros) > 1:
+            offsets, sizes = list(compress(offsets, is_other)), list(compress(sizes, is_other))
+        ends = list(map(add, offsets, sizes))
+        starts = [end or data_at + min(zeros), *ends[:-1]]
+        if offsets != starts[: len(offsets)] or len(zeros) > 1:
             raise wrong
-        end = max(ends, default=end)
+        end = ends[-1] if ends else end
     end = end or data_at + min(zeros)
     if end > source.size:
         raise cut(where, source.size, end)

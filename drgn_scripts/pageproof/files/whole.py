@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,7 +30,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
                 yield file  # a pipe or /dev/stdout cannot be replaced
             return
         # The name is chosen before the file exists, so that no interrupt can leave it behind.
-        temporary = path.with_name(f".pageproof-{secrets.token_hex(8)}")
+        temporary = path.with_name(f".pageproof-{os.urandom(8).hex()}")
         try:
             handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _MODE)
             with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +39,8 @@ def check_rules(names: Iterable[str], known: Collection[str], listing: str) -> N
     """
     for name in names:
         if name not in known:
+            from difflib import get_close_matches
+
             near = get_close_matches(name, known, 1)
             fix = f"did you mean {near[0]}?" if near else f"{listing} lists them"
             raise PageproofError(f"there is no rule {name!r}", "", fix)
@@ -163,7 +165,7 @@ def write_answer(
     Args:
         report: of a type in :data:`pageproof.render.table.REPORTS`.
         args: the parsed command line.
-        progress: its line is cleared first.
+        progress: shows that the report is written, unless it is written to the terminal.
         options: how to write it; width and colour are set here.
 
     Raises:
@@ -171,5 +173,11 @@ def write_answer(
     """
     from pageproof.front.output import write_report
 
-    progress.clear()
+    if args.output is not None:
+        progress.say(f"writing {args.output}")
+    elif sys.stdout is not None and not sys.stdout.isatty():
+        progress.say("writing the report")
+    else:
+        progress.clear()
     write_report(report, args.format, args.output, options)
+    progress.clear()

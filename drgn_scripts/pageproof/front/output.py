@@ -4,18 +4,25 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TextIO
 
 from pageproof.errors import PageproofError, ReaderGoneError
 from pageproof.files.whole import whole_file
 from pageproof.render import PLAIN_WIDTH, Options, Write
-from pageproof.render.printable import printable
+
+#: To the beginning of a line, and erase it.
+_CLEARED: Final = "\r\033[K"
+#: Between two counts of one step.
+_INTERVAL_SECONDS: Final = 0.05
+_WITHOUT_NUMBERS: Final = str.maketrans("", "", "0123456789")
+#: Of a terminal that has no width, as shutil.get_terminal_size() has it.
+_COLUMNS: Final = 80
 
 
 def write_report(report: Any, form: str, path: Path | None, options: Options | None = None) -> None:
@@ -33,11 +40,23 @@ def write_report(report: Any, form: str, path: Path | None, options: Options | N
     from pageproof.render import table
 
     terminal = path is None and sys.stdout is not None and sys.stdout.isatty()
-    width = max(shutil.get_terminal_size().columns, 60) if terminal else PLAIN_WIDTH
+    width = max(_columns(sys.stdout), 60) if terminal else PLAIN_WIDTH
     color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     options = replace(options or Options(), width=width, color=color)
     with _opened(path) as write:
         table.write_report(report, form, options, write)
+
+
+def _columns(terminal: TextIO) -> int:
+    """Return the width of a terminal."""
+    try:
+        return int(os.environ.get("COLUMNS", "")) or _COLUMNS
+    except ValueError:
+        pass
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns or _COLUMNS
+    except (OSError, ValueError):
+        return _COLUMNS
 
 
 def write_text(text: str, path: Path | None) -> None:
@@ -103,20 +122,36 @@ def abandon() -> None:
 
 
 class Progress:
-    """A line on standard error that is overwritten; nothing if that is not a terminal."""
+    """The step that runs, on a line of standard error that is overwritten.
+
+    Nothing is shown if that is not a terminal.
+    """
 
     def __init__(self) -> None:
-        self._on = sys.stderr is not None and sys.stderr.isatty()
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._on = terminal and os.environ.get("TERM") != "dumb"
         self._shown = False
+        self._step = ""
+        self._next = 0.0
 
     def say(self, message: str) -> None:
-        if self._on:
-            sys.stderr.write(f"\r\033[K{printable(message)} …")
-            sys.stderr.flush()
-            self._shown = True
+        """Show a step. A count in it, such as "region 2 of 9", is drawn as a bar too."""
+        if not self._on:
+            return
+        step, now = message.translate(_WITHOUT_NUMBERS), time.monotonic()
+        if step == self._step and now < self._next:
+            return
+        from pageproof.render.textform import progress_line
+
+        color = not os.environ.get("NO_COLOR")
+        line = progress_line(message, color=color, width=_columns(sys.stderr) - 1)
+        # Before it is written: an interrupt may come right after that.
+        self._shown, self._step, self._next = True, step, now + _INTERVAL_SECONDS
+        sys.stderr.write(f"{_CLEARED}{line}")
+        sys.stderr.flush()
 
     def clear(self) -> None:
         if self._shown:
-            sys.stderr.write("\r\033[K")
+            sys.stderr.write(_CLEARED)
             sys.stderr.flush()
-            self._shown = False
+            self._shown, self._step = False, ""

@@ -14,43 +14,18 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pageproof.model import MapsReport, Report, WalkReport
-from pageproof.model.alias import AliasReport
-from pageproof.model.audit import AuditReport
-from pageproof.model.auditdiff import AuditDiffReport
-from pageproof.model.diff import DiffReport
-from pageproof.model.kmap import KernelMap
-from pageproof.model.regions import RegionsReport
-from pageproof.model.whatis import WhatisReport
 from pageproof.render import PLAIN_WIDTH, Options, Write
-from pageproof.render.draw.alias import draw_alias
-from pageproof.render.draw.audit import draw_audit
-from pageproof.render.draw.auditdiff import draw_audit_diff
-from pageproof.render.draw.diff import draw_diff
-from pageproof.render.draw.kmap import ExplainedArea, draw_explained_area, draw_kmap
-from pageproof.render.draw.maps import draw_maps
-from pageproof.render.draw.regions import draw_regions
-from pageproof.render.draw.rules import (
-    ExplainedRules,
-    ListedRules,
-    draw_explained,
-    draw_listed,
-    write_explained_json,
-)
-from pageproof.render.draw.verify import draw_verify
-from pageproof.render.draw.walk import draw_walk
-from pageproof.render.draw.whatis import draw_whatis
-from pageproof.render.drgn.alias import alias_to_drgn
-from pageproof.render.drgn.kmap import kmap_to_drgn
-from pageproof.render.drgn.maps import maps_to_drgn
-from pageproof.render.drgn.walk import walk_to_drgn
-from pageproof.render.drgn.whatis import whatis_to_drgn
-from pageproof.render.jsonform import write_json
-from pageproof.render.junit.audit import audit_to_junit
-from pageproof.render.junit.verify import verify_to_junit
-from pageproof.render.sheet import Sheet
+
+if TYPE_CHECKING:
+    from pageproof.render.sheet import Sheet
+
+
+def _write_json(report: Any, write: Write) -> None:
+    from pageproof.render.jsonform import write_json
+
+    write_json(report, write)
 
 
 @dataclass(frozen=True)
@@ -65,30 +40,117 @@ class Drawing:
     """
 
     draw: Callable[[Any, Sheet], None]
-    json: Callable[[Any, Write], None] | None = write_json
+    json: Callable[[Any, Write], None] | None = _write_json
     junit: Callable[[Any, Options], str] | None = None
     drgn: Callable[[Any], str] | None = None
 
 
-def _verify_to_junit(report: Report, options: Options) -> str:
+def _verify() -> Drawing:
+    from pageproof.render.draw.verify import draw_verify
+
+    return Drawing(draw_verify, junit=_verify_to_junit)
+
+
+def _verify_to_junit(report: Any, options: Options) -> str:
+    from pageproof.render.junit.verify import verify_to_junit
+
     return verify_to_junit(report, options.rules, strict=options.strict)
 
 
-#: By the type of the report. What is not in the model is an answer of one command's option.
-REPORTS: Final[dict[type, Drawing]] = {
-    Report: Drawing(draw_verify, junit=_verify_to_junit),
-    RegionsReport: Drawing(draw_regions),
-    WalkReport: Drawing(draw_walk, drgn=walk_to_drgn),
-    MapsReport: Drawing(draw_maps, drgn=maps_to_drgn),
-    KernelMap: Drawing(draw_kmap, drgn=kmap_to_drgn),
-    WhatisReport: Drawing(draw_whatis, drgn=whatis_to_drgn),
-    AliasReport: Drawing(draw_alias, drgn=alias_to_drgn),
-    AuditReport: Drawing(draw_audit, junit=lambda report, options: audit_to_junit(report)),
-    DiffReport: Drawing(draw_diff),
-    AuditDiffReport: Drawing(draw_audit_diff),
-    ExplainedRules: Drawing(draw_explained, json=write_explained_json),
-    ListedRules: Drawing(draw_listed, json=None),
-    ExplainedArea: Drawing(draw_explained_area, json=None),
+def _regions() -> Drawing:
+    from pageproof.render.draw.regions import draw_regions
+
+    return Drawing(draw_regions)
+
+
+def _walk() -> Drawing:
+    from pageproof.render.draw.walk import draw_walk
+    from pageproof.render.drgn.walk import walk_to_drgn
+
+    return Drawing(draw_walk, drgn=walk_to_drgn)
+
+
+def _maps() -> Drawing:
+    from pageproof.render.draw.maps import draw_maps
+    from pageproof.render.drgn.maps import maps_to_drgn
+
+    return Drawing(draw_maps, drgn=maps_to_drgn)
+
+
+def _kmap() -> Drawing:
+    from pageproof.render.draw.kmap import draw_kmap
+    from pageproof.render.drgn.kmap import kmap_to_drgn
+
+    return Drawing(draw_kmap, drgn=kmap_to_drgn)
+
+
+def _whatis() -> Drawing:
+    from pageproof.render.draw.whatis import draw_whatis
+    from pageproof.render.drgn.whatis import whatis_to_drgn
+
+    return Drawing(draw_whatis, drgn=whatis_to_drgn)
+
+
+def _alias() -> Drawing:
+    from pageproof.render.draw.alias import draw_alias
+    from pageproof.render.drgn.alias import alias_to_drgn
+
+    return Drawing(draw_alias, drgn=alias_to_drgn)
+
+
+def _audit() -> Drawing:
+    from pageproof.render.draw.audit import draw_audit
+    from pageproof.render.junit.audit import audit_to_junit
+
+    return Drawing(draw_audit, junit=lambda report, options: audit_to_junit(report))
+
+
+def _diff() -> Drawing:
+    from pageproof.render.draw.diff import draw_diff
+
+    return Drawing(draw_diff)
+
+
+def _audit_diff() -> Drawing:
+    from pageproof.render.draw.auditdiff import draw_audit_diff
+
+    return Drawing(draw_audit_diff)
+
+
+def _explained() -> Drawing:
+    from pageproof.render.draw.rules import draw_explained, write_explained_json
+
+    return Drawing(draw_explained, json=write_explained_json)
+
+
+def _listed() -> Drawing:
+    from pageproof.render.draw.rules import draw_listed
+
+    return Drawing(draw_listed, json=None)
+
+
+def _explained_area() -> Drawing:
+    from pageproof.render.draw.kmap import draw_explained_area
+
+    return Drawing(draw_explained_area, json=None)
+
+
+#: By the name of the report's type. What is not in the model is an answer of one command's option.
+#: Each drawing is loaded when it is used: all of them take a tenth of a short command's time.
+REPORTS: Final[dict[str, Callable[[], Drawing]]] = {
+    "Report": _verify,
+    "RegionsReport": _regions,
+    "WalkReport": _walk,
+    "MapsReport": _maps,
+    "KernelMap": _kmap,
+    "WhatisReport": _whatis,
+    "AliasReport": _alias,
+    "AuditReport": _audit,
+    "DiffReport": _diff,
+    "AuditDiffReport": _audit_diff,
+    "ExplainedRules": _explained,
+    "ListedRules": _listed,
+    "ExplainedArea": _explained_area,
 }
 
 
@@ -124,6 +186,8 @@ FORMS: Final[dict[str, Callable[[Any, Drawing, Options, Write], None]]] = {
 
 
 def _sheet(report: Any, drawing: Drawing, options: Options) -> Sheet:
+    from pageproof.render.sheet import Sheet
+
     sheet = Sheet(verbose=options.verbose)
     drawing.draw(report, sheet)
     return sheet
@@ -131,7 +195,7 @@ def _sheet(report: Any, drawing: Drawing, options: Options) -> Sheet:
 
 def forms_of(kind: type) -> tuple[str, ...]:
     """Return the names of the forms that reports of a type have."""
-    drawing = REPORTS[kind]
+    drawing = REPORTS[kind.__name__]()
     if drawing.json is None:
         return ("text",)
     own = {"junit": drawing.junit, "drgn": drawing.drgn}
@@ -147,7 +211,7 @@ def write_report(report: Any, form: str, options: Options, write: Write) -> None
         options: how to write it.
         write: receives the text piece by piece.
     """
-    FORMS[form](report, REPORTS[type(report)], options, write)
+    FORMS[form](report, REPORTS[type(report).__name__](), options, write)
 
 
 def to_text(

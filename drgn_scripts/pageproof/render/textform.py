@@ -7,11 +7,14 @@ rich passes ESC, C1 and bidirectional controls through. So all strings of a repo
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TextIO, cast
 
 from rich.cells import cell_len
 from rich.console import Console as RichConsole
+from rich.progress_bar import ProgressBar
 from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
@@ -28,6 +31,11 @@ _LABEL_WIDTH: Final = 7
 _INDENT: Final = " " * 6
 #: Rows that rich lays out at once; it needs some KiB for each.
 _PART_ROWS: Final = 500
+#: A count in a message of progress, and the bar that shows it.
+_COUNTED: Final = re.compile(r"\b([0-9]+) of ([0-9]+)\b")
+_BAR_WIDTH: Final = 20
+#: Of a number in a message; a name of the target may look like a longer one.
+_DIGITS: Final = 15
 
 
 def write_sheet(sheet: Sheet, write: Write, *, color: bool, width: int) -> None:
@@ -52,6 +60,33 @@ def write_sheet(sheet: Sheet, write: Write, *, color: bool, width: int) -> None:
     for block in sheet.blocks:
         _print(console, block)
     out.end()
+
+
+def progress_line(message: str, *, color: bool, width: int) -> str:
+    """Return one line without a newline: a message, and a bar if it contains a count.
+
+    Args:
+        message: such as "opening vmcore" or "region 2 of 9".
+        color: use the terminal's escape sequences for colours.
+        width: columns; a longer message is cut.
+    """
+    out = io.StringIO()
+    console = _Console(
+        file=out,
+        width=max(width, _BAR_WIDTH + 2),
+        force_terminal=color,
+        color_system="standard" if color else None,
+    )
+    line = RichTable.grid(padding=(0, 1))
+    line.add_column(no_wrap=True, overflow="ellipsis")
+    cells: list[RichText | ProgressBar] = [_Text(f"{message} …")]
+    found = _COUNTED.search(message)
+    if found is not None:
+        done, total = (float(number[:_DIGITS]) for number in found.groups())
+        cells.append(ProgressBar(max(total, 1.0), min(done, total), width=_BAR_WIDTH))
+    line.add_row(*cells)
+    console.print(line, end="")
+    return out.getvalue().rstrip("\n").rstrip(" ")
 
 
 class _Lines:
