@@ -25,6 +25,7 @@ from pageproof.model.auditfacts import (
     UserSpace,
     UserTable,
     VmaBounds,
+    VmaTable,
 )
 from pageproof.model.where import Space
 
@@ -106,7 +107,9 @@ TOPS = TopTables(
 )
 SPACE = UserSpace(
     name=space("pid 1 (init)"),
-    vmas=(VmaBounds(HEAP, HEAP + 4 * PAGE, 3), VmaBounds(HEAP + 8 * PAGE, HEAP + 9 * PAGE, 5)),
+    vmas=VmaTable.of(
+        VmaBounds(HEAP, HEAP + 4 * PAGE, 3), VmaBounds(HEAP + 8 * PAGE, HEAP + 9 * PAGE, 5)
+    ),
     runs=(
         leaf(HEAP, 0x7000, 2, USER),
         leaf(HEAP + 8 * PAGE, 0x6000, 1, Permissions(write=False, execute=True, user=True)),

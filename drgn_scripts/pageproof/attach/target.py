@@ -21,6 +21,7 @@ from pageproof.attach.kdump import REASSEMBLE
 from pageproof.attach.messages import drgn_messages
 from pageproof.attach.reader import Reader
 from pageproof.errors import PageproofError
+from pageproof.find.bulk import READER
 from pageproof.model import TargetFacts, TargetKind
 
 _SPLIT_NOTE = (
@@ -108,8 +109,15 @@ def open_target(
         arch=architecture.name,
         notes=notes,
     )
-    reader = Reader(prog, dump.elf_map if dump else None)
+    reader = _reader(prog, dump)
     return Target(prog, reader, facts, attached - start, time.monotonic() - attached)
+
+
+def _reader(prog: drgn.Program, dump: DumpFile | None) -> Reader:
+    """Make the reader of a target, and leave it for the rooms that only have the program."""
+    reader = Reader(prog, dump.elf_map if dump else None)
+    prog.cache[READER] = reader
+    return reader
 
 
 def leave_out_shell_plugins() -> None:
@@ -154,7 +162,7 @@ def given_target(prog: drgn.Program) -> Target:
         zero_fills=dump.zero_fills if dump else kind is not TargetKind.QEMU,
         arch=architecture.name,
     )
-    return Target(prog, Reader(prog, dump.elf_map if dump else None), facts, 0.0, 0.0)
+    return Target(prog, _reader(prog, dump), facts, 0.0, 0.0)
 
 
 def release_of(prog: drgn.Program) -> str:

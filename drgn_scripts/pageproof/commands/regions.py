@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from pageproof import __version__, judge
@@ -12,13 +13,12 @@ from pageproof.errors import Exit, PageproofError
 from pageproof.find.kernel.paging import read_paging
 from pageproof.find.process.mappings import check_process
 from pageproof.find.shared import Claimed, all_finders, by_region
-from pageproof.model import GAPS, MappingFacts, Outcome, PagingFacts, Severity
+from pageproof.model import GAPS, MappingFacts, Outcome, PagingFacts, Severity, VmaFacts
 from pageproof.model.asked import RegionsAsked
 from pageproof.model.regions import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
 from pageproof.observe.attempts import look_again, look_until
 from pageproof.observe.search import search_shared
 from pageproof.observe.walkers import walker_of
-from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import TooMuchWork, Walker
 
 
@@ -75,8 +75,9 @@ def _look(
     )
 
 
-def _grouped(claimed: Iterable[Claimed], walker: Walker) -> Iterator[SharedRegion]:
+def _grouped(claimed: Sequence[Claimed], walker: Walker) -> Iterator[SharedRegion]:
     """Yield regions in the finders' order, each with all its VMAs."""
+    residency = _residency(walker, [one.mapping for one in claimed])
     for same in by_region(claimed):
         finder, claim = same[0].finder, same[0].claim
         yield SharedRegion(
@@ -86,28 +87,56 @@ def _grouped(claimed: Iterable[Claimed], walker: Walker) -> Iterator[SharedRegio
             owner=claim.owner,
             owner_type=claim.owner_type,
             pages=claim.pages,
-            uses=tuple(_use(walker, one) for one in same),
+            uses=tuple(
+                RegionUse(one.mapping, one.claim.first_page, *residency[_place(one.mapping)])
+                for one in same
+            ),
         )
 
 
-def _use(walker: Walker, one: Claimed) -> RegionUse:
-    resident, unknown = _resident(walker, one.mapping)
-    return RegionUse(one.mapping, one.claim.first_page, resident, unknown)
+def _place(mapping: MappingFacts) -> tuple[int, int]:
+    """Return the root and the address of a mapping."""
+    assert mapping.vma is not None
+    return mapping.root, mapping.vma.start
 
 
-def _resident(walker: Walker, mapping: MappingFacts) -> tuple[int, int]:
-    """Count the pages of a VMA with a frame, and the pages that are unknown."""
-    vma = mapping.vma
-    assert vma is not None
-    resident = unknown = 0
+def _residency(
+    walker: Walker, mappings: Iterable[MappingFacts]
+) -> dict[tuple[int, int], tuple[int, int]]:
+    """Count the pages of VMAs with a frame, and the unknown ones; all VMAs of a process at once."""
+    by_root: dict[int, list[VmaFacts]] = {}
+    for mapping in mappings:
+        assert mapping.vma is not None
+        by_root.setdefault(mapping.root, []).append(mapping.vma)
+    found: dict[tuple[int, int], tuple[int, int]] = {}
+    for root, vmas in by_root.items():
+        try:
+            counts = _counts(walker, root, vmas)
+        except TooMuchWork:
+            counts = [_count(walker, root, vma) for vma in vmas]
+        for vma, count in zip(vmas, counts, strict=True):
+            found[root, vma.start] = count
+    return found
+
+
+def _counts(walker: Walker, root: int, vmas: Sequence[VmaFacts]) -> list[tuple[int, int]]:
+    spans = array("Q")
+    for vma in vmas:
+        spans.extend((0, vma.pages, vma.start))
+    resident, unknown = [0] * len(vmas), [0] * len(vmas)
+    for one in walker.sides(root, spans):
+        if one.outcome is Outcome.MAPPED:
+            resident[one.span] += one.pages
+        elif one.outcome in GAPS:
+            unknown[one.span] += one.pages
+    return list(zip(resident, unknown, strict=True))
+
+
+def _count(walker: Walker, root: int, vma: VmaFacts) -> tuple[int, int]:
     try:
-        for one in walker.ranges(mapping.root, vma.start, vma.end - 1, merged=True):
-            pages = (one.last + 1 - one.start) // PAGE_BYTES
-            resident += pages if one.outcome is Outcome.MAPPED else 0
-            unknown += pages if one.outcome in GAPS else 0
+        return _counts(walker, root, [vma])[0]
     except TooMuchWork:
         return 0, vma.pages
-    return resident, unknown
 
 
 def kind_names() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pageproof.attach import Target
 from pageproof.commands.verify_regions import Proved
 from pageproof.errors import Exit, PageproofError, TornError
 from pageproof.find.kernel.expression import find_address
-from pageproof.find.process.mappings import find_mappings, mapping_at, search
+from pageproof.find.process.mappings import Wanted, find_mappings, mapping_at, search
 from pageproof.find.shared import Claimed, all_finders, find_shared
 from pageproof.find.shared.device import Resolved, resolve, user_side
 from pageproof.find.shared.finder import adjoining
@@ -161,7 +161,7 @@ def _user(target: Target, paging: PagingFacts, pid: int, address: int, pages: in
     found = search(
         prog,
         paging,
-        lambda vma: vma.vm_start.value_() < end and first < vma.vm_end.value_(),
+        Wanted(vma=lambda vma: vma.start < end and first < vma.end),
         pid,
     )
     if found.faults:
@@ -224,7 +224,7 @@ def _against(
         paging,
         all_finders(),
         pid,
-        lambda one: bool(one.vm_start < end and user.first < one.vm_end),
+        Wanted(vma=lambda one: one.start < end and user.first < one.end),
     ).claimed
     return _claimed(target, claimed, user) or _around(target, paging, pid, user)
 

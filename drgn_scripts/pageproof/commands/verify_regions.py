@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-import drgn
-
 from pageproof import judge
 from pageproof.attach import Target
 from pageproof.errors import PageproofError
 from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.identify.memory import slab_at
+from pageproof.find.process.mappings import Wanted
 from pageproof.find.shared import Claimed, Finder, Found, all_finders, by_region
 from pageproof.find.shared.device import DEVICE, device_finder
 from pageproof.judge import Differing
@@ -78,7 +77,7 @@ def prove_regions(
     """
     finders = _finders(asked)
 
-    def look(only: Callable[[drgn.Object], bool] | None) -> Found:
+    def look(only: Wanted | None) -> Found:
         return search_shared(target, paging, finders, asked.pid, only)
 
     live = target.facts.live
@@ -106,7 +105,7 @@ def prove_regions(
     if live and (found.claimed or unclaimed):
         vmas = {one.mapping.vma.vma for one in found.claimed if one.mapping.vma}
         vmas |= {one.vma for one in unclaimed}
-        after = look(lambda vma: vma.value_() in vmas)
+        after = look(Wanted(vma=lambda vma: vma.address in vmas))
         uses = observer.without_truncated(without_vanished(uses, after.claimed))
         unclaimed = tuple(one for one in unclaimed if one in after.unclaimed)
     mappings = tuple(one.mapping for one in claimed)

@@ -168,8 +168,22 @@ def xa_entries(xa: drgn.Object, max_nodes: int = _MAX_NODES) -> Iterator[tuple[i
     Raises:
         DamagedError: some nodes were skipped.
     """
+    for index, _, entry in xa_spans(xa, max_nodes):
+        yield index, entry
+
+
+def xa_spans(
+    xa: drgn.Object, max_nodes: int = _MAX_NODES
+) -> Iterator[tuple[int, int, drgn.Object]]:
+    """Yield (index, number of indices, ``void *``) of every entry; see :func:`xa_entries`.
+
+    Only a multi-index entry has more than one index.
+
+    Raises:
+        as :func:`xa_entries`.
+    """
     walk = _XArray(xa, max_nodes)
-    yield from walk.entries()
+    yield from walk.spans()
     walk.losses.check()
 
 
@@ -201,10 +215,10 @@ class _XArray:
         self._slots_at = slots.offset
         self._length = max(self._shift_at + 1, self._slots_at + self._slots * _POINTER_BYTES)
 
-    def entries(self) -> Iterator[tuple[int, drgn.Object]]:
+    def spans(self) -> Iterator[tuple[int, int, drgn.Object]]:
         if not _is_node(self._head):
             if self._head not in (0, _ZERO_ENTRY):
-                yield 0, self._entry(self._head)
+                yield 0, 1, self._entry(self._head)
             return
         seen: set[int] = set()
         #: Nodes to visit: address, first index, and the required shift; -1 for any.
@@ -218,7 +232,7 @@ class _XArray:
                 if not entry or entry == _ZERO_ENTRY or _is_sibling(entry):
                     continue
                 if not _is_node(entry):
-                    yield index, self._entry(entry)
+                    yield index, _width(slots, number) << shift, self._entry(entry)
                 elif shift:
                     below.append((entry - 2, index, shift - self._bits))
                 else:
@@ -285,6 +299,15 @@ def _is_node(entry: int) -> bool:
 def _is_sibling(entry: int) -> bool:
     """Return ``xa_is_sibling()``: the slot refers to another slot of its node."""
     return entry & 3 == 2 and entry < _LAST_SIBLING
+
+
+def _width(slots: tuple[int, ...], number: int) -> int:
+    """Return the number of slots of an entry: its own, and the siblings that refer to it."""
+    sibling = number << 2 | 2
+    end = number + 1
+    while end < len(slots) and slots[end] == sibling:
+        end += 1
+    return end - number
 
 
 def compound_pages(head: drgn.Object) -> int:

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
-from typing import Final
+from typing import Final, overload
 
 from pageproof.model.facts import AreaOwner, OwnerKind, PagingFacts, SlabFacts, TargetFacts
 from pageproof.model.kmap import LayoutFacts
@@ -170,6 +171,49 @@ class VmaBounds:
     vm_flags: int
 
 
+class VmaTable(Sequence[VmaBounds]):
+    """The bounds and flags of many VMAs, in order of address, as numbers.
+
+    Args:
+        starts, ends, vm_flags: of each VMA.
+    """
+
+    def __init__(
+        self, starts: Iterable[int] = (), ends: Iterable[int] = (), vm_flags: Iterable[int] = ()
+    ) -> None:
+        self.starts, self.ends = array("Q", starts), array("Q", ends)
+        self.vm_flags = array("Q", vm_flags)
+
+    @classmethod
+    def of(cls, *vmas: VmaBounds) -> VmaTable:
+        """Return the table of VMAs."""
+        return cls(
+            (one.start for one in vmas),
+            (one.end for one in vmas),
+            (one.vm_flags for one in vmas),
+        )
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, number: int) -> VmaBounds: ...
+    @overload
+    def __getitem__(self, number: slice) -> VmaTable: ...
+    def __getitem__(self, number: int | slice) -> VmaBounds | VmaTable:
+        if isinstance(number, slice):
+            return VmaTable(self.starts[number], self.ends[number], self.vm_flags[number])
+        return VmaBounds(self.starts[number], self.ends[number], self.vm_flags[number])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, VmaTable):
+            return NotImplemented
+        mine, theirs = (self.starts, self.ends), (other.starts, other.ends)
+        return mine == theirs and self.vm_flags == other.vm_flags
+
+    __hash__ = None  # type: ignore[assignment]  # as any value that has lists
+
+
 @dataclass(frozen=True)
 class UserTable:
     """A use of a table: the table, its level, and the first address that the entry maps."""
@@ -193,7 +237,7 @@ class UserSpace:
     """
 
     name: Space
-    vmas: tuple[VmaBounds, ...]
+    vmas: VmaTable
     runs: tuple[Range, ...]
     tables: tuple[UserTable, ...]
     gap: str = ""

@@ -99,7 +99,7 @@ class RegionFacts:
     map: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """The open file behind a mapping."""
 
@@ -114,7 +114,7 @@ class FileFacts:
     private_data: Address
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VmaFacts:
     """A ``struct vm_area_struct``.
 
@@ -146,7 +146,7 @@ class VmaFacts:
         return word in self.vm_flags_words.split("|")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MappingFacts:
     """One VMA of one address space.
 

@@ -13,7 +13,7 @@ from pageproof.model.report import Finding
 REGIONS_SCHEMA: Final = "pageproof/regions-1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RegionUse:
     """A VMA that maps a region, or a part of it.
 

@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import drgn
-
 from pageproof.attach import Target
 from pageproof.errors import PageproofError
 from pageproof.find.process.devices import (
@@ -16,12 +12,12 @@ from pageproof.find.process.devices import (
     number_words,
     parse_number,
 )
-from pageproof.find.process.mappings import search
+from pageproof.find.process.mappings import Backing, Wanted, search
 from pageproof.model import PagingFacts
 
 
-def maps_device(target: Target, paging: PagingFacts, path: str) -> Callable[[drgn.Object], bool]:
-    """Return a function that decides whether a ``struct vm_area_struct *`` maps a device.
+def maps_device(target: Target, paging: PagingFacts, path: str) -> Wanted:
+    """Return a filter for VMAs that map a device.
 
     It compares device numbers: a process in a chroot or a container has a node of its own.
 
@@ -41,13 +37,13 @@ def maps_device(target: Target, paging: PagingFacts, path: str) -> Callable[[drg
         # The kernel has no such name in its cache, or the node was removed.
         mapped: set[int] = set()
 
-        def note(vma: drgn.Object) -> bool:
-            device = device_of(vma)
-            if device is not None and device not in mapped and is_at_path(vma, path):
+        def note(one: Backing) -> bool:
+            device = device_of(prog, one.file)
+            if device is not None and device not in mapped and is_at_path(prog, one.file, path):
                 mapped.add(device)
             return False
 
-        search(prog, paging, note)
+        search(prog, paging, Wanted(backing=note))
         if len(mapped) > 1:
             raise PageproofError(
                 f"processes map several devices as {path}: "
@@ -56,4 +52,4 @@ def maps_device(target: Target, paging: PagingFacts, path: str) -> Callable[[drg
                 "say which: --device MAJOR:MINOR",
             )
         number = next(iter(mapped), None)
-    return lambda vma: number is not None and device_of(vma) == number
+    return Wanted(lambda one: number is not None and device_of(prog, one.file) == number)

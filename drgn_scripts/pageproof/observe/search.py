@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import drgn
-
 from pageproof.attach import Target
+from pageproof.find.process.mappings import Wanted
 from pageproof.find.shared import Claimed, Finder, Found, find_shared
 from pageproof.model import PagingFacts
 from pageproof.observe.attempts import look_until
@@ -19,7 +18,7 @@ def search_shared(
     paging: PagingFacts,
     finders: Sequence[Finder],
     pid: int | None = None,
-    only: Callable[[drgn.Object], bool] | None = None,
+    only: Wanted | None = None,
 ) -> Found:
     """Find every VMA that maps shared memory; see :func:`find_shared`.
 

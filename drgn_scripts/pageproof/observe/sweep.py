@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pageproof import arch
 from pageproof.attach import Target
-from pageproof.errors import PageproofError, TornError
+from pageproof.errors import PageproofError
 from pageproof.find.kernel.layout import read_layout
-from pageproof.find.process.mappings import address_space, address_spaces
+from pageproof.find.process.mappings import Process, address_spaces, processes
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
 from pageproof.model.alias import Alias, SweepGap
 from pageproof.observe.walkers import paging_form, zero_pages
@@ -47,7 +47,6 @@ class Sweep:
         self._layout = read_layout(target.prog, paging)
         self._rows = self._architecture.memory_map(self._layout)
         self._zeros = zero_pages(target, paging, walker)
-        self._vmas: dict[int, tuple[tuple[MappingFacts, ...], str]] = {}
         found = address_spaces(target.prog, paging)
         self._spaces = tuple(self._all_spaces(found.found))
         doubts: list[TaskFault | SweepGap] = [*found.faults]
@@ -65,7 +64,18 @@ class Sweep:
             self._alias(self._spaces[number], address, pfn)
             for number, address in self._index.lookup(pfn)
         ]
+        users = [one for one in seen if one is not None and one.region is None]
+        found = self._processes(users)
+        seen = [one and self._with_vma(one, found) for one in seen]
         return tuple(one for one in seen if one is not None), None not in seen
+
+    def _processes(self, users: Sequence[Alias]) -> dict[int, Process | PageproofError]:
+        """Return the processes of mappings, with the VMAs there, in one look."""
+        places: dict[int, list[int]] = {}
+        for one in users:
+            if one.process is not None:
+                places.setdefault(one.process.pid, []).append(one.address)
+        return processes(self._target.prog, self._paging, places) if places else {}
 
     def _all_spaces(self, mappings: Sequence[MappingFacts]) -> Iterator[_Space]:
         layout, kernel = self._layout, self._paging.kernel_root
@@ -92,12 +102,6 @@ class Sweep:
         if walk.pfn != pfn:
             return None
         kernel = self._architecture.is_upper(address)
-        process = space.process
-        if process is not None and not kernel:
-            try:
-                process = self._with_vma(process, address)
-            except PageproofError:
-                return None  # the process has ended meanwhile
         return Alias(
             tables=space.tables,
             root=root,
@@ -106,21 +110,21 @@ class Sweep:
             permissions=walk.permissions,
             memory_type=walk.memory_type,
             region=self._region(address) if kernel else None,
-            process=process,
+            process=space.process,
             counted=not kernel and is_counted(walk, self._architecture, self._zeros),
         )
 
-    def _with_vma(self, process: MappingFacts, address: int) -> MappingFacts:
-        if process.pid not in self._vmas:
-            found = address_space(self._target.prog, self._paging, process.pid)
-            self._vmas[process.pid] = found[1:]
-        vmas, lost = self._vmas[process.pid]
-        for one in vmas:
-            if one.vma is not None and one.vma.start <= address < one.vma.end:
-                return one
-        if lost:
-            raise TornError(f"process {process.pid} can't be read: {lost}")
-        return process
+    def _with_vma(
+        self, alias: Alias, found: Mapping[int, Process | PageproofError]
+    ) -> Alias | None:
+        """Add the VMA of a user mapping; None if the process has ended or cannot be read."""
+        if alias.process is None or alias.region is not None:
+            return alias
+        process = found[alias.process.pid]
+        if isinstance(process, PageproofError):
+            return None
+        mapping, lost = process.at(alias.address)
+        return None if lost else replace(alias, process=mapping)
 
     def _region(self, address: int) -> str:
         return row_at(self._rows, address).region

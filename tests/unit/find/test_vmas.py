@@ -10,7 +10,7 @@ import drgn
 import pytest
 
 from pageproof.find.bounded import DamagedError
-from pageproof.find.process.vmas import for_each_vma
+from pageproof.find.bulk.vmawalk import for_each_vma
 
 MM, ROOT, LEFT, RIGHT = 0x1000, 0x10000, 0x10100, 0x10200
 LEAF, RANGE, ARANGE = 1, 2, 3

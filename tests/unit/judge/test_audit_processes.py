@@ -27,7 +27,7 @@ from unit.layouts import FOUR
 from pageproof.arch.x86_64 import X86_64
 from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.model import Outcome, Permissions, Range, SlabState
-from pageproof.model.auditfacts import AuditFacts, FrameClass, UserTable, VmaBounds
+from pageproof.model.auditfacts import AuditFacts, FrameClass, UserTable, VmaBounds, VmaTable
 from pageproof.observe.audit.frames import is_odd
 from pageproof.render.where import where_words
 
@@ -47,7 +47,7 @@ def test_what_lies_between_vmas() -> None:
 def test_each_hole_ends_at_the_next_vma() -> None:
     starts = [HEAP + 2 * n * PAGE for n in range(4)]
     facts = space_with(
-        vmas=tuple(VmaBounds(start, start + PAGE, 3) for start in starts),
+        vmas=VmaTable.of(*(VmaBounds(start, start + PAGE, 3) for start in starts)),
         runs=(leaf(HEAP, 0x7000, 8, USER),),
     )
     wanted = [f"pid 1 (init), {start + PAGE:x}-{start + 2 * PAGE - 1:x}" for start in starts]
@@ -97,7 +97,7 @@ KERNEL_ONLY = Permissions(write=True, execute=True, user=False)
 )
 def test_rights_beyond_a_vma(flags: int, may: Permissions, what: str) -> None:
     facts = space_with(
-        vmas=(VmaBounds(HEAP, HEAP + PAGE, flags),), runs=(leaf(HEAP, 0x7000, 1, may),)
+        vmas=VmaTable.of(VmaBounds(HEAP, HEAP + PAGE, flags)), runs=(leaf(HEAP, 0x7000, 1, may),)
     )
     told = [one.sentence for one in ask("user-rights-beyond-vma", facts).findings]
     assert told == [f"a process can {what} where its VMA does not allow it"] * bool(what)
@@ -115,7 +115,7 @@ def test_what_is_no_entry_of_its_own(rule: str) -> None:
     wrong = leaf(HEAP + 14 * PAGE, 0x7000, 1, USER)
     last = VmaBounds(HEAP + 15 * PAGE, HEAP + 16 * PAGE, 1)
     both = space_with(
-        vmas=(*SPACE.vmas, last),
+        vmas=VmaTable.of(*SPACE.vmas, last),
         runs=(*runs, wrong, replace(wrong, start=last.start, last=last.end - 1)),
     )
     assert len(places(rule, both)) == 1
@@ -347,7 +347,8 @@ KASAN = FOUR.kasan_start or 0
 def shared(level: int, *vmas: VmaBounds) -> AuditFacts:
     """A process with a table at 0 and at 1 GiB."""
     return space_with(
-        vmas=vmas, tables=(UserTable(0x1_1000, level, 0), UserTable(0x1_1000, level, GIB))
+        vmas=VmaTable.of(*vmas),
+        tables=(UserTable(0x1_1000, level, 0), UserTable(0x1_1000, level, GIB)),
     )
 
 

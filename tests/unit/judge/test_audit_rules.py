@@ -60,6 +60,7 @@ from pageproof.model.auditfacts import (
     Span,
     UserTable,
     VmaBounds,
+    VmaTable,
 )
 from pageproof.render.where import where_words
 
@@ -210,7 +211,7 @@ FIRES: list[tuple[str, AuditFacts, str]] = [
     (
         "user-rights-beyond-vma",
         space_with(
-            vmas=(VmaBounds(HEAP, HEAP + PAGE, 0),),
+            vmas=VmaTable.of(VmaBounds(HEAP, HEAP + PAGE, 0)),
             runs=(leaf(HEAP, 0x6000, 1, Permissions(False, False, True)),),
         ),
         f"pid 1 (init), {HEAP:x}-{HEAP + PAGE - 1:x}",
@@ -306,7 +307,9 @@ SILENT: list[tuple[str, AuditFacts]] = [
     (
         "user-rights-beyond-vma",
         space_with(
-            vmas=(VmaBounds(HEAP, HEAP + PAGE, 3), VmaBounds(HEAP + PAGE, HEAP + 2 * PAGE, 0)),
+            vmas=VmaTable.of(
+                VmaBounds(HEAP, HEAP + PAGE, 3), VmaBounds(HEAP + PAGE, HEAP + 2 * PAGE, 0)
+            ),
             runs=(
                 leaf(HEAP, 0x6000, 1, Permissions(False, False, True)),
                 leaf(HEAP + PAGE, 0x6000, 1, Permissions(True, False, True, access=False)),
@@ -339,7 +342,7 @@ SILENT: list[tuple[str, AuditFacts]] = [
     (
         "table-used-twice",
         space_with(
-            vmas=(VmaBounds(HEAP, 0x8000_0000, 3 | HUGETLB),),
+            vmas=VmaTable.of(VmaBounds(HEAP, 0x8000_0000, 3 | HUGETLB)),
             tables=(UserTable(0x1_1000, 2, 0), UserTable(0x1_1000, 2, 0x4000_0000)),
         ),
     ),

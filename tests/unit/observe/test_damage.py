@@ -42,15 +42,13 @@ def xarray(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Any]:
 
 
 def test_both_sides_must_say_that_a_page_is_the_files(xarray: Callable[[int], Any]) -> None:
-    entry: Any = SimpleNamespace(value_=lambda: HEAD)
-    assert folio.is_cached(head(), xarray(HEAD), 5, entry)
+    assert folio.is_cached(head(), xarray(HEAD), 5, (HEAD,))
     with pytest.raises(ValueError, match="is damaged: the file's page cache contains it"):
-        folio.is_cached(head(0xBAD), xarray(HEAD), 5, entry)
+        folio.is_cached(head(0xBAD), xarray(HEAD), 5, (HEAD,))
 
 
 def test_a_page_that_left_the_file_meanwhile_is_not_damaged(xarray: Callable[[int], Any]) -> None:
-    entry: Any = SimpleNamespace(value_=lambda: HEAD)
-    assert not folio.is_cached(head(0), xarray(OTHER), 5, entry)
+    assert not folio.is_cached(head(0), xarray(OTHER), 5, (HEAD,))
 
 
 # Frames that nothing has

@@ -13,7 +13,7 @@ from pageproof.find.bounded import list_entries
 from pageproof.find.kernel.areas import VM_ALLOC, VM_IOREMAP, area_at
 from pageproof.find.kernel.modules import all_modules, module_at
 from pageproof.find.kernel.symbols import code_words
-from pageproof.find.process.tasks import all_tasks
+from pageproof.find.process.tasks import read_tasks
 from pageproof.model import AreaOwner, OwnerKind
 
 #: Errors on damaged or missing data. ValueError includes DamagedError.
@@ -26,23 +26,17 @@ BROKEN: Final = (
 )
 
 
-#: Tasks by the address of their stack.
-Stacks = dict[int, drgn.Object]
+#: Addresses of tasks by the address of their stack.
+Stacks = dict[int, int]
 
 
 def task_stacks(prog: drgn.Program) -> Stacks:
     """Return the stacks of all tasks, except those that cannot be read."""
     try:
-        tasks, _ = all_tasks(prog)
+        tasks, _ = read_tasks(prog)
     except BROKEN:
         return {}
-    found: Stacks = {}
-    for task in tasks:
-        try:
-            found[task.stack.value_()] = task
-        except drgn.FaultError:
-            continue
-    return found
+    return {task.stack: task.address for task in tasks if task.stack}
 
 
 def area_owner(prog: drgn.Program, address: int, stacks: Stacks) -> AreaOwner | None:
@@ -73,9 +67,9 @@ def area_owner(prog: drgn.Program, address: int, stacks: Stacks) -> AreaOwner | 
     module = module_name(prog, address)
     if module:
         return AreaOwner(OwnerKind.MODULE, start, end, owns=True, caller=words, module=module)
-    task = stacks.get(start)
+    task = drgn.Object(prog, "struct task_struct *", stacks.get(start, 0))
     # Read again: the task may have ended, and another one may use its memory.
-    if task is not None and task.stack.value_() == start:
+    if task and task.stack.value_() == start:
         pid, comm = task.pid.value_(), task.comm.string_().decode("utf-8", "replace")
         return AreaOwner(OwnerKind.STACK, start, end, True, words, pid=pid, comm=comm)
     module = module_name(prog, caller) if _is_call_of_allocator(prog, caller) else ""

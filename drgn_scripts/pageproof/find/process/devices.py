@@ -43,18 +43,33 @@ def number_words(number: int) -> str:
     return f"{major}:{minor}"
 
 
-def device_of(vma: drgn.Object) -> int | None:
-    """Return ``dev_t`` of the character device that a ``struct vm_area_struct *`` maps, or None."""
-    file = vma.vm_file
-    if not file or not stat.S_ISCHR(int(file.f_inode.i_mode)):
+def device_of(prog: drgn.Program, file: int) -> int | None:
+    """Return ``dev_t`` of a character device that a ``struct file`` has opened, or None.
+
+    Args:
+        prog: the target.
+        file: address of the file; 0 for none.
+    """
+    inode = _file(prog, file).f_inode if file else None
+    if inode is None or not stat.S_ISCHR(int(inode.i_mode)):
         return None
-    return int(file.f_inode.i_rdev)
+    return int(inode.i_rdev)
 
 
-def is_at_path(vma: drgn.Object, path: str) -> bool:
-    """Return whether a path, seen from the root of the mount namespace, is or was a VMA's file."""
-    found = d_path(path_of(vma.vm_file)).removesuffix(b" (deleted)")
+def is_at_path(prog: drgn.Program, file: int, path: str) -> bool:
+    """Return whether a path, seen from the root of the mount namespace, is or was that of a file.
+
+    Args:
+        prog: the target.
+        file: address of ``struct file``.
+        path: the path.
+    """
+    found = d_path(path_of(_file(prog, file))).removesuffix(b" (deleted)")
     return found == path.encode("utf-8", "surrogateescape")
+
+
+def _file(prog: drgn.Program, file: int) -> drgn.Object:
+    return drgn.Object(prog, "struct file *", file)
 
 
 def number_of_node(prog: drgn.Program, path: str) -> int | None:

@@ -3,26 +3,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Final
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeVar
 
 import drgn
 
 from pageproof import arch
-from pageproof.errors import PageproofError, TornError
+from pageproof.errors import PageproofError
 from pageproof.find.bounded import Losses
-from pageproof.find.kernel.debuginfo import of_program
-from pageproof.find.kernel.image import is_loaded
-from pageproof.find.kernel.symbols import symbol_name
-from pageproof.find.process.paths import name_of, path_of
-from pageproof.find.process.tasks import all_tasks, find_task
-from pageproof.find.process.vmas import for_each_vma
-from pageproof.find.words import VM_FLAGS, i_mode_words, vm_flags_words
-from pageproof.model import FileFacts, MappingFacts, PagingFacts, TaskFault, VmaFacts
+from pageproof.find.bulk import bulk_of
+from pageproof.find.bulk.layout import mm_layout
+from pageproof.find.bulk.protocol import SpaceRecord, VmaRecord, Vmas
+from pageproof.find.process.spaces import (
+    BROKEN,
+    Space,
+    all_spaces,
+    no_space,
+    space_of,
+    spaces_of,
+    unreadable_process,
+)
+from pageproof.find.process.vmafacts import Files, VmaReader
+from pageproof.model import MappingFacts, PagingFacts, TaskFault
+from pageproof.space.units import PAGE_BYTES
 
-#: Errors of drgn for data that is not valid, for example because it changes while it is read.
-BROKEN: Final = (drgn.FaultError, ValueError, NotImplementedError)
+_Picked = TypeVar("_Picked")
+_OPS, _FILE = (VmaRecord._fields.index(name) for name in ("vm_ops", "file"))
+_POINTER_BYTES: Final = 8
+_OFFSET_MASK: Final = PAGE_BYTES - 1
+#: Pairs of vm_ops and file that are wanted (""), or why that is not known.
+_Pairs = dict[tuple[int, int], str]
 
 
 @dataclass(frozen=True)
@@ -33,13 +45,146 @@ class Mappings:
     faults: tuple[TaskFault, ...]
 
 
-@dataclass
-class _Space:
-    """One address space and the thread groups that use it: thread group id -> comm."""
+class Backing(NamedTuple):
+    """What a VMA maps: addresses of its operations and of its file; 0 for none."""
 
-    mm: drgn.Object
-    groups: dict[int, str] = field(default_factory=dict)
-    threads: int = 0
+    vm_ops: int
+    f_op: int
+    file: int
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A filter of VMAs.
+
+    Attributes:
+        backing: decides by what a VMA maps. It is called once for all VMAs of a look that map the
+            same. If it cannot be read (FaultError, ValueError), that is a fault of their tasks.
+        vma: decides by the record, for VMAs whose backing is wanted.
+    """
+
+    backing: Callable[[Backing], bool] | None = None
+    vma: Callable[[VmaRecord], bool] | None = None
+
+
+class Search:
+    """One look at all VMAs, or at those of one process.
+
+    Attributes:
+        files: the open files of this look.
+        faults: tasks that could not be searched completely, after :meth:`pick`.
+        spaces: the address spaces.
+        vmas: their VMAs.
+    """
+
+    def __init__(self, prog: drgn.Program, paging: PagingFacts, spaces: Sequence[Space]) -> None:
+        self._prog, self._paging = prog, paging
+        self.faults: list[TaskFault] = []
+        self.files = Files(prog)
+        self._reader = VmaReader(prog, self.files)
+        self.spaces = spaces
+        self.vmas: Vmas = bulk_of(prog).vmas([space.mm for space in spaces])
+
+    def pick(
+        self, wanted: Wanted, take: Callable[[VmaRecord], _Picked | None]
+    ) -> Iterator[tuple[MappingFacts, _Picked]]:
+        """Yield the mappings of VMAs that are wanted and taken, by process and address.
+
+        Args:
+            wanted: the filter.
+            take: called for each VMA that passes; None to leave the VMA out.
+        """
+        pairs = self._pairs(wanted.backing)
+        for space, record in zip(self.spaces, self.vmas.spaces, strict=True):
+            if not record.length and not record.lost:
+                continue
+            losses = Losses()
+            yield from self._of_space(space, record, wanted, pairs, take, losses)
+            if losses:
+                self.faults.append(space.fault(losses))
+
+    def of_space(
+        self, space: Space, record: SpaceRecord, wanted: Wanted
+    ) -> tuple[tuple[MappingFacts, ...], str]:
+        """Return the VMAs of one address space that are wanted, and why others may be missing."""
+        losses = Losses()
+        pairs = self._pairs(wanted.backing)
+        found = self._of_space(space, record, wanted, pairs, lambda vma: True, losses)
+        return tuple(mapping for mapping, _ in found), str(losses)
+
+    def _pairs(self, wanted: Callable[[Backing], bool] | None) -> _Pairs | None:
+        """Return the pairs of vm_ops and file that are wanted, or why that is not known."""
+        if wanted is None:
+            return None
+        pairs: set[tuple[int, int]] = set()
+        for space in self.vmas.spaces:  # one by one, to keep the lists short
+            pairs.update(self._pairs_of(space))
+        self.files.load(file for _, file in pairs)
+        found: _Pairs = {}
+        for ops, file in pairs:
+            try:
+                if wanted(Backing(ops, self.files.f_op(file), file)):
+                    found[ops, file] = ""
+            except BROKEN as error:
+                found[ops, file] = str(error)
+        return found
+
+    def _pairs_of(self, space: SpaceRecord) -> Iterator[tuple[int, int]]:
+        ops, files = (self.vmas.column(one, space.first, space.length) for one in (_OPS, _FILE))
+        return zip(ops, files, strict=True)
+
+    def _of_space(
+        self,
+        space: Space,
+        record: SpaceRecord,
+        wanted: Wanted,
+        pairs: _Pairs | None,
+        take: Callable[[VmaRecord], _Picked | None],
+        losses: Losses,
+    ) -> Iterator[tuple[MappingFacts, _Picked]]:
+        process: MappingFacts | None = None
+        for number in self._chosen(record, pairs):
+            vma = self.vmas.record(number)
+            try:
+                if number in self.vmas.faults:
+                    raise ValueError(self.vmas.faults[number])
+                if pairs is not None and (why := pairs[vma.vm_ops, vma.file]):
+                    raise ValueError(why)
+                if wanted.vma is not None and not wanted.vma(vma):
+                    continue
+                taken = take(vma)
+                if taken is None:
+                    continue
+                if process is None:
+                    process = as_such(self._prog, self._paging, space, record.pgd)
+                yield _with_vma(process, self._reader, vma), taken
+            except BROKEN as error:
+                losses.add(f"VMA {vma.address:#x}: {error}")
+        if record.lost:
+            losses.add(record.lost)
+
+    def _chosen(self, space: SpaceRecord, pairs: _Pairs | None) -> Iterator[int]:
+        """Yield the numbers of the VMAs with wanted pairs, and of those that cannot be read."""
+        if pairs is None:
+            yield from range(space.first, space.first + space.length)
+            return
+        faults = self.vmas.faults
+        for number, pair in enumerate(self._pairs_of(space), space.first):
+            if pair in pairs or (faults and number in faults):
+                yield number
+
+
+def _with_vma(process: MappingFacts, reader: VmaReader, vma: VmaRecord) -> MappingFacts:
+    return MappingFacts(
+        process.pid,
+        process.comm,
+        process.threads,
+        process.other_pids,
+        process.mm,
+        process.root,
+        process.kernel_half_root,
+        reader.facts(vma),
+    )
 
 
 def find_mappings(
@@ -56,27 +201,23 @@ def find_mappings(
         fops: address of ``struct file_operations``.
         pid: only the address space of this process.
     """
-
-    def wanted(vma: drgn.Object) -> bool:
-        file = vma.vm_file
-        return bool(file) and file.f_op.value_() == fops
-
-    return search(prog, paging, wanted, pid)
+    return search(prog, paging, Wanted(backing=lambda one: one.f_op == fops), pid)
 
 
 def search(
-    prog: drgn.Program,
-    paging: PagingFacts,
-    wanted: Callable[[drgn.Object], bool],
-    pid: int | None = None,
+    prog: drgn.Program, paging: PagingFacts, wanted: Wanted, pid: int | None = None
 ) -> Mappings:
     """Find every VMA that is ``wanted``, in order of process and address."""
     faults: list[TaskFault] = []
-    found: list[MappingFacts] = []
-    for space in _spaces(prog, pid, faults):
-        found += _mappings_of(prog, paging, space, wanted, faults)
-    found.sort(key=lambda m: (m.pid, m.vma.start if m.vma else 0))
-    return Mappings(tuple(found), tuple(faults))
+    look = Search(prog, paging, spaces_of(prog, pid, faults))
+    found = [mapping for mapping, _ in look.pick(wanted, lambda vma: True)]
+    found.sort(key=in_order)
+    return Mappings(tuple(found), (*faults, *look.faults))
+
+
+def in_order(mapping: MappingFacts) -> tuple[int, int]:
+    """Return the key to sort mappings by process and address."""
+    return mapping.pid, mapping.vma.start if mapping.vma else 0
 
 
 def mapping_at(prog: drgn.Program, paging: PagingFacts, pid: int, address: int) -> MappingFacts:
@@ -88,7 +229,7 @@ def mapping_at(prog: drgn.Program, paging: PagingFacts, pid: int, address: int) 
     """
     found, lost = process_at(prog, paging, pid, address)
     if lost:
-        raise _unreadable(pid, lost)
+        raise unreadable_process(pid, lost)
     return found
 
 
@@ -105,19 +246,86 @@ def process_at(
         PageproofError: there is no such process, or it has no address space.
         TornError: the address space cannot be read.
     """
+    seen = processes(prog, paging, {pid: [address]})[pid]
+    if isinstance(seen, PageproofError):
+        raise seen
+    return seen.at(address)
+
+
+@dataclass(frozen=True)
+class Process:
+    """An address space and some of its VMAs.
+
+    Attributes:
+        facts: the address space, without a VMA.
+        vmas: a mapping for each VMA, in order of address.
+        lost: why VMAs may be missing; "" if none is.
+    """
+
+    facts: MappingFacts
+    vmas: tuple[MappingFacts, ...]
+    lost: str
+
+    def at(self, address: int) -> tuple[MappingFacts, str]:
+        """Return the mapping at an address; without a VMA, and with the reason, if none is found.
+
+        The reason is "" if it is known that there is none.
+        """
+        number = bisect_right(self.vmas, address, key=lambda one: one.vma.start if one.vma else 0)
+        if number:
+            found = self.vmas[number - 1]
+            if found.vma is not None and address < found.vma.end:
+                return found, ""
+        return self.facts, self.lost
+
+
+def processes(
+    prog: drgn.Program, paging: PagingFacts, places: Mapping[int, Sequence[int] | None]
+) -> dict[int, Process | PageproofError]:
+    """Return processes, with the VMAs at some addresses, in one look.
+
+    Args:
+        prog: the target.
+        paging: its paging form.
+        places: addresses by pid; None for all VMAs of the process.
+
+    Returns:
+        By pid, a process; or the error why there is none (PageproofError), or why it cannot be read
+        (TornError).
+    """
+    spaces: dict[int, Space] = {}
+    found: dict[int, Process | PageproofError] = {}
     faults: list[TaskFault] = []
-    space = _space_of(prog, pid, faults)
-    covering = _mappings_of(
-        prog,
-        paging,
-        space,
-        lambda vma: vma.vm_start.value_() <= address < vma.vm_end.value_(),
-        faults,
-    )
-    found = next(covering, None)
-    if found is not None:
-        return found, ""
-    return _as_such(prog, paging, space, pid), faults[-1].message if faults else ""
+    everything = all_spaces(prog, faults)
+    by_pid = {pid: space for space in reversed(everything) for pid in space.groups}
+    for pid in places:
+        if pid in by_pid:
+            spaces[pid] = by_pid[pid]
+        else:
+            found[pid] = no_space(prog, pid, faults)
+    look = Search(prog, paging, list(spaces.values()))
+    for (pid, space), record in zip(spaces.items(), look.vmas.spaces, strict=True):
+        try:
+            facts = as_such(prog, paging, space, record.pgd)
+        except BROKEN as error:
+            found[pid] = unreadable_process(pid, record.lost or str(error))
+            continue
+        vmas, lost = look.of_space(space, record, _covering(places[pid]))
+        found[pid] = Process(facts, vmas, lost)
+    return found
+
+
+def _covering(addresses: Sequence[int] | None) -> Wanted:
+    """Return the filter for VMAs that cover one of the addresses; None for all VMAs."""
+    if addresses is None:
+        return Wanted()
+    places = sorted(addresses)
+
+    def covers(vma: VmaRecord) -> bool:
+        number = bisect_left(places, vma.start)
+        return number < len(places) and places[number] < vma.end
+
+    return Wanted(vma=covers)
 
 
 def check_process(prog: drgn.Program, pid: int) -> None:
@@ -126,18 +334,23 @@ def check_process(prog: drgn.Program, pid: int) -> None:
     Raises:
         TornError: the list of tasks cannot be read to the end.
     """
-    _space_of(prog, pid, [])
+    space_of(prog, pid)
 
 
 def address_spaces(prog: drgn.Program, paging: PagingFacts) -> Mappings:
     """Find every address space, without its VMAs, in order of process."""
     faults: list[TaskFault] = []
     found = []
-    for space in _spaces(prog, None, faults):
+    spaces = all_spaces(prog, faults)
+    pgd_field = mm_layout(prog).pgd, _POINTER_BYTES
+    rows = bulk_of(prog).gather([space.mm for space in spaces], (pgd_field,))
+    for number, (space, pgd) in enumerate(zip(spaces, rows.column(0), strict=True)):
         try:
-            found.append(_mapping(prog, paging, space, None))
+            if number in rows.faults:
+                raise ValueError(rows.faults[number])
+            found.append(as_such(prog, paging, space, pgd))
         except BROKEN as error:
-            faults.append(_fault(space, error))
+            faults.append(space.fault(error))
     return Mappings(tuple(found), tuple(faults))
 
 
@@ -154,210 +367,35 @@ def address_space(
         PageproofError: there is no such process, or it has no address space.
         TornError: the address space cannot be read.
     """
-    faults: list[TaskFault] = []
-    space = _space_of(prog, pid, faults)
-    vmas = tuple(_mappings_of(prog, paging, space, lambda vma: True, faults))
-    return _as_such(prog, paging, space, pid), vmas, faults[-1].message if faults else ""
+    seen = processes(prog, paging, {pid: None})[pid]
+    if isinstance(seen, PageproofError):
+        raise seen
+    return seen.facts, seen.vmas, seen.lost
 
 
-def _as_such(prog: drgn.Program, paging: PagingFacts, space: _Space, pid: int) -> MappingFacts:
+def as_such(prog: drgn.Program, paging: PagingFacts, space: Space, pgd: int) -> MappingFacts:
     """Return an address space without a VMA.
 
-    Raises:
-        TornError: the address space cannot be read.
-    """
-    try:
-        return _mapping(prog, paging, space, None)
-    except BROKEN as error:
-        raise _unreadable(pid, str(error)) from None
-
-
-def _unreadable(pid: int, reason: str) -> TornError:
-    return TornError(f"process {pid} can't be read: {reason}")
-
-
-def _space_of(prog: drgn.Program, pid: int, faults: list[TaskFault]) -> _Space:
-    """Return the address space of a process.
+    Args:
+        prog: the target.
+        paging: its paging form.
+        space: the address space.
+        pgd: virtual address of its topmost table.
 
     Raises:
-        PageproofError: there is no such process, or it has no address space.
-        TornError: the list of tasks cannot be read to the end.
-    """
-    for space in _spaces(prog, pid, faults):
-        faults.clear()  # they belong to other tasks
-        return space
-    ours = [fault for fault in faults if fault.pid in (0, pid)]
-    if ours:
-        raise _unreadable(pid, ours[0].message)
-    if not find_task(prog, pid):
-        raise PageproofError(f"there is no process {pid} in the target")
-    raise PageproofError(
-        f"process {pid} has no user address space", "", "it is a kernel thread, or it is exiting"
-    )
-
-
-def _spaces(prog: drgn.Program, pid: int | None, faults: list[TaskFault]) -> Iterator[_Space]:
-    """Yield the address spaces, in order of their lowest thread group id."""
-    spaces: dict[int, _Space] = {}
-    try:
-        tasks, lost = all_tasks(prog)
-    except BROKEN as error:
-        tasks, lost = [], str(error)
-    if lost:
-        faults.append(TaskFault(0, "?", f"the list of tasks: {lost}"))
-    unreadable: dict[int, TaskFault] = {}
-    for task in tasks:
-        number, comm = 0, "?"
-        try:
-            number = task.tgid.value_()
-            comm = task.group_leader.comm.string_().decode("utf-8", "replace")
-            mm = task.mm.read_()  # read once: exec() and exit() change it
-            if not mm:
-                continue
-            space = spaces.setdefault(mm.value_(), _Space(mm))
-            space.groups[number] = comm
-            space.threads += 1
-        except drgn.FaultError as error:
-            unreadable[task.value_()] = TaskFault(number, comm, str(error))
-    if unreadable:
-        # A task that has exited since may be other memory by now, even all zeros.
-        faults += _of_existing(prog, unreadable)
-    for space in sorted(spaces.values(), key=lambda s: min(s.groups, default=0)):
-        if pid is None or pid in space.groups:
-            yield space
-
-
-def _of_existing(prog: drgn.Program, faults: dict[int, TaskFault]) -> list[TaskFault]:
-    """Return the faults, by address of the task, of tasks that still exist."""
-    try:
-        there = {task.value_() for task in all_tasks(prog)[0]}
-    except BROKEN:
-        return list(faults.values())
-    return [fault for address, fault in faults.items() if address in there]
-
-
-def _mappings_of(
-    prog: drgn.Program,
-    paging: PagingFacts,
-    space: _Space,
-    wanted: Callable[[drgn.Object], bool],
-    faults: list[TaskFault],
-) -> Iterator[MappingFacts]:
-    """Yield the VMAs that are wanted. Record one fault for all that cannot be read."""
-    losses = Losses()
-    try:
-        for vma in for_each_vma(space.mm):
-            try:
-                if wanted(vma):
-                    yield _mapping(prog, paging, space, vma)
-            except BROKEN as error:
-                losses.add(f"VMA {vma.value_():#x}: {error}")
-    except BROKEN as error:
-        losses.add(str(error))
-    if losses:
-        faults.append(_fault(space, losses))
-
-
-def _fault(space: _Space, error: object) -> TaskFault:
-    leader = min(space.groups)
-    return TaskFault(leader, space.groups[leader], str(error))
-
-
-def _mapping(
-    prog: drgn.Program, paging: PagingFacts, space: _Space, vma: drgn.Object | None
-) -> MappingFacts:
-    """Return facts about an address space, and about one of its VMAs.
-
-    Raises:
-        FaultError: the data cannot be read.
         ValueError: the data is not valid: it was created or freed while it was read.
     """
-    leader = min(space.groups)
-    pgd = space.mm.pgd.value_() - paging.page_offset_base
-    if pgd & 0xFFF or pgd <= 0:
-        raise ValueError(f"page tables at physical address {pgd:#x} are not valid")
+    root = pgd - paging.page_offset_base
+    if root & _OFFSET_MASK or root <= 0:
+        raise ValueError(f"page tables at physical address {root:#x} are not valid")
+    leader = space.leader
     return MappingFacts(
         pid=leader,
         comm=space.groups[leader],
         threads=space.threads,
         other_pids=tuple(sorted(group for group in space.groups if group != leader)),
-        mm=space.mm.value_(),
-        root=arch.of_program(prog).user_root(pgd) if paging.pti else pgd,
-        kernel_half_root=pgd,
-        vma=None if vma is None else _vma(prog, vma),
-    )
-
-
-def _vma(prog: drgn.Program, vma: drgn.Object) -> VmaFacts:
-    """Return facts about a VMA.
-
-    Raises:
-        ValueError: the data is not valid: it was created or freed while it was read.
-    """
-    architecture = arch.of_program(prog)
-    start, end = vma.vm_start.value_(), vma.vm_end.value_()
-    if not start < end or (start | end) & 0xFFF or end > architecture.user_end:
-        raise ValueError(f"a VMA from {start:#x} to {end:#x} is not valid")
-    flags = _vm_flags(vma)
-    prot = vma.vm_page_prot.pgprot.value_()
-    ops = vma.vm_ops.value_()
-    file = _file(prog, vma.vm_file) if vma.vm_file else None
-    operations = (("vm_ops", ops), ("f_op", file.f_op if file else 0))
-    gone = tuple(one for one in operations if one[1] and not is_loaded(prog, one[1]))
-    return VmaFacts(
-        vma=vma.value_(),
-        start=start,
-        end=end,
-        pgoff_pages=vma.vm_pgoff.value_(),
-        vm_flags=flags,
-        vm_flags_words=vm_flags_words(flags, _vm_flag_names(prog)),
-        vm_page_prot=prot,
-        vm_page_prot_words=architecture.page_prot_words(prot),
-        vm_ops_symbol=symbol_name(prog, ops) if ops else "",
-        file=file,
-        gone=gone,
-        has_fault=bool(gone) or _has_fault(vma),
-    )
-
-
-def _has_fault(vma: drgn.Object) -> bool:
-    """Return whether a page fault in the VMA can get a page (``do_fault()`` of mm/memory.c)."""
-    ops = vma.vm_ops.read_()
-    return not ops or bool(ops.fault) or bool(ops.huge_fault)
-
-
-def _vm_flags(vma: drgn.Object) -> int:
-    return int(vma.vm_flags.value_())
-
-
-@of_program
-def _vm_flag_names(prog: drgn.Program) -> dict[int, str]:
-    """Return our table with names added from the target's enumerators (``VMA_*_BIT``, 7.0)."""
-    names = {**VM_FLAGS, **arch.of_program(prog).vm_flags}
-    try:
-        enumeration = prog.constant("VMA_READ_BIT").type_
-    except LookupError:
-        return names
-    for enumerator in enumeration.enumerators or ():
-        name = enumerator.name.removeprefix("VMA_").removesuffix("_BIT")
-        if not name.startswith(("ARCH_", "HIGH_ARCH_")):
-            names.setdefault(enumerator.value, name)
-    return names
-
-
-def _file(prog: drgn.Program, file: drgn.Object) -> FileFacts:
-    dentry = path_of(file).dentry.read_()
-    inode = file.f_inode
-    mode = inode.i_mode.value_()
-    f_op = file.f_op.value_()
-    return FileFacts(
-        file=file.value_(),
-        f_op=f_op,
-        f_op_symbol=symbol_name(prog, f_op),
-        dentry_name=name_of(dentry).decode("utf-8", "surrogateescape"),
-        inode=inode.value_(),
-        inode_number=inode.i_ino.value_(),
-        i_mode=mode,
-        i_mode_words=i_mode_words(mode),
-        private_data=file.private_data.value_(),
+        mm=space.mm,
+        root=arch.of_program(prog).user_root(root) if paging.pti else root,
+        kernel_half_root=root,
+        vma=None,
     )

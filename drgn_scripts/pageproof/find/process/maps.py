@@ -14,8 +14,9 @@ from pageproof.find.bounded import Losses
 from pageproof.find.kernel.debuginfo import of_program
 from pageproof.find.kernel.symbols import symbol_name
 from pageproof.find.process.devices import major_minor
-from pageproof.find.process.mappings import BROKEN, address_space
+from pageproof.find.process.mappings import address_space
 from pageproof.find.process.paths import d_path, path_of
+from pageproof.find.process.spaces import BROKEN
 from pageproof.find.process.vmas import mm_object
 from pageproof.find.words import VM_FLAGS, vm_flags_words
 from pageproof.model import MappingFacts, PagingFacts, VmaFacts, VmaLine

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 import drgn
 
-from pageproof.find.kernel.modules import load_when_missed, no_debug_info
+from pageproof.find.bulk.protocol import VmaRecord
+from pageproof.find.kernel.modules import no_debug_info
 from pageproof.find.kernel.symbols import symbol_name
-from pageproof.find.process.mappings import search
+from pageproof.find.process.mappings import Backing, Search, Wanted, in_order
+from pageproof.find.process.spaces import spaces_of
 from pageproof.find.shared.aio import AIO
 from pageproof.find.shared.bpf import BPF
+from pageproof.find.shared.claims import BROKEN, Claims, claim_of
 from pageproof.find.shared.devmem import DEVMEM
 from pageproof.find.shared.finder import Claim, Finder, UnknownPart
 from pageproof.find.shared.hugetlb import HUGETLB
@@ -49,9 +52,6 @@ FINDERS: Final[tuple[Finder, ...]] = (
     VDSO,
 )
 
-#: Errors of a finder: memory that changes, or an unknown layout.
-_BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, TypeError, ValueError)
-
 __all__ = [
     "FINDERS",
     "Claim",
@@ -68,7 +68,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """A VMA and the region that it maps."""
 
@@ -120,7 +120,7 @@ def find_shared(
     paging: PagingFacts,
     finders: Iterable[Finder] = FINDERS,
     pid: int | None = None,
-    only: Callable[[drgn.Object], bool] | None = None,
+    only: Wanted | None = None,
 ) -> Found:
     """Find every VMA that maps shared memory which a finder recognises.
 
@@ -129,84 +129,84 @@ def find_shared(
         paging: its paging form.
         finders: finders to use. If several match a VMA's operations, the last is tried first.
         pid: only the address space of this process.
-        only: filter of ``struct vm_area_struct *``.
+        only: filter of VMAs.
     """
-    finders = tuple(finders)
-    of_any = tuple(finder for finder in finders if not finder.operations)
-    by_operations: dict[str, list[Finder]] = {}
-    for finder in finders:
-        for name in finder.operations:
-            by_operations.setdefault(name, []).insert(0, finder)
-    claims: dict[int, tuple[Finder, Claim]] = {}
-    parts: dict[int, tuple[str, str]] = {}
-    unclaimed: list[Unclaimed] = []
+    faults: list[TaskFault] = []
+    look = Search(prog, paging, spaces_of(prog, pid, faults))
+    shared = _Shared(prog, tuple(finders), look, only or Wanted())
+    claimed: list[Claimed] = []
+    unknown: list[Unknown] = []
+    for mapping, (finder, claim) in look.pick(shared.wanted, shared.take):
+        if isinstance(claim, UnknownPart):
+            unknown.append(Unknown(finder.kind, mapping, str(claim)))
+        else:
+            claimed.append(Claimed(finder, claim, mapping))
+    claimed.sort(key=lambda one: in_order(one.mapping))
+    unknown.sort(key=lambda one: in_order(one.mapping))
+    faults += look.faults
+    return Found(tuple(claimed), tuple(shared.unclaimed), tuple(faults), tuple(unknown))
 
-    f_ops: dict[int, int] = {}  # by file, which many VMAs may share
 
-    def operations(vma: drgn.Object) -> Iterator[int]:
-        here = vma[0].read_()  # one read for all members
-        if file := here.vm_file:
-            address = file.value_()
-            if address not in f_ops:
-                f_ops[address] = file.f_op.value_()
-            yield f_ops[address]
-        yield here.vm_ops.value_()
+class _Shared:
+    """Asks the finders about each VMA of a look.
 
-    def matching(vma: drgn.Object) -> Iterator[Finder]:
-        for address in operations(vma):
-            if address:
-                yield from by_operations.get(symbol_name(prog, address), ())
-        yield from of_any
+    Attributes:
+        wanted: the VMAs whose operations a finder knows, among those that the caller wants.
+        unclaimed: VMAs whose region could not be read.
+    """
 
-    def wanted(vma: drgn.Object) -> bool:
-        if only is not None and not only(vma):
+    def __init__(
+        self, prog: drgn.Program, finders: tuple[Finder, ...], look: Search, only: Wanted
+    ) -> None:
+        self._prog, self._only = prog, only
+        self._files = look.files
+        self._of_any = tuple(finder for finder in finders if not finder.operations)
+        self._by_operations: dict[str, list[Finder]] = {}
+        for finder in finders:
+            for name in finder.operations:
+                self._by_operations.setdefault(name, []).insert(0, finder)
+        self._claims = Claims(prog, [space.mm for space in look.spaces])
+        self._matching: dict[tuple[int, int], tuple[Finder, ...]] = {}
+        self.wanted = Wanted(self._is_known, only.vma)
+        self.unclaimed: list[Unclaimed] = []
+
+    def _is_known(self, backing: Backing) -> bool:
+        if self._only.backing is not None and not self._only.backing(backing):
             return False
-        for finder in matching(vma):
+        finders: list[Finder] = []
+        for address in (backing.f_op, backing.vm_ops):
+            if address:
+                finders += self._by_operations.get(symbol_name(self._prog, address), ())
+        self._matching[backing.vm_ops, backing.file] = (*finders, *self._of_any)
+        return bool(finders or self._of_any)
+
+    def take(self, vma: VmaRecord) -> tuple[Finder, Claim | UnknownPart] | None:
+        """Return the first finder that claims a VMA; None if none does."""
+        part: tuple[Finder, UnknownPart] | None = None
+        for finder in self._matching[vma.vm_ops, vma.file]:
             try:
-                claim = _claim(finder, vma)
-            except UnknownPart as part:
-                parts[vma.value_()] = finder.kind, str(part)
+                claim = self._claims.of(finder, vma)
+            except UnknownPart as error:
+                part = finder, error
                 continue
-            except _BROKEN as error:
+            except BROKEN as error:
                 message = _message(error)
                 if isinstance(error, LookupError):  # a type is missing
-                    message = no_debug_info(prog, finder.module) or message
-                unclaimed.append(Unclaimed(finder.kind, vma.value_(), message))
-                return False
+                    message = no_debug_info(self._prog, finder.module) or message
+                self.unclaimed.append(Unclaimed(finder.kind, vma.address, message))
+                return None
             if claim is not None:
-                claims[vma.value_()] = finder, claim
-                return True
-        return vma.value_() in parts
-
-    mappings = search(prog, paging, wanted, pid)
-    claimed, unknown = [], []
-    for mapping in mappings.found:
-        assert mapping.vma is not None  # search() found it by its VMA
-        vma = mapping.vma.vma
-        if vma in claims:
-            claimed.append(Claimed(*claims[vma], mapping))
-        else:
-            kind, what = parts[vma]
-            unknown.append(Unknown(kind, mapping, what))
-    return Found(tuple(claimed), tuple(unclaimed), mappings.faults, tuple(unknown))
-
-
-def _claim(finder: Finder, vma: drgn.Object) -> Claim | None:
-    """Return a finder's claim. If a type is missing, load its module's debug info and retry."""
-    try:
-        return finder.claim(vma)
-    except LookupError:
-        if not finder.module or not load_when_missed(vma.prog_, finder.module):
-            raise
-    return finder.claim(vma)
+                return finder, claim
+        return part
 
 
 def claim_again(prog: drgn.Program, one: Claimed) -> Claim | None:
     """Return the claim that the VMA gives now; None if it is gone or cannot be read."""
     assert one.mapping.vma is not None
+    vma = drgn.Object(prog, "struct vm_area_struct *", one.mapping.vma.vma)
     try:
-        return _claim(one.finder, drgn.Object(prog, "struct vm_area_struct *", one.mapping.vma.vma))
-    except (UnknownPart, *_BROKEN):
+        return claim_of(one.finder, vma)
+    except (UnknownPart, *BROKEN):
         return None
 
 
@@ -231,7 +231,7 @@ def kernel_pages(prog: drgn.Program, one: Claimed) -> Sequence[int | None]:
     """
     try:
         return one.finder.kernel_pages(prog, one.claim)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise ValueError(_message(error)) from None
 
 

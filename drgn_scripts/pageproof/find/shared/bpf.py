@@ -118,4 +118,5 @@ BPF: Final = Finder(
     operations=("bpf_map_fops",),
     claim=_claim,
     kernel_pages=_kernel_pages,
+    linear=("vm_file",),
 )

@@ -39,4 +39,5 @@ DEVMEM: Final = Finder(
     operations=("mem_fops", "mmap_mem_ops"),
     claim=_claim,
     kernel_pages=_kernel_pages,
+    linear=("vm_flags",),
 )

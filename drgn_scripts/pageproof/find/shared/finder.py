@@ -28,6 +28,17 @@ __all__ = [
 #: opened for reading only (``do_mmap()``).
 _VM_MAYSHARE: Final = 0x80
 
+#: Members of a VMA that Finder.linear may name, and the name of VmaRecord's.
+LINEAR_MEMBERS: Final = {
+    "vm_flags": "vm_flags",
+    "vm_page_prot": "page_prot",
+    "vm_ops": "vm_ops",
+    "vm_file": "file",
+    "vm_private_data": "private_data",
+}
+#: The beginning of a path that goes on in ``struct mm_struct``.
+LINEAR_MM: Final = "vm_mm."
+
 
 class UnknownPart(Exception):
     """A VMA maps an unknown part of a file that the finder recognises.
@@ -36,7 +47,7 @@ class UnknownPart(Exception):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The region that one VMA maps. Claims of the same region differ in first_page only.
 
@@ -109,6 +120,11 @@ class Finder:
             missing page. :class:`Runs` for regions that may have millions of pages.
         module: name of the kernel module whose debug info is loaded if ``claim`` raises
             ``LookupError``, because vmlinux may lack the types; "" for none.
+        linear: what a claim depends on beside ``vm_pgoff``: members of the VMA (LINEAR_MEMBERS), or
+            of its mm_struct through pointers, such as "vm_mm.context.vdso_image". If two VMAs have
+            the same values there, their claims differ in first_page only, by the difference of
+            their ``vm_pgoff``. Then ``claim`` is called for one of them. If empty, it is called for
+            each VMA.
     """
 
     kind: str
@@ -117,3 +133,9 @@ class Finder:
     claim: Callable[[drgn.Object], Claim | None]
     kernel_pages: Callable[[drgn.Program, Claim], Sequence[int | None]]
     module: str = ""
+    linear: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for path in self.linear:
+            if path not in LINEAR_MEMBERS and not path.startswith(LINEAR_MM):
+                raise ValueError(f"{path!r} is not what a claim can depend on")

@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 import drgn
-from drgn import cast
 from drgn.helpers.linux.mm import page_to_virt
-from drgn.helpers.linux.xarray import xa_is_value
 
-from pageproof.find.bounded import compound_pages, xa_entries, xa_load
+from pageproof.find.bounded import compound_pages
+from pageproof.find.frame.cache import cache_entries
 from pageproof.find.frame.folio import is_cached
 from pageproof.find.shared.finder import Claim, Finder, Runs, owner_of
 from pageproof.find.shared.shmem import claim_of_file
-from pageproof.space.units import PAGE_BYTES
 
 _SYSV: Final = "shm_file_operations_huge"
 
@@ -26,20 +24,22 @@ def _claim(vma: drgn.Object) -> Claim | None:
 
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     """Return the addresses in the direct map."""
-    pages: dict[int, int] = {}
     xarray = owner_of(prog, claim).i_mapping.i_pages.address_of_()
-    for index, entry in xa_entries(xarray):
-        if xa_is_value(entry):
-            continue
-        head = cast("struct page *", entry)
-        if not is_cached(head, xarray, index, entry):
-            continue
-        number, address = compound_pages(head), page_to_virt(head).value_()
-        # Before 6.7 (a08c7193e4f1) the index counts huge pages, and each is one entry.
-        first = index if xa_load(xarray, index ^ 1) == entry else index * number
-        for page in range(number):
-            pages[first + page] = address + page * PAGE_BYTES
-    return Runs.by_page(claim.pages, pages)
+    page_bytes = drgn.sizeof(prog.type("struct page"))
+    found: list[tuple[int, int, int]] = []
+    for run in cache_entries(prog, xarray):
+        done = 0
+        while done < run.length:
+            entry = run.entry + done * page_bytes
+            head = drgn.Object(prog, "struct page *", entry)
+            number = 1
+            if is_cached(head, xarray, run.first + done, (entry,)):
+                number = compound_pages(head)
+                # Before 6.7 (a08c7193e4f1) the index counts huge pages, and each is one entry.
+                first = run.first + done if run.length > 1 else run.first * number
+                found.append((first, number, page_to_virt(head).value_()))
+            done += number
+    return Runs(claim.pages, sorted(found))
 
 
 HUGETLB: Final = Finder(
@@ -48,4 +48,5 @@ HUGETLB: Final = Finder(
     operations=("hugetlbfs_file_operations", _SYSV),
     claim=_claim,
     kernel_pages=_kernel_pages,
+    linear=("vm_file", "vm_flags"),
 )

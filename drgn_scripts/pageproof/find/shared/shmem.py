@@ -8,11 +8,8 @@ from typing import Final
 
 import drgn
 from drgn import cast
-from drgn.helpers.linux.mm import compound_head, page_to_virt
-from drgn.helpers.linux.xarray import xa_is_value
 
-from pageproof.find.bounded import compound_pages, xa_entries
-from pageproof.find.frame.folio import is_cached
+from pageproof.find.frame.cache import cached_pages
 from pageproof.find.kernel.symbols import symbol_name
 from pageproof.find.process.paths import path_of
 from pageproof.find.shared.finder import Claim, Finder, Runs, is_shared, owner_of
@@ -54,32 +51,7 @@ def _claim(vma: drgn.Object) -> Claim | None:
 def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
     """Return the addresses in the direct map, the only place where the kernel maps the pages."""
     xarray = owner_of(prog, claim).i_mapping.i_pages.address_of_()
-    pages: dict[int, int] = {}
-    seen: set[int] = set()
-    for index, entry in xa_entries(xarray):
-        if xa_is_value(entry):
-            continue  # swapped out
-        # A large folio has one entry, or (before multi-index entries) one for each page. Every
-        # entry is the head.
-        head = compound_head(cast("struct page *", entry))
-        if head.value_() in seen:
-            continue
-        seen.add(head.value_())
-        if not is_cached(head, xarray, index, entry):
-            continue
-        first, address = head_index(head), page_to_virt(head).value_()
-        for number in range(compound_pages(head)):
-            if first + number < claim.pages:
-                pages[first + number] = address + number * PAGE_BYTES
-    return Runs.by_page(claim.pages, pages)
-
-
-def head_index(head: drgn.Object) -> int:
-    """Return ``page->index``, which only folios have since 6.16 (acc53a0b4c15)."""
-    try:
-        return int(head.index)
-    except AttributeError:
-        return int(cast("struct folio *", head).index)
+    return Runs(claim.pages, cached_pages(prog, xarray))
 
 
 SHMEM: Final = Finder(
@@ -88,4 +60,5 @@ SHMEM: Final = Finder(
     operations=("shmem_file_operations", _SYSV),
     claim=_claim,
     kernel_pages=_kernel_pages,
+    linear=("vm_file", "vm_flags"),
 )

@@ -56,4 +56,5 @@ UDMABUF: Final = Finder(
     operations=("dma_buf_fops",),
     claim=_claim,
     kernel_pages=_kernel_pages,
+    linear=("vm_file",),
 )

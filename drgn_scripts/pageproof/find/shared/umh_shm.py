@@ -34,4 +34,5 @@ UMH_SHM: Final = Finder(
     operations=("umh_shm_fops",),
     claim=_claim,
     kernel_pages=_kernel_pages,
+    linear=("vm_file",),
 )

@@ -12,7 +12,7 @@ from drgn import cast
 from drgn.helpers.linux.mm import page_to_virt
 
 from pageproof.find.kernel.debuginfo import of_program
-from pageproof.find.process.tasks import all_tasks
+from pageproof.find.process.tasks import read_tasks
 from pageproof.find.shared.finder import Claim, Finder, UnknownPart, adjoining, owner_of
 from pageproof.space.units import PAGE_BYTES
 
@@ -193,8 +193,8 @@ def searched_task(mm: drgn.Object) -> drgn.Object:
         if task and task.mm == mm:
             return task
         known.clear()
-        tasks, lost = all_tasks(prog)
-        known.update((one.mm.value_(), one.value_()) for one in tasks)
+        tasks, lost = read_tasks(prog)
+        known.update((one.mm, one.address) for one in tasks)
     raise ValueError(f"no task has this address space{lost and f': {lost}'}")
 
 
@@ -225,4 +225,5 @@ VDSO: Final = Finder(
     operations=("special_mapping_vmops",),
     claim=_claim,
     kernel_pages=_kernel_pages,
+    linear=("vm_private_data", "vm_mm.context.vdso_image", "vm_mm.owner.nsproxy.time_ns"),
 )

@@ -71,9 +71,9 @@ def _is_shared_on_purpose(facts: AuditFacts, space: UserSpace | None, one: UserT
         rows = arch.of(facts.target.arch).memory_map(facts.layout)
         return row_at(rows, one.address).region in SHARED_TABLES_AREAS
     end = one.address + arch.of(facts.target.arch).huge_table_bytes
-    first = bisect_right(space.vmas, one.address, key=lambda vma: vma.end)
-    behind = bisect_left(space.vmas, end, key=lambda vma: vma.start)
-    return one.level == 2 and any(vma.vm_flags & _HUGETLB for vma in space.vmas[first:behind])
+    first = bisect_right(space.vmas.ends, one.address)
+    behind = bisect_left(space.vmas.starts, end)
+    return one.level == 2 and any(flags & _HUGETLB for flags in space.vmas.vm_flags[first:behind])
 
 
 def used_twice(facts: AuditFacts) -> Judged:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pageproof.judge.audit.check import Check, Judged, judged
 from pageproof.model import GAPS, Finding, Outcome, Range, Severity
-from pageproof.model.auditfacts import AuditFacts, Need, UserFacts, UserSpace, VmaBounds
+from pageproof.model.auditfacts import AuditFacts, Need, UserFacts, UserSpace
 from pageproof.model.rule import Rule
 from pageproof.model.where import Where, in_space
 from pageproof.space.spans import cut, pages_of
@@ -53,32 +53,35 @@ def _where(space: UserSpace, one: Range) -> Where:
     return in_space(space.name, one.start, one.last)
 
 
-def _by_vma(space: UserSpace) -> Iterator[tuple[Range, VmaBounds | None]]:
-    """Yield each run with its VMA, split where VMAs begin and end."""
-    starts = [vma.start for vma in space.vmas]
+def _by_vma(space: UserSpace) -> Iterator[tuple[Range, int, int, int | None]]:
+    """Yield the parts of each run, split where VMAs begin and end.
+
+    Yields:
+        the run, first and last address of the part, and ``vm_flags`` of its VMA; None for no VMA.
+    """
+    starts, ends, flags = space.vmas.starts, space.vmas.ends, space.vmas.vm_flags
     for run in space.runs:
         if run.outcome in GAPS or run.outcome is Outcome.NONE:
             continue
         at = run.start
         while at <= run.last:
             number = bisect_right(starts, at) - 1
-            vma = space.vmas[number] if number >= 0 else None
-            if vma is not None and at < vma.end:
-                last = min(run.last, vma.end - 1)
-                yield cut(run, at, last), vma
+            if number >= 0 and at < ends[number]:
+                last = min(run.last, ends[number] - 1)
+                yield run, at, last, flags[number]
             else:
                 last = run.last
                 if number + 1 < len(starts):
                     last = min(last, starts[number + 1] - 1)
-                yield cut(run, at, last), None
+                yield run, at, last, None
             at = last + 1
 
 
 def _outside(space: UserSpace) -> Iterator[Finding]:
-    for one, vma in _by_vma(space):
-        if vma is None and one.shared_with is None:
-            pages = pages_of(one)
-            shown = (("entries", str(one.outcome)), ("pages", str(pages)))
+    for run, start, last, flags in _by_vma(space):
+        if flags is None and run.shared_with is None:
+            one = cut(run, start, last)
+            shown = (("entries", str(one.outcome)), ("pages", str(pages_of(one))))
             yield OUTSIDE.finding(_where(space, one), shown)
 
 
@@ -99,24 +102,24 @@ def outside(facts: AuditFacts) -> Judged:
     return judged(len(users.spaces), sure, undecided)
 
 
-def _too_much(one: Range, vma: VmaBounds) -> str:
+def _too_much(one: Range, vm_flags: int) -> str:
     """Return the access that the entry allows and the VMA does not; "" for none."""
     may = one.permissions
     if may is None or not may.access or not may.user or one.shared_with is not None:
         return ""
-    if may.write and not vma.vm_flags & _WRITE:
+    if may.write and not vm_flags & _WRITE:
         return "write"
-    if may.execute and not vma.vm_flags & _EXEC:
+    if may.execute and not vm_flags & _EXEC:
         return "execute"
-    return "" if vma.vm_flags & (_READ | _WRITE | _EXEC) else "read"
+    return "" if vm_flags & (_READ | _WRITE | _EXEC) else "read"
 
 
 def _beyond(users: UserFacts) -> Iterator[Finding]:
     for space in users.spaces:
-        for one, vma in _by_vma(space):
-            what = "" if vma is None else _too_much(one, vma)
+        for run, start, last, flags in _by_vma(space):
+            what = "" if flags is None else _too_much(run, flags)
             if what:
-                yield RIGHTS.finding(_where(space, one), what=what)
+                yield RIGHTS.finding(_where(space, cut(run, start, last)), what=what)
 
 
 def rights(facts: AuditFacts) -> Judged:

@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Final
 
-import drgn
-
 from pageproof import arch
 from pageproof.attach import Target
 from pageproof.find.frame.free import FreeLists
@@ -18,7 +16,7 @@ from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.kernel.layout import physmap
 from pageproof.find.process.mappings import Mappings
-from pageproof.find.process.vmas import is_locked, vma_bounds
+from pageproof.find.process.vmas import are_locked, vma_bounds
 from pageproof.model import MappingFacts, MemoryType, PagingFacts, SlabFacts, StructPageFacts
 from pageproof.model.auditfacts import (
     FrameClass,
@@ -27,7 +25,7 @@ from pageproof.model.auditfacts import (
     UserFacts,
     UserSpace,
     UserTable,
-    VmaBounds,
+    VmaTable,
 )
 from pageproof.model.where import INIT_MM, Space
 from pageproof.observe.attempts import ATTEMPTS
@@ -173,23 +171,26 @@ class UserSweep:
             space = self._look(mapping)
         return replace(space, runs=(), gap="its VMAs keep changing")
 
-    def _vmas(self, mapping: MappingFacts) -> tuple[VmaBounds, ...] | None:
+    def _vmas(self, mapping: MappingFacts) -> VmaTable | None:
         try:
-            return tuple(vma_bounds(self._target.prog, mapping.mm))
-        except (drgn.FaultError, ValueError, NotImplementedError):
+            return vma_bounds(self._target.prog, mapping.mm)
+        except ValueError:
             return None
 
     def _look(self, mapping: MappingFacts) -> UserSpace:
-        vmas: tuple[VmaBounds, ...] = ()
+        vmas = VmaTable()
         gap = ""
         try:
-            vmas = tuple(vma_bounds(self._target.prog, mapping.mm))
+            vmas = vma_bounds(self._target.prog, mapping.mm)
             # Read between the two: a munmap() that has removed its VMA still holds the lock.
-            locked = is_locked(self._target.prog, mapping.mm)
+            (locked,) = are_locked(self._target.prog, [mapping.mm])
+            if locked is None:
+                raise ValueError("its mmap_lock cannot be read")
             runs = tuple(self._walker.alike(mapping.root, 0, self._last))
             swept = self._walker.account(mapping.root, 0, self._last, self._users)
-        except (drgn.FaultError, ValueError, NotImplementedError) as error:
-            return UserSpace(space_of(mapping), (), (), (), f"its VMAs can't be read: {error}")
+        except ValueError as error:
+            why = f"its VMAs can't be read: {error}"
+            return UserSpace(space_of(mapping), VmaTable(), (), (), why)
         except TooMuchWork as error:
             return UserSpace(space_of(mapping), vmas, (), (), str(error))
         if swept.gaps:
