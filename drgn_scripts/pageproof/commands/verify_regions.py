@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Final
 
 from pageproof import judge
 from pageproof.attach import Target
@@ -41,6 +42,9 @@ from pageproof.observe.uses import EVIDENCE_PAGES, Use, UseObserver, without_van
 from pageproof.observe.walkers import walker_of
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import TooMuchWork, Walker
+
+#: Mappings of a region between two messages of progress.
+_MAPPINGS: Final = 256
 
 
 def _finders(asked: VerifyAsked) -> tuple[Finder, ...]:
@@ -93,9 +97,12 @@ def prove_regions(
     observer = UseObserver(target, paging, walker, asked, claimed)
     uses: list[Use] = []
     for number, region in enumerate(regions):
-        progress(f"region {number + 1} of {len(regions)}")
+        step = f"region {number + 1} of {len(regions)}"
+        progress(step)
         room = EVIDENCE_PAGES
-        for one in region:
+        for at, one in enumerate(region):
+            if at and at % _MAPPINGS == 0:
+                progress(f"{step}, {at} of its {len(region)} mappings")
             use = observer.look(Use(len(uses), one, number), room)
             room = max(0, room - len(use.evidence))
             uses.append(use)
