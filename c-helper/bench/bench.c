@@ -22,6 +22,8 @@
 #define TABLES (LEAVES + 3)		/* and its PGD, PUD, PMD */
 #define FLAGS 0x8000000000000067	/* P RW US A D NX */
 #define TABLE 0x67
+#define FRAMES 0x200000
+#define MOST_WANTED 4096
 
 struct world {
 	unsigned char *bytes;
@@ -30,6 +32,7 @@ struct world {
 	struct pw_direct direct;
 	struct pw_memory memory;
 	struct pw_paging paging;
+	uint8_t *uses, *counts;		/* accounts of FRAMES frames */
 	uint64_t checked;		/* a sum, so that the compiler cannot drop the work */
 };
 
@@ -79,7 +82,7 @@ static uint64_t random_frame(void)
 	state ^= state << 13;
 	state ^= state >> 7;
 	state ^= state << 17;
-	return state & 0x3fffff;	/* 16 GiB of memory */
+	return state & 0x1fffff;	/* 8 GiB of memory */
 }
 
 /* Space n: the tables n * TABLES ...: PGD, PUD, PMD, then the PTE tables. run: pages, 0: all. */
@@ -154,6 +157,52 @@ static void run_alike(struct world *world)
 static void run_single(struct world *world)
 {
 	sweep_all(world, PW_MERGE_NOTHING);
+}
+
+static void run_account(struct world *world)
+{
+	const struct pw_account account = { FRAMES, world->uses, world->counts, NULL, 0, 0, false };
+
+	for (unsigned int space = 0; space < world->spaces; space++) {
+		uint64_t root = (uint64_t)space * TABLES * PAGE;
+
+		if (pw_account_add(&account, &world->paging, &world->memory,
+				   (uint64_t[]){ root, root }, 0, (UINT64_C(1) << 30) - 1, 0,
+				   count_ranges, world, NULL))
+			exit(2);
+	}
+	world->checked += world->counts[0x100000];
+}
+
+static void find_some(struct world *world, size_t wanted)
+{
+	uint64_t pfns[MOST_WANTED];
+	struct pw_index *index;
+
+	for (size_t i = 0; i < wanted; i++)
+		pfns[i] = 0x100000 + i * 37;
+	index = must(pw_index_create_wanted(pfns, wanted));
+	for (unsigned int space = 0; space < world->spaces; space++) {
+		uint64_t root = (uint64_t)space * TABLES * PAGE;
+
+		if (pw_index_add(index, space, &world->paging, &world->memory,
+				 (uint64_t[]){ root, root }, 0, (UINT64_C(1) << 30) - 1, 0, NULL))
+			exit(2);
+	}
+	if (pw_index_finish(index))
+		exit(2);
+	world->checked += pw_index_lookup(index, pfns[0], 0, NULL);
+	pw_index_destroy(index);
+}
+
+static void run_find(struct world *world)
+{
+	find_some(world, 1);
+}
+
+static void run_find_many(struct world *world)
+{
+	find_some(world, MOST_WANTED);
 }
 
 static int read_copy(void *arg, uint64_t paddr, void *data, size_t length)
@@ -240,6 +289,9 @@ static void compare_all(struct world *world)
 	report(world, "sweep, merged if alike", run_alike, limit);
 	report(world, "sweep, a range a PTE", run_single, limit);
 	report(world, "sweep, by callback", run_callback, limit);
+	report(world, "account", run_account, limit);
+	report(world, "find one frame", run_find, limit);
+	report(world, "find 4096 frames", run_find_many, limit);
 	seconds = median_seconds(run_walks, world);
 	printf("  %-22s %8.1f ns a walk, %.2f M/s\n", "walk, random", seconds / WALKS * 1e9,
 	       WALKS / seconds * 1e-6);
@@ -259,6 +311,8 @@ int main(int argc, char **argv)
 	world.length = (size_t)world.spaces * TABLES * PAGE;
 	world.bytes = must(aligned_alloc(PAGE, world.length));
 	memset(world.bytes, 0, world.length);
+	world.uses = must(calloc(FRAMES, 1));
+	world.counts = must(calloc(FRAMES, 1));
 	world.direct = (struct pw_direct){ 0, world.length, world.bytes };
 	world.memory = (struct pw_memory){ .direct = &world.direct, .direct_count = 1 };
 	world.paging.form = &pw_x86_64_4_levels;

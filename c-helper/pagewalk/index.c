@@ -3,11 +3,13 @@
 #include <stdlib.h>
 
 #include "index.h"
+#include "tap.h"
 
 /* Argument of the sweep's hook. */
 struct adding {
 	struct pw_index *index;
 	uint32_t space;
+	const struct pw_paging *paging;
 	const struct pw_form *form;
 	bool no_memory;
 };
@@ -17,6 +19,19 @@ struct pw_index *pw_index_create(void)
 	return calloc(1, sizeof(struct pw_index));
 }
 
+struct pw_index *pw_index_create_wanted(const uint64_t *pfns, size_t count)
+{
+	struct pw_index *index = pw_index_create();
+
+	if (!index)
+		return NULL;
+	index->wanted = pw_wanted_create(pfns, count);
+	if (index->wanted)
+		return index;
+	pw_index_destroy(index);
+	return NULL;
+}
+
 void pw_index_destroy(struct pw_index *index)
 {
 	if (!index)
@@ -24,6 +39,7 @@ void pw_index_destroy(struct pw_index *index)
 	for (unsigned int class = 0; class < CLASSES; class++)
 		free(index->class[class].records);
 	free(index->shares);
+	pw_wanted_destroy(index->wanted);
 	free(index);
 }
 
@@ -60,9 +76,12 @@ static bool add_range(const struct adding *adding, const struct pw_range *range)
 	uint64_t pfn = range->paddr >> adding->form->page_shift;
 	uint64_t vpn = range->start >> adding->form->page_shift;
 	uint64_t pages = (range->last >> adding->form->page_shift) - vpn + 1;
+	const struct wanted *wanted = adding->index->wanted;
 	uint64_t about = (uint64_t)adding->space << SPACE_SHIFT |
 			 (uint64_t)range->level << LEVEL_SHIFT | range->rights;
 
+	if (wanted && !pw_is_wanted(wanted, pfn, pages))
+		return true;
 	while (pages) {
 		uint64_t here = pages < MOST_PAGES ? pages : MOST_PAGES;
 
@@ -109,11 +128,44 @@ static int add_ranges(void *arg, const struct pw_range *ranges, size_t count)
 	return 0;
 }
 
+/* Add the pages of a last-level table whose frames are wanted; huge leaves come as ranges. */
+static int add_wanted(void *arg, const struct table *table, uint32_t i, uint32_t end)
+{
+	struct adding *adding = arg;
+	const struct pw_paging *paging = adding->paging;
+	const bool upper = table->base >> 63;
+
+	if (table->level->number > 1)
+		return 0;
+	for (;; i++) {
+		struct pw_entry entry;
+		uint64_t raw;
+
+		i = pw_next_wanted(adding->index->wanted, paging, table, i, end);
+		if (i == end)
+			return 0;
+		raw = pw_load(table->bytes, i);
+		entry = pw_decode(paging, table->level, raw, upper);
+		if (!pw_names_frame(entry.kind))
+			continue;
+		if (!add_range(adding, &(struct pw_range){
+			.start = start_of(table, i), .last = last_of(table, i),
+			.paddr = entry.base, .level = table->level->number,
+			.rights = pw_frame_rights(paging, table, raw, entry.kind),
+			.memory_type = pw_memory_type_of(paging, table->level, raw),
+		})) {
+			adding->no_memory = true;
+			return -1;
+		}
+	}
+}
+
 int pw_index_add(struct pw_index *index, uint32_t space, const struct pw_paging *paging,
 		 const struct pw_memory *memory, const uint64_t roots[2], uint64_t first,
 		 uint64_t last, uint64_t max_entries, struct pw_sweep_stats *ret)
 {
-	struct adding adding = { index, space, paging->form, false };
+	struct adding adding = { index, space, paging, paging->form, false };
+	const struct tap tap = { .entries = add_wanted, .arg = &adding };
 	const struct pw_sweep_options options = {
 		.first = first,
 		.last = last,
@@ -131,7 +183,8 @@ int pw_index_add(struct pw_index *index, uint32_t space, const struct pw_paging 
 	    (index->page_shift && index->page_shift != paging->form->page_shift))
 		return PW_BAD_ARGUMENT;
 	index->page_shift = paging->form->page_shift;
-	err = pw_sweep(paging, memory, roots, &options, add_ranges, &adding, ret);
+	err = pw_sweep_tapped(paging, memory, roots, &options, index->wanted ? &tap : NULL,
+			      add_ranges, &adding, ret);
 	return adding.no_memory ? PW_NO_MEMORY : err;
 }
 

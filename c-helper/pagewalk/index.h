@@ -21,7 +21,7 @@
 #ifndef PAGEWALK_INDEX_H
 #define PAGEWALK_INDEX_H
 
-#include "internal.h"
+#include "wanted.h"
 
 #define PFN_SHIFT 24
 #define SPACE_SHIFT 8
@@ -54,6 +54,7 @@ struct pw_index {
 	struct share *shares;
 	size_t share_count, share_room;
 	uint64_t pages;
+	struct wanted *wanted;		/* NULL: all frames */
 	uint8_t page_shift;		/* of all spaces; 0 before the first */
 };
 

@@ -105,12 +105,17 @@ static size_t first_from(const struct records *class, uint64_t pfn)
 	return low;
 }
 
+bool pw_index_covers(const struct pw_index *index, uint64_t pfn)
+{
+	return !index->wanted || pw_is_wanted(index->wanted, pfn, 1);
+}
+
 size_t pw_index_lookup(const struct pw_index *index, uint64_t pfn, size_t room,
 		       struct pw_mapping *ret)
 {
 	struct found found = { ret, room, 0 };
 
-	if (!index->page_shift)
+	if (!index->page_shift || !pw_index_covers(index, pfn))
 		return 0;
 	for (unsigned int number = 0; number < CLASSES; number++) {
 		const struct records *class = &index->class[number];

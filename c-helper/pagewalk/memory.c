@@ -4,7 +4,7 @@
 
 /* Bytes of a table to prefetch: the processor's own prefetcher has recognised the pattern by then. */
 #define CACHE_LINE 64
-#define PREFETCHED (8 * CACHE_LINE)
+#define PREFETCHED (64 * CACHE_LINE)
 
 static const struct pw_direct *find_direct(const struct pw_memory *memory, uint64_t paddr)
 {

@@ -260,6 +260,11 @@ struct pw_mapping {
 
 /* Returns NULL if there is no memory. */
 struct pw_index *pw_index_create(void);
+/*
+ * An index of some frames only, which is faster to build. pfns: in any order, not kept. Lookups of
+ * others find nothing.
+ */
+struct pw_index *pw_index_create_wanted(const uint64_t *pfns, size_t count);
 void pw_index_destroy(struct pw_index *index);
 
 /*
@@ -272,6 +277,9 @@ void pw_index_destroy(struct pw_index *index);
 int pw_index_add(struct pw_index *index, uint32_t space, const struct pw_paging *paging,
 		 const struct pw_memory *memory, const uint64_t roots[2], uint64_t first,
 		 uint64_t last, uint64_t max_entries, struct pw_sweep_stats *ret);
+
+/* Whether lookups of a frame are complete: all frames, or the wanted ones. */
+bool pw_index_covers(const struct pw_index *index, uint64_t pfn);
 
 /* Sort, after the last pw_index_add() and before the first lookup. PW_OK or PW_NO_MEMORY. */
 int pw_index_finish(struct pw_index *index);
@@ -295,11 +303,13 @@ void pw_index_size(const struct pw_index *index, size_t *records, uint64_t *page
  */
 struct pw_account {
 	uint64_t frames;		/* length of each array */
-	uint8_t *uses;			/* 1 << memory type, PW_USE_SPECIAL, PW_USE_NORMAL */
+	/* 1 << memory type, PW_USE_SPECIAL, PW_USE_NORMAL; NULL: only report marked frames */
+	uint8_t *uses;
 	uint8_t *counts;		/* last-level entries, less special ones; up to 255 */
 	const uint8_t *marked;		/* report where these are mapped; NULL: none */
 	uint64_t most_places;		/* limit of runs of marked frames that are reported */
 	uint64_t special;		/* bit of an entry whose page the kernel does not count */
+	bool alike;			/* report ranges as with PW_MERGE_LIKE; not with marked */
 };
 
 #define PW_USE_SPECIAL 0x40
@@ -307,14 +317,18 @@ struct pw_account {
 
 /*
  * Sweep a range and add it to the accounts. The hook receives each entry that points at a table
- * (PW_TABLE, paddr is the table's), and runs of marked frames. Shared tables are walked once and
- * count once. counts or marked may be NULL. Returns as pw_sweep(), and PW_BAD_ARGUMENT if the
- * range does not consist of whole pages.
+ * (PW_TABLE, paddr is the table's), and runs of marked frames or, with alike, all ranges but empty
+ * ones; tables may come before ranges of lower addresses. Shared tables are walked once and count
+ * once. counts or marked may be NULL. Returns as pw_sweep(), and PW_BAD_ARGUMENT if the range does
+ * not consist of whole pages.
  */
 int pw_account_add(const struct pw_account *account, const struct pw_paging *paging,
 		   const struct pw_memory *memory, const uint64_t roots[2], uint64_t first,
 		   uint64_t last, uint64_t max_entries, pw_range_fn *hook, void *arg,
 		   struct pw_sweep_stats *ret);
+
+/* Add the accounts of another sweep; both may have had a part of the address spaces. */
+void pw_account_merge(const struct pw_account *account, const struct pw_account *other);
 
 /* A record is of a class if (eight bytes at offset, little-endian, & mask) == value. */
 struct pw_class {

@@ -33,6 +33,14 @@ static inline uint64_t last_of(const struct table *table, uint32_t index)
 	return last > table->last ? table->last : last;
 }
 
+/* The rights of a leaf. kind: of its entry. */
+static inline uint8_t pw_frame_rights(const struct pw_paging *paging, const struct table *table,
+				      uint64_t raw, uint8_t kind)
+{
+	return pw_rights_left(paging->form->leaf_rights, raw, table->rights) |
+	       (kind == PW_LEAF ? PW_ACCESS : 0);
+}
+
 /*
  * Return the end of the run that starts at i: entries whose bits in mask grow by step. flip is
  * applied to each entry first. end: one past the last entry to look at.

@@ -7,12 +7,13 @@
  */
 #include <stdlib.h>
 
-#include "runs.h"
+#include "tap.h"
 
 struct sweep {
 	const struct pw_paging *paging;
 	const struct pw_memory *memory;
 	const struct pw_sweep_options *options;
+	const struct tap *tap;
 	uint64_t entries_left;
 	struct pw_sweep_stats stats;
 	struct pw_seen seen;
@@ -21,6 +22,13 @@ struct sweep {
 };
 
 static int sweep_table(struct sweep *s, struct table *table);
+
+static int give_table(struct sweep *s, const struct pw_range *range)
+{
+	if (s->tap && s->tap->table)
+		return s->tap->table(s->tap->arg, range);
+	return pw_emit(&s->batch, range);
+}
 
 /* Descend into the table at entry i, unless it was walked already. */
 static int enter(struct sweep *s, const struct table *table, uint32_t i, uint64_t raw,
@@ -45,7 +53,7 @@ static int enter(struct sweep *s, const struct table *table, uint32_t i, uint64_
 
 		if (seen) {
 			s->stats.shared++;
-			return pw_emit(&s->batch, &(struct pw_range){
+			return give_table(s, &(struct pw_range){
 				.start = start, .last = last, .paddr = PW_NO_PADDR, .entry = raw,
 				.table = table->paddr, .shared_with = *seen,
 				.level = table->level->number, .kind = PW_TABLE,
@@ -58,7 +66,7 @@ static int enter(struct sweep *s, const struct table *table, uint32_t i, uint64_
 			return PW_NO_MEMORY;
 	}
 	if (s->options->each_table) {
-		int err = pw_emit(&s->batch, &(struct pw_range){
+		int err = give_table(s, &(struct pw_range){
 			.start = start, .last = last, .paddr = PW_NO_PADDR, .entry = raw,
 			.table = table->paddr, .shared_with = start,
 			.level = table->level->number, .kind = PW_TABLE,
@@ -96,6 +104,24 @@ static int fetch_table(struct sweep *s, struct table *table, uint32_t first, boo
 	});
 }
 
+/*
+ * Give a last-level table to the tap. *ret: the first entry that was not looked at, less than end
+ * only if the bound on work was reached.
+ */
+static int tap_table(struct sweep *s, struct table *table, uint32_t i, uint32_t end, uint32_t *ret)
+{
+	uint32_t stop = s->entries_left < end - i ? i + (uint32_t)s->entries_left : end;
+	int err = s->tap->entries(s->tap->arg, table, i, stop);
+
+	*ret = i;
+	if (err || s->tap->ranges)
+		return err;
+	s->entries_left -= stop - i;
+	s->stats.entries += stop - i;
+	*ret = stop;
+	return 0;
+}
+
 static int sweep_table(struct sweep *s, struct table *table)
 {
 	const struct pw_level *level = table->level;
@@ -114,6 +140,11 @@ static int sweep_table(struct sweep *s, struct table *table)
 	err = fetch_table(s, table, i, &gap);
 	if (err || gap)
 		return err;
+	if (s->tap && level->number == 1) {
+		err = tap_table(s, table, i, end, &i);
+		if (err)
+			return err;
+	}
 	while (i < end) {
 		uint64_t raw = pw_load(table->bytes, i);
 		struct pw_entry entry = pw_decode(s->paging, level, raw, upper);
@@ -139,6 +170,8 @@ static int sweep_table(struct sweep *s, struct table *table)
 		}
 		if (pw_names_frame(entry.kind)) {
 			err = pw_sweep_frames(&s->batch, table, i, &entry, &next);
+			if (!err && s->tap && level->number > 1)
+				err = s->tap->entries(s->tap->arg, table, i, next);
 		} else {
 			if (entry.kind == PW_NONE && s->options->merge != PW_MERGE_NOTHING)
 				next = pw_run_end(table->bytes, i, table->end, 0, UINT64_MAX, 0);
@@ -188,9 +221,10 @@ static int alloc_buffers(struct sweep *s)
 	return 0;
 }
 
-int pw_sweep(const struct pw_paging *paging, const struct pw_memory *memory,
-	     const uint64_t roots[2], const struct pw_sweep_options *options, pw_range_fn *hook,
-	     void *arg, struct pw_sweep_stats *ret)
+int pw_sweep_tapped(const struct pw_paging *paging, const struct pw_memory *memory,
+		    const uint64_t roots[2], const struct pw_sweep_options *options,
+		    const struct tap *tap, pw_range_fn *hook, void *arg,
+		    struct pw_sweep_stats *ret)
 {
 	struct sweep *s;
 	int err;
@@ -205,6 +239,7 @@ int pw_sweep(const struct pw_paging *paging, const struct pw_memory *memory,
 	s->paging = paging;
 	s->memory = memory;
 	s->options = options;
+	s->tap = tap;
 	s->entries_left = options->max_entries ? options->max_entries : PW_MAX_ENTRIES;
 	s->batch.paging = paging;
 	s->batch.ignore = options->ignore & paging->form->ignorable;
@@ -230,4 +265,11 @@ int pw_sweep(const struct pw_paging *paging, const struct pw_memory *memory,
 	pw_seen_deinit(&s->seen);
 	free(s);
 	return err;
+}
+
+int pw_sweep(const struct pw_paging *paging, const struct pw_memory *memory,
+	     const uint64_t roots[2], const struct pw_sweep_options *options, pw_range_fn *hook,
+	     void *arg, struct pw_sweep_stats *ret)
+{
+	return pw_sweep_tapped(paging, memory, roots, options, NULL, hook, arg, ret);
 }

@@ -13,6 +13,7 @@ struct state {
 	PyObject *form_type;
 	PyObject *walker_type;
 	PyObject *index_type;
+	PyObject *block_type;
 };
 
 /* A paging form and memory. Never changes after its creation, so threads may share it. */
@@ -37,7 +38,7 @@ struct call {
 	struct pw_memory memory;
 };
 
-extern PyType_Spec form_spec, walker_spec, index_spec;
+extern PyType_Spec form_spec, walker_spec, index_spec, block_spec;
 
 /* arguments.c: converters for O& of PyArg_Parse. They return 1, or 0 with an exception set. */
 
@@ -58,6 +59,27 @@ void call_take_gil(struct call *call);
 
 /* sides.c: the method of Walker. */
 PyObject *walker_sides(PyObject *self, PyObject *args, PyObject *keywords);
+
+/* block.c: all ranges of a sweep. */
+
+struct ranges {
+	struct pw_range *ranges;
+	size_t count, room;
+	bool no_memory;
+};
+
+/* A pw_range_fn that appends to struct ranges. */
+int keep_ranges(void *arg, const struct pw_range *ranges, size_t count);
+/*
+ * The result of a sweep: a memoryview of the ranges, which then belong to it, the counts, and where it
+ * stopped. Frees them otherwise.
+ */
+PyObject *wrap_sweep(PyObject *walker, struct ranges *all, const struct pw_sweep_stats *stats,
+		     int err);
+
+/* account.c: methods, see pageproof_pagewalk.pyi. */
+PyObject *walker_account(PyObject *self, PyObject *args, PyObject *keywords);
+PyObject *account_merge(PyObject *module, PyObject *args);
 
 /* form.c: the engine's form in a Form. It lives as long as the object. */
 const struct pw_form *form_of(PyObject *form);

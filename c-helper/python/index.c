@@ -26,20 +26,43 @@ static struct index *take(PyObject *self)
 	return index;
 }
 
+/* The engine's index; wanted: NULL, or an array of 64-bit PFNs. */
+static struct pw_index *create(PyObject *wanted)
+{
+	struct pw_index *index = NULL;
+	Py_buffer view;
+
+	if (!wanted || wanted == Py_None) {
+		index = pw_index_create();
+	} else {
+		if (PyObject_GetBuffer(wanted, &view, PyBUF_SIMPLE))
+			return NULL;
+		if (view.len % (Py_ssize_t)sizeof(uint64_t)) {
+			PyErr_SetString(PyExc_ValueError, "wanted must be an array of 64-bit numbers");
+			PyBuffer_Release(&view);
+			return NULL;
+		}
+		index = pw_index_create_wanted(view.buf, (size_t)view.len / sizeof(uint64_t));
+		PyBuffer_Release(&view);
+	}
+	return index ? index : (struct pw_index *)PyErr_NoMemory();
+}
+
 static PyObject *index_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
-	static char *names[] = { NULL };
+	static char *names[] = { "wanted", NULL };
+	PyObject *wanted = NULL;
 	struct index *index;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, ":Index", names))
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "|O:Index", names, &wanted))
 		return NULL;
 	index = (struct index *)PyType_GenericAlloc(type, 0);
 	if (!index)
 		return NULL;
-	index->index = pw_index_create();
+	index->index = create(wanted);
 	if (!index->index) {
 		Py_DECREF(index);
-		return PyErr_NoMemory();
+		return NULL;
 	}
 	return (PyObject *)index;
 }
@@ -139,6 +162,11 @@ static PyObject *index_lookup(PyObject *self, PyObject *args)
 		return NULL;
 	if (!index->finished) {
 		PyErr_SetString(PyExc_RuntimeError, "call finish() before lookup()");
+		return NULL;
+	}
+	if (!pw_index_covers(index->index, pfn)) {
+		PyErr_Format(PyExc_ValueError, "frame %llu is not one of the index's wanted ones",
+			     (unsigned long long)pfn);
 		return NULL;
 	}
 	found = pw_index_lookup(index->index, pfn, room, mappings);

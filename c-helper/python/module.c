@@ -44,6 +44,7 @@ static int module_exec(PyObject *module)
 	if (add_type(module, &form_spec, &state->form_type) ||
 	    add_type(module, &walker_spec, &state->walker_type) ||
 	    add_type(module, &index_spec, &state->index_type) ||
+	    add_type(module, &block_spec, &state->block_type) ||
 	    add_names(module, "KINDS", PW_KINDS, kind_name) ||
 	    add_names(module, "MEMORY_TYPES", pw_x86_64_4_levels.memory_types, type_name) ||
 	    PyModule_AddStringConstant(module, "RANGE_FORMAT", "=6Q4BI") ||
@@ -63,6 +64,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->form_type);
 	Py_VISIT(state->walker_type);
 	Py_VISIT(state->index_type);
+	Py_VISIT(state->block_type);
 	return 0;
 }
 
@@ -73,6 +75,7 @@ static int module_clear(PyObject *module)
 	Py_CLEAR(state->form_type);
 	Py_CLEAR(state->walker_type);
 	Py_CLEAR(state->index_type);
+	Py_CLEAR(state->block_type);
 	return 0;
 }
 
@@ -126,6 +129,7 @@ out:
 
 static PyMethodDef module_methods[] = {
 	{ "classify", classify, METH_VARARGS, NULL },
+	{ "account_merge", account_merge, METH_VARARGS, NULL },
 	{ 0 },
 };
 

@@ -65,6 +65,15 @@ def classify(
         ValueError: an offset is outside a record.
     """
 
+def account_merge(
+    uses: bytearray, counts: bytearray, other_uses: _Buffer, other_counts: _Buffer, /
+) -> None:
+    """Add the accounts of another sweep. Releases the GIL.
+
+    Raises:
+        ValueError: the arrays differ in length.
+    """
+
 _Rule = tuple[str, int, int, int, bool]
 """kind, mask, value, reserved, inverted.
 
@@ -238,7 +247,7 @@ class Walker:
         skip: int = 0,
         shared_once: bool = True,
         max_entries: int = 0,
-    ) -> tuple[bytes, _Stats, int | None]:
+    ) -> tuple[memoryview, _Stats, int | None]:
         """Sweep the addresses first to last, both inclusive. Releases the GIL.
 
         Args:
@@ -290,35 +299,46 @@ class Walker:
         root: _Root,
         first: int,
         last: int,
-        uses: bytearray,
+        uses: bytearray | None,
         *,
-        counts: bytearray = ...,
+        counts: bytearray | None = None,
         marked: bytes | bytearray | None = None,
         special: int = 0,
         most_places: int = 0,
         max_entries: int = 0,
-    ) -> tuple[bytes, _Stats, int | None]:
+        alike: bool = False,
+    ) -> tuple[memoryview, _Stats, int | None]:
         """Sweep, and add the mappings to accounts of all frames. Releases the GIL.
 
         Args:
-            uses: by PFN: 1 << memory type | USE_NORMAL or USE_SPECIAL. Bits are added.
+            uses: by PFN: 1 << memory type | USE_NORMAL or USE_SPECIAL. Bits are added. None: only
+                report marked frames.
             counts: by PFN: number of last-level entries, less special ones, up to 255. Is added to.
             marked: by PFN: report where the frame is mapped.
             special: the bit of special entries.
             most_places: limit of reported runs of marked frames.
+            alike: report ranges as sweep() does with MERGE_LIKE, without empty ones, after all
+                ignorable bits were ignored. Not together with marked.
 
         Returns:
             as sweep(). The ranges are entries that point at tables ("table", paddr is the table's)
-            and runs of marked frames.
+            and runs of marked frames, or what alike adds.
 
         Raises:
-            ValueError: the range does not consist of whole pages, or the arrays differ in length.
+            ValueError: the range does not consist of whole pages, the arrays differ in length, or
+                there are none.
         """
 
 class Index:
     """For a frame, all its mappings. One thread at a time: RuntimeError otherwise."""
 
-    def __new__(cls) -> Index: ...
+    def __new__(cls, wanted: _Buffer | array[int] | None = None) -> Index:
+        """Make an empty index.
+
+        Args:
+            wanted: 64-bit PFNs; the index is of these only, which is faster. None: of all frames.
+        """
+
     def add(
         self,
         walker: Walker,
@@ -345,7 +365,11 @@ class Index:
         """Sort, after the last add and before the first lookup."""
 
     def lookup(self, pfn: int, /) -> list[tuple[int, int, int, int, int]]:
-        """All mappings of a frame, sorted: space, address, level, rights, memory type."""
+        """All mappings of a frame, sorted: space, address, level, rights, memory type.
+
+        Raises:
+            ValueError: the frame is not a wanted one.
+        """
 
     def size(self) -> tuple[int, int]:
         """Records (16 bytes each), and the pages that they represent."""

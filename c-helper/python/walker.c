@@ -78,44 +78,6 @@ static PyObject *walker_walk(PyObject *self, PyObject *args)
 	return err ? set_error(err) : wrap_walk(walker, &walk);
 }
 
-/* All ranges of a sweep, in one block. */
-struct ranges {
-	struct pw_range *ranges;
-	size_t count, room;
-	bool no_memory;
-};
-
-static int keep_ranges(void *arg, const struct pw_range *ranges, size_t count)
-{
-	struct ranges *all = arg;
-
-	if (count > all->room - all->count) {
-		size_t room = all->room + all->room / 2 + count;
-		struct pw_range *larger = realloc(all->ranges, room * sizeof(*larger));
-
-		if (!larger) {
-			all->no_memory = true;
-			return -1;
-		}
-		all->ranges = larger;
-		all->room = room;
-	}
-	memcpy(&all->ranges[all->count], ranges, count * sizeof(*ranges));
-	all->count += count;
-	return 0;
-}
-
-static PyObject *wrap_ranges(const struct ranges *all, const struct pw_sweep_stats *stats, int err)
-{
-	if (err && err != PW_TOO_MUCH_WORK)
-		return set_error(err);
-	return Py_BuildValue("(y#(KKKK)N)", all->ranges ? (const char *)all->ranges : "",
-			     (Py_ssize_t)(all->count * sizeof(*all->ranges)),
-			     (unsigned long long)stats->tables, (unsigned long long)stats->entries,
-			     (unsigned long long)stats->gaps, (unsigned long long)stats->shared,
-			     number_or_none(err ? stats->stopped_at : PW_NO_PADDR));
-}
-
 static PyObject *walker_sweep(PyObject *self, PyObject *args, PyObject *keywords)
 {
 	static char *names[] = { "root", "first", "last", "merge", "ignore", "skip", "shared_once",
@@ -129,7 +91,6 @@ static PyObject *walker_sweep(PyObject *self, PyObject *args, PyObject *keywords
 	unsigned char merge = 0;
 	uint32_t skip = 0;
 	int shared_once = 1, err;
-	PyObject *ret;
 
 	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O&O&|$bO&O&pO&:sweep", names, to_roots,
 					 roots, to_u64, &options.first, to_u64, &options.last,
@@ -143,63 +104,7 @@ static PyObject *walker_sweep(PyObject *self, PyObject *args, PyObject *keywords
 	call_release_gil(&call);
 	err = pw_sweep(&walker->paging, &call.memory, roots, &options, keep_ranges, &all, &stats);
 	call_take_gil(&call);
-	if (all.no_memory)
-		err = PW_NO_MEMORY;
-	ret = wrap_ranges(&all, &stats, err);
-	free(all.ranges);
-	return ret;
-}
-
-/* The arrays of an account, by PFN and of the same length. */
-static bool parse_account(struct pw_account *account, Py_buffer *uses, Py_buffer *counts,
-			  Py_buffer *marked)
-{
-	if ((counts->obj && counts->len != uses->len) || (marked->obj && marked->len != uses->len)) {
-		PyErr_SetString(PyExc_ValueError, "the arrays of an account must have the same length");
-		return false;
-	}
-	account->frames = (uint64_t)uses->len;
-	account->uses = uses->buf;
-	account->counts = counts->obj ? counts->buf : NULL;
-	account->marked = marked->obj ? marked->buf : NULL;
-	return true;
-}
-
-static PyObject *walker_account(PyObject *self, PyObject *args, PyObject *keywords)
-{
-	static char *names[] = { "root", "first", "last", "uses", "counts", "marked", "special",
-				 "most_places", "max_entries", NULL };
-	struct walker *walker = (struct walker *)self;
-	struct pw_account account = { 0 };
-	Py_buffer uses = { 0 }, counts = { 0 }, marked = { 0 };
-	struct pw_sweep_stats stats;
-	struct ranges all = { 0 };
-	struct call call;
-	uint64_t roots[2], first, last, max_entries = 0;
-	PyObject *ret = NULL;
-	int err;
-
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O&O&w*|$w*z*O&O&O&:account", names,
-					 to_roots, roots, to_u64, &first, to_u64, &last, &uses,
-					 &counts, &marked, to_u64, &account.special, to_u64,
-					 &account.most_places, to_u64, &max_entries))
-		return NULL;
-	if (!parse_account(&account, &uses, &counts, &marked))
-		goto out;
-	call_init(&call, walker);
-	call_release_gil(&call);
-	err = pw_account_add(&account, &walker->paging, &call.memory, roots, first, last, max_entries,
-			     keep_ranges, &all, &stats);
-	call_take_gil(&call);
-	if (all.no_memory)
-		err = PW_NO_MEMORY;
-	ret = wrap_ranges(&all, &stats, err);
-out:
-	free(all.ranges);
-	PyBuffer_Release(&uses);
-	PyBuffer_Release(&counts);
-	PyBuffer_Release(&marked);
-	return ret;
+	return wrap_sweep(self, &all, &stats, err);
 }
 
 /* (first, count) of hwpoison, migration, device memory and markers. */

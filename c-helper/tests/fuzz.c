@@ -6,7 +6,8 @@
  *
  * Requirements: no crash; at most one read per level for a walk, bounded entries for a sweep;
  * ranges in order and apart; the ranges cover all canonical addresses; a sweep, merged or not, from
- * direct mappings or by callback, reports for an address what the walk reports.
+ * direct mappings or by callback, reports for an address what the walk reports; accounts are what
+ * a sweep counts; an index of some frames finds what an index of all finds.
  */
 #include "fuzz_world.h"
 
@@ -121,6 +122,105 @@ static void check_index(struct world *world, const struct pw_sweep_options *opti
 	pw_index_destroy(index);
 }
 
+/* An index of some frames finds what the index of all finds. */
+static void check_wanted(struct world *world, const struct pw_sweep_options *options, uint64_t pfn)
+{
+	const uint64_t wanted[] = { pfn, 3, pfn ^ 1, 3 };
+	struct pw_index *all = pw_index_create();
+	struct pw_mapping expected[64], got[64];
+
+	REQUIRE(all);
+	REQUIRE(pw_index_add(all, 1, &world->paging, &world->memory, world->roots, options->first,
+			     options->last, options->max_entries, NULL) <= PW_TOO_MUCH_WORK);
+	REQUIRE(!pw_index_finish(all));
+	for (size_t count = 1; count <= 4; count += 3) {
+		struct pw_index *some = pw_index_create_wanted(wanted, count);
+		size_t found;
+
+		REQUIRE(some);
+		REQUIRE(pw_index_add(some, 1, &world->paging, &world->memory, world->roots,
+				     options->first, options->last, options->max_entries, NULL) <=
+			PW_TOO_MUCH_WORK);
+		REQUIRE(!pw_index_finish(some));
+		found = pw_index_lookup(all, pfn, 64, expected);
+		REQUIRE(pw_index_lookup(some, pfn, 64, got) == found);
+		for (size_t i = 0; i < found && found <= 64; i++)
+			REQUIRE(got[i].address == expected[i].address &&
+				got[i].level == expected[i].level &&
+				got[i].rights == expected[i].rights &&
+				got[i].memory_type == expected[i].memory_type);
+		pw_index_destroy(some);
+	}
+	pw_index_destroy(all);
+}
+
+#define FRAMES 80
+
+struct counted {
+	const struct world *world;
+	uint64_t special;
+	uint8_t uses[FRAMES], counts[FRAMES];
+};
+
+/* Count the slow way, from a range per entry. */
+static int count_ranges(void *arg, const struct pw_range *ranges, size_t count)
+{
+	struct counted *counted = arg;
+	const unsigned int shift = counted->world->paging.form->page_shift;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct pw_range *range = &ranges[i];
+		bool special = range->entry & counted->special;
+		uint64_t pages = ((range->last - range->start) >> shift) + 1;
+
+		for (uint64_t k = 0; pw_names_frame(range->kind) && k < pages; k++) {
+			uint64_t pfn = (range->paddr >> shift) + k;
+
+			if (pfn >= FRAMES)
+				break;
+			counted->uses[pfn] |= (uint8_t)(1u << range->memory_type) |
+					      (special ? PW_USE_SPECIAL : PW_USE_NORMAL);
+			counted->counts[pfn] += range->level == 1 && !special &&
+						counted->counts[pfn] < UINT8_MAX;
+		}
+	}
+	return 0;
+}
+
+static int ignore_ranges(void *arg, const struct pw_range *ranges, size_t count)
+{
+	(void)arg;
+	(void)ranges;
+	(void)count;
+	return 0;
+}
+
+static void check_account(struct world *world, const struct pw_sweep_options *options)
+{
+	const uint64_t within = (UINT64_C(1) << world->paging.form->page_shift) - 1;
+	const uint64_t special = world->paging.form->ignorable & -world->paging.form->ignorable;
+	struct counted expected = { .world = world, .special = special }, got = { 0 };
+	const struct pw_account account = { FRAMES, got.uses, got.counts, NULL, 0, special,
+					    options->merge == PW_MERGE_LIKE };
+	struct pw_sweep_options slow = *options;
+	struct pw_sweep_stats stats, counted;
+	int status;
+
+	slow.first &= ~within;
+	slow.last |= within;
+	slow.merge = PW_MERGE_NOTHING;
+	slow.shared_once = true;
+	slow.shared_by_rights = false;
+	status = pw_sweep(&world->paging, &world->memory, world->roots, &slow, count_ranges,
+			  &expected, &stats);
+	REQUIRE(pw_account_add(&account, &world->paging, &world->memory, world->roots, slow.first,
+			       slow.last, slow.max_entries, ignore_ranges, NULL, &counted) ==
+		status);
+	REQUIRE(!memcmp(&stats, &counted, sizeof(stats)));
+	REQUIRE(!memcmp(expected.uses, got.uses, FRAMES));
+	REQUIRE(!memcmp(expected.counts, got.counts, FRAMES));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -162,7 +262,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	by_callback = sweep(world, &options);
 	use_direct(world);
 	REQUIRE(sweep(world, &options) == by_callback);
-	if (walk.paddr != PW_NO_PADDR)
+	check_account(world, &options);
+	if (walk.paddr != PW_NO_PADDR) {
 		check_index(world, &options, &walk);
+		check_wanted(world, &options, walk.paddr >> world->paging.form->page_shift);
+	}
 	return 0;
 }

@@ -96,6 +96,57 @@ static void bounds(void)
 	CHECK_SAME("tables only", got.count, 4);
 }
 
+/* Eight adjoining frames at a time, others one by one; the bound on work ends both exactly. */
+static void runs_of_eight(void)
+{
+	uint8_t uses[FRAMES] = { 0 }, counts[FRAMES] = { 0 };
+	const struct pw_account account = { FRAMES, uses, counts, NULL, 0, SPECIAL };
+	struct row many[3 + 40 + 1] = { { ROOT, 0, T1 | TABLE }, { T1, 0, T2 | TABLE },
+					{ T2, 0, T3 | TABLE } };
+	struct pw_sweep_stats stats;
+	struct got got = { .count = 0 };
+	struct tables tables;
+
+	test_name = "account, runs of eight";
+	for (unsigned int i = 0; i < 40; i++)
+		many[3 + i] = (struct row){ T3, i, (uint64_t)(i < 19 ? i : i ^ 1) << 12 | P };
+	for (unsigned int i = 0; i < FRAMES; i++)
+		counts[i] = i % 3 ? (uint8_t)(i * 37) : UINT8_MAX;
+	tables_init(&tables, many, MEMORY_BYTES, true);
+	CHECK_SAME("status", pw_account_add(&account, &four_levels, &tables.memory,
+					    (uint64_t[]){ ROOT, ROOT }, 0, BIT(30) - 1, 3 + 30,
+					    collect, &got, &stats), PW_TOO_MUCH_WORK);
+	tables_deinit(&tables);
+	CHECK_SAME("entries", stats.entries, 3 + 30);
+	CHECK_SAME("stopped at", stats.stopped_at, 30 << 12);
+	for (unsigned int i = 0; i < FRAMES; i++) {
+		const unsigned int before = i % 3 ? (uint8_t)(i * 37) : UINT8_MAX;
+		/* Entries 0 to 18 name their own number, 19 to 29 the neighbour's. */
+		const unsigned int times = (i < 19) + (i >= 18 && i < 30 && i != 19);
+
+		CHECK_SAME("use", uses[i], times ? 1 << WB | PW_USE_NORMAL : 0);
+		CHECK_SAME("count", counts[i],
+			   before + times < UINT8_MAX ? before + times : UINT8_MAX);
+	}
+}
+
+static void alike(void)
+{
+	uint8_t uses[FRAMES] = { 0 }, marked[FRAMES] = { 0 };
+	struct pw_account account = { FRAMES, uses, NULL, NULL, 0, SPECIAL, true };
+	struct got got = { .count = 0 };
+	unsigned int others = 0;
+
+	test_name = "account, with ranges";
+	CHECK_SAME("status", add(&account, &got, BIT(30) - 1), PW_OK);
+	CHECK_SAME("counted too", uses[5], 1 << WB | PW_USE_NORMAL);
+	for (size_t i = 0; i < got.count; i++)
+		others += got.ranges[i].kind != PW_TABLE;
+	CHECK_SAME("two pages, uncached, PROT_NONE, read-only, huge", others, 5);
+	account.marked = marked;
+	CHECK_SAME("not both", add(&account, &got, BIT(30) - 1), PW_BAD_ARGUMENT);
+}
+
 static void classes(void)
 {
 	static const struct pw_class kinds[] = { { 0xff, 7, 0, 1 }, { 1, 1, 8, 2 }, { 0, 0, 0, 4 } };
@@ -117,5 +168,7 @@ void test_account(void)
 {
 	accounts();
 	bounds();
+	runs_of_eight();
+	alike();
 	classes();
 }

@@ -204,6 +204,50 @@ static void clipped_share(void)
 	pw_index_destroy(index);
 }
 
+/* Only wanted frames are found, whatever names them: a page, PROT_NONE, a huge leaf, shared tables. */
+static void wanted(void)
+{
+	static const uint64_t pfns[] = { 0x7000 >> 12, 0x5000 >> 12, 0x5000 >> 12 };
+	struct pw_mapping mappings[4];
+	struct tables tables;
+
+	test_name = "wanted frames";
+	for (size_t count = 1; count <= 3; count += 2) {
+		struct pw_index *index = pw_index_create_wanted(pfns, count);
+		static const struct row some[] = {
+			{ ROOT, 0, T1 | TABLE },
+			{ T1, 0, T2 | TABLE },
+			{ T2, 0, T3 | TABLE },
+			{ T2, 1, T3 | TABLE },
+			{ T2, 2, P | PSE },
+			{ T3, 0, 0x5000 | P | RW | US },
+			{ T3, 1, 0x6000 | P | RW | US },
+			{ T3, 8, INVERTED(0x7000) | PROTNONE },
+			{ 0 },
+		};
+		size_t records;
+		uint64_t pages;
+
+		tables_init(&tables, some, MEMORY_BYTES, true);
+		CHECK_SAME("status",
+			   pw_index_add(index, 3, &four_levels, &tables.memory,
+					(uint64_t[]){ ROOT, ROOT }, 0, BIT(30) - 1, 0, NULL), PW_OK);
+		CHECK_SAME("sorted", pw_index_finish(index), PW_OK);
+		CHECK_SAME("PROT_NONE, twice, and huge", pw_index_lookup(index, 7, 4, mappings), 3);
+		CHECK_SAME("the first", mappings[0].address, 0x8000);
+		CHECK_SAME("its rights", mappings[0].rights & PW_ACCESS, 0);
+		CHECK_SAME("the second", mappings[1].address, BIT(21) + 0x8000);
+		CHECK_SAME("huge", mappings[2].address, BIT(22) + 0x7000);
+		CHECK_SAME("present", pw_index_lookup(index, 5, 4, mappings), count == 1 ? 0 : 3);
+		CHECK_SAME("not wanted", pw_index_lookup(index, 6, 4, mappings), 0);
+		CHECK_SAME("covers", pw_index_covers(index, 6), 0);
+		pw_index_size(index, &records, &pages);
+		CHECK_SAME("records", records, count == 1 ? 2 : 3);
+		tables_deinit(&tables);
+		pw_index_destroy(index);
+	}
+}
+
 void test_index(void)
 {
 	for (unsigned int round = 0; round < 20; round++)
@@ -214,4 +258,5 @@ void test_index(void)
 	test_name = "nothing";
 	pw_index_destroy(NULL);
 	CHECK(true, "survived");
+	wanted();
 }

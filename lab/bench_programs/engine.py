@@ -63,7 +63,7 @@ class Bench:
             )
         return engine.Walker(f"x86_64-{self.paging.levels}", types, read=read, direct=memory)
 
-    def sweep(self, walker: engine.Walker, root: int) -> tuple[bytes, int]:
+    def sweep(self, walker: engine.Walker, root: int) -> tuple[memoryview, int]:
         """Sweep the user half of a process: its ranges, and the number of tables read."""
         ranges, stats, stopped = walker.sweep(
             root,
@@ -77,7 +77,7 @@ class Bench:
         return ranges, stats[0]
 
 
-def leaves(ranges: bytes) -> Iterator[tuple[int, int, int]]:
+def leaves(ranges: memoryview) -> Iterator[tuple[int, int, int]]:
     """Yield start, number of pages and first frame of ranges of small pages."""
     for fields in struct.iter_unpack(engine.RANGE_FORMAT, ranges):
         start, last, paddr, level, kind = *fields[:3], fields[6], fields[7]
@@ -85,7 +85,7 @@ def leaves(ranges: bytes) -> Iterator[tuple[int, int, int]]:
             yield start, (last + 1 - start) // PAGE_BYTES, paddr // PAGE_BYTES
 
 
-def count(swept: Sequence[tuple[bytes, int]]) -> Json:
+def count(swept: Sequence[tuple[memoryview, int]]) -> Json:
     ptes = ranges = 0
     for data, _ in swept:
         for _, pages, _ in leaves(data):
@@ -106,9 +106,9 @@ def timed(run: Callable[[], object], passes: int = PASSES) -> Json:
 
 def sweep(bench: Bench, args: argparse.Namespace) -> Json:
     walker = bench.walker(direct=args.way == "direct")
-    swept: list[tuple[bytes, int]] = []
+    swept: list[tuple[memoryview, int]] = []
 
-    def one(root: int) -> tuple[bytes, int]:
+    def one(root: int) -> tuple[memoryview, int]:
         return bench.sweep(walker, root)
 
     def run() -> None:

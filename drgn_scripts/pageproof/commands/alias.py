@@ -63,7 +63,7 @@ def _look(
     pfn: int,
 ) -> AliasReport:
     before = _counts(target, pfn)[1]
-    sweep = Sweep(target, paging, walker)
+    sweep = Sweep(target, paging, walker, [pfn])
     aliases, stable = sweep.aliases(pfn)
     page, mapcount = _counts(target, pfn)
     settled = not target.facts.live or (stable and before == mapcount)

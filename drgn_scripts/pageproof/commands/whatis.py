@@ -92,8 +92,9 @@ def _with_mappings(
     if report.walk.pfn is None:
         return replace(report, mappings=())
     progress("sweeping all page tables")
-    sweep = Sweep(scene.target, scene.paging, scene.walker)
-    mappings, stable = sweep.aliases(report.walk.pfn)
+    pfn = report.walk.pfn
+    sweep = Sweep(scene.target, scene.paging, scene.walker, [pfn])
+    mappings, stable = sweep.aliases(pfn)
     unknown = report.unknown + tuple(
         Unknown("mappings", Outcome.UNREADABLE, f"{where_words(doubt.where)}: {doubt.sentence}")
         for doubt in doubt_findings(sweep.doubts)

@@ -44,10 +44,11 @@ def kernel_aliases(
     """Yield the kernel's mappings of the pages, and why some may be missing."""
     if not spots:
         return
-    sweep = Sweep(target, paging, walker)
+    frames = [tuple(_frames(walker, spot)) for spot in spots]
+    sweep = Sweep(target, paging, walker, {pfn for some in frames for _, pfn in some})
     yield from sweep.doubts
-    for spot in spots:
-        for run in _runs(sweep, _frames(walker, spot)):
+    for spot, some in zip(spots, frames, strict=True):
+        for run in _runs(sweep, some):
             named = tuple((one, _owner(target, one.address)) for one in run.aliases)
             yield KernelSides(spot.mapping.pid, run.address, run.pages, run.pfn, named)
 

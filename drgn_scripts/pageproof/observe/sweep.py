@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pageproof import arch
@@ -16,16 +16,16 @@ from pageproof.model.alias import Alias, SweepGap
 from pageproof.observe.walkers import paging_form, zero_pages
 from pageproof.space.rows import row_at
 from pageproof.space.units import ADDRESS_LAST
-from pageproof.walk import Swept, Walker
+from pageproof.walk import Part, Swept, Walker
 from pageproof.walk.special import is_counted
 
 
 @dataclass(frozen=True)
 class _Space:
-    """The parts of an address space that are swept: (root, first, last), last inclusive."""
+    """The parts of an address space that are swept."""
 
     tables: str
-    parts: tuple[tuple[int, int, int], ...]
+    parts: tuple[Part, ...]
     process: MappingFacts | None = None
 
     def root_of(self, address: int) -> int:
@@ -36,12 +36,24 @@ class _Space:
 class Sweep:
     """One look at all address spaces.
 
+    Args:
+        target: an attached target.
+        paging: its tables.
+        walker: of its tables.
+        wanted: the frames that :meth:`aliases` will be asked for; None: any.
+
     Attributes:
         spaces: how many there are.
         doubts: why mappings may be missing; empty if none are.
     """
 
-    def __init__(self, target: Target, paging: PagingFacts, walker: Walker) -> None:
+    def __init__(
+        self,
+        target: Target,
+        paging: PagingFacts,
+        walker: Walker,
+        wanted: Iterable[int] | None = None,
+    ) -> None:
         self._target, self._paging, self._walker = target, paging, walker
         self._architecture = arch.of(target.facts.arch)
         self._layout = read_layout(target.prog, paging)
@@ -50,10 +62,11 @@ class Sweep:
         found = address_spaces(target.prog, paging)
         self._spaces = tuple(self._all_spaces(found.found))
         doubts: list[TaskFault | SweepGap] = [*found.faults]
-        self._index = walker.index()
-        for number, space in enumerate(self._spaces):
-            for root, first, last in space.parts:
-                doubts += _gaps(space, self._index.add(number, root, first, last))
+        self._index = walker.index(wanted)
+        swept = self._index.add_spaces([space.parts for space in self._spaces])
+        for space, parts in zip(self._spaces, swept, strict=True):
+            for part in parts:
+                doubts += _gaps(space, part)
         self._index.finish()
         self.spaces = len(self._spaces)
         self.doubts = tuple(doubts)

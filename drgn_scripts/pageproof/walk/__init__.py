@@ -12,7 +12,7 @@ from pageproof.walk.account import (
     TableUse,
 )
 from pageproof.walk.make import make_walker
-from pageproof.walk.protocol import Index, Swept, Walker
+from pageproof.walk.protocol import Index, Part, Swept, Walker
 from pageproof.walk.ranges import TooMuchWork, walk_range
 from pageproof.walk.sides import Side, Sides, Spans
 from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
@@ -24,6 +24,7 @@ __all__ = [
     "Accounts",
     "FramePlace",
     "Index",
+    "Part",
     "ReadPhysical",
     "Side",
     "Sides",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pageproof.arch import Paging
-from pageproof.model import EntryKind, MemoryGap
+from pageproof.model import EntryKind, MemoryGap, Range
 from pageproof.space.units import PAGE_SHIFT
 from pageproof.walk.walker import ReadPhysical, read_entry
 
@@ -79,10 +79,19 @@ class FramePlace:
 
 @dataclass
 class Accounted:
-    """The results of one sweep beside the accounts."""
+    """The results of one sweep beside the accounts.
+
+    Attributes:
+        tables: every entry that points at a table.
+        places: of marked frames.
+        runs: ranges by rights and memory type, if they were wanted.
+        gaps: a table could not be read.
+        whole: false if the limit of entries ended it.
+    """
 
     tables: list[TableUse] = field(default_factory=list)
     places: list[FramePlace] = field(default_factory=list)
+    runs: list[Range] = field(default_factory=list)
     gaps: bool = False
     whole: bool = True
 

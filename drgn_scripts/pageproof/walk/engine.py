@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from pageproof.arch import Level, Paging
@@ -25,9 +27,10 @@ from pageproof.walk.account import (
     FramePlace,
     TableUse,
 )
-from pageproof.walk.protocol import MAX_ENTRIES, Index, Swept
+from pageproof.walk.protocol import MAX_ENTRIES, Index, Part, Swept
 from pageproof.walk.ranges import TooMuchWork, check_range
 from pageproof.walk.sides import Sides, Spans
+from pageproof.walk.threads import cores, in_threads
 from pageproof.walk.walker import ReadPhysical, zeros_made_up
 
 if TYPE_CHECKING:
@@ -40,27 +43,56 @@ _Result = TypeVar("_Result")
 #: (paddr, bytes) of physical memory, or (paddr, length) of memory that a dump omits.
 DirectMemory = Sequence[tuple[int, memoryview | int]]
 
+#: Limit of memory for accounts of threads: each thread needs its own, two bytes a frame.
+_ACCOUNT_BYTES: Final = 256 << 20
+
 #: The engine's value for "no frame".
 _NO_PADDR: Final = ADDRESS_LAST
 
 
 class EngineIndex:
-    """The engine's index, in C."""
+    """The engine's index, in C.
 
-    def __init__(self, index: pageproof_pagewalk.Index, walker: pageproof_pagewalk.Walker) -> None:
-        self._index, self._walker = index, walker
+    Args:
+        make: makes an empty one. Each thread fills its own, with whole address spaces.
+        walker: of the tables.
+        threads: the limit of threads.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], pageproof_pagewalk.Index],
+        walker: pageproof_pagewalk.Walker,
+        threads: int,
+    ) -> None:
+        self._make, self._walker, self._threads = make, walker, threads
+        self._indices = [make()]
 
     def add(self, space: int, root: int, first: int, last: int) -> Swept:
-        (_, _, gaps, _), whole = self._index.add(
-            self._walker, space, root & ADDRESS_LAST, first, last
-        )
+        return self._add_to(self._indices[0], space, root, first, last)
+
+    def add_spaces(self, spaces: Sequence[Sequence[Part]]) -> list[list[Swept]]:
+        while len(self._indices) < min(self._threads, len(spaces)):
+            self._indices.append(self._make())
+
+        def filler(
+            index: pageproof_pagewalk.Index,
+        ) -> Callable[[tuple[int, Sequence[Part]]], list[Swept]]:
+            return lambda space: [self._add_to(index, space[0], *part) for part in space[1]]
+
+        return in_threads(tuple(enumerate(spaces)), tuple(map(filler, self._indices)))
+
+    def _add_to(
+        self, index: pageproof_pagewalk.Index, space: int, root: int, first: int, last: int
+    ) -> Swept:
+        (_, _, gaps, _), whole = index.add(self._walker, space, root & ADDRESS_LAST, first, last)
         return Swept(gaps > 0, whole)
 
     def finish(self) -> None:
-        self._index.finish()
+        in_threads(self._indices, [lambda index: index.finish()] * len(self._indices))
 
     def lookup(self, pfn: int) -> list[tuple[int, int]]:
-        return [found[:2] for found in self._index.lookup(pfn)]
+        return sorted(found[:2] for index in self._indices for found in index.lookup(pfn))
 
 
 class _Reading(threading.local):
@@ -101,6 +133,11 @@ class EngineWalker:
         self._levels = {level.number: level for level in paging.tables}
         self._types = paging.memory_types
         self._reading = _Reading()
+        self._threads = cores() if direct else 1
+        # drgn is not made for threads. A read may walk, and so read again.
+        self._lock: AbstractContextManager[object] = (
+            threading.RLock() if self._threads > 1 else nullcontext()
+        )
         swap, form = paging.swap, paging.engine_form()
         self._walker = engine.Walker(
             form if isinstance(form, str) else engine.Form(**form),
@@ -118,7 +155,8 @@ class EngineWalker:
     def _read_or_gap(self, paddr: int, length: int) -> bytes | int:
         reasons = self._reading.reasons
         try:
-            data = self._read(paddr, length)
+            with self._lock:
+                data = self._read(paddr, length)
         except MemoryGap as gap:
             reason, outcome = str(gap), gap.outcome
         else:
@@ -249,30 +287,62 @@ class EngineWalker:
         root: int,
         first: int,
         last: int,
-        accounts: Accounts,
+        accounts: Accounts | None,
         marked: bytes | bytearray | None = None,
         most_places: int = 0,
+        *,
+        alike: bool = False,
     ) -> Accounted:
-        data, (_, _, gaps, _), stopped_at = self._walker.account(
+        reasons: dict[int, str] = {}
+        data, (_, _, gaps, _), stopped_at = self._call(
+            reasons,
+            self._walker.account,
             root & ADDRESS_LAST,
             first,
             last,
-            accounts.uses,
-            counts=accounts.counts,
+            None if accounts is None else accounts.uses,
+            counts=None if accounts is None else accounts.counts,
             marked=marked,
             special=self._paging.special_mask,
             most_places=most_places,
+            alike=alike,
         )
         found = Accounted(gaps=gaps > 0, whole=stopped_at is None)
         table = self._kinds.index(EntryKind.TABLE.value)
-        for start, end, paddr, entry, _, _, level, kind, *_ in struct.iter_unpack(
-            self._engine.RANGE_FORMAT, data
-        ):
+        for fields in struct.iter_unpack(self._engine.RANGE_FORMAT, data):
+            start, end, paddr, entry, _, _, level, kind, *_ = fields
             if kind == table:
                 found.tables.append(TableUse(paddr, level - 1, start))
+            elif alike:
+                found.runs.append(self._range(reasons, *fields))
             else:
                 special = bool(entry & self._paging.special_mask)
                 found.places.append(FramePlace(start, end, paddr, level, special))
+        return found
+
+    def account_spaces(
+        self,
+        spans: Sequence[Part],
+        accounts: Accounts | None,
+        marked: bytes | bytearray | None = None,
+        most_places: int = 0,
+        *,
+        alike: bool = False,
+    ) -> list[Accounted]:
+        threads, others = min(self._threads, len(spans)), []
+        if accounts is not None and threads > 1:
+            frames = len(accounts.uses)
+            threads = min(threads, 1 + _ACCOUNT_BYTES // max(2 * frames, 1))
+            others = [Accounts.empty(frames) for _ in range(threads - 1)]
+
+        def adder(mine: Accounts | None) -> Callable[[Part], Accounted]:
+            return lambda span: self.account(*span, mine, marked, most_places, alike=alike)
+
+        mine = [accounts] * threads if accounts is None else [accounts, *others]
+        found = in_threads(spans, tuple(map(adder, mine))) if spans else []
+        for one in others:
+            assert accounts is not None
+            self._engine.account_merge(accounts.uses, accounts.counts, one.uses, one.counts)
         return found
 
     def _sweep(
@@ -308,8 +378,9 @@ class EngineWalker:
             raise TooMuchWork(f"gave up at {stopped_at:#x}: too many entries")
         return Sides(data, self._outcomes)
 
-    def index(self) -> Index:
-        return EngineIndex(self._engine.Index(), self._walker)
+    def index(self, wanted: Iterable[int] | None = None) -> Index:
+        pfns = None if wanted is None else array("Q", wanted)
+        return EngineIndex(lambda: self._engine.Index(pfns), self._walker, self._threads)
 
     def _range(
         self,

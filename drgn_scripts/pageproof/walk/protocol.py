@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -13,6 +13,10 @@ from pageproof.walk.sides import Sides, Spans
 
 #: Default limit of entries of one sweep: 256 GiB in small pages.
 MAX_ENTRIES: Final = 1 << 26
+
+
+#: Root, first and last address of a sweep; the last is inclusive.
+Part = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,22 @@ class Index(Protocol):
             last: of the range, inclusive.
         """
 
+    def add_spaces(self, spaces: Sequence[Sequence[Part]]) -> list[list[Swept]]:
+        """Add whole address spaces, on all cores if the target allows it.
+
+        Args:
+            spaces: the parts of each space; its number is its position.
+        """
+
     def finish(self) -> None:
         """Sort. Call it after the last add and before the first lookup."""
 
     def lookup(self, pfn: int) -> list[tuple[int, int]]:
-        """Return space and virtual address of each mapping of a frame, sorted."""
+        """Return space and virtual address of each mapping of a frame, sorted.
+
+        Raises:
+            ValueError: the index was made for other frames.
+        """
 
 
 class Walker(Protocol):
@@ -83,11 +98,32 @@ class Walker(Protocol):
         root: int,
         first: int,
         last: int,
-        accounts: Accounts,
+        accounts: Accounts | None,
         marked: bytes | bytearray | None = None,
         most_places: int = 0,
+        *,
+        alike: bool = False,
     ) -> Accounted:
-        """As :func:`pageproof.walk.account.account_range`."""
+        """As :func:`pageproof.walk.account.account_range`.
+
+        Args:
+            root, first, last: as for :meth:`ranges`.
+            accounts: to add to; None: only find the places of marked frames.
+            marked, most_places: of the frames whose places are wanted.
+            alike: collect what :meth:`alike` returns as well, without shared tables. Not together
+                with ``marked``.
+        """
+
+    def account_spaces(
+        self,
+        spans: Sequence[Part],
+        accounts: Accounts | None,
+        marked: bytes | bytearray | None = None,
+        most_places: int = 0,
+        *,
+        alike: bool = False,
+    ) -> list[Accounted]:
+        """Do the same for several address spaces, on all cores if the target allows it."""
 
     def sides(self, root: int, spans: Spans, expected: Sides | None = None) -> Sides:
         """What :meth:`walk` finds for each page of many spans, less the pages without an entry.
@@ -106,5 +142,9 @@ class Walker(Protocol):
             ValueError: a span goes beyond the last address.
         """
 
-    def index(self) -> Index:
-        """An empty index of frames, which sweeps of these tables fill."""
+    def index(self, wanted: Iterable[int] | None = None) -> Index:
+        """An empty index of frames, which sweeps of these tables fill.
+
+        Args:
+            wanted: PFNs; the index is of these only, and quicker to fill. None: all frames.
+        """

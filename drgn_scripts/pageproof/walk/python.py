@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pageproof.arch import Paging
@@ -11,7 +11,7 @@ from pageproof.model import GAPS, Outcome, Range, Walk
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk.account import Accounted, Accounts, account_range
 from pageproof.walk.compare import is_compared
-from pageproof.walk.protocol import MAX_ENTRIES, Index, Swept, Walker
+from pageproof.walk.protocol import MAX_ENTRIES, Index, Part, Swept, Walker
 from pageproof.walk.ranges import TooMuchWork, check_range, walk_range
 from pageproof.walk.sides import Side, Sides, Spans
 from pageproof.walk.walker import ReadPhysical, walk_address
@@ -50,12 +50,31 @@ class PythonWalker:
         root: int,
         first: int,
         last: int,
-        accounts: Accounts,
+        accounts: Accounts | None,
         marked: bytes | bytearray | None = None,
         most_places: int = 0,
+        *,
+        alike: bool = False,
     ) -> Accounted:
         read = _by_page(self._read)
-        return account_range(read, root, first, last, self._paging, accounts, marked, most_places)
+        if accounts is None:
+            accounts = Accounts.empty(len(marked or b""))
+        found = account_range(read, root, first, last, self._paging, accounts, marked, most_places)
+        if alike:
+            runs = self.alike(root, first, last)
+            found.runs = [one for one in runs if one.shared_with is None]
+        return found
+
+    def account_spaces(
+        self,
+        spans: Sequence[Part],
+        accounts: Accounts | None,
+        marked: bytes | bytearray | None = None,
+        most_places: int = 0,
+        *,
+        alike: bool = False,
+    ) -> list[Accounted]:
+        return [self.account(*span, accounts, marked, most_places, alike=alike) for span in spans]
 
     def sides(self, root: int, spans: Spans, expected: Sides | None = None) -> Sides:
         there = {} if expected is None else _frames_of(expected)
@@ -86,8 +105,8 @@ class PythonWalker:
                 if walk.outcome is not Outcome.NONE:
                     yield Side(index + page, 1, walk.paddr, span, walk.outcome, same=False)
 
-    def index(self) -> Index:
-        return PythonIndex(self, self._paging)
+    def index(self, wanted: Iterable[int] | None = None) -> Index:
+        return PythonIndex(self, self._paging, None if wanted is None else frozenset(wanted))
 
 
 def _frames_of(expected: Iterable[Side]) -> dict[int, int]:
@@ -139,8 +158,10 @@ class _Space:
 class PythonIndex:
     """Keeps every range, and searches all of them for each frame."""
 
-    def __init__(self, walker: Walker, paging: Paging) -> None:
-        self._walker, self._paging = walker, paging
+    def __init__(
+        self, walker: Walker, paging: Paging, wanted: frozenset[int] | None = None
+    ) -> None:
+        self._walker, self._paging, self._wanted = walker, paging, wanted
         self._spaces: dict[int, _Space] = {}
 
     def add(self, space: int, root: int, first: int, last: int) -> Swept:
@@ -157,10 +178,15 @@ class PythonIndex:
             return Swept(gaps, whole=False)
         return Swept(gaps, whole=True)
 
+    def add_spaces(self, spaces: Sequence[Sequence[Part]]) -> list[list[Swept]]:
+        return [[self.add(number, *part) for part in parts] for number, parts in enumerate(spaces)]
+
     def finish(self) -> None:
         """Do nothing; the ranges are not sorted."""
 
     def lookup(self, pfn: int) -> list[tuple[int, int]]:
+        if self._wanted is not None and pfn not in self._wanted:
+            raise ValueError(f"frame {pfn} is not one of the index's wanted ones")
         return sorted(
             (number, address)
             for number, space in self._spaces.items()

@@ -8,11 +8,12 @@ import random
 import pageproof_pagewalk as engine
 import pytest
 from unit.tables import US, P, Tables
-from unit.walk.test_engine import PAGES, random_paging, random_tables
+from unit.walk.test_engine import PAGES, direct_memory, random_paging, random_tables
 
 from pageproof.arch.x86_64 import X86_64
 from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.arch.x86_64.paging import X86Paging
+from pageproof.model import Range
 from pageproof.model.asked import WalkerChoice
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import (
@@ -22,6 +23,7 @@ from pageproof.walk import (
     Accounts,
     make_walker,
 )
+from pageproof.walk.engine import EngineWalker
 
 FRAMES = 1 << 12
 GIB = 1 << 30
@@ -117,3 +119,73 @@ def test_arrays_must_fit() -> None:
     with pytest.raises(ValueError, match=r"."):
         engine.classify(bytes(16), 8, ((4, 0, 0, 1),), 0)
     assert engine.classify(bytes(16), 8, ((0, 0, 0, 1),), 0) == b"\1\1"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_all_spaces_at_once_are_as_one_after_the_other(seed: int) -> None:
+    rng = random.Random(7100 + seed)
+    paging = random_paging(rng)
+    tables = random_tables(rng, paging)
+    slow = make_walker(tables.read, paging, WalkerChoice.PYTHON)
+    quick = EngineWalker(tables.read, paging, direct_memory(tables))
+    quick._threads = 3
+    marked = bytes(rng.random() < 0.1 for _ in range(FRAMES))
+    spans = [(page * PAGE_BYTES, 0, (1 << 32) - 1) for page in range(PAGES)]
+    mine, other = Accounts.empty(FRAMES), Accounts.empty(FRAMES)
+    expected = [slow.account(*span, mine) for span in spans]
+    got = quick.account_spaces(spans, other)
+    assert other == mine
+    assert [one.tables for one in got] == [one.tables for one in expected]
+    places = quick.account_spaces(spans, None, marked, 1 << 20)
+    wanted = slow.account_spaces(spans, None, marked, 1 << 20)
+    assert list(map(pages_of, places)) == list(map(pages_of, wanted))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_runs_come_with_the_accounts(seed: int) -> None:
+    rng = random.Random(7200 + seed)
+    paging = random_paging(rng)
+    tables = random_tables(rng, paging)
+    quick = make_walker(tables.read, paging, WalkerChoice.C)
+    span = (rng.randrange(PAGES) * PAGE_BYTES, 0, GIB - 1)
+    mine, other = Accounts.empty(FRAMES), Accounts.empty(FRAMES)
+    found = quick.account(*span, mine, alike=True)
+    alike = [one for one in quick.alike(*span) if one.shared_with is None]
+    # A table that is shared no longer divides the runs before and after it.
+    assert covered(found.runs) == covered(alike)
+    assert found.tables == quick.account(*span, other).tables
+    assert other == mine
+
+
+def covered(runs: list[Range]) -> list[tuple[int, int, object, object, object]]:
+    """Runs, merged where only their division differs."""
+    merged: list[tuple[int, int, object, object, object]] = []
+    for one in runs:
+        about = (one.outcome, one.permissions, one.memory_type)
+        if merged and (merged[-1][1] + 1, *merged[-1][2:]) == (one.start, *about):
+            merged[-1] = (merged[-1][0], one.last, *about)
+        else:
+            merged.append((one.start, one.last, *about))
+    return merged
+
+
+def test_counts_are_added_with_saturation() -> None:
+    uses, counts = bytearray([1, 0]), bytearray([200, 3])
+    engine.account_merge(uses, counts, bytes([2, 4]), bytes([100, 4]))
+    assert (uses, counts) == (bytearray([3, 4]), bytearray([255, 7]))
+    with pytest.raises(ValueError, match="same length"):
+        engine.account_merge(uses, counts, bytes(3), bytes(3))
+
+
+def test_a_run_of_eight_adds_to_full_and_empty_counts() -> None:
+    """Eight adjoining frames are counted at once; no count may carry into the next one."""
+    entries = {0x1000: 0x2000 | P, 0x2000: 0x3000 | P, 0x3000: 0x4000 | P}
+    entries |= {0x4000 + 8 * i: (0x10000 + i * 0x1000) | P for i in range(19)}
+    walker = make_walker(Tables(entries).read, X86Paging(levels=4), WalkerChoice.C)
+    accounts = Accounts.empty(64)
+    before = [0, 255, 254, 127, 128, 255, 255, 1, 0x7E, 0x80, 0xFE, 0xFF, 3, 0, 0xFF, 9, 255, 0, 5]
+    accounts.counts[16 : 16 + 19] = bytes(before)
+    walker.account(0x1000, 0, GIB - 1, accounts)
+    assert list(accounts.counts[16 : 16 + 19]) == [min(one + 1, 255) for one in before]
+    assert not any(accounts.counts[:16] + accounts.counts[35:])
+    assert set(accounts.uses[16:35]) == {1 | USE_NORMAL}

@@ -26,6 +26,7 @@ from pageproof.model.asked import WalkerChoice
 from pageproof.observe.residency import merge
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import Accounts, TooMuchWork, make_walker
+from pageproof.walk.engine import EngineWalker
 
 PAGES = 24
 END = (1 << 64) - 1
@@ -70,6 +71,15 @@ def random_tables(rng: random.Random, paging: X86Paging) -> Tables:
     missing = tuple(page * PAGE_BYTES for page in range(1, PAGES) if rng.random() < 0.1)
     zero = tuple(page * PAGE_BYTES for page in range(PAGES) if rng.random() < 0.8)
     return Tables(entries, missing=missing, zero_pages=zero)
+
+
+def direct_memory(tables: Tables) -> list[tuple[int, memoryview | int]]:
+    """The same memory, as a dump gives it: what it omits is EXCLUDED, the rest is unreadable."""
+    return [
+        (at, PAGE_BYTES if at in tables.missing else memoryview(tables.read(at, PAGE_BYTES)))
+        for at in range(0, PAGES * PAGE_BYTES, PAGE_BYTES)
+        if at in tables.missing or at // PAGE_BYTES in tables.pages
+    ]
 
 
 def random_paging(rng: random.Random) -> X86Paging:
@@ -456,3 +466,31 @@ def compare_indices(rng: random.Random) -> int:
 
 def test_frames_are_found_at_the_same_places() -> None:
     assert sum(compare_indices(random.Random(3000 + seed)) for seed in range(6)) > 500
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("number", [1, 5, 300])
+def test_an_index_of_wanted_frames_finds_what_the_whole_one_finds(seed: int, number: int) -> None:
+    rng = random.Random(3100 + seed)
+    paging = random_paging(rng)
+    tables = random_tables(rng, paging)
+    quick = EngineWalker(tables.read, paging, direct_memory(tables))
+    quick._threads = 2
+    spaces = [[(page * PAGE_BYTES, 0, 1 << 40)] for page in range(0, PAGES, 4)]
+    spaces[0].append((0, END - (1 << 40), END))
+    whole = quick.index()
+    for space, parts in enumerate(spaces):
+        for part in parts:
+            whole.add(space, *part)
+    whole.finish()
+    pfns = [rng.choice([rng.randrange(PAGES), rng.randrange(1 << 36)]) for _ in range(number)]
+    pfns += [one.frame >> 12 for one in quick.ranges(*spaces[0][0], merged=True) if one.frame][:9]
+    index = quick.index(pfns)
+    index.add_spaces(spaces)
+    index.finish()
+    for pfn in pfns:
+        assert index.lookup(pfn) == whole.lookup(pfn)
+    other = next(pfn for pfn in range(1 << 20) if pfn not in pfns)
+    for one in (index, make_walker(tables.read, paging, WalkerChoice.PYTHON).index(pfns)):
+        with pytest.raises(ValueError, match="wanted"):
+            one.lookup(other)

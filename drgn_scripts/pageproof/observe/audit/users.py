@@ -95,7 +95,16 @@ class UserSweep:
             The facts, and the PFNs that struct page marks as tables by now but not in ``frames``.
         """
         self._owners = owners
-        spaces = tuple(self._space(mapping) for mapping in self._found.found)
+        found = self._found.found
+        spans = [(mapping.root, 0, self._last) for mapping in found]
+        # On a live target each sweep must be close to the look at the VMAs.
+        swept: Sequence[Accounted | None] = (
+            [None] * len(found)
+            if self._target.facts.live
+            else self._walker.account_spaces(spans, self._users, alike=True)
+        )
+        spaces = tuple(map(self._space, found, swept))
+        del swept
         half = ADDRESS_LAST - self._last
         kernel = self._walker.account(self._paging.kernel_root, half, ADDRESS_LAST, self._kernel)
         kernel_tables = _tables(kernel)
@@ -160,9 +169,9 @@ class UserSweep:
         page = struct_page_facts(self._target.prog, pfn)
         return page is not None and page.type_words in ("table", "typed")
 
-    def _space(self, mapping: MappingFacts) -> UserSpace:
+    def _space(self, mapping: MappingFacts, swept: Accounted | None) -> UserSpace:
         """Look at a process's user half until its VMAs are the same before and after."""
-        space = self._look(mapping)
+        space = self._look(mapping, swept)
         for _ in range(ATTEMPTS):
             if not self._target.facts.live or space.gap:
                 return space
@@ -177,7 +186,7 @@ class UserSweep:
         except ValueError:
             return None
 
-    def _look(self, mapping: MappingFacts) -> UserSpace:
+    def _look(self, mapping: MappingFacts, swept: Accounted | None = None) -> UserSpace:
         vmas = VmaTable()
         gap = ""
         try:
@@ -186,8 +195,8 @@ class UserSweep:
             (locked,) = are_locked(self._target.prog, [mapping.mm])
             if locked is None:
                 raise ValueError("its mmap_lock cannot be read")
-            runs = tuple(self._walker.alike(mapping.root, 0, self._last))
-            swept = self._walker.account(mapping.root, 0, self._last, self._users)
+            if swept is None:
+                swept = self._walker.account(mapping.root, 0, self._last, self._users, alike=True)
         except ValueError as error:
             why = f"its VMAs can't be read: {error}"
             return UserSpace(space_of(mapping), VmaTable(), (), (), why)
@@ -197,7 +206,7 @@ class UserSweep:
             gap = "some of its tables cannot be read"
         elif not swept.whole:
             gap = "more entries than pageproof reads"
-        return UserSpace(space_of(mapping), vmas, runs, _tables(swept), gap, locked)
+        return UserSpace(space_of(mapping), vmas, tuple(swept.runs), _tables(swept), gap, locked)
 
     def _suspects(
         self, frames: Frames, ram: Sequence[Span], tables: Iterable[UserTable]
@@ -231,12 +240,15 @@ class UserSweep:
             marked[pfn] = 1
         users: dict[int, list[_At]] = {pfn: [] for pfn in chosen}
         kernel: dict[int, list[_At]] = {pfn: [] for pfn in chosen}
-        for mapping in self._found.found:
-            swept = self._places(mapping.root, 0, self._last, marked)
+        spaces = self._found.found
+        spans = [(mapping.root, 0, self._last) for mapping in spaces]
+        found = self._walker.account_spaces(spans, None, marked, _MOST_PLACES)
+        for mapping, swept in zip(spaces, found, strict=True):
             for pfn, at in _spread(swept.places, space_of(mapping), mapping.root, mapping):
                 users[pfn].append(at)
         root = self._paging.kernel_root
-        swept = self._places(root, ADDRESS_LAST - self._last, ADDRESS_LAST, marked)
+        half = ADDRESS_LAST - self._last
+        swept = self._walker.account(root, half, ADDRESS_LAST, None, marked, _MOST_PLACES)
         for pfn, at in _spread(swept.places, INIT_MM, root):
             kernel[pfn].append(at)
         suspects: list[FramePlaces] = []
@@ -248,10 +260,6 @@ class UserSweep:
             if one is not None and is_odd(self._architecture, one):
                 suspects.append(one)
         return tuple(suspects), len(wanted) - looks
-
-    def _places(self, root: int, first: int, last: int, marked: bytearray) -> Accounted:
-        scratch = Accounts.empty(len(marked))
-        return self._walker.account(root, first, last, scratch, marked, _MOST_PLACES)
 
     def _seen(self, pfn: int, users: Sequence[_At], kernel: Sequence[_At]) -> FramePlaces | None:
         """Look at a suspect again; None if it moved meanwhile."""
