@@ -26,7 +26,7 @@ PROGRAMS = {
     "uio": ("shares_physical", "uio"),
 }
 KINDS = {
-    *("perf", "io_uring", "packet", "aio", "bpf", "shmem", "hugetlb", "vdso"),
+    *("perf", "io_uring", "packet", "xdp", "aio", "bpf", "shmem", "hugetlb", "vdso"),
     *("kvm", "devmem", "pci", "uio"),
 }
 #: Their pages are copies, or the kernel has not mapped them; they have their own tests.

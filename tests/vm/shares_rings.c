@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A process that shares rings with the kernel: perf, io_uring, AF_PACKET, aio.
+ * A process that shares rings with the kernel: perf, io_uring, AF_PACKET, AF_XDP, aio.
  *
  *   shares_rings OUTPUT
  *
@@ -15,6 +15,7 @@
 #include <linux/aio_abi.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/if_xdp.h>
 #include <linux/io_uring.h>
 #include <linux/perf_event.h>
 #include <net/if.h>
@@ -31,115 +32,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define PAGE 4096UL
-#define USER_TEXT "written by user"
-
-struct vma {
-	const char *kind, *part;
-	unsigned long owner; /* the same for VMAs of one ring */
-	char *start;
-	size_t pages;
-	size_t first, all; /* its first page in the region; the region's pages */
-	unsigned long touched; /* bit mask of the VMA's pages */
-};
-
-static FILE *out;
-
-static void check(int fine, const char *what)
-{
-	if (fine)
-		return;
-	fprintf(stderr, "Error: %s: %m\n", what);
-	exit(1);
-}
-
-static char *map(void *address, size_t pages, int flags, int fd, off_t offset, const char *what)
-{
-	char *start = mmap(address, pages * PAGE, PROT_READ | PROT_WRITE, flags, fd, offset);
-
-	check(start != MAP_FAILED, what);
-	return start;
-}
-
-/* Starts an entry of the output. */
-static void fact(const char *is, const struct vma *vma)
-{
-	static const char *separator = "";
-
-	fprintf(out, "%s\n{\"is\": \"%s\", \"kind\": \"%s\", \"part\": \"%s\"", separator, is, vma->kind,
-		vma->part);
-	separator = ",";
-}
-
-static void is_mapped(const struct vma *vma)
-{
-	const char *separator = "";
-
-	fact("vma", vma);
-	fprintf(out, ", \"owner\": %lu, \"address\": %lu", vma->owner, (unsigned long)vma->start);
-	fprintf(out, ", \"mapped_pages\": %zu", vma->pages);
-	fprintf(out, ", \"first_page\": %zu, \"pages\": %zu, \"touched\": [", vma->first, vma->all);
-	for (size_t page = 0; page < vma->pages; page++) {
-		if (!(vma->touched & 1UL << page))
-			continue;
-		fprintf(out, "%s%zu", separator, page);
-		separator = ", ";
-	}
-	fprintf(out, "]}");
-}
-
-static void text_at(const struct vma *vma, const char *by, const char *at, const char *text)
-{
-	fact("text", vma);
-	fprintf(out, ", \"by\": \"%s\", \"address\": %lu, \"offset\": %lu, \"text\": \"%s\"}", by,
-		(unsigned long)vma->start, (unsigned long)(at - vma->start), text);
-}
-
-/* The user's text in unused bytes of a page that the user may write. */
-static void write_text(const struct vma *vma, char *at, const char *text)
-{
-	memcpy(at, text, strlen(text));
-	text_at(vma, "user", at, text);
-}
-
-/* The kernel's text, at any place of the mapping. */
-static void find_text(const struct vma *vma, char *from, char *to, const char *text)
-{
-	char *at = memmem(from, to - from, text, strlen(text));
-
-	check(at != NULL, text);
-	text_at(vma, "kernel", at, text);
-}
-
-/* Replaces a page of a VMA by an anonymous page. */
-static void replace(const struct vma *vma, size_t page, size_t pages)
-{
-	char *at = map(vma->start + page * PAGE, pages, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0,
-		       "replace");
-
-	for (size_t number = 0; number < pages; number++)
-		memcpy(at + number * PAGE, USER_TEXT, sizeof(USER_TEXT));
-	fact("replaced", vma);
-	fprintf(out, ", \"address\": %lu, \"page\": %zu}", (unsigned long)at, vma->first + page);
-}
-
-/* Replaces a page of a VMA that can be split. One or two VMAs of the ring are left. */
-static void replace_within(const struct vma *vma, size_t page)
-{
-	struct vma before = *vma, after = *vma;
-
-	replace(vma, page, 1);
-	before.pages = page;
-	before.touched &= (1UL << page) - 1;
-	if (before.pages)
-		is_mapped(&before);
-	after.start += (page + 1) * PAGE;
-	after.first += page + 1;
-	after.pages -= page + 1;
-	after.touched >>= page + 1;
-	if (after.pages)
-		is_mapped(&after);
-}
+#include "shares_rings.h"
 
 static void perf(void)
 {
@@ -339,6 +232,117 @@ static void packet(const struct packet_version *version)
 		check(!munmap(second.start, second.pages * PAGE), "munmap");
 }
 
+/* AF_XDP's rings, with their offsets in a mapping. */
+enum xdp_ring { RX, TX, FILL, COMPLETION };
+
+static const struct {
+	const char *part;
+	int option;
+	uint32_t entries;
+	size_t pages;
+	off_t offset;
+} xdp_rings[] = {
+	[RX] = { "rx", XDP_RX_RING, 256, 2, XDP_PGOFF_RX_RING },
+	/* Three pages; before 6.3 the kernel allocates, and maps, four. */
+	[TX] = { "tx", XDP_TX_RING, 512, 3, XDP_PGOFF_TX_RING },
+	[FILL] = { "fill", XDP_UMEM_FILL_RING, 512, 2, (off_t)XDP_UMEM_PGOFF_FILL_RING },
+	[COMPLETION] = { "completion", XDP_UMEM_COMPLETION_RING, 512, 2, (off_t)XDP_UMEM_PGOFF_COMPLETION_RING },
+};
+
+/* Maps a ring with all its pages. All of them are present at once. */
+static struct vma xdp_ring(int fd, enum xdp_ring number, unsigned long owner)
+{
+	size_t pages = xdp_rings[number].pages;
+	struct vma vma = { "xdp", xdp_rings[number].part, owner, .pages = 0 };
+	char *start = MAP_FAILED;
+
+	if (number == TX)
+		start = mmap(NULL, ++pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, xdp_rings[TX].offset);
+	if (start == MAP_FAILED) {
+		pages = xdp_rings[number].pages;
+		start = map(NULL, pages, MAP_SHARED, fd, xdp_rings[number].offset, xdp_rings[number].part);
+	}
+	vma.start = start;
+	vma.pages = vma.all = pages;
+	vma.touched = (1UL << pages) - 1;
+	return vma;
+}
+
+static int xdp_socket(char *buffers, size_t pages)
+{
+	struct xdp_umem_reg umem = { .addr = (uint64_t)buffers, .len = pages * PAGE, .chunk_size = PAGE };
+	int fd = socket(AF_XDP, SOCK_RAW, 0);
+
+	check(fd >= 0, "socket of AF_XDP");
+	check(!setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)), "XDP_UMEM_REG");
+	for (size_t number = 0; number < sizeof(xdp_rings) / sizeof(*xdp_rings); number++)
+		check(!setsockopt(fd, SOL_XDP, xdp_rings[number].option, &xdp_rings[number].entries,
+				  sizeof(xdp_rings[number].entries)),
+		      xdp_rings[number].part);
+	return fd;
+}
+
+/*
+ * Sends a packet through lo, which packet() has brought up. The kernel then writes its
+ * buffer's address into the completion ring.
+ */
+static void xdp_send(int fd, const struct xdp_mmap_offsets *offsets, const struct vma *rings, uint64_t address)
+{
+	struct xdp_desc *desc = (struct xdp_desc *)(rings[TX].start + offsets->tx.desc);
+	volatile uint32_t *completed = (uint32_t *)(rings[COMPLETION].start + offsets->cr.producer);
+
+	desc[0] = (struct xdp_desc){ .addr = address, .len = ETH_ZLEN };
+	__atomic_store_n((uint32_t *)(rings[TX].start + offsets->tx.producer), 1, __ATOMIC_RELEASE);
+	while (!*completed) {
+		check(sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0) >= 0 || errno == EAGAIN || errno == EBUSY ||
+			      errno == ENOBUFS,
+		      "sendto of AF_XDP");
+		usleep(1000);
+	}
+}
+
+static void xdp(void)
+{
+	/* The text as an address in the buffers. Kernels that use bit 0 for themselves keep it: it is even. */
+	union {
+		char text[8];
+		uint64_t address;
+	} sent = { "no" };
+	struct xdp_mmap_offsets offsets;
+	socklen_t size = sizeof(offsets);
+	struct sockaddr_xdp address = { .sxdp_family = AF_XDP, .sxdp_flags = XDP_COPY };
+	struct vma rings[4], second, copied = { "xdp", "a private mapping of it", .pages = 2 };
+	char *buffers = map(NULL, 16, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0, "buffers of AF_XDP");
+	int fd = xdp_socket(buffers, 8), unbound = xdp_socket(buffers + 8 * PAGE, 8);
+
+	check(!getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &offsets, &size), "XDP_MMAP_OFFSETS");
+	check(size == sizeof(offsets), "size of struct xdp_mmap_offsets");
+	for (enum xdp_ring number = RX; number <= COMPLETION; number++)
+		rings[number] = xdp_ring(fd, number, number);
+	second = xdp_ring(fd, TX, TX);
+	/* Not shared, so not part of a region. */
+	copied.start = map(NULL, 2, MAP_PRIVATE, fd, xdp_rings[RX].offset, "private mmap of RX");
+	fact("unknown", &copied);
+	fprintf(out, ", \"address\": %lu}", (unsigned long)copied.start);
+	address.sxdp_ifindex = if_nametoindex("lo");
+	check(!bind(fd, (struct sockaddr *)&address, sizeof(address)), "bind of AF_XDP");
+	xdp_send(fd, &offsets, rings, sent.address);
+	find_text(&rings[COMPLETION], rings[COMPLETION].start + offsets.cr.desc,
+		  rings[COMPLETION].start + offsets.cr.desc + sizeof(uint64_t), sent.text);
+	/* Descriptors that are not submitted, in the second page. */
+	for (enum xdp_ring number = RX; number <= COMPLETION; number++) {
+		write_text(&rings[number], rings[number].start + PAGE, USER_TEXT);
+		is_mapped(&rings[number]);
+	}
+	replace_within(&second, 1);
+	/* Before bind(), the socket has these rings itself. */
+	for (enum xdp_ring number = RX; number <= COMPLETION; number++) {
+		second = xdp_ring(unbound, number, 4 + number);
+		write_text(&second, second.start + PAGE, USER_TEXT);
+		is_mapped(&second);
+	}
+}
+
 /* The size that the kernel gave a ring. */
 static size_t pages_mapped_at(const char *start)
 {
@@ -403,6 +407,7 @@ int main(int argc, char **argv)
 	io_uring();
 	for (size_t number = 0; number < sizeof(packet_versions) / sizeof(*packet_versions); number++)
 		packet(&packet_versions[number]);
+	xdp();
 	aio();
 	fflush(out);
 	child = fork();

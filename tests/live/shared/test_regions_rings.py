@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rings that a process shares with the kernel: perf, io_uring, AF_PACKET, aio.
+"""Rings that a process shares with the kernel: perf, io_uring, AF_PACKET, AF_XDP, aio.
 
 tests/vm/shares_rings.c makes and describes them.
 """
@@ -15,7 +15,7 @@ from sharing import Everything, claimed_at, same_frames
 from pageproof.find.shared import FINDERS, Claimed, Found, find_shared, kernel_pages
 from pageproof.space.units import PAGE_BYTES
 
-KINDS = ("perf", "io_uring", "packet", "aio")
+KINDS = ("perf", "io_uring", "packet", "xdp", "aio")
 
 pytestmark = each_kernel
 
@@ -98,7 +98,7 @@ def test_a_child_shares_what_fork_gives_it(rings: Rings, kind: str) -> None:
         start, pages = pages_of(one)
         if f"{start:x}-{start + pages * PAGE_BYTES:x}" in in_child:
             expected.add((one.claim, start, pages))
-    if kind in ("io_uring", "packet"):
+    if kind in ("io_uring", "packet", "xdp"):
         assert len(expected) == len(rings.of(kind, "vma"))
     found = {(one.claim, *pages_of(one)) for one in rings.found(kind, rings.child).claimed}
     assert found == expected
@@ -149,10 +149,26 @@ def test_a_page_of_another_mapping_is_not_claimed(rings: Rings, kind: str) -> No
         assert rings.kernel_pfn(side) != rings.user_pfn(address)
 
 
-def test_a_part_that_no_finder_knows_is_named(rings: Rings) -> None:
-    """These are provided buffers, since 6.4, and a private mapping of the submission entries."""
-    made = {(fact["part"], fact["address"]) for fact in rings.of("io_uring", "unknown")}
-    found = rings.found("io_uring").unknown
+@pytest.mark.parametrize("kind", ("io_uring", "xdp"))
+def test_a_part_that_no_finder_knows_is_named(rings: Rings, kind: str) -> None:
+    """These are private mappings, and io_uring's provided buffers since 6.4."""
+    made = {(fact["part"], fact["address"]) for fact in rings.of(kind, "unknown")}
+    found = rings.found(kind).unknown
     named = {(one.what, one.mapping.vma.start) for one in found if one.mapping.vma}
     assert named == made
-    assert {one.kind for one in found} == {"io_uring"}
+    assert {one.kind for one in found} == {kind}
+
+
+def test_finders_of_sockets_leave_each_other_s_sockets_alone(rings: Rings) -> None:
+    finders = [finder for finder in FINDERS if finder.operations == ("socket_file_ops",)]
+    assert [finder.kind for finder in finders] == ["packet", "xdp"]
+    for order in (finders, finders[::-1]):
+        found = find_shared(rings.view.target.prog, rings.view.paging, order, rings.pid)
+        assert not found.unclaimed
+        of_kind = {
+            kind: {pages_of(one)[0] for one in found.claimed if one.finder.kind == kind}
+            for kind in ("packet", "xdp")
+        }
+        assert of_kind == {
+            kind: {vma["address"] for vma in rings.of(kind, "vma")} for kind in of_kind
+        }

@@ -32,6 +32,7 @@ from pageproof.find.shared.udmabuf import UDMABUF
 from pageproof.find.shared.uio import UIO
 from pageproof.find.shared.umh_shm import UMH_SHM
 from pageproof.find.shared.vdso import VDSO
+from pageproof.find.shared.xdp import XDP
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
 
 #: Pageproof's own finders, in the order of the output.
@@ -40,6 +41,7 @@ FINDERS: Final[tuple[Finder, ...]] = (
     PERF,
     IO_URING,
     PACKET,
+    XDP,
     AIO,
     BPF,
     SHMEM,

@@ -18,16 +18,19 @@ from pageproof.find.shared.finder import (
     not_private,
     owner_of,
 )
+from pageproof.find.shared.xdp import AF_XDP
 
 _AF_PACKET: Final = 17
-#: Other address families whose sockets can be mapped: TCP for receiving without copies, XDP rings.
-_OTHERS: Final = {2: "AF_INET", 10: "AF_INET6", 44: "AF_XDP"}
+#: Address families whose sockets can be mapped to receive by TCP without copies.
+_OTHERS: Final = {2: "AF_INET", 10: "AF_INET6"}
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
     """Return both rings, which ``packet_mmap()`` of net/packet/af_packet.c maps as a whole."""
     sk = cast("struct socket *", vma.vm_file.private_data).sk
     family = int(sk.__sk_common.skc_family) if sk else 0
+    if family == AF_XDP:
+        return None
     if family != _AF_PACKET:
         raise UnknownPart(f"a socket of address family {_OTHERS.get(family, family)}")
     not_private(vma)
