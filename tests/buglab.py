@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from machine import ONE_A_KERNEL, Json
-from sharing import Place, verdicts_by_place
+from sharing import VmaStart, verdicts_by_place
 
 SAME, DIFFERENT = "SAME", "DIFFERENT"
 BEYOND, ABSENT = "no-kernel-side", "not-present"
@@ -159,7 +159,7 @@ class Made:
     facts: Json
 
     @property
-    def place(self) -> Place:
+    def place(self) -> VmaStart:
         return self.facts["pid"], self.facts["address"]
 
     @property

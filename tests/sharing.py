@@ -11,7 +11,7 @@ from pageproof.find.shared import FINDERS, Claimed, find_shared, kernel_pages
 from pageproof.space.units import PAGE_BYTES
 
 #: A process and where one of its VMAs starts.
-Place = tuple[int, int]
+VmaStart = tuple[int, int]
 DIRECTORY = "/run/maps"
 SWAP = "/swap"
 PROGRAMS = {
@@ -52,7 +52,7 @@ class Everything:
     def rings(self) -> list[Json]:
         return [fact for fact in self.facts["rings"]["facts"] if fact["is"] == "vma"]
 
-    def touched(self) -> dict[Place, list[int]]:
+    def touched(self) -> dict[VmaStart, list[int]]:
         """Return VMA -> touched pages of it that the kernel maps too."""
         pid = self.facts["rings"]["pid"]
         rings = {(pid, one["address"]): one["touched"] for one in self.rings}
@@ -60,7 +60,7 @@ class Everything:
         return {**rings, **{(one["pid"], one["address"]): one["touched"] for one in sound}}
 
     @property
-    def copied(self) -> dict[Place, list[int]]:
+    def copied(self) -> dict[VmaStart, list[int]]:
         """VMA -> pages that the process has a private copy of: of the vDSO and of a vcpu."""
         pages = {"vdso": ("vdso-copied", 0), "kvm": ("private", 1)}
         return {
@@ -71,7 +71,7 @@ class Everything:
         }
 
     @property
-    def closed(self) -> Place:
+    def closed(self) -> VmaStart:
         """A page of a memfd that was written, then closed by mprotect(PROT_NONE)."""
         (one,) = (
             one
@@ -81,7 +81,7 @@ class Everything:
         return one["pid"], one["address"]
 
     @property
-    def idle(self) -> Place:
+    def idle(self) -> VmaStart:
         """A PCI resource that no driver has mapped."""
         (one,) = (one for one in self.regions if one["label"] == "idle")
         return one["pid"], one["address"]
@@ -108,7 +108,7 @@ def share_everything(machine: Machine) -> Everything:
     return everything
 
 
-def verdicts_by_place(report: Json) -> dict[Place, list[str]]:
+def verdicts_by_place(report: Json) -> dict[VmaStart, list[str]]:
     """Return the verdict, or its reason, of each page of each VMA in a report of `verify`."""
     found = {}
     for region in report["regions"]:

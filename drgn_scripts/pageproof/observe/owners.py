@@ -22,6 +22,7 @@ from pageproof.find.kernel.areaowners import (
 from pageproof.find.kernel.layout import read_layout
 from pageproof.model import AreaOwner, MappingFacts, OwnerKind, PagingFacts
 from pageproof.model.kmap import MapRow
+from pageproof.space.rows import named_rows
 from pageproof.space.vmalloc import VMALLOC_ROWS
 from pageproof.walk import Index, TooMuchWork, Walker
 
@@ -29,10 +30,10 @@ from pageproof.walk import Index, TooMuchWork, Walker
 _MOST_MAPPINGS: Final = 64
 
 
-def area_rows(target: Target, paging: PagingFacts) -> tuple[MapRow, ...]:
-    """Return the rows of the memory map that contain areas."""
+def vmalloc_rows(target: Target, paging: PagingFacts) -> list[MapRow]:
+    """Return the rows of the memory map that contain areas of vmalloc()."""
     rows = arch.of(target.facts.arch).memory_map(read_layout(target.prog, paging))
-    return tuple(row for row in rows if row.region in VMALLOC_ROWS)
+    return named_rows(rows, *VMALLOC_ROWS)
 
 
 class Owners:
@@ -96,7 +97,7 @@ class Owners:
         """The index; None if the location of vmalloc space is unknown, so that no owner is."""
         index = self._walker.index()
         try:
-            for row in area_rows(self._target, self._paging):
+            for row in vmalloc_rows(self._target, self._paging):
                 index.add(0, self._paging.kernel_root, row.start, row.last)
         except (*BROKEN, PageproofError, TooMuchWork):
             return None

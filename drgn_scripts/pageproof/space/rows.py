@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 
 from pageproof.model import Range
 from pageproof.model.kmap import MapRow
@@ -16,20 +16,18 @@ def row_at(rows: Sequence[MapRow], address: int) -> MapRow:
     return rows[bisect_right(rows, address, key=lambda row: row.start) - 1]
 
 
-def mapped_in(
-    rows: Sequence[MapRow], names: Collection[str], ranges: Sequence[Range]
-) -> list[Range]:
+def named_rows(rows: Iterable[MapRow], *names: str) -> list[MapRow]:
+    """Return the rows with one of some names."""
+    return [row for row in rows if row.region in names]
+
+
+def mapped_in(rows: Iterable[MapRow], ranges: Sequence[Range]) -> list[Range]:
     """Return the mapped ranges in some rows.
 
     Args:
-        rows: of a memory map.
-        names: of the rows to look at.
+        rows: to look at.
         ranges: in order of address.
     """
     return [
-        one
-        for row in rows
-        if row.region in names
-        for one in within(ranges, row.start, row.last + 1)
-        if is_mapped(one)
+        one for row in rows for one in within(ranges, row.start, row.last + 1) if is_mapped(one)
     ]

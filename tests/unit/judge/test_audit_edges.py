@@ -49,7 +49,7 @@ from pageproof.model.auditfacts import (
 )
 from pageproof.render.where import where_words
 from pageproof.space.physmap import not_of_type, unmapped
-from pageproof.space.rows import mapped_in
+from pageproof.space.rows import mapped_in, named_rows
 from pageproof.space.spans import cut, joined, pages_of, within, without
 from pageproof.space.vmalloc import VMALLOC_ROWS, mismatches, odd_spans
 
@@ -329,7 +329,7 @@ def test_ram_is_counted_in_pages() -> None:
 
 
 def odd(facts: AuditFacts) -> list[Span]:
-    mapped = mapped_in(memory_map(FOUR), VMALLOC_ROWS, facts.kernel or ())
+    mapped = mapped_in(named_rows(memory_map(FOUR), *VMALLOC_ROWS), facts.kernel or ())
     return odd_spans(mapped, facts.areas or (), facts.moving)
 
 
@@ -343,7 +343,7 @@ def test_what_is_asked_of_the_direct_map() -> None:
     ]
     facts = holes(0x18_0000, 0x18_2000)
     assert facts.kernel and facts.ram
-    there = mapped_in(memory_map(FOUR), ("physmap",), facts.kernel)
+    there = mapped_in(named_rows(memory_map(FOUR), "physmap"), facts.kernel)
     assert list(unmapped(there, PHYSMAP, facts.ram)) == [Span(0x18_0000, 0x18_2000)]
 
 

@@ -10,7 +10,7 @@ from pageproof.judge.audit.check import Check, Judged, addresses, bytes_shown, j
 from pageproof.model import Finding, Range, Severity
 from pageproof.model.auditfacts import AuditFacts, Need
 from pageproof.model.rule import Rule
-from pageproof.space.rows import mapped_in
+from pageproof.space.rows import mapped_in, named_rows
 from pageproof.space.spans import pages_of
 from pageproof.space.vmalloc import VMALLOC_ROWS, Mismatch, mismatches
 from pageproof.space.vmalloc import unowned as unowned_spans
@@ -40,7 +40,7 @@ def _mapped(facts: AuditFacts) -> list[Range]:
     assert facts.layout is not None
     assert facts.kernel is not None
     rows = arch.of(facts.target.arch).memory_map(facts.layout)
-    return mapped_in(rows, VMALLOC_ROWS, facts.kernel)
+    return mapped_in(named_rows(rows, *VMALLOC_ROWS), facts.kernel)
 
 
 def unowned(facts: AuditFacts) -> Judged:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -40,7 +40,7 @@ from pageproof.observe.audit.owners import AuditOwners
 from pageproof.observe.audit.users import UserSweep, space_of
 from pageproof.observe.walkers import paging_form
 from pageproof.space.physmap import not_of_type, unmapped
-from pageproof.space.rows import mapped_in
+from pageproof.space.rows import mapped_in, named_rows
 from pageproof.space.spans import pages_of, without
 from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
 from pageproof.space.vmalloc import VMALLOC_ROWS, odd_spans
@@ -194,9 +194,13 @@ class Collector:
             standing = still
         return tuple(sorted(moving, key=lambda one: one.start))
 
+    def _mapped(self, kernel: Sequence[Range], *names: str) -> list[Range]:
+        """Return what the kernel maps in the rows with these names."""
+        rows = named_rows(self._architecture.memory_map(self._layout), *names)
+        return mapped_in(rows, kernel)
+
     def _odd_spans(self, facts: AuditFacts) -> list[Span]:
-        rows = self._architecture.memory_map(self._layout)
-        mapped = mapped_in(rows, VMALLOC_ROWS, facts.kernel or ())
+        mapped = self._mapped(facts.kernel or (), *VMALLOC_ROWS)
         return odd_spans(mapped, facts.areas or (), facts.moving)
 
     def _top(self, space: Space, root: int, *, user_half: bool = False) -> TopTable:
@@ -262,8 +266,7 @@ class Collector:
     def _with_reasons(self, facts: AuditFacts) -> AuditFacts:
         """Add why some RAM is not in the direct map, or not write-back there."""
         prog, base = self._target.prog, self._layout.page_offset_base
-        rows = self._architecture.memory_map(self._layout)
-        physmap = mapped_in(rows, ("physmap",), facts.kernel or ())
+        physmap = self._mapped(facts.kernel or (), "physmap")
         holes = [
             pfn
             for hole in unmapped(physmap, base, facts.ram or ())
@@ -280,10 +283,9 @@ class Collector:
 
     def _executed(self) -> frozenset[int]:
         """Return the frames that are mapped executable in the modules row."""
-        rows = self._architecture.memory_map(self._layout)
         return frozenset(
             (one.frame >> PAGE_SHIFT) + page
-            for one in mapped_in(rows, ("modules",), self._kernel)
+            for one in self._mapped(self._kernel, "modules")
             if one.frame is not None
             if one.permissions is not None and one.permissions.execute
             for page in range(pages_of(one))

@@ -13,11 +13,10 @@ from pageproof.find.frame.owner import named_file_of
 from pageproof.find.kernel.areaowners import are_related, module_name
 from pageproof.find.process.mappings import mapping_at
 from pageproof.model import AreaOwner, MappingFacts, OwnerKind, PagingFacts, Range, StructPageFacts
-from pageproof.observe.owners import Owners, area_rows
+from pageproof.observe.owners import Owners, vmalloc_rows
 from pageproof.space.rows import mapped_in
 from pageproof.space.spans import pages_of
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
-from pageproof.space.vmalloc import VMALLOC_ROWS
 from pageproof.walk import USE_NORMAL, USE_SPECIAL, Accounts, Walker
 
 #: Frames of one area that are examined. A driver maps all of its area, or a part of it.
@@ -29,7 +28,7 @@ _IS_BOTH: Final = bytes(int(bits & _BOTH == _BOTH) for bits in range(256))
 _SHOWS_ALL: Final = "mem_fops"
 
 #: A mapping: the process, the address, and whether it is a raw frame (_PAGE_SPECIAL).
-Place = tuple[MappingFacts, int, bool]
+MappedAt = tuple[MappingFacts, int, bool]
 
 
 class AuditOwners:
@@ -65,8 +64,7 @@ class AuditOwners:
 
     def _mapped_areas(self, users: Accounts) -> Iterator[tuple[int, int]]:
         """Yield (address in vmalloc space, PFN) of frames that processes map."""
-        rows = area_rows(self._target, self._paging)
-        for one in mapped_in(rows, VMALLOC_ROWS, self._kernel):
+        for one in mapped_in(vmalloc_rows(self._target, self._paging), self._kernel):
             if one.frame is None or one.shared_with is not None:
                 continue
             first = one.frame >> PAGE_SHIFT
@@ -77,7 +75,7 @@ class AuditOwners:
                 pfn = found.start()
                 yield one.start + (pfn - first) * PAGE_BYTES, pfn
 
-    def area(self, pfn: int, places: Iterable[Place]) -> AreaOwner | None:
+    def area(self, pfn: int, places: Iterable[MappedAt]) -> AreaOwner | None:
         """Return the area of a suspect, if it still exists."""
         address = self._addresses.get(pfn)
         if address is None:
@@ -94,7 +92,7 @@ class AuditOwners:
                 break
         return area
 
-    def stranger(self, pfn: int, page: StructPageFacts | None, places: Sequence[Place]) -> str:
+    def stranger(self, pfn: int, page: StructPageFacts | None, places: Sequence[MappedAt]) -> str:
         """Return the other owner of a frame that is mapped raw; "" if there is none."""
         if pfn not in self._both or page is None or page.mapcount is None or page.reserved:
             return ""
