@@ -15,6 +15,7 @@ from pageproof.judge.rules import (
     rule_ids,
 )
 from pageproof.judge.rules.coverage import NOTHING_TO_VERIFY
+from pageproof.judge.tasks import task_findings
 from pageproof.judge.verdict import judge_page
 from pageproof.judge.verify import (
     beyond_findings,
@@ -25,7 +26,6 @@ from pageproof.judge.verify import (
     prove,
     prove_again,
     summarize,
-    task_findings,
     unknown_parts,
     unmapped_pages,
     unread,

@@ -17,10 +17,11 @@ from pageproof.judge.conditions import (
     USER_MAPS_TABLE,
 )
 from pageproof.judge.owners import stack_shown
+from pageproof.judge.tasks import task_findings
 from pageproof.model import AreaOwner, Finding, OwnerKind, Severity, StructPageFacts, TaskFault
 from pageproof.model.alias import Alias, SweepGap
 from pageproof.model.rule import Rule
-from pageproof.model.where import Where, all_tables, frames, task
+from pageproof.model.where import Where, all_tables, frames
 
 SPECIAL: Final = Rule(
     id="special",
@@ -88,8 +89,7 @@ def doubt_findings(doubts: Iterable[TaskFault | SweepGap]) -> Iterator[Finding]:
     """Report why mappings may be missing."""
     for doubt in doubts:
         if isinstance(doubt, TaskFault):
-            where = task(doubt.pid, doubt.comm)
-            yield TASK_UNREADABLE.finding(where, (("reason", doubt.message),))
+            yield from task_findings([doubt])
             continue
         why = "more entries than pageproof reads"
         if doubt.unreadable:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Final
 
 from pageproof.errors import Exit
-from pageproof.judge.conditions import TASK_UNREADABLE
 from pageproof.judge.rules import RULE_BROKEN, PageView, page_findings
 from pageproof.judge.rules.coverage import (
     MAPPING_BEYOND_REGION,
@@ -33,8 +32,7 @@ from pageproof.model import (
     TaskFault,
     Verdict,
 )
-from pageproof.model.rule import Shown
-from pageproof.model.where import Where, WhereKind, in_process, named_region, task
+from pageproof.model.where import Where, WhereKind, in_process, named_region
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk.opinion import weigh
 
@@ -238,29 +236,6 @@ def _hole(
             if base in above and base + page * PAGE_BYTES == below.end:
                 return (("to see what is there", f"verify --pid {pid} --user 0x{below.end:x}"),)
     return ()
-
-
-#: makedumpfile 1.7.2 does not know PAGE_SLAB_MAPCOUNT_VALUE, 1.7.8 page.compound_info.
-NO_SLAB: Final = (
-    "the dump lacks slab pages; at a level with bit 8, such as -d 31, makedumpfile 1.7.2 drops "
-    "those of Linux 6.10 and newer, and up to 1.7.8 those of 7.1 and newer: dump with -d 23"
-)
-
-
-def task_findings(faults: Iterable[TaskFault]) -> tuple[Finding, ...]:
-    """Report tasks that could not be searched: they may map the region."""
-    return tuple(
-        TASK_UNREADABLE.finding(
-            task(fault.pid, fault.comm), (("reason", fault.message), *_likely_cause(fault))
-        )
-        for fault in faults
-    )
-
-
-def _likely_cause(fault: TaskFault) -> Shown:
-    # The text of libkdumpfile's KDUMP_ERR_NODATA for a page that the dump's bitmap leaves out.
-    # struct task_struct is a slab object, so no sound dump leaves it out.
-    return (("likely cause", NO_SLAB),) if "Excluded page" in fault.message else ()
 
 
 def summarize(

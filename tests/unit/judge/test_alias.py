@@ -12,6 +12,7 @@ from unit.facts import PAGE, user_walk
 from pageproof.arch.x86_64 import X86_64
 from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.judge.alias import alias_findings, doubt_findings
+from pageproof.judge.tasks import task_findings
 from pageproof.model import TaskFault
 from pageproof.model.alias import Alias, SweepGap
 from pageproof.render.where import where_words
@@ -162,3 +163,11 @@ def test_every_reason_why_mappings_may_be_missing() -> None:
     ]
     assert unread.sentence.endswith("there are tables that cannot be read")
     assert limit.sentence.endswith("there are more entries than pageproof reads")
+
+
+def test_a_dump_without_slab_pages_names_its_likely_cause() -> None:
+    """The same as in `verify`."""
+    fault = TaskFault(0, "?", "the list of tasks: Excluded page: 0xff2c36dbc151e248")
+    (found,) = doubt_findings([fault])
+    assert (found,) == task_findings([fault])
+    assert dict(found.evidence)["likely cause"].startswith("the dump lacks slab pages")

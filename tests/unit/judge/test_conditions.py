@@ -28,7 +28,7 @@ from pageproof.judge.catalogue import CATALOGUE
 from pageproof.judge.conditions import exit_of
 from pageproof.judge.kmap import map_findings
 from pageproof.judge.rules import PageView, page_findings
-from pageproof.judge.verify import task_findings
+from pageproof.judge.tasks import task_findings
 from pageproof.model import (
     Finding,
     MemoryType,
