@@ -11,6 +11,7 @@ import drgn
 from pageproof import arch
 from pageproof.find.shared.finder import Claim, Finder, not_private
 from pageproof.find.shared.physical import kernel_sides
+from pageproof.model import kinds
 from pageproof.space.units import PAGE_BYTES
 
 
@@ -34,7 +35,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
 
 
 DEVMEM: Final = Finder(
-    kind="devmem",
+    kind=kinds.DEVMEM,
     help="physical memory, mapped through /dev/mem",
     operations=("mem_fops", "mmap_mem_ops"),
     claim=_claim,

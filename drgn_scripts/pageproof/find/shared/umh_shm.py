@@ -10,6 +10,7 @@ import drgn
 
 from pageproof.find.shared.finder import Claim, Finder, adjoining
 from pageproof.find.umh_shm.region import find_region
+from pageproof.model import kinds
 
 
 def _claim(vma: drgn.Object) -> Claim:
@@ -29,7 +30,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
 
 
 UMH_SHM: Final = Finder(
-    kind="umh_shm",
+    kind=kinds.UMH_SHM,
     help="the region of pageproof's own module",
     operations=("umh_shm_fops",),
     claim=_claim,

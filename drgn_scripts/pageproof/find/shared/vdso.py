@@ -14,6 +14,7 @@ from drgn.helpers.linux.mm import page_to_virt
 from pageproof.find.kernel.debuginfo import of_program
 from pageproof.find.process.tasks import read_tasks
 from pageproof.find.shared.finder import Claim, Finder, UnknownPart, adjoining, owner_of
+from pageproof.model import kinds
 from pageproof.space.units import PAGE_BYTES
 
 _DATA: Final = "vvar"
@@ -220,7 +221,7 @@ def _kernel_pages(prog: drgn.Program, claim: Claim) -> Sequence[int | None]:
 
 
 VDSO: Final = Finder(
-    kind="vdso",
+    kind=kinds.VDSO,
     help="the vDSO and its data",
     operations=("special_mapping_vmops",),
     claim=_claim,

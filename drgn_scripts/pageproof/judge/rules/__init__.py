@@ -11,7 +11,7 @@ from pageproof.judge.rules import content, damage, life, rights
 from pageproof.judge.rules.frames import FRAME_RULES, frame_findings
 from pageproof.judge.rules.mapping import EXPECTING, MAPPING_RULES, REGION_IS_FREED
 from pageproof.judge.rules.views import Differing, FramesView, MappingView, PageView
-from pageproof.model import Expectation, Finding, Severity
+from pageproof.model import Expectation, Finding, Severity, kinds
 from pageproof.model.rule import Rule, Shown
 from pageproof.model.where import Where, in_process
 
@@ -100,14 +100,14 @@ def rule_ids(
         rule.id
         for rule in RULES
         if rule.severity is Severity.ERROR
-        and (rule not in _OF_SLOTS or kind == "umh_shm")
+        and (rule not in _OF_SLOTS or kind == kinds.UMH_SHM)
         and (rule not in EXPECTING or EXPECTING[rule] in expected)
         and (rule is not REGION_IS_FREED or of_device)
     )
 
 
 #: Rules that a kind of region breaks by design.
-_ALLOWED: Final[dict[str, Collection[Rule]]] = {"vdso": {rights.USER_MAPPING_EXECUTABLE}}
+_ALLOWED: Final[dict[str, Collection[Rule]]] = {kinds.VDSO: {rights.USER_MAPPING_EXECUTABLE}}
 
 
 def page_findings(view: PageView, where: Where) -> tuple[Finding, ...]:

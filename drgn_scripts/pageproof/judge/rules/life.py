@@ -7,7 +7,7 @@ from typing import Final
 
 from pageproof.judge.owners import area_words, stack_shown
 from pageproof.judge.rules.views import PageView
-from pageproof.model import OwnerKind, Severity, SlabState
+from pageproof.model import OwnerKind, Severity, SlabState, kinds
 from pageproof.model.rule import Rule, Shown
 from pageproof.space.units import PAGE_BYTES
 
@@ -34,13 +34,9 @@ def frame_is_poisoned(view: PageView) -> Shown | None:
     return () if page is not None and page.hwpoison else None
 
 
-#: /dev/mem may map any frame.
-_SHOWS_ALL: Final = frozenset({"devmem"})
-
-
 def frame_is_others(view: PageView) -> Shown | None:
     page = view.mapped
-    if page is None or not view.same_frame or view.kind in _SHOWS_ALL:
+    if page is None or not view.same_frame or view.kind == kinds.DEVMEM:
         return None
     area = view.evidence.area
     if area is not None and area.is_strangers:
@@ -59,14 +55,14 @@ def frame_is_others(view: PageView) -> Shown | None:
 def user_maps_stack(view: PageView) -> Shown | None:
     """Report a stack whether or not the frame is the region's: stacks must never be shared."""
     area = view.evidence.area
-    if view.kind in _SHOWS_ALL or area is None or area.kind is not OwnerKind.STACK:
+    if view.kind == kinds.DEVMEM or area is None or area.kind is not OwnerKind.STACK:
         return None
     return stack_shown(area)
 
 
 def user_maps_table(view: PageView) -> Shown | None:
     page = view.mapped
-    if page is None or page.type_words != "table" or view.kind in _SHOWS_ALL:
+    if page is None or page.type_words != "table" or view.kind == kinds.DEVMEM:
         return None
     return (("table", f"0x{page.page:x}"),)
 

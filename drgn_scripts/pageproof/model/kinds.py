@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Kinds of regions that rules treat in their own way; each is the kind of a finder."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: The region of pageproof's own module, which has slots.
+UMH_SHM: Final = "umh_shm"
+#: The vDSO, which processes execute, and vvar.
+VDSO: Final = "vdso"
+#: /dev/mem, which may map any frame.
+DEVMEM: Final = "devmem"
