@@ -5,6 +5,7 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -38,6 +39,15 @@ static int drop_capabilities(void)
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), \
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
 
+/*
+ * Whether the kernel has seccomp filters. Asked apart from the filter, because EINVAL can also
+ * mean that the filter is wrong: no program gives EFAULT only where one would have been read.
+ */
+static bool has_filters(void)
+{
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, NULL, 0, 0) && errno == EFAULT;
+}
+
 /* Uid 0 owns most files even without capabilities, so open() is not allowed. */
 static int filter_syscalls(void)
 {
@@ -63,10 +73,10 @@ static int filter_syscalls(void)
 		.filter = code,
 	};
 
-	if (!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0))
+	/* A kernel without filters: continue without one. */
+	if (!has_filters())
 		return 0;
-	/* EINVAL: a kernel without seccomp. Continue without the filter. */
-	return errno == EINVAL ? 0 : -1;
+	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0);
 }
 
 int confine(void)
