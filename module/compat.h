@@ -22,8 +22,8 @@
 #include <linux/mmzone.h>
 
 /*
- * "mm: update shmem_[kernel]_file_*() functions to use vma_flags_t", 7.0:
- * before it the flags were a plain word.
+ * 590d356aa433 ("mm: update shmem_[kernel]_file_*() functions to use
+ * vma_flags_t"), 7.0: before it the flags were a plain word.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
 #undef EMPTY_VMA_FLAGS
