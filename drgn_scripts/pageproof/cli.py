@@ -9,13 +9,15 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from pageproof import __version__
 from pageproof.errors import Exit, PageproofError
+from pageproof.files.outputs import check_writable
 from pageproof.front import COMMANDS, OFFLINE, Command, Offline, output
-from pageproof.front.command import Described, with_bug_code
+from pageproof.front.command import Described, need_drgn, with_bug_code
 from pageproof.front.verify import EPILOG
 from pageproof.render.printable import printable
 
@@ -34,21 +36,48 @@ class _Parser(argparse.ArgumentParser):
 
     Args:
         fill: adds the options and commands when the parser is first used.
+        before: the parser whose options come before this one's command.
     """
 
     def __init__(
-        self, *args: Any, fill: Callable[[_Parser], None] | None = None, **options: Any
+        self,
+        *args: Any,
+        fill: Callable[[_Parser], None] | None = None,
+        before: _Parser | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        self._fill = fill
+        self._fill, self._before = fill, before
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         fill, self._fill = self._fill, None
         if fill is not None:
             fill(self)
-        return super().parse_known_args(args, namespace)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            # Not left to the outermost parser, which does not know the command's options.
+            self._refuse(unknown[0])
+        return found, unknown
+
+    def _refuse(self, word: str) -> NoReturn:
+        """Raise the error for a word that is no option of this parser, nor an argument."""
+        fix = f"see {self.prog} --help"
+        if not word.startswith("-"):
+            raise PageproofError(f"unexpected argument {word!r}", self.prog, fix)
+        name = word.partition("=")[0]
+        if self._before is not None and name in self._before.options:
+            fix = "it belongs before the command"
+        elif near := get_close_matches(name, self.options, 1):
+            fix = f"did you mean {near[0]}?"
+        raise PageproofError(f"unknown option {name}", self.prog, fix)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of all options."""
+        return tuple(name for action in self._actions for name in action.option_strings)
 
     def error(self, message: str) -> NoReturn:
+        message = message.replace("ignored explicit argument", "it takes no value, not")
         raise PageproofError(message, "", f"see {self.prog} --help")
 
 
@@ -71,6 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
         one = commands.add_parser(
             command.name,
             help=command.help,
+            before=parser,
             **_described(command),
         )
         command.add_options(one)
@@ -119,6 +149,8 @@ def _fill_lab(parser: _Parser) -> None:
 def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: _Open) -> int:
     """Check the options, open the target if the command needs one, and run the command."""
     command.check(args)
+    if args.output is not None:
+        check_writable(args.output, "report", f"-o {args.output}")
     progress = output.Progress()
     try:
         if isinstance(command, Offline):
@@ -137,15 +169,7 @@ def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: 
 
 def _open(args: argparse.Namespace) -> _Open:
     def open_it(say: Callable[[str], None]) -> Target:
-        try:
-            import drgn  # noqa: F401
-        except ImportError as error:
-            raise PageproofError(
-                f"cannot load drgn: {error}", "", "install it: pip install 'drgn>=0.3'"
-            ) from None
-        from pageproof.find.helpers import load_helpers_singly
-
-        load_helpers_singly()
+        need_drgn()
         from pageproof.attach import Wanted, open_target
         from pageproof.find.umh_shm.region import MODULE
 

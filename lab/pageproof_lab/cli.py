@@ -279,7 +279,9 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
     commands = lab.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
 
     def add(name: str, function: Command, text: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+        parser: argparse.ArgumentParser = commands.add_parser(
+            name, help=text, description=text, allow_abbrev=False
+        )
         parser.set_defaults(run=_command(function))
         return parser
 

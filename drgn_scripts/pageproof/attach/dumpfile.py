@@ -70,7 +70,7 @@ def inspect_dump(path: Path) -> DumpFile:
         with open_file(path) as file:
             return _inspect(file, where)
     except FileNotFoundError:
-        raise PageproofError("there is no such dump", where) from None
+        raise PageproofError("there is no such dump", where, "check the path") from None
     except PermissionError:
         raise PageproofError(
             "no permission to read the dump", where, "become root or change the file's owner"

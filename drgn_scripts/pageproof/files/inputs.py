@@ -72,7 +72,7 @@ def read_text(path: Path, what: str, where: str) -> str:
             data = file.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise PageproofError(f"can't read the {what}: {reason}", where) from None
+        raise PageproofError(f"can't read the {what}: {reason}", where, "check the path") from None
     if len(data) > MAX_TEXT_BYTES:
         raise PageproofError(
             f"this is not a {what}: it has more than {MAX_TEXT_BYTES >> 20} MiB", where

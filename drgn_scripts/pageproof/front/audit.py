@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from pageproof.errors import Exit, PageproofError
 from pageproof.files.inputs import read_text
+from pageproof.files.outputs import check_writable
 from pageproof.front.command import Command, add_report_options, check_rules, write_answer
 from pageproof.model.where import Where
 
@@ -64,10 +65,13 @@ def _chosen(args: argparse.Namespace) -> tuple[Check, ...]:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse rules that do not exist, and a file that is not a baseline."""
+    """Refuse rules that do not exist, and files that are no baseline or cannot become one."""
     _chosen(args)
     if not args.list:
         _accepted(args.baseline)
+        if args.write_baseline is not None:
+            path = args.write_baseline
+            check_writable(path, "baseline", f"--write-baseline {path}")
 
 
 def _accepted(path: Path | None) -> Mapping[str, frozenset[Where]]:

@@ -104,6 +104,36 @@ def with_bug_code(epilog: str) -> str:
     return f"{before}{title}{codes}\n  70 a bug in pageproof{gap}{rest}\n"
 
 
+def need_drgn() -> None:
+    """Load drgn, before anything that imports its helpers.
+
+    Raises:
+        PageproofError: it cannot.
+    """
+    try:
+        import drgn  # noqa: F401
+    except ImportError as error:
+        raise PageproofError(
+            f"cannot load drgn: {error}", "", "install it: pip install 'drgn>=0.3'"
+        ) from None
+    from pageproof.find.helpers import load_helpers_singly
+
+    load_helpers_singly()
+
+
+def check_kinds(kinds: Collection[str]) -> None:
+    """Refuse kinds of regions that no finder has; finders need drgn.
+
+    Raises:
+        PageproofError: there is no such kind, or no drgn.
+    """
+    if kinds:
+        need_drgn()
+        from pageproof.commands import regions
+
+        regions.check_kinds(kinds)
+
+
 def pid(text: str) -> int:
     """Return a process ID; for argparse.
 

@@ -10,6 +10,7 @@ from pageproof.front.command import (
     Command,
     add_report_options,
     add_verbose,
+    check_kinds,
     pid,
     write_answer,
 )
@@ -42,11 +43,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_verbose(how, "text: list every mapping, also where there are many")
 
 
+def check(args: argparse.Namespace) -> None:
+    """Refuse kinds that do not exist."""
+    check_kinds(args.kind)
+
+
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
-    from pageproof.commands.regions import check_kinds, regions
+    from pageproof.commands.regions import regions
     from pageproof.render import Options
 
-    check_kinds(args.kind)
     report = regions(target, RegionsAsked(tuple(args.kind), args.pid, args.name), progress.say)
     write_answer(report, args, progress, Options(verbose=args.verbose))
     return report.exit_code
@@ -60,4 +65,5 @@ REGIONS: Final = Command(
     epilog=EPILOG,
     add_options=add_options,
     run=run,
+    check=check,
 )

@@ -11,6 +11,7 @@ from pageproof.front.command import (
     Command,
     add_report_options,
     add_verbose,
+    check_kinds,
     pid,
     write_answer,
 )
@@ -103,8 +104,9 @@ def _length(text: str) -> int:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuse options that do not fit together."""
+    """Refuse options that do not fit together, and kinds that do not exist."""
     _asked(args)
+    check_kinds(args.kind)
 
 
 def _asked(args: argparse.Namespace) -> VerifyAsked:
@@ -122,11 +124,9 @@ def _asked(args: argparse.Namespace) -> VerifyAsked:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof import judge
-    from pageproof.commands.regions import check_kinds
     from pageproof.commands.verify import verify
     from pageproof.render import Options
 
-    check_kinds(args.kind)
     asked = _asked(args)
     report = verify(target, asked, progress.say)
 

@@ -6,13 +6,17 @@ The command line, drgn's shell and :func:`pageproof.verify` all make these.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from pageproof.errors import PageproofError
 from pageproof.model.report import Expectation
 
+#: A device, as the user names it.
+_DEVICE: Final = re.compile(r"/.+|\d+:\d+", re.DOTALL)
 #: An address: a number, or an expression as the user wrote it (hex, a symbol, a variable).
 AddressText = str | int
 
@@ -78,6 +82,10 @@ class VerifyAsked:
     expected: frozenset[Expectation] = frozenset()
 
     def __post_init__(self) -> None:
+        if self.device is not None and not _DEVICE.fullmatch(self.device):
+            raise PageproofError(
+                f"{self.device!r} is not a device", "--device", "give a path from /, or MAJOR:MINOR"
+            )
         option = self._kernel_option()
         if option and self.user is None and self.device is None:
             raise PageproofError(
