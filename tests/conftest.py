@@ -20,7 +20,7 @@ from xdist.scheduler import LoadScopeScheduling
 from pageproof_lab.guest import boot, qemu
 from pageproof_lab.images import build, kernels
 
-pytest_plugins = ["plugins.skips", "plugins.bugs", "plugins.crashed"]
+pytest_plugins = ["plugins.skips", "plugins.onekernel", "plugins.bugs", "plugins.crashed"]
 
 #: For hugetlbfs, for all tests of a guest; the programs of sharing.py use four.
 HUGE_PAGES = 5

@@ -77,8 +77,9 @@ each_kernel_at_length = _at_length(ONE_A_KERNEL, "5.10")
 each_kernel_under_stress = _at_length(ONE_A_KERNEL, "7.2")
 # For the set-ups that each_kernel does not have.
 other_setups_at_length = _at_length(SETUPS[4:], "6.12")
-# For tests that do not depend on the kernel: messages, and ways to call a command.
-on_one_kernel = pytest.mark.parametrize("machine", ONE_A_KERNEL[:1], indirect=True, ids=str)
+# For tests that do not depend on the kernel: messages, and ways to call a command. They run on the
+# oldest one, or on the one that -k names (plugins/onekernel.py).
+on_one_kernel = pytest.mark.one_kernel
 
 
 @dataclass(frozen=True)

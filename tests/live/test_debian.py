@@ -57,7 +57,7 @@ def main_pid(guest: Guest, name: str) -> str:
     return said
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[KERNEL])
 def debian() -> Iterator[Guest]:
     with boot.boot(kernels.fetch(KERNEL), qemu.Options(debian=True)) as guest:
         guest.run("systemctl", "is-system-running", "--wait")
