@@ -33,7 +33,7 @@ from pageproof.model import (
 )
 from pageproof.model.asked import VerifyAsked
 from pageproof.model.where import NOWHERE
-from pageproof.observe.attempts import look_until
+from pageproof.observe.attempts import look_until, nothing_new
 from pageproof.observe.devices import maps_device
 from pageproof.observe.kernel_aliases import Spot, kernel_aliases
 from pageproof.observe.region import NOTHING, Glance, runs_of
@@ -86,8 +86,10 @@ def prove_regions(
 
     live = target.facts.live
     of_device = maps_device(target, paging, asked.device) if asked.device else None
+    # A task that could not be read was exiting, and is gone soon; a VMA may never be readable.
+    same: Callable[[Found], bool] = nothing_new(lambda seen: seen.unclaimed)
     found, _ = look_until(
-        lambda seen: not seen.faults + seen.unclaimed, lambda: look(of_device), live=live
+        lambda seen: same(seen) and not seen.faults, lambda: look(of_device), live=live
     )
     if asked.kernel.said and found.unclaimed and not found.claimed:
         raise PageproofError(found.unclaimed[0].message)

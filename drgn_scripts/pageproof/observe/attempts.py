@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Final, TypeVar
 
 from pageproof.errors import TornError
@@ -40,6 +40,25 @@ def look_until(
             pass
         time.sleep(PAUSE_SECONDS)
     return look(), ATTEMPTS if live else 1
+
+
+def nothing_new(losses: Callable[[_Seen], Iterable[Hashable]]) -> Callable[[_Seen], bool]:
+    """Return a test for :func:`look_until`: whether a look lost nothing that the last one had.
+
+    What two looks lose in the same way is not in motion, and a third would lose it too.
+
+    Args:
+        losses: returns what a look could not read, with the reasons.
+    """
+    before: frozenset[Hashable] = frozenset()
+
+    def settled(seen: _Seen) -> bool:
+        nonlocal before
+        now, last = frozenset(losses(seen)), before
+        before = now
+        return now <= last
+
+    return settled
 
 
 def look_again(look: Callable[[], _Seen], *, live: bool) -> _Seen:

@@ -9,7 +9,7 @@ import pytest
 
 from pageproof.errors import PageproofError, TornError
 from pageproof.observe import attempts
-from pageproof.observe.attempts import ATTEMPTS, look_again, look_until
+from pageproof.observe.attempts import ATTEMPTS, look_again, look_until, nothing_new
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +55,20 @@ def test_what_stays_torn_is_an_error() -> None:
 def test_another_error_is_one_at_once() -> None:
     with pytest.raises(PageproofError, match=r"^no process$"):
         look_again(looks(PageproofError("no process"), 2), live=True)
+
+
+@pytest.mark.parametrize(
+    ("losses", "looked"),
+    [
+        (["", "b"], 1),
+        (["a", "a", "b"], 2),
+        (["ab", "a", "b"], 2),  # one of them can be read now
+        (["a", "ab", "abc", "b", "b"], 4),
+        (["a", "b", "a", "b", "a"], 5),
+        (["a", "", "b"], 2),
+    ],
+)
+def test_what_is_lost_twice_is_not_in_motion(losses: list[str], looked: int) -> None:
+    left = list(losses)
+    found = look_until(nothing_new(lambda seen: seen), lambda: left.pop(0), live=True)
+    assert found == (losses[looked - 1], looked)
