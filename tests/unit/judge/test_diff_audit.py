@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What changed between two audits: findings, what could be decided, and what diff writes of it."""
+"""What changed between two audits: findings, what could be decided."""
 
 import json
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 from unit.facts import CORE, LIVE, PAGING
-from unit.golden import matches_golden
 
 import pageproof
 from pageproof.files.places import read_where
@@ -24,7 +22,6 @@ from pageproof.render.jsonform import report_to_json
 from pageproof.render.table import to_text
 from pageproof.render.where import where_words
 
-GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "auditdiff"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "auditdiff-1.json"
 LOST = "struct page of all frames cannot be read: excluded"
 NEW, GONE = Change.NEW, Change.GONE
@@ -298,7 +295,7 @@ def test_two_kernels() -> None:
     assert ([one.name for one in found.boot], code(found)) == (["release"], 3)
 
 
-# What is written
+# Order
 
 
 def busy() -> tuple[AuditReport, AuditReport]:
@@ -338,25 +335,3 @@ def test_the_order_of_lists_says_nothing() -> None:
         chance = random.Random(seed)
         assert compare(shuffled(old, chance), shuffled(new, chance)) == wanted
     assert wanted.summary.changes > 8
-
-
-FILES: dict[str, Callable[[], str]] = {
-    "changed.txt": lambda: to_text(compare(*busy())),
-    "changed.json": lambda: report_to_json(compare(*busy())),
-    "boots.txt": lambda: to_text(compare(busy()[0], rebooted(busy()[1]))),
-}
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_golden(name: str) -> None:
-    matches_golden(GOLDEN / name, FILES[name]())
-
-
-def test_no_golden_file_is_left_over() -> None:
-    assert {path.name for path in GOLDEN.iterdir()} == set(FILES)
-
-
-def test_colours_change_nothing_but_colour() -> None:
-    found = compare(*busy())
-    assert "\033" not in to_text(found)
-    assert "\033[1;33munknown\033[0m" in to_text(found, color=True)

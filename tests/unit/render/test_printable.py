@@ -17,9 +17,9 @@ from junit import parse
 from unit.commandfacts import alias_report, kernel_report, maps_report, user_report
 from unit.diffs import busy, compare, rebooted
 from unit.facts import SLOT, evidence, report
-from unit.judge.test_kmap import made
 from unit.layouts import FOUR
-from unit.render import test_render_audit, test_render_regions, test_render_whatis
+from unit.render.draw import test_audit, test_regions, test_whatis
+from unit.render.draw.test_kmap import made
 
 import pageproof
 from pageproof.api import Verification
@@ -75,18 +75,18 @@ def verified() -> Any:
 
 
 def audited() -> Any:
-    return test_render_audit.report(test_render_audit.broken())
+    return test_audit.report(test_audit.broken())
 
 
 OTHER_BOOT = compare(busy()[0], rebooted(busy()[1]))
-AUDITS = diff_audits(test_render_audit.known(), audited(), "old.json", "new.json")
+AUDITS = diff_audits(test_audit.known(), audited(), "old.json", "new.json")
 WHATIS = (
-    test_render_whatis.slab,
-    test_render_whatis.module,
-    test_render_whatis.stack,
-    test_render_whatis.user,
-    test_render_whatis.with_mappings,
-    test_render_whatis.doubtful,
+    test_whatis.slab,
+    test_whatis.module,
+    test_whatis.stack,
+    test_whatis.user,
+    test_whatis.with_mappings,
+    test_whatis.doubtful,
 )
 Write = Callable[..., str]
 TEXTS: list[tuple[Any, Write]] = [
@@ -99,9 +99,9 @@ TEXTS: list[tuple[Any, Write]] = [
     (maps_report(), lambda one, **how: to_text(one, verbose=True, **how)),
     (alias_report(), to_text),
     (audited(), to_text),
-    (test_render_audit.known(), to_text),
-    (test_render_regions.report(), to_text),
-    (test_render_regions.doubtful(), to_text),
+    (test_audit.known(), to_text),
+    (test_regions.report(), to_text),
+    (test_regions.doubtful(), to_text),
     (made(FOUR), to_text),
     (made(FOUR), lambda one, **how: to_text(ExplainedArea(one, "physmap"), **how)),
     (compare(*busy()), to_text),
@@ -162,7 +162,7 @@ def _strings(value: Any) -> Any:
         (verified(), lambda one: verify_to_junit(one, lambda kind: ("some-rule",))),
         (busy()[0], lambda one: verify_to_junit(one, lambda kind: ("some-rule",))),
         (audited(), audit_to_junit),
-        (test_render_audit.known(), audit_to_junit),
+        (test_audit.known(), audit_to_junit),
     ],
 )
 def test_junit(one: Any, write: Write) -> None:

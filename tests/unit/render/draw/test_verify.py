@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Rendered reports against golden files.
-
-After a wanted change, write them anew and look at the difference:
-
-    PAGEPROOF_GOLDEN=write pytest tests/unit/render/test_render.py && git diff tests/golden
-"""
+"""`pageproof verify` against golden files."""
 
 from __future__ import annotations
 
@@ -50,7 +45,7 @@ from pageproof.render.jsonform import report_to_json
 from pageproof.render.junit.verify import verify_to_junit
 from pageproof.render.table import to_text
 
-GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+GOLDEN = Path(__file__).resolve().parents[3] / "golden"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "report-1.json"
 
 

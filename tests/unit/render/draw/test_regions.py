@@ -21,7 +21,7 @@ from pageproof.model.regions import REGIONS_SCHEMA, RegionsReport, RegionUse, Sh
 from pageproof.render.jsonform import report_to_json
 from pageproof.render.table import to_text
 
-GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "regions"
+GOLDEN = Path(__file__).resolve().parents[3] / "golden" / "regions"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "regions-1.json"
 
 HELPER = SharedRegion(

@@ -17,7 +17,7 @@ from pageproof.model.diff import DiffReport
 from pageproof.render.jsonform import report_to_json
 from pageproof.render.table import to_text
 
-GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "diff"
+GOLDEN = Path(__file__).resolve().parents[3] / "golden" / "diff"
 
 
 def test_the_order_of_lists_says_nothing() -> None:

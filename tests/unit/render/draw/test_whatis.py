@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`pageproof whatis` against golden files; test_render.py describes how to renew them."""
+"""`pageproof whatis` against golden files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from pageproof.render.jsonform import report_to_json
 from pageproof.render.table import to_text
 from pageproof.space.rows import row_at
 
-GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "commands"
+GOLDEN = Path(__file__).resolve().parents[3] / "golden" / "commands"
 SCHEMA: Any = json.loads(
     (Path(pageproof.__file__).parent / "schema" / "whatis-1.json").read_text(encoding="utf-8")
 )

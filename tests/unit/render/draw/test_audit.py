@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Audits against golden files; test_render.py describes how to renew them."""
+"""Audits against golden files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pageproof.render.jsonform import report_to_json
 from pageproof.render.junit.audit import audit_to_junit
 from pageproof.render.table import to_text
 
-GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "audit"
+GOLDEN = Path(__file__).resolve().parents[3] / "golden" / "audit"
 SCHEMA = Path(pageproof.__file__).parent / "schema" / "audit-1.json"
 
 
