@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from unit.facts import evidence, mapping, report
-from unit.render.test_render import REPORTS
+from unit.render.draw.test_verify import REPORTS
 
 from pageproof.model import Finding, PageRun, ProvedUse, Report, Severity, Verdict
 from pageproof.model.where import NOWHERE

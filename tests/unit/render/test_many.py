@@ -13,7 +13,7 @@ import pytest
 from unit.commandfacts import alias_report
 from unit.facts import CORE, evidence, mapping, report
 from unit.golden import matches_golden
-from unit.render.test_render_regions import report as regions_report
+from unit.render.draw.test_regions import report as regions_report
 
 from pageproof.model import Finding, PageRun, ProvedUse, Reason, Report, Severity, Verdict
 from pageproof.model.alias import AliasReport
