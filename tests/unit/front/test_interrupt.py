@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,9 @@ def test_the_key_on_a_terminal(place: Path) -> None:
     (place / "out").unlink(missing_ok=True)
     pid, terminal = pty.fork()
     if pid == 0:
+        # A shell's background job inherits SIGINT ignored. The alarm is a deadline.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.alarm(120)
         os.chdir(place)
         os.environ.update(PYTHONPATH=PACKAGE_ROOT, TERM="xterm")
         # Nobody reads the pipe, so that opening it waits.
