@@ -3,6 +3,7 @@
 
 import os
 import pty
+import signal
 import sys
 from pathlib import Path
 
@@ -21,6 +22,9 @@ def interrupted(words: list[str], step: str, directory: Path) -> tuple[int, str]
     """
     pid, terminal = pty.fork()
     if pid == 0:
+        # A shell's background job inherits SIGINT ignored. The alarm is a deadline.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.alarm(300)
         os.chdir(directory)
         env = {**environment(), "TERM": "xterm"}
         os.execve(sys.executable, [sys.executable, "-m", "pageproof", *words], env)
