@@ -16,24 +16,35 @@ static struct pw_cached *set_of(const struct pw_cache *cache, uint64_t paddr)
 	return &cache->slots[(hash & (cache->sets - 1)) * WAYS];
 }
 
+/* The slot that a page has, or the one for it, whose bytes are NULL if there is no memory. */
+static struct pw_cached *slot_of(struct pw_cache *cache, uint64_t paddr)
+{
+	struct pw_cached *set = set_of(cache, paddr);
+
+	for (unsigned int way = 0; way < WAYS; way++) {
+		if (!set[way].bytes) {
+			set[way].bytes = malloc(PW_CACHE_PAGE);
+			/* No page has this address. */
+			set[way].paddr = UINT64_MAX;
+			return &set[way];
+		}
+		if (set[way].paddr == paddr)
+			return &set[way];
+	}
+	return &set[cache->victim++ % WAYS];
+}
+
 /* The slot of a page, read if it is not there. Returns 0 or a negative number of the callback. */
 static int page_at(struct pw_cache *cache, uint64_t paddr, const struct pw_cached **ret)
 {
-	struct pw_cached *set = set_of(cache, paddr), *slot = NULL;
+	struct pw_cached *slot = slot_of(cache, paddr);
 	const void *bytes;
 	int err;
 
-	for (unsigned int way = 0; way < WAYS && !slot; way++) {
-		if (!set[way].bytes) {
-			set[way].bytes = malloc(PW_CACHE_PAGE);
-			slot = &set[way];
-		} else if (set[way].paddr == paddr) {
-			*ret = &set[way];
-			return 0;
-		}
+	if (slot->bytes && slot->paddr == paddr) {
+		*ret = slot;
+		return 0;
 	}
-	if (!slot)
-		slot = &set[cache->victim++ % WAYS];
 	if (!slot->bytes) {
 		/* Without memory the page is as good as unreadable, as in pw_walk(). */
 		static const struct pw_cached nothing = { .kind = PW_UNREADABLE };
@@ -41,7 +52,7 @@ static int page_at(struct pw_cache *cache, uint64_t paddr, const struct pw_cache
 		*ret = &nothing;
 		return 0;
 	}
-	/* No page has this address, so an error below leaves an empty slot. */
+	/* An error below leaves an empty slot. */
 	slot->paddr = UINT64_MAX;
 	err = pw_fetch(cache->below, paddr, PW_CACHE_PAGE, slot->bytes, &bytes);
 	if (err < 0)
@@ -77,6 +88,29 @@ static int read_cached(void *arg, uint64_t paddr, void *data, size_t length)
 		length -= part;
 	}
 	return 0;
+}
+
+int pw_cache_fill(struct pw_cache *cache, uint64_t paddr, size_t pages)
+{
+	const size_t length = pages * PW_CACHE_PAGE;
+	unsigned char *buffer = cache->below->read ? malloc(length) : NULL;
+	const void *bytes;
+	int err;
+
+	if (!buffer)
+		return 0;
+	err = pw_fetch(cache->below, paddr, length, buffer, &bytes);
+	for (size_t i = 0; !err && bytes == buffer && i < pages; i++) {
+		struct pw_cached *slot = slot_of(cache, paddr + i * PW_CACHE_PAGE);
+
+		if (!slot->bytes || slot->paddr == paddr + i * PW_CACHE_PAGE)
+			continue;
+		memcpy(slot->bytes, buffer + i * PW_CACHE_PAGE, PW_CACHE_PAGE);
+		slot->paddr = paddr + i * PW_CACHE_PAGE;
+		slot->kind = 0;
+	}
+	free(buffer);
+	return err < 0 ? err : 0;
 }
 
 bool pw_cache_init(struct pw_cache *cache, const struct pw_memory *below, size_t pages)

@@ -33,6 +33,11 @@ struct pw_cache {
  * used. Returns false if there is no memory.
  */
 bool pw_cache_init(struct pw_cache *cache, const struct pw_memory *below, size_t pages);
+/*
+ * Read adjoining pages at once, if they are not direct memory, because they will be needed. What
+ * cannot be read at once is left for later. Returns 0 or a negative number of the callback.
+ */
+int pw_cache_fill(struct pw_cache *cache, uint64_t paddr, size_t pages);
 void pw_cache_deinit(struct pw_cache *cache);
 
 #endif

@@ -124,6 +124,8 @@ struct pw_seen {
 
 void pw_seen_init(struct pw_seen *seen);
 void pw_seen_deinit(struct pw_seen *seen);
+/* Empty it for the next walk. */
+void pw_seen_clear(struct pw_seen *seen);
 /* The key of a table. Its low PW_TABLE_ALIGN_BITS bits are free for the rest. Never 0. */
 static inline uint64_t pw_seen_key(unsigned int depth, uint64_t table, uint8_t rights)
 {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Which tables were walked, and at which address first: a hash table with open addressing. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "internal.h"
 
-#define FIRST_SLOTS 1024
+#define FIRST_SLOTS 256
+#define KEPT_SLOTS 8192
 
 void pw_seen_init(struct pw_seen *seen)
 {
@@ -14,6 +16,17 @@ void pw_seen_init(struct pw_seen *seen)
 void pw_seen_deinit(struct pw_seen *seen)
 {
 	free(seen->slots);
+	pw_seen_init(seen);
+}
+
+void pw_seen_clear(struct pw_seen *seen)
+{
+	/* A large table is freed, because clearing it would cost more than growing again. */
+	if (seen->slots && seen->mask < KEPT_SLOTS)
+		memset(seen->slots, 0, (seen->mask + 1) * sizeof(*seen->slots));
+	else
+		pw_seen_deinit(seen);
+	seen->used = 0;
 }
 
 /* The slot of a key, or the empty slot for it. The table is never full. */

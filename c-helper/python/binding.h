@@ -7,6 +7,7 @@
 #include <Python.h>
 
 #include "form.h"
+#include "structs.h"
 
 /* Kept by the module object, because each interpreter needs its own. */
 struct state {
@@ -14,6 +15,8 @@ struct state {
 	PyObject *walker_type;
 	PyObject *index_type;
 	PyObject *block_type;
+	PyObject *structures_type;
+	PyObject *words_type;
 };
 
 /* A paging form and memory. Never changes after its creation, so threads may share it. */
@@ -38,7 +41,7 @@ struct call {
 	struct pw_memory memory;
 };
 
-extern PyType_Spec form_spec, walker_spec, index_spec, block_spec;
+extern PyType_Spec form_spec, walker_spec, index_spec, block_spec, structures_spec, words_spec;
 
 /* arguments.c: converters for O& of PyArg_Parse. They return 1, or 0 with an exception set. */
 
@@ -83,6 +86,15 @@ PyObject *account_merge(PyObject *module, PyObject *args);
 
 /* form.c: the engine's form in a Form. It lives as long as the object. */
 const struct pw_form *form_of(PyObject *form);
+
+/*
+ * words.c: an array of the engine as a memoryview, which takes the array. Returns NULL with an
+ * exception set.
+ */
+PyObject *words_view(struct state *state, struct pw_words *words);
+void words_free(struct pw_words *words);
+/* Returns false if there is no memory. */
+bool words_copy(struct pw_words *words, const void *from, size_t count);
 
 /* error.c: turns the engine's errors into Python's. Returns NULL. */
 PyObject *set_error(int status);

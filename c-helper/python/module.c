@@ -45,6 +45,8 @@ static int module_exec(PyObject *module)
 	    add_type(module, &walker_spec, &state->walker_type) ||
 	    add_type(module, &index_spec, &state->index_type) ||
 	    add_type(module, &block_spec, &state->block_type) ||
+	    add_type(module, &structures_spec, &state->structures_type) ||
+	    add_type(module, &words_spec, &state->words_type) ||
 	    add_names(module, "KINDS", PW_KINDS, kind_name) ||
 	    add_names(module, "MEMORY_TYPES", pw_x86_64_4_levels.memory_types, type_name) ||
 	    PyModule_AddStringConstant(module, "RANGE_FORMAT", "=6Q4BI") ||
@@ -54,7 +56,13 @@ static int module_exec(PyObject *module)
 #define ADD(name) PyModule_AddIntConstant(module, #name, PW_##name)
 	return ADD(WRITE) || ADD(EXECUTE) || ADD(USER) || ADD(USER_EXECUTE) || ADD(ACCESS) ||
 	       ADD(MERGE_NOTHING) || ADD(MERGE_FRAMES) || ADD(MERGE_LIKE) || ADD(INDEX_SPACES) ||
-	       ADD(USE_SPECIAL) || ADD(USE_NORMAL) ? -1 : 0;
+	       ADD(USE_SPECIAL) || ADD(USE_NORMAL) || ADD(FAULT_WORDS) || ADD(MM_WORDS) ||
+	       ADD(VMA_WORDS) || ADD(RUN_WORDS) || ADD(LOSS_WORDS) || ADD(LOSSES_KEPT) ||
+	       ADD(LOSS_MM) || ADD(LOSS_ROOT) || ADD(LOSS_NODE) || ADD(LOSS_LINK) ||
+	       ADD(LOSS_NODE_TWICE) || ADD(LOSS_NODES) || ADD(LOSS_NODE_TYPE) ||
+	       ADD(LOSS_NODE_SHIFT) || ADD(LOSS_ENTRY) || ADD(LOSS_INDEX) || ADD(LOSS_VMA_TWICE) ||
+	       ADD(LOSS_CIRCLE) || ADD(LOSS_VMAS) || ADD(LOSS_CHANGING) || ADD(LOSS_MAP_COUNT)
+		       ? -1 : 0;
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
@@ -65,6 +73,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->walker_type);
 	Py_VISIT(state->index_type);
 	Py_VISIT(state->block_type);
+	Py_VISIT(state->structures_type);
+	Py_VISIT(state->words_type);
 	return 0;
 }
 
@@ -76,6 +86,8 @@ static int module_clear(PyObject *module)
 	Py_CLEAR(state->walker_type);
 	Py_CLEAR(state->index_type);
 	Py_CLEAR(state->block_type);
+	Py_CLEAR(state->structures_type);
+	Py_CLEAR(state->words_type);
 	return 0;
 }
 

@@ -53,7 +53,7 @@ LOSS_VMA_TWICE: Final[int]
 LOSS_CIRCLE: Final[int]
 """The list of VMAs goes in circles at the VMA at address."""
 LOSS_VMAS: Final[int]
-"""The tree or list of VMAs, or the XArray, was left after value records, which is a limit."""
+"""The list of VMAs, the result or the runs of an XArray were cut after value of them. A limit."""
 LOSS_CHANGING: Final[int]
 """The VMAs keep changing: value walks differed, each from the one before."""
 LOSS_MAP_COUNT: Final[int]
@@ -139,8 +139,8 @@ class Structures:
             layout: offsets from the target's debug info.
             still: the target cannot change, so walk once.
             max_nodes: limit of nodes in a tree; 0: 2**17.
-            max_vmas: limit of VMAs in an address space; 0: 2**20.
-            max_records: limit of VMAs in the result; 0: 2**24. What is beyond it is a loss
+            max_vmas: limit of VMAs in a list; 0: 2**20.
+            max_records: limit of VMAs in the result; 0: 2**23. What is beyond it is a loss
                 (LOSS_VMAS).
 
         Returns:

@@ -101,6 +101,8 @@ int main(void)
 	test_account();
 	test_cache();
 	test_sides();
+	test_structs();
+	test_gather();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
 }

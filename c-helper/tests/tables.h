@@ -92,5 +92,7 @@ void test_index(void);
 void test_account(void);
 void test_cache(void);
 void test_sides(void);
+void test_structs(void);
+void test_gather(void);
 
 #endif
