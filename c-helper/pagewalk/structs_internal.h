@@ -12,6 +12,9 @@
 /* Room for count more words, which are then part of the array. NULL if there is no memory. */
 uint64_t *pw_words_add(struct pw_words *words, size_t count);
 
+/* Return the memory that is not used. */
+void pw_words_shrink(struct pw_words *words);
+
 static inline bool pw_words_push(struct pw_words *words, uint64_t word)
 {
 	if (words->count < words->room) {

@@ -93,8 +93,10 @@ static int walk_once(struct vmas *vmas, struct space *space, struct pw_words *li
 	walk->losses = &space->losses;
 	err = vmas->layout->list ? pw_walk_list(walk, first) : pw_walk_maple(walk, first);
 	space->found = list->count;
-	if (list->count > space->most)
+	if (list->count > space->most) {
 		list->count = space->most;
+		pw_words_shrink(list);
+	}
 	return err;
 }
 

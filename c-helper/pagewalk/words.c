@@ -27,6 +27,17 @@ uint64_t *pw_words_add(struct pw_words *words, size_t count)
 	return ret;
 }
 
+void pw_words_shrink(struct pw_words *words)
+{
+	const size_t room = words->count + FIRST_ROOM;
+	uint64_t *smaller = room < words->room ? realloc(words->words, room * sizeof(*smaller)) : NULL;
+
+	if (smaller) {
+		words->words = smaller;
+		words->room = room;
+	}
+}
+
 void pw_losses_add(struct pw_losses *losses, const struct pw_loss *loss)
 {
 	if (losses->count < PW_LOSSES_KEPT)

@@ -53,7 +53,8 @@ LOSS_VMA_TWICE: Final[int]
 LOSS_CIRCLE: Final[int]
 """The list of VMAs goes in circles at the VMA at address."""
 LOSS_VMAS: Final[int]
-"""The list of VMAs, the result or the runs of an XArray were cut after value of them. A limit."""
+"""A limit: the list of VMAs, the VMAs of an mm in the result, or the runs of an XArray were cut
+after value of them. address is the first VMA that was left out; 0 if it is not known."""
 LOSS_CHANGING: Final[int]
 """The VMAs keep changing: value walks differed, each from the one before."""
 LOSS_MAP_COUNT: Final[int]
