@@ -9,8 +9,8 @@
 /* Structures that are this far ahead are prefetched. */
 #define AHEAD 8
 /* Fewer structures, each in a page of its own, are read in the order given. */
-#ifndef SCATTERED
-#define SCATTERED 256
+#ifndef PW_SCATTERED
+#define PW_SCATTERED 256
 #endif
 #define PAGE_BITS 12
 /* Pages that are read at once, and the hole that may be between two of them. */
@@ -138,7 +138,7 @@ static bool scattered(const struct pw_column *addresses)
 
 	for (size_t i = 1; i < addresses->count; i++)
 		jumps += (pw_column_at(addresses, i) ^ pw_column_at(addresses, i - 1)) >> PAGE_BITS != 0;
-	return jumps > SCATTERED && jumps > addresses->count / 4;
+	return jumps > PW_SCATTERED && jumps > addresses->count / 4;
 }
 
 static int by_row(const void *left, const void *right)
