@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Final
 
 from pageproof import judge
 from pageproof.attach import Target
@@ -26,7 +25,6 @@ from pageproof.model import (
     PagingFacts,
     ProvedRegion,
     ProvedUse,
-    Reason,
     SlabState,
     TaskFault,
     Verdict,
@@ -36,15 +34,12 @@ from pageproof.model.where import NOWHERE
 from pageproof.observe.attempts import look_until, nothing_new
 from pageproof.observe.devices import maps_device
 from pageproof.observe.kernel_aliases import Spot, kernel_aliases
-from pageproof.observe.region import NOTHING, Glance, runs_of
 from pageproof.observe.search import search_shared
 from pageproof.observe.uses import EVIDENCE_PAGES, Use, UseObserver, without_vanished
+from pageproof.observe.verdicts import Judgement, verdict_at, with_verdicts
 from pageproof.observe.walkers import walker_of
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import TooMuchWork, Walker
-
-#: Mappings of a region between two messages of progress.
-_MAPPINGS: Final = 256
 
 
 def _finders(asked: VerifyAsked) -> tuple[Finder, ...]:
@@ -99,15 +94,9 @@ def prove_regions(
     observer = UseObserver(target, paging, walker, asked, claimed)
     uses: list[Use] = []
     for number, region in enumerate(regions):
-        step = f"region {number + 1} of {len(regions)}"
-        progress(step)
-        room = EVIDENCE_PAGES
-        for at, one in enumerate(region):
-            if at and at % _MAPPINGS == 0:
-                progress(f"{step}, {at} of its {len(region)} mappings")
-            use = observer.look(Use(len(uses), one, number), room)
-            room = max(0, room - len(use.evidence))
-            uses.append(use)
+        progress(f"region {number + 1} of {len(regions)}")
+        unseen = [Use(at, one, number) for at, one in enumerate(region, len(uses))]
+        uses += observer.look(unseen, EVIDENCE_PAGES)
     if uses and all(use.misaligned for use in uses):
         raise PageproofError(uses[0].unread)
     unclaimed = found.unclaimed
@@ -148,15 +137,16 @@ def _proofs(
     judged: list[Use] = []
     proofs: list[PageProof] = []
     for use in uses:
-        one, pages = use.claimed, dict(use.pages) if use.whole is None else {}
+        one, pages = use.claimed, dict[int, Judgement]()
+        runs = use.runs if use.whole is None else ()
         for evidence in use.evidence:
             assert evidence.page_index is not None
             page = evidence.page_index - one.claim.first_page
-            before, _ = pages.get(page, (Verdict.UNKNOWN, Reason.NOT_PRESENT))
+            before = verdict_at(runs, page)
             proof = judge.prove_again(evidence, before, target.facts, mappings, one.finder.kind)
             pages[page] = proof.verdict, proof.reason
             proofs.append(proof)
-        judged.append(replace(use, pages=pages) if use.whole is None else use)
+        judged.append(replace(use, runs=with_verdicts(runs, pages)) if runs and pages else use)
     return judged, tuple(proofs)
 
 
@@ -180,7 +170,7 @@ def _runs(use: Use) -> tuple[PageRun, ...]:
     assert vma is not None
     if use.whole is not None:
         return (PageRun(0, vma.pages, *use.whole),)
-    return runs_of(vma.pages, use.pages)
+    return use.runs
 
 
 def _nothing(asked: VerifyAsked, *, unread_tasks: bool) -> Finding:
@@ -218,8 +208,8 @@ class _Findings:
             if not self._asked.kernel.said:
                 yield from self._kernel_aliases()
         for use in self._uses:
-            if use.glance is not None and use.whole is None:
-                yield from self._wrong_frames(use, use.glance)
+            if use.user and use.whole is None:
+                yield from self._wrong_frames(use)
         yield from self._of_mappings()
         for region in _by_region(self._uses):
             yield from self._of_region(region)
@@ -245,21 +235,19 @@ class _Findings:
         seen = kernel_aliases(self._target, self._paging, self._walker, spots)
         return judge.kernel_side_unknown(seen)
 
-    def _wrong_frames(self, use: Use, glance: Glance) -> Iterator[Finding]:
+    def _wrong_frames(self, use: Use) -> Iterator[Finding]:
         """Report in which way the frames of a mapping are not the region's."""
         one = use.claimed
         different: list[Differing] = []
-        for page, (verdict, _) in sorted(use.pages.items()):
-            (_, paddr), _ = glance.sides.get(page, (NOTHING, NOTHING))
-            if verdict is Verdict.DIFFERENT and paddr is not None:
-                closer = len(different) < EVIDENCE_PAGES
-                seen = self._differing(one, page, paddr // PAGE_BYTES, closer=closer)
-                different += [seen] if seen else []
+        for page, paddr in use.different():
+            closer = len(different) < EVIDENCE_PAGES
+            seen = self._differing(one, page, paddr // PAGE_BYTES, closer=closer)
+            different += [seen] if seen else []
         try:
             frames = self._observer.prover.frames(one)
         except (ValueError, TooMuchWork):
             frames = {}
-        same = sum(verdict is Verdict.SAME for verdict, _ in use.pages.values())
+        same = sum(run.pages for run in use.runs if run.verdict is Verdict.SAME)
         view = judge.FramesView(one.claim.name, one.mapping, tuple(different), same, frames)
         yield from judge.frame_findings(view)
 

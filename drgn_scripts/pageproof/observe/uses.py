@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import drgn
@@ -15,20 +16,20 @@ from pageproof.errors import PageproofError
 from pageproof.find.shared import Claimed, claim_again
 from pageproof.find.shared.device import DEVICE, Resolved, misaligned, resolve_claim
 from pageproof.find.umh_shm.region import MODULE
-from pageproof.model import PageEvidence, PagingFacts, Reason, Verdict
+from pageproof.model import PageEvidence, PageRun, PagingFacts, Reason, Verdict
 from pageproof.model.asked import VerifyAsked
 from pageproof.observe.attempts import ATTEMPTS, PAUSE_SECONDS
 from pageproof.observe.page import Observer, Pair, place_of
-from pageproof.observe.region import Glance, Judged, Judgement, Prover
+from pageproof.observe.region import Judged, Prover
+from pageproof.observe.verdicts import NOT_PRESENT, Judgement, verdict_at
 from pageproof.space.units import PAGE_BYTES
-from pageproof.walk import TooMuchWork, Walker
+from pageproof.walk import Side, TooMuchWork, Walker
 
 #: Pages of a region that get evidence of their own; the same number again if they are not SAME.
 EVIDENCE_PAGES: Final = 64
-_NOT_PRESENT: Final[Judgement] = (Verdict.UNKNOWN, Reason.NOT_PRESENT)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Use:
     """One VMA that maps a region.
 
@@ -36,9 +37,9 @@ class Use:
         number: index of its mapping in the report.
         claimed: the VMA, and the region as the finder knows it.
         region: index of its region in the report.
-        pages: verdict by page of the VMA; pages that are left out are not present.
+        runs: verdicts of all pages of the VMA.
         whole: one verdict for all pages instead; None if each has its own.
-        glance: the last look, if some page is DIFFERENT.
+        user: the user's side at the last look, if some page is DIFFERENT.
         beyond: pages with a frame after the region's end.
         unread: why the region could not be read; "" if it was.
         misaligned: the user gave an address that cannot be this region's.
@@ -49,9 +50,9 @@ class Use:
     number: int
     claimed: Claimed
     region: int
-    pages: Mapping[int, Judgement] = field(default_factory=dict)
+    runs: tuple[PageRun, ...] = ()
     whole: Judgement | None = None
-    glance: Glance | None = None
+    user: tuple[Side, ...] = ()
     beyond: int = 0
     unread: str = ""
     misaligned: bool = False
@@ -59,17 +60,27 @@ class Use:
     evidence: tuple[PageEvidence, ...] = ()
 
     @property
-    def lacking(self) -> tuple[int, ...]:
+    def lacking(self) -> tuple[range, ...]:
         """Pages of the region that are not present and that no fault handler will map."""
         vma, claim = self.claimed.mapping.vma, self.claimed.claim
         if vma is None or vma.has_fault or self.whole is not None:
             return ()
-        pages = min(vma.pages, claim.pages - claim.first_page)
-        return tuple(
-            claim.first_page + page
-            for page in range(pages)
-            if self.pages.get(page, _NOT_PRESENT) == _NOT_PRESENT
+        first = claim.first_page
+        absent = (
+            range(first + run.first_page, min(first + run.first_page + run.pages, claim.pages))
+            for run in self.runs
+            if (run.verdict, run.reason) == NOT_PRESENT
         )
+        return tuple(pages for pages in absent if pages)
+
+    def different(self) -> Iterator[tuple[int, int]]:
+        """Yield each DIFFERENT page of the VMA, and the physical address of its frame."""
+        first = self.claimed.claim.first_page
+        for side in self.user:
+            for at in range(side.pages if side.paddr is not None else 0):
+                page = side.first - first + at
+                if verdict_at(self.runs, page) is Verdict.DIFFERENT:
+                    yield page, (side.paddr or 0) + at * PAGE_BYTES
 
 
 class UseObserver:
@@ -88,30 +99,34 @@ class UseObserver:
         mappings = tuple(one.mapping for one in uses)
         self.pages = Observer(target, paging, mappings, walker)
 
-    def look(self, use: Use, room: int) -> Use:
-        """Compare all pages of a use, and collect evidence of some.
+    def look(self, uses: Sequence[Use], room: int) -> list[Use]:
+        """Compare all pages of all uses of a region, and collect evidence of some.
 
         Args:
-            use: not looked at yet.
+            uses: not looked at yet.
             room: evidence is collected of that many pages whatever their verdict.
         """
-        one = use.claimed
-        try:
-            judged = self.prover.judge(one)
-        except (ValueError, TooMuchWork) as error:
-            return _unread(use, str(error))
-        side = self.resolved(one)
-        verdicts = {verdict for verdict, _ in judged.pages.values()}
-        if side.offset_bytes and Verdict.SAME not in verdicts:
+        seen = []
+        for use, judged in zip(uses, self.prover.judge([use.claimed for use in uses]), strict=True):
+            seen.append(self._seen(use, judged, room))
+            room = max(0, room - len(seen[-1].evidence))
+        return seen
+
+    def _seen(self, use: Use, judged: Judged | str, room: int) -> Use:
+        if isinstance(judged, str):
+            return _unread(use, judged)
+        side = self.resolved(use.claimed)
+        if side.offset_bytes and all(run.verdict is not Verdict.SAME for run in judged.runs):
             # Only a driver that maps what begins in the middle of a page may be given as such.
             return replace(_unread(use, misaligned(self._asked.kernel, side)), misaligned=True)
-        pairs = self._pairs(use, judged, room)
-        return replace(
-            use,
-            pages=judged.pages,
-            glance=judged.glance if Verdict.DIFFERENT in verdicts else None,
-            beyond=judged.glance.beyond(one.claim),
-            evidence=tuple(self.pages.observe(pair) for pair in pairs),
+        return Use(
+            use.number,
+            use.claimed,
+            use.region,
+            runs=judged.runs,
+            user=judged.user,
+            beyond=judged.beyond,
+            evidence=tuple(self.pages.observe(pair) for pair in self._pairs(use, judged, room)),
         )
 
     def _pairs(self, use: Use, judged: Judged, room: int) -> Iterator[Pair]:
@@ -119,16 +134,16 @@ class UseObserver:
         one = use.claimed
         vma = one.mapping.vma
         assert vma is not None
-        bad = [
+        bad = (
             page
-            for page, (verdict, reason) in judged.pages.items()
-            if verdict is not Verdict.SAME and reason is not Reason.NOT_PRESENT
-        ]
+            for run in judged.runs
+            if run.verdict is not Verdict.SAME and run.reason is not Reason.NOT_PRESENT
+            for page in range(run.first_page, run.first_page + run.pages)
+        )
         first = range(vma.pages if self._asked.every_page else min(vma.pages, room))
-        for page in sorted({*first, *sorted(bad)[:EVIDENCE_PAGES]}):
+        for page in sorted({*first, *islice(bad, EVIDENCE_PAGES)}):
             index = one.claim.first_page + page
-            sides = judged.glance.kernel
-            kernel = sides[index] if index < len(sides) else None
+            kernel = judged.addresses[index] if index < len(judged.addresses) else None
             if kernel is not None:
                 user = vma.start + page * PAGE_BYTES
                 slot = one.finder.kind == MODULE
@@ -167,13 +182,13 @@ class UseObserver:
 
     def _still_beyond(self, one: Claimed) -> int:
         prog = self._target.prog
+        if claim_again(prog, one) != one.claim:
+            return 0
         try:
-            glance = self.prover.look(one) if claim_again(prog, one) == one.claim else None
+            beyond = self.prover.beyond(one)
         except (ValueError, TooMuchWork):
             return 0
-        if glance is None or claim_again(prog, one) != one.claim:
-            return 0
-        return glance.beyond(one.claim)
+        return beyond if claim_again(prog, one) == one.claim else 0
 
 
 def _unread(use: Use, why: str) -> Use:

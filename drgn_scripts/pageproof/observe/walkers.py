@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -58,7 +59,10 @@ def walker_of(
         read = _believable(read, lambda pfn: is_plain_ram(target.prog, paging, pfn))
     if progress is not None:
         read = _told(read, progress)
-    return make_walker(read, paging_form(target, paging), choice, target.reader.direct_memory())
+    direct = target.reader.direct_memory()
+    if direct:
+        read = _one_at_a_time(read)
+    return make_walker(read, paging_form(target, paging), choice, direct)
 
 
 def zero_pages(target: Target, paging: PagingFacts, walker: Walker) -> frozenset[int]:
@@ -82,6 +86,17 @@ def _believable(read_physical: ReadPhysical, is_real: Callable[[int], bool]) -> 
         if any(data) or any(read_physical(table, PAGE_BYTES)) or is_real(table >> PAGE_SHIFT):
             return data
         raise zeros_made_up()
+
+    return read
+
+
+def _one_at_a_time(read_physical: ReadPhysical) -> ReadPhysical:
+    """Read the little that is not direct memory in one thread at a time: drgn allows no more."""
+    lock = threading.Lock()
+
+    def read(paddr: int, length: int) -> bytes:
+        with lock:
+            return read_physical(paddr, length)
 
     return read
 

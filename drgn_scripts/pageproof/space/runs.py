@@ -65,7 +65,12 @@ class Runs(Sequence[int | None]):
         Raises:
             ValueError: an address is not a 64-bit number.
         """
-        parts = cls(len(addresses), _runs_in(addresses, _joined(windows)))
+        apart = _joined(windows)
+        if not isinstance(addresses, Runs):
+            return cls(len(addresses), _runs_in(addresses, apart))
+        parts = cls(len(addresses))
+        for window in apart:
+            parts.packed.extend(addresses._within(window))
         return parts
 
     @property
@@ -74,16 +79,18 @@ class Runs(Sequence[int | None]):
         packed = self.packed
         return list(zip(packed[0::3], packed[1::3], packed[2::3], strict=True))
 
-    def within(self, first: int, pages: int) -> Iterator[tuple[int, int, int]]:
-        """Yield the parts of runs that are in some pages."""
-        packed = self.packed
-        for at in range(_NUMBERS * max(self._run_of(first), 0), len(packed), _NUMBERS):
-            index, count, address = packed[at : at + _NUMBERS]
-            start, end = max(index, first), min(index + count, first + pages)
-            if index >= first + pages:
-                return
-            if start < end:
-                yield start, end - start, address + (start - index) * PAGE_BYTES
+    def _within(self, window: range) -> array[int]:
+        """Return the numbers of the runs that are in some pages, cut to them."""
+        first, last = self._run_of(window.start), self._run_of(window.stop - 1)
+        found = self.packed[_NUMBERS * max(first, 0) : _NUMBERS * (last + 1)]
+        if found and found[0] < window.start:
+            gone = min(window.start - found[0], found[1])
+            found[0] += gone
+            found[1] -= gone
+            found[2] += gone * PAGE_BYTES if found[1] else 0
+        if found and found[-3] + found[-2] > window.stop:
+            found[-2] = window.stop - found[-3]
+        return found if not found or found[1] else found[_NUMBERS:]
 
     def _run_of(self, page: int) -> int:
         """Return the number of the last run that begins at a page or before it; -1 for none."""
@@ -135,9 +142,7 @@ def _runs_in(
     addresses: Sequence[int | None], windows: Iterable[range]
 ) -> Iterator[tuple[int, int, int]]:
     for window in windows:
-        if isinstance(addresses, Runs):
-            yield from addresses.within(window.start, len(window))
-        elif isinstance(addresses, range) and addresses.step == PAGE_BYTES:
+        if isinstance(addresses, range) and addresses.step == PAGE_BYTES:
             some = addresses[window.start : window.stop]
             yield window.start, len(some), some.start
         else:

@@ -106,6 +106,16 @@ class Sides:
         size = struct.calcsize(_FORMAT)
         return next(iter(Sides(self.data[number * size : (number + 1) * size], self.outcomes)))
 
+    def as_expected(self, spans: Spans) -> Iterator[int]:
+        """Yield the numbers of the spans whose pages are all at their expected frames, in one run.
+
+        Args:
+            spans: those that this is the result of.
+        """
+        for _, pages, _, span, _, same in struct.iter_unpack(_FORMAT, self.data):
+            if same and pages == spans[3 * span + 1]:
+                yield span
+
     def indices(self) -> Sequence[int]:
         """Return the index of the first page of each run."""
         return array("Q", self.data)[::_WORDS]

@@ -421,7 +421,7 @@ MAPPINGS: list[tuple[str, Severity, MappingView, MappingView]] = [
     (
         "mapping-incomplete",
         Severity.WARNING,
-        MappingView(mapping(), NOTHING, lacking=(2, 3)),
+        MappingView(mapping(), NOTHING, lacking=(range(2, 4),)),
         MappingView(mapping(), NOTHING),
     ),
 ]

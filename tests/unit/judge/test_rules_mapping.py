@@ -73,7 +73,7 @@ def test_what_is_freed_is_a_files() -> None:
             MappingView(mapping(), NOTHING, data_is_freed=True),
             (("private_data", "0xffffffffc0124000"),),
         ),
-        (MappingView(mapping(), NOTHING, lacking=(2, 3)), (("lacking", "pages 2-3"),)),
+        (MappingView(mapping(), NOTHING, lacking=(range(2, 4),)), (("lacking", "pages 2-3"),)),
         (
             MappingView(with_flags(PFNMAP), NOTHING),
             (("vm_flags", PFNMAP), ("missing", "IO|DONTEXPAND|DONTDUMP")),

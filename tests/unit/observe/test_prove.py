@@ -19,9 +19,11 @@ from pageproof.find.shared import Claim, Claimed
 from pageproof.find.shared.finder import Finder
 from pageproof.model import Outcome, PageRun, ProvedRegion, ProvedUse, Reason, Report, Verdict
 from pageproof.observe.attempts import ATTEMPTS
-from pageproof.observe.region import Glance, Judgement, pages_of_region, runs_of
+from pageproof.observe.region import pages_from, pages_of_region
+from pageproof.observe.verdicts import Judgement, runs_of, verdict_at, with_verdicts
 from pageproof.render.jsonform import report_to_json
 from pageproof.render.table import to_text
+from pageproof.walk import Side
 from pageproof.walk.compare import compare
 
 SAME: Judgement = (Verdict.SAME, None)
@@ -51,7 +53,21 @@ def run(first: int, pages: int, judgement: Judgement) -> PageRun:
 def test_runs_are_all_pages_in_order(
     pages: int, judged: dict[int, Judgement], expected: list[tuple[int, int, Judgement]]
 ) -> None:
-    assert list(runs_of(pages, judged)) == [run(*one) for one in expected]
+    found = [(9 + page, 1, one) for page, one in judged.items()]
+    assert list(runs_of(9, pages, found)) == [run(*one) for one in expected]
+
+
+def test_other_verdicts_of_some_pages() -> None:
+    runs = (run(0, 4, SAME), run(4, 2, ABSENT))
+    assert with_verdicts(runs, {}) == runs
+    assert with_verdicts(runs, {0: TORN, 3: ABSENT, 5: SAME}) == (
+        run(0, 1, TORN),
+        run(1, 2, SAME),
+        run(3, 2, ABSENT),
+        run(5, 1, SAME),
+    )
+    assert [verdict_at(runs, page) for page in (0, 3, 4)] == [SAME[0], SAME[0], ABSENT[0]]
+    assert verdict_at((), 3) is Verdict.UNKNOWN
 
 
 FRAME = (Outcome.MAPPED, 0x1000)
@@ -170,5 +186,12 @@ def test_what_can_not_be_read_of_a_live_system_is_read_again() -> None:
 
 def test_pages_behind_the_end_of_a_region() -> None:
     """Of a VMA that begins in its middle; a page without a user side is none of them."""
-    glance = Glance([0x1000] * 4, dict.fromkeys((0, 1, 2, 4), (FRAME, FRAME)))
-    assert [glance.beyond(Claim(0, "", "", "", 4, first)) for first in (0, 2, 4)] == [1, 2, 4]
+
+    def beyond(first: int) -> int:
+        user = (
+            Side(first, 3, 0x1000, 0, Outcome.MAPPED, same=False),
+            Side(first + 4, 1, None, 0, Outcome.SWAP, same=False),
+        )
+        return pages_from(4, user)
+
+    assert [beyond(first) for first in (0, 2, 4)] == [1, 2, 4]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pageproof.judge.rules.views import MappingView
-from pageproof.judge.words import page_list
+from pageproof.judge.words import run_list
 from pageproof.model import Expectation, Severity
 from pageproof.model.rule import Rule, Shown
 
@@ -171,7 +171,7 @@ _MAPPING_INCOMPLETE: Final = Rule(
 
 
 def mapping_incomplete(view: MappingView) -> Shown | None:
-    return (("lacking", page_list(view.lacking)),) if view.lacking else None
+    return (("lacking", run_list(view.lacking)),) if view.lacking else None
 
 
 MAPPING_RULES: Final[tuple[tuple[Rule, Callable[[MappingView], Shown | None]], ...]] = (

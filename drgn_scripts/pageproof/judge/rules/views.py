@@ -94,7 +94,7 @@ class MappingView:
     expected: frozenset[Expectation]
     handed_on: bool = False
     data_is_freed: bool = False
-    lacking: tuple[int, ...] = ()
+    lacking: tuple[range, ...] = ()
 
     @property
     def vma(self) -> VmaFacts:
