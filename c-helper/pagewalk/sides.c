@@ -271,7 +271,8 @@ static int give_some(struct sides *s, uint64_t address, uint64_t index, uint64_t
 	entry = pw_decode(paging, level, raw, pw_half_of(paging->form, address) > 0);
 	if (entry.kind == PW_TABLE) {
 		/* Tables are scattered: fetch the next one while this one is read. */
-		if ((bytes - in_entry) >> shift < wanted)
+		if (i + 1 < UINT32_C(1) << level->index_bits &&
+		    (bytes - in_entry) >> shift < wanted)
 			pw_prefetch(s->memory, pw_address_of(paging, pw_load(step->bytes, i + 1)));
 		*pages = 0;
 		return enter(s, entry.base, address - in_entry, address - in_entry + (bytes - 1));

@@ -59,6 +59,11 @@ static const struct sides_case {
 	  { { 0, 3, 0x123 } }, 1, { { 0, 2, 0x7000, 0, PW_LEAF } }, 1,
 	  { { 0, 2, 0x7123, 0, PW_LEAF } }, 1 },
 
+	/* The last entry of a table that points at tables: there is none after it to fetch. */
+	{ "an address inside the last page of a table", { DOWN, { T2, 511, T4 | TABLE },
+		{ T4, 511, 0x7000 | P } },
+	  { { 0, 2, 512 * BIG - 0x123 } }, 1, { { 0 } }, 0, { { 0, 1, 0x7edd, 0, PW_LEAF } }, 1 },
+
 	{ "over the hole between the halves", { DOWN, { ROOT, 255, T4 | TABLE },
 		{ ROOT, 256, 0x200000 | P | US } },		/* a table beyond memory */
 	  { { 0, (BIT(47) - BIT(24)) / PAGE, BIT(47) - PAGE },
