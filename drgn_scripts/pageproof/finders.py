@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from pageproof.find.shared.finder import Claim, Finder
+from pageproof.find.shared.finder import Claim, Finder, Runs
 
-__all__ = ["Claim", "Finder"]
+__all__ = ["Claim", "Finder", "Runs"]
