@@ -6,6 +6,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Final
 
 from pageproof import __version__, judge
 from pageproof.attach import Target
@@ -15,6 +16,7 @@ from pageproof.find.process.mappings import check_process
 from pageproof.find.shared import Claimed, all_finders, by_region
 from pageproof.model import GAPS, MappingFacts, Outcome, PagingFacts, Severity, VmaFacts
 from pageproof.model.asked import RegionsAsked
+from pageproof.model.quick import quick, without_collector
 from pageproof.model.regions import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
 from pageproof.observe.attempts import look_again, look_until
 from pageproof.observe.search import search_shared
@@ -37,12 +39,16 @@ def regions(target: Target, asked: RegionsAsked, progress: Callable[[str], None]
         look_again(lambda: check_process(target.prog, pid), live=target.facts.live)
     walker = walker_of(target, paging, progress=progress)
     progress("searching the processes")
-    report, attempts = look_until(
-        lambda seen: all(one.severity is Severity.NOTE for one in seen.findings),
-        lambda: _look(target, paging, walker, asked),
-        live=target.facts.live,
-    )
+    with without_collector():
+        report, attempts = look_until(
+            lambda seen: all(one.severity is Severity.NOTE for one in seen.findings),
+            lambda: _look(target, paging, walker, asked),
+            live=target.facts.live,
+        )
     return replace(report, attempts=attempts)
+
+
+_use: Final = quick(RegionUse)
 
 
 def _look(
@@ -88,7 +94,7 @@ def _grouped(claimed: Sequence[Claimed], walker: Walker) -> Iterator[SharedRegio
             owner_type=claim.owner_type,
             pages=claim.pages,
             uses=tuple(
-                RegionUse(one.mapping, one.claim.first_page, *residency[_place(one.mapping)])
+                _use(one.mapping, one.claim.first_page, *residency[_place(one.mapping)])
                 for one in same
             ),
         )

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple, TypeVar
 
 import drgn
 
 from pageproof import arch
-from pageproof.errors import PageproofError
+from pageproof.errors import PageproofError, TornError
 from pageproof.find.bounded import Losses
 from pageproof.find.bulk import bulk_of
 from pageproof.find.bulk.layout import mm_layout
@@ -27,14 +28,18 @@ from pageproof.find.process.spaces import (
 )
 from pageproof.find.process.vmafacts import Files, VmaReader
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
+from pageproof.model.quick import quick
 from pageproof.space.units import PAGE_BYTES
 
 _Picked = TypeVar("_Picked")
-_OPS, _FILE = (VmaRecord._fields.index(name) for name in ("vm_ops", "file"))
+_START, _OPS, _FILE = (VmaRecord._fields.index(name) for name in ("start", "vm_ops", "file"))
 _POINTER_BYTES: Final = 8
 _OFFSET_MASK: Final = PAGE_BYTES - 1
-#: Pairs of vm_ops and file that are wanted (""), or why that is not known.
-_Pairs = dict[tuple[int, int], str]
+#: By vm_ops and file, whether VMAs are wanted: "" or None; or why that is not known.
+_Pairs = dict[tuple[int, int], str | None]
+#: Address spaces whose VMAs are read at a time.
+_PART: Final = 256
+_mapping: Final = quick(MappingFacts)
 
 
 @dataclass(frozen=True)
@@ -67,14 +72,23 @@ class Wanted:
     vma: Callable[[VmaRecord], bool] | None = None
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Some address spaces of a look, by their number in it, and their VMAs."""
+
+    numbers: range
+    vmas: Vmas
+
+
 class Search:
-    """One look at all VMAs, or at those of one process.
+    """One look at the VMAs of address spaces.
 
     Attributes:
         files: the open files of this look.
         faults: tasks that could not be searched completely, after :meth:`pick`.
+        is_sorted: after :meth:`pick`, whether it yielded in order of process and address. It does,
+            unless the kernel's data is damaged or changes.
         spaces: the address spaces.
-        vmas: their VMAs.
     """
 
     def __init__(self, prog: drgn.Program, paging: PagingFacts, spaces: Sequence[Space]) -> None:
@@ -83,99 +97,129 @@ class Search:
         self.files = Files(prog)
         self._reader = VmaReader(prog, self.files)
         self.spaces = spaces
-        self.vmas: Vmas = bulk_of(prog).vmas([space.mm for space in spaces])
+        leaders = [space.leader for space in spaces]
+        self.is_sorted = all(one < other for one, other in pairwise(leaders))
 
     def pick(
-        self, wanted: Wanted, take: Callable[[VmaRecord], _Picked | None]
+        self, wanted: Wanted, take: Callable[[int, VmaRecord], _Picked | None]
     ) -> Iterator[tuple[MappingFacts, _Picked]]:
-        """Yield the mappings of VMAs that are wanted and taken, by process and address.
+        """Yield the mappings of VMAs that are wanted and taken.
 
         Args:
             wanted: the filter.
-            take: called for each VMA that passes; None to leave the VMA out.
+            take: called with the number of the address space, for each VMA that passes; None to
+                leave the VMA out.
         """
-        pairs = self._pairs(wanted.backing)
-        for space, record in zip(self.spaces, self.vmas.spaces, strict=True):
-            if not record.length and not record.lost:
-                continue
-            losses = Losses()
-            yield from self._of_space(space, record, wanted, pairs, take, losses)
-            if losses:
-                self.faults.append(space.fault(losses))
+        decided: _Pairs = {}
+        for part in self._parts():
+            self._decide(part.vmas, wanted.backing, decided)
+            for number, record in zip(part.numbers, part.vmas.spaces, strict=True):
+                if not record.length and not record.lost:
+                    continue
+                starts = part.vmas.column(_START, record.first, record.length)
+                self.is_sorted = self.is_sorted and starts == sorted(starts)
+                losses = Losses()
+                yield from self._of_space(number, record, part.vmas, wanted, decided, take, losses)
+                if losses:
+                    self.faults.append(self.spaces[number].fault(losses))
 
-    def of_space(
-        self, space: Space, record: SpaceRecord, wanted: Wanted
-    ) -> tuple[tuple[MappingFacts, ...], str]:
-        """Return the VMAs of one address space that are wanted, and why others may be missing."""
-        losses = Losses()
-        pairs = self._pairs(wanted.backing)
-        found = self._of_space(space, record, wanted, pairs, lambda vma: True, losses)
-        return tuple(mapping for mapping, _ in found), str(losses)
+    def processes(self, wanted: Sequence[Wanted]) -> Iterator[Process | TornError]:
+        """Yield each address space with the VMAs that are wanted, or why it cannot be read.
 
-    def _pairs(self, wanted: Callable[[Backing], bool] | None) -> _Pairs | None:
-        """Return the pairs of vm_ops and file that are wanted, or why that is not known."""
-        if wanted is None:
-            return None
+        Args:
+            wanted: a filter by record for each address space.
+        """
+        for part in self._parts():
+            for number, record in zip(part.numbers, part.vmas.spaces, strict=True):
+                space, losses = self.spaces[number], Losses()
+                try:
+                    facts = as_such(self._prog, self._paging, space, record.pgd)
+                except BROKEN as error:
+                    yield unreadable_process(space.leader, record.lost or str(error))
+                    continue
+                found = self._of_space(
+                    number, record, part.vmas, wanted[number], None, lambda *_: True, losses
+                )
+                yield Process(facts, tuple(mapping for mapping, _ in found), str(losses))
+
+    def _parts(self) -> Iterator[_Part]:
+        """Read the VMAs of some address spaces at a time, to keep few of them in memory."""
+        bulk = bulk_of(self._prog)
+        for first in range(0, len(self.spaces), _PART):
+            some = self.spaces[first : first + _PART]
+            numbers = range(first, first + len(some))
+            yield _Part(numbers, bulk.vmas([space.mm for space in some]))
+
+    def _decide(
+        self, vmas: Vmas, wanted: Callable[[Backing], bool] | None, decided: _Pairs
+    ) -> None:
+        """Decide about pairs of vm_ops and file that were not met before."""
         pairs: set[tuple[int, int]] = set()
-        for space in self.vmas.spaces:  # one by one, to keep the lists short
-            pairs.update(self._pairs_of(space))
+        for space in vmas.spaces:  # one by one, to keep the lists short
+            pairs.update(_pairs_of(vmas, space))
+        pairs -= decided.keys()
+        if wanted is None:
+            decided.update(dict.fromkeys(pairs, ""))
+            return
         self.files.load(file for _, file in pairs)
-        found: _Pairs = {}
         for ops, file in pairs:
             try:
-                if wanted(Backing(ops, self.files.f_op(file), file)):
-                    found[ops, file] = ""
+                is_wanted = wanted(Backing(ops, self.files.f_op(file), file))
+                decided[ops, file] = "" if is_wanted else None
             except BROKEN as error:
-                found[ops, file] = str(error)
-        return found
-
-    def _pairs_of(self, space: SpaceRecord) -> Iterator[tuple[int, int]]:
-        ops, files = (self.vmas.column(one, space.first, space.length) for one in (_OPS, _FILE))
-        return zip(ops, files, strict=True)
+                decided[ops, file] = str(error)
 
     def _of_space(
         self,
-        space: Space,
+        number: int,
         record: SpaceRecord,
+        vmas: Vmas,
         wanted: Wanted,
-        pairs: _Pairs | None,
-        take: Callable[[VmaRecord], _Picked | None],
+        decided: _Pairs | None,
+        take: Callable[[int, VmaRecord], _Picked | None],
         losses: Losses,
     ) -> Iterator[tuple[MappingFacts, _Picked]]:
         process: MappingFacts | None = None
-        for number in self._chosen(record, pairs):
-            vma = self.vmas.record(number)
+        for row in _chosen(vmas, record, decided):
+            vma = vmas.record(row)
             try:
-                if number in self.vmas.faults:
-                    raise ValueError(self.vmas.faults[number])
-                if pairs is not None and (why := pairs[vma.vm_ops, vma.file]):
+                if row in vmas.faults:
+                    raise ValueError(vmas.faults[row])
+                if decided is not None and (why := decided[vma.vm_ops, vma.file]):
                     raise ValueError(why)
                 if wanted.vma is not None and not wanted.vma(vma):
                     continue
-                taken = take(vma)
+                taken = take(number, vma)
                 if taken is None:
                     continue
                 if process is None:
-                    process = as_such(self._prog, self._paging, space, record.pgd)
+                    process = as_such(self._prog, self._paging, self.spaces[number], record.pgd)
                 yield _with_vma(process, self._reader, vma), taken
             except BROKEN as error:
                 losses.add(f"VMA {vma.address:#x}: {error}")
         if record.lost:
             losses.add(record.lost)
 
-    def _chosen(self, space: SpaceRecord, pairs: _Pairs | None) -> Iterator[int]:
-        """Yield the numbers of the VMAs with wanted pairs, and of those that cannot be read."""
-        if pairs is None:
-            yield from range(space.first, space.first + space.length)
-            return
-        faults = self.vmas.faults
-        for number, pair in enumerate(self._pairs_of(space), space.first):
-            if pair in pairs or (faults and number in faults):
-                yield number
+
+def _pairs_of(vmas: Vmas, space: SpaceRecord) -> Iterator[tuple[int, int]]:
+    ops, files = (vmas.column(one, space.first, space.length) for one in (_OPS, _FILE))
+    return zip(ops, files, strict=True)
+
+
+def _chosen(vmas: Vmas, space: SpaceRecord, decided: _Pairs | None) -> Iterable[int]:
+    """Return the numbers of the VMAs with wanted pairs, and of those that cannot be read."""
+    if decided is None:
+        return range(space.first, space.first + space.length)
+    faults = vmas.faults
+    return [
+        number
+        for number, pair in enumerate(_pairs_of(vmas, space), space.first)
+        if decided[pair] is not None or (faults and number in faults)
+    ]
 
 
 def _with_vma(process: MappingFacts, reader: VmaReader, vma: VmaRecord) -> MappingFacts:
-    return MappingFacts(
+    return _mapping(
         process.pid,
         process.comm,
         process.threads,
@@ -210,8 +254,9 @@ def search(
     """Find every VMA that is ``wanted``, in order of process and address."""
     faults: list[TaskFault] = []
     look = Search(prog, paging, spaces_of(prog, pid, faults))
-    found = [mapping for mapping, _ in look.pick(wanted, lambda vma: True)]
-    found.sort(key=in_order)
+    found = [mapping for mapping, _ in look.pick(wanted, lambda *_: True)]
+    if not look.is_sorted:
+        found.sort(key=in_order)
     return Mappings(tuple(found), (*faults, *look.faults))
 
 
@@ -304,14 +349,8 @@ def processes(
         else:
             found[pid] = no_space(prog, pid, faults)
     look = Search(prog, paging, list(spaces.values()))
-    for (pid, space), record in zip(spaces.items(), look.vmas.spaces, strict=True):
-        try:
-            facts = as_such(prog, paging, space, record.pgd)
-        except BROKEN as error:
-            found[pid] = unreadable_process(pid, record.lost or str(error))
-            continue
-        vmas, lost = look.of_space(space, record, _covering(places[pid]))
-        found[pid] = Process(facts, vmas, lost)
+    wanted = [_covering(places[pid]) for pid in spaces]
+    found |= dict(zip(spaces, look.processes(wanted), strict=True))
     return found
 
 

@@ -18,8 +18,10 @@ from pageproof.find.kernel.symbols import symbol_name
 from pageproof.find.process.paths import name_of, path_of
 from pageproof.find.words import VM_FLAGS, i_mode_words, vm_flags_words
 from pageproof.model import FileFacts, VmaFacts
+from pageproof.model.quick import quick
 from pageproof.space.units import PAGE_BYTES
 
+_facts: Final = quick(VmaFacts)
 _OFFSET_MASK: Final = PAGE_BYTES - 1
 
 
@@ -71,8 +73,9 @@ class VmaReader:
         self._prog, self._files = prog, files
         self._architecture = arch.of_program(prog)
         self._user_end = self._architecture.user_end
-        self._flags: dict[int, str] = {}
-        self._prots: dict[int, str] = {}
+        #: The number itself, so that all facts share one object, and its words.
+        self._flags: dict[int, tuple[int, str]] = {}
+        self._prots: dict[int, tuple[int, str]] = {}
         #: Symbol of vm_ops, gone and has_fault, by vm_ops and f_op.
         self._operations: dict[tuple[int, int], tuple[str, tuple[tuple[str, int], ...], bool]] = {}
 
@@ -92,21 +95,20 @@ class VmaReader:
         if known is None:
             known = self._operations[key] = self._of_operations(*key)
         symbol, gone, has_fault = known
-        words = self._flags.get(flags)
-        if words is None:
-            words = self._flags[flags] = vm_flags_words(flags, _vm_flag_names(self._prog))
+        flags_words = self._flags.get(flags)
+        if flags_words is None:
+            words = vm_flags_words(flags, _vm_flag_names(self._prog))
+            flags_words = self._flags[flags] = flags, words
         prot_words = self._prots.get(prot)
         if prot_words is None:
-            prot_words = self._prots[prot] = self._architecture.page_prot_words(prot)
-        return VmaFacts(
+            prot_words = self._prots[prot] = prot, self._architecture.page_prot_words(prot)
+        return _facts(
             address,
             start,
             end,
             pgoff,
-            flags,
-            words,
-            prot,
-            prot_words,
+            *flags_words,
+            *prot_words,
             symbol,
             file,
             gone,

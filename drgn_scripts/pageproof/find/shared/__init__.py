@@ -34,6 +34,7 @@ from pageproof.find.shared.umh_shm import UMH_SHM
 from pageproof.find.shared.vdso import VDSO
 from pageproof.find.shared.xdp import XDP
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
+from pageproof.model.quick import quick, without_collector
 
 #: Pageproof's own finders, in the order of the output.
 FINDERS: Final[tuple[Finder, ...]] = (
@@ -77,6 +78,9 @@ class Claimed:
     finder: Finder
     claim: Claim
     mapping: MappingFacts
+
+
+_claimed: Final = quick(Claimed)
 
 
 @dataclass(frozen=True)
@@ -138,13 +142,15 @@ def find_shared(
     shared = _Shared(prog, tuple(finders), look, only or Wanted())
     claimed: list[Claimed] = []
     unknown: list[Unknown] = []
-    for mapping, (finder, claim) in look.pick(shared.wanted, shared.take):
-        if isinstance(claim, UnknownPart):
-            unknown.append(Unknown(finder.kind, mapping, str(claim)))
-        else:
-            claimed.append(Claimed(finder, claim, mapping))
-    claimed.sort(key=lambda one: in_order(one.mapping))
-    unknown.sort(key=lambda one: in_order(one.mapping))
+    with without_collector():
+        for mapping, (finder, claim) in look.pick(shared.wanted, shared.take):
+            if isinstance(claim, UnknownPart):
+                unknown.append(Unknown(finder.kind, mapping, str(claim)))
+            else:
+                claimed.append(_claimed(finder, claim, mapping))
+    if not look.is_sorted:
+        claimed.sort(key=lambda one: in_order(one.mapping))
+        unknown.sort(key=lambda one: in_order(one.mapping))
     faults += look.faults
     return Found(tuple(claimed), tuple(shared.unclaimed), tuple(faults), tuple(unknown))
 
@@ -182,12 +188,12 @@ class _Shared:
         self._matching[backing.vm_ops, backing.file] = (*finders, *self._of_any)
         return bool(finders or self._of_any)
 
-    def take(self, vma: VmaRecord) -> tuple[Finder, Claim | UnknownPart] | None:
+    def take(self, number: int, vma: VmaRecord) -> tuple[Finder, Claim | UnknownPart] | None:
         """Return the first finder that claims a VMA; None if none does."""
         part: tuple[Finder, UnknownPart] | None = None
         for finder in self._matching[vma.vm_ops, vma.file]:
             try:
-                claim = self._claims.of(finder, vma)
+                claim = self._claims.of(finder, number, vma)
             except UnknownPart as error:
                 part = finder, error
                 continue

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from typing import Final
 
@@ -20,6 +21,35 @@ BROKEN: Final = (drgn.FaultError, LookupError, AttributeError, TypeError, ValueE
 _Result = Claim | UnknownPart | None
 
 
+class _Known:
+    """The result of a finder for one VMA, and what follows for VMAs that are alike.
+
+    Args:
+        result: the finder's.
+        pgoff: vm_pgoff of the VMA.
+    """
+
+    def __init__(self, result: _Result, pgoff: int) -> None:
+        self._result, self._pgoff = result, pgoff
+        self._claims: dict[int, Claim] = {}
+
+    def claim(self, pgoff: int) -> Claim | None:
+        """Return the claim of a VMA with this vm_pgoff.
+
+        Raises:
+            UnknownPart: the finder does not know this part.
+        """
+        claim = self._claims.get(pgoff)
+        if claim is None:
+            if self._result is None:
+                return None
+            if isinstance(self._result, UnknownPart):
+                raise UnknownPart(*self._result.args)
+            first_page = self._result.first_page + pgoff - self._pgoff
+            claim = self._claims[pgoff] = replace(self._result, first_page=first_page)
+        return claim
+
+
 class _Alike:
     """The claims of one finder that decide those of VMAs that are alike.
 
@@ -29,17 +59,17 @@ class _Alike:
             cannot be read.
 
     Attributes:
-        known: the first claim, and its vm_pgoff.
+        known: the result for one of them.
     """
 
     def __init__(self, members: Sequence[str], of_mms: Sequence[Hashable | None]) -> None:
         self._of_vma = attrgetter(*members) if members else None
         self._of_mms = of_mms
-        self.known: dict[Hashable, tuple[_Result, int]] = {}
+        self.known: dict[Hashable, _Known] = {}
 
-    def key(self, vma: VmaRecord) -> Hashable | None:
+    def key(self, number: int, vma: VmaRecord) -> Hashable | None:
         """Return what the claim for a VMA depends on; None if that is not known."""
-        of_mm = self._of_mms[vma.mm]
+        of_mm = self._of_mms[number]
         if of_mm is None:
             return None
         return of_mm, self._of_vma(vma) if self._of_vma else None
@@ -50,37 +80,39 @@ class Claims:
 
     Args:
         prog: the target.
-        mms: addresses of the address spaces, by their number in the records.
+        mms: addresses of the address spaces, by their number.
     """
 
     def __init__(self, prog: drgn.Program, mms: Sequence[int]) -> None:
         self._prog, self._mms = prog, mms
         self._kind = prog.type("struct vm_area_struct *")
+        #: By kind of finder; None if it is to be called for each VMA.
         self._alike: dict[str, _Alike | None] = {}
 
-    def of(self, finder: Finder, vma: VmaRecord) -> Claim | None:
+    def of(self, finder: Finder, number: int, vma: VmaRecord) -> Claim | None:
         """Return a finder's claim.
+
+        Args:
+            finder: the finder.
+            number: of the address space.
+            vma: its VMA.
 
         Raises:
             UnknownPart: the finder does not know this part.
             FaultError, LookupError, AttributeError, TypeError, ValueError: it cannot be read.
         """
-        alike = self._alike_of(finder)
-        key = None if alike is None else alike.key(vma)
+        alike = self._alike.get(finder.kind)
+        if alike is None and finder.kind not in self._alike:
+            alike = self._alike[finder.kind] = self._made(finder) if finder.linear else None
+        key = None if alike is None else alike.key(number, vma)
         if alike is None or key is None:
             return claim_of(finder, self._object(vma))
         known = alike.known.get(key)
         if known is None:
-            known = self._called(finder, vma), vma.pgoff
+            known = _Known(self._called(finder, vma), vma.pgoff)
             if self._is_still(vma):
                 alike.known[key] = known
-        claim, pgoff = known
-        if isinstance(claim, UnknownPart):
-            raise UnknownPart(*claim.args)
-        if claim is None or pgoff == vma.pgoff:
-            return claim
-        first_page = claim.first_page + vma.pgoff - pgoff
-        return Claim(claim.owner, claim.owner_type, claim.part, claim.name, claim.pages, first_page)
+        return known.claim(vma.pgoff)
 
     def _object(self, vma: VmaRecord) -> drgn.Object:
         return drgn.Object(self._prog, self._kind, vma.address)
@@ -90,12 +122,6 @@ class Claims:
             return claim_of(finder, self._object(vma))
         except UnknownPart as part:
             return part
-
-    def _alike_of(self, finder: Finder) -> _Alike | None:
-        """Return the claims of a finder; None if it is to be called for each VMA."""
-        if finder.kind not in self._alike:
-            self._alike[finder.kind] = self._made(finder) if finder.linear else None
-        return self._alike[finder.kind]
 
     def _made(self, finder: Finder) -> _Alike | None:
         inside = [one.removeprefix(LINEAR_MM) for one in finder.linear if one.startswith(LINEAR_MM)]

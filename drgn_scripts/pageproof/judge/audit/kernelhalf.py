@@ -70,7 +70,7 @@ def _compare(
 ) -> Iterator[Finding]:
     for index in indexes:
         entry, expected = table.entries[index], other[index]
-        if index == own or (entry ^ expected) & ~ignored == 0:
+        if entry == expected or index == own or (entry ^ expected) & ~ignored == 0:
             continue
         shown = (("entry", f"0x{entry:x}"), ("expected", f"0x{expected:x}"))
         where = top_entry(table.space, index, user_half=table.user_half)
