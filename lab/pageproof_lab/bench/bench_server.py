@@ -298,7 +298,7 @@ class _Bench:
             "VMAs": sum(mapper.vmas for mapper in mappers),
             "mapped pages of the memfd": sum(mapper.ptes for mapper in mappers),
             "runs of frames": sum(mapper.runs for mapper in mappers),
-            "MiB of page tables": sum(mapper.tables_kib for mapper in mappers) // 1024,
+            "KiB of page tables": sum(mapper.tables_kib for mapper in mappers),
         }
         counted = ", ".join(f"{number:,} {what}" for what, number in counts.items())
         print(f"### {scenario.describe()}\n")

@@ -113,13 +113,14 @@ class Size:
 def _rise(sizes: Sequence[Size], command: str) -> float | None:
     """Return the slope of the last doubling by that before it: 1 is a straight line.
 
-    The first size includes the start of the program, so only differences count.
+    The first size includes the start of the program, so only differences count. CPU time, because
+    other programs on the machine change the wall time.
     """
     cells = [size.cells.get(command) for size in sizes]
     if len(sizes) < 3 or not all(cell and cell.good for cell in cells[-3:]):
         return None
     (x1, y1), (x2, y2), (x3, y3) = (
-        (size.processes, size.cells[command].timed.seconds) for size in sizes[-3:]
+        (size.processes, size.cells[command].timed.cpu_seconds) for size in sizes[-3:]
     )
     return (y3 - y2) / (x3 - x2) / ((y2 - y1) / (x2 - x1)) if y2 > y1 else None
 
@@ -136,7 +137,7 @@ def growth_table(sizes: Sequence[Size], commands: Sequence[str], limits: Limits)
         lines.append(_line([*numbers, *texts]))
     rises = [_rise(sizes, command) for command in commands]
     texts = ["" if rise is None else f"{rise:.2f}" for rise in rises]
-    lines.append(_line(["slope of the last doubling by that before", "", "", *texts]))
+    lines.append(_line(["CPU time: slope of the last doubling by that before", "", "", *texts]))
     return "\n".join(lines)
 
 

@@ -94,7 +94,7 @@ def test_growth(seconds: tuple[float, ...], slope: str) -> None:
     lines = growth_table(sizes(*seconds), ["verify"], LIMITS).splitlines()
     assert lines[0] == "| processes | VMAs | PTEs | `verify` |"
     assert lines[2] == f"| 100 | 1,000 | 2,000 | {cell_text(cell(seconds[0]), LIMITS)} |"
-    assert lines[-1] == f"| slope of the last doubling by that before |  |  | {slope} |"
+    assert lines[-1] == f"| CPU time: slope of the last doubling by that before |  |  | {slope} |"
 
 
 def test_growth_that_was_not_measured() -> None:
