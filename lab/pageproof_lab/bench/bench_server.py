@@ -35,7 +35,8 @@ from pageproof_lab.proc import run, say
 
 #: A command that took less is run again, and the median counts.
 _AGAIN_SECONDS, _RUNS = 10, 3
-_DUMP_SECONDS = 900
+#: Generous, for an emulated guest on a busy host.
+_DUMP_SECONDS = _POPULATE_SECONDS = 1800
 LIMITS = Limits(seconds=300, memory_mib=6144)
 _GROWTH = ("regions", "verify", "audit")
 _PARTS = (8, 4, 2)  # of the processes
@@ -128,7 +129,8 @@ class _Bench:
     def _live(self, here: Guest, host: OnHost, into: Path) -> dict[str, Path]:
         here.load_module()
         say(f"scenario {self._scenario.name}: {self._scenario.describe()}")
-        self._mappers = start_mappers(here, self._programs / "mappers", [self._scenario.group])
+        program, group = self._programs / "mappers", self._scenario.group
+        self._mappers = start_mappers(here, program, [group], _POPULATE_SECONDS)
         self._scenario.check(self._mappers)
         qmp = ["--qemu", str(here.sockets.qmp)]
         targets = self._wishes.targets
