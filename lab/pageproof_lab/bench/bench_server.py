@@ -14,6 +14,7 @@ from typing import Any
 
 from pageproof_lab import LabError
 from pageproof_lab.bench.crash_peer import foreach_vm
+from pageproof_lab.bench.kept import FORMS, Kept, keep, read_kept
 from pageproof_lab.bench.mappers import Mapper, kill_mappers, start_mappers
 from pageproof_lab.bench.scenario import GROUP, PAGE_BYTES, SCENARIOS, Scenario
 from pageproof_lab.bench.server_table import (
@@ -58,6 +59,8 @@ class Wishes:
     targets: tuple[str, ...] = tuple(TARGETS)
     limits: Limits = LIMITS
     growth: bool = True
+    keep: Path | None = None  # keep the dumps here
+    kept: Path | None = None  # measure these dumps, without a guest
 
 
 @dataclass
@@ -70,6 +73,11 @@ class Results:
 
     def add(self, row: str, target: str, cell: Cell) -> None:
         self.rows.setdefault(row, {})[target] = cell
+
+    @property
+    def targets(self) -> list[str]:
+        """The targets that were measured."""
+        return [target for target in TARGETS if any(target in row for row in self.rows.values())]
 
     def get(self, row: str, target: str) -> Cell | None:
         return self.rows.get(row, {}).get(target)
@@ -99,8 +107,7 @@ class _Bench:
 
     def __init__(self, scenario: Scenario, kernel: Kernel, wishes: Wishes) -> None:
         self._scenario, self._kernel, self._wishes = scenario, kernel, wishes
-        self._built = build.build(kernel)
-        self._symbols = ["-s", str(kernel.vmlinux), "-s", str(self._built.module)]
+        self._symbols: list[str] = []
         self._programs = source_dir() / "build/lab-bench"
         self._results = Results()
         self._mappers: list[Mapper] = []
@@ -110,19 +117,41 @@ class _Bench:
         """Measure everything and print the tables."""
         scratch = cache_dir() / "disks"  # boot.py removes old files there, after a kill as well
         scratch.mkdir(exist_ok=True)
-        options = qemu.Options(memory_mib=self._scenario.memory_mib, deadline_seconds=4 * 3600)
         load = os.getloadavg()[0]
         with tempfile.TemporaryDirectory(prefix="bench-", dir=scratch) as name:
             host = OnHost(self._programs / "timed", self._wishes.limits, Path(name))
-            with boot.boot(self._kernel, options, built=self._built) as here:
-                dumps = self._live(here, host, Path(name))
-                how = here.facts.accelerator
+            if self._wishes.kept:
+                how, dumps = self._kept(self._wishes.kept)
+            else:
+                how, dumps = self._boot(host, Path(name))
+            dumps = {target: dumps[target] for target in dumps if target in self._wishes.targets}
             for target, dump in dumps.items():
                 self._target(target, host, ["-c", str(dump)])
             if "elf" in dumps:
                 self._checked(host, dumps["elf"])
                 self._peers_of_dump(host, dumps["elf"])
         self._print(f"{'emulated' if how == 'tcg' else how}, load average before it {load:.1f}")
+
+    def _kept(self, directory: Path) -> tuple[str, dict[str, Path]]:
+        kept, dumps = read_kept(directory, self._scenario, self._kernel.release)
+        self._mappers = list(kept.mappers)
+        self._scenario.check(self._mappers)
+        self._symbols = ["-s", str(self._kernel.vmlinux), "-s", kept.module]
+        return kept.accelerator, dumps
+
+    def _boot(self, host: OnHost, scratch: Path) -> tuple[str, dict[str, Path]]:
+        built = build.build(self._kernel)
+        self._symbols = ["-s", str(self._kernel.vmlinux), "-s", str(built.module)]
+        into = self._wishes.keep / self._scenario.name if self._wishes.keep else scratch
+        into.mkdir(parents=True, exist_ok=True)
+        options = qemu.Options(memory_mib=self._scenario.memory_mib, deadline_seconds=4 * 3600)
+        with boot.boot(self._kernel, options, built=built) as here:
+            dumps = self._live(here, host, into)
+            how = here.facts.accelerator
+        if self._wishes.keep:
+            facts = (self._scenario.group, self._kernel.release, how, str(built.module))
+            keep(into, Kept(*facts, self._mappers))
+        return how, dumps
 
     # On the running guest
 
@@ -138,18 +167,18 @@ class _Bench:
             self._target("outside", host, qmp)
         if "inside" in targets:
             self._inside(here)
-        forms = {"elf": "elf", "compressed": "kdump-zlib"}
-        dumps = {target: into / target for target in forms if target in targets}
+        wanted = FORMS if self._wishes.keep else targets
+        dumps = {target: into / target for target in FORMS if target in wanted}
         with contextlib.closing(monitor(here)) as control:
             for target, path in dumps.items():
                 size = f"{self._scenario.memory_mib:,} MiB"
-                say(f"QEMU dumps the guest's memory: {forms[target]}, {size}")
+                say(f"QEMU dumps the guest's memory: {FORMS[target]}, {size}")
                 control.call(
                     "dump-guest-memory",
                     _DUMP_SECONDS,
                     paging=False,
                     protocol=f"file:{path}",
-                    format=forms[target],
+                    format=FORMS[target],
                 )
         if self._wishes.growth and "outside" in targets:
             self._grow(here, host, qmp)
@@ -306,7 +335,7 @@ class _Bench:
         print(f"### {scenario.describe()}\n")
         print(f"Linux {self._kernel.release}, {scenario.memory_mib:,} MiB, {how}.")
         print(f"In these processes the guest's kernel counts {counted}.\n")
-        print(main_table(results.rows, dict(scenario.goals), limits, self._wishes.targets))
+        print(main_table(results.rows, dict(scenario.goals), limits, results.targets))
         print()
         for line in [*self._ratios(), *results.lines]:
             print(line)
@@ -318,13 +347,13 @@ class _Bench:
     def _ratios(self) -> Iterator[str]:
         results, full = self._results, self._scenario.full and bool(self._scenario.vmas)
         for target in _DRGN_TARGETS:
-            if target in self._wishes.targets:
+            if target in results.targets:
                 slow, fast = (results.seconds(row, target) for row in (_DRGN_LOOP, _OUR_LOOP))
                 goal = _BULK_GOAL if full and target in ("outside", "elf") else None
                 yield ratio_text(
                     f"pageproof's reader against drgn's loop, {TARGETS[target]}", slow, fast, goal
                 )
-        if "elf" in self._wishes.targets:
+        if "elf" in results.targets:
             slow, fast = (results.seconds(row, "elf") for row in (_CRASH, "`regions`"))
             goal = _CRASH_GOAL if full else None
             yield ratio_text("`regions` against `crash`, `foreach vm`", slow, fast, goal)

@@ -2,6 +2,7 @@
 """The options of the part "server"."""
 
 import argparse
+from pathlib import Path
 
 from pageproof_lab import LabError
 from pageproof_lab.bench.bench_server import LIMITS, Wishes
@@ -9,6 +10,10 @@ from pageproof_lab.bench.scenario import SCENARIOS
 from pageproof_lab.bench.server_table import TARGETS
 from pageproof_lab.bench.timed import Limits
 
+_OPTIONS = (
+    *("scenario", "target", "processes", "vmas", "mib"),
+    *("deadline", "most_memory", "keep", "kept"),
+)
 #: The most that a guest of the lab can hold, so that a mistyped number is an error at once.
 _MOST = {"processes": 30_000, "vmas": 60_000, "mib": 1 << 16}
 
@@ -42,6 +47,10 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--no-growth", action="store_true", help="do not measure with fewer processes"
     )
+    group.add_argument("--keep", type=Path, metavar="DIR", help="keep both dumps here")
+    group.add_argument(
+        "--kept", type=Path, metavar="DIR", help="measure dumps that --keep kept, without a guest"
+    )
 
 
 def wishes_of(args: argparse.Namespace, *, asked: bool) -> Wishes:
@@ -54,8 +63,7 @@ def wishes_of(args: argparse.Namespace, *, asked: bool) -> Wishes:
     Raises:
         LabError: an option has no effect, or its value makes no sense.
     """
-    names = ("scenario", "target", "processes", "vmas", "mib", "deadline", "most_memory")
-    given = [name for name in names if getattr(args, name) is not None]
+    given = [name for name in _OPTIONS if getattr(args, name) is not None]
     given += ["no_growth"] * args.no_growth
     if given and not asked:
         raise LabError(f"--{given[0].replace('_', '-')}: only for --part server")
@@ -76,9 +84,13 @@ def wishes_of(args: argparse.Namespace, *, asked: bool) -> Wishes:
         raise LabError(f"--deadline {limits.seconds:g}: must be 1 to 3600 seconds")
     if limits.memory_mib < 64:
         raise LabError(f"--most-memory {limits.memory_mib}: must be at least 64 MiB")
+    if args.keep and args.kept:
+        raise LabError("--keep: not with --kept, which makes no dumps")
     return Wishes(
         tuple(one.smaller(args.processes, args.vmas, args.mib) for one in scenarios),
         tuple(args.target or TARGETS),
         limits,
         growth=not args.no_growth,
+        keep=args.keep,
+        kept=args.kept,
     )

@@ -51,6 +51,7 @@ def test_one_number_for_several_scenarios() -> None:
         (("--deadline", "nan"), "--deadline nan: must be 1 to 3600 seconds"),
         (("--most-memory", "3"), "--most-memory 3: must be at least 64 MiB"),
         (("--scenario", "buffer", "--vmas", "3"), "--vmas: only for --scenario vmas"),
+        (("--keep", "a", "--kept", "b"), "--keep: not with --kept, which makes no dumps"),
         (("--scenario", "vmas", "--mib", "3"), "--mib: not for --scenario vmas; use --vmas"),
     ],
 )
@@ -60,7 +61,9 @@ def test_mistakes(words: tuple[str, ...], said: str) -> None:
     assert str(failed.value) == said
 
 
-@pytest.mark.parametrize("words", [("--no-growth",), ("--deadline", "5"), ("--target", "elf")])
+@pytest.mark.parametrize(
+    "words", [("--no-growth",), ("--deadline", "5"), ("--target", "elf"), ("--kept", "a")]
+)
 def test_without_the_part(words: tuple[str, ...]) -> None:
     with pytest.raises(LabError, match=f"^{words[0]}: only for --part server$"):
         parse(*words, asked=False)
