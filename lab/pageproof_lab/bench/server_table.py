@@ -48,15 +48,15 @@ def cell_text(cell: Cell | None, limits: Limits) -> str:
     if cell is None:
         return ""
     timed = cell.timed
+    wall, cpu = seconds_text(timed.seconds), seconds_text(timed.cpu_seconds)
     if timed.ended == "deadline":
-        return f"> {limits.seconds:.0f} s, {timed.peak_mib:,.0f} MiB so far"
+        return f"> {limits.seconds:.0f} s ({cpu}), {timed.peak_mib:,.0f} MiB so far"
     if timed.ended == "memory":
-        return f"> {limits.memory_mib:,} MiB after {seconds_text(timed.seconds)} s"
+        return f"> {limits.memory_mib:,} MiB after {wall} s"
     if timed.code not in _GOOD_CODES:
-        return f"failed: exit code {timed.code} after {seconds_text(timed.seconds)} s"
+        return f"failed: exit code {timed.code} after {wall} s"
     if cell.seconds is not None:
         return f"{seconds_text(cell.seconds)} s"
-    wall, cpu = seconds_text(timed.seconds), seconds_text(timed.cpu_seconds)
     return f"{wall} s ({cpu}), {timed.peak_mib:,.0f} MiB"
 
 

@@ -29,7 +29,7 @@ def cell(seconds: float, mib: float = 100, code: int = 0, ended: str = "itself")
         (cell(2.345, 1270.4), "2.35 s (1.17), 1,270 MiB"),
         (cell(23.45), "23.4 s (11.7), 100 MiB"),
         (cell(177.4, code=3), "177 s (88.7), 100 MiB"),
-        (cell(300.1, 830, 137, "deadline"), "> 300 s, 830 MiB so far"),
+        (cell(300.1, 830, 137, "deadline"), "> 300 s (150), 830 MiB so far"),
         (cell(12.34, 6200, 137, "memory"), "> 6,144 MiB after 12.3 s"),
         (cell(0.5, code=70), "failed: exit code 70 after 0.50 s"),
         (cell(0.5, code=1), "failed: exit code 1 after 0.50 s"),
