@@ -7,7 +7,9 @@ huge, not accessible or elsewhere, addresses inside a page, and VMAs beyond the 
 
 from __future__ import annotations
 
+import os
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +32,7 @@ from pageproof.observe import attempts, region
 from pageproof.observe.region import Judged, Prover
 from pageproof.space.runs import Runs
 from pageproof.space.units import PAGE_BYTES
-from pageproof.walk import TooMuchWork, Walker, make_walker
+from pageproof.walk import Sides, Spans, TooMuchWork, Walker, make_walker
 
 ADDRESS_BITS = 0x000F_FFFF_FFFF_F000
 PAGING = X86Paging(
@@ -361,6 +363,33 @@ def test_a_vma_of_a_damaged_target(start: int, end: int, first: int) -> None:
     assert isinstance(found[0], str)
     assert "is not a range of pages" in found[0]
     assert verdicts(found[1:]) == [[(8, Verdict.SAME)]]
+
+
+def test_address_spaces_are_walked_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory is direct. The results are in order, and as those of one thread."""
+    memory, use = sound_memory()
+    memory.versions[0].entries[USERS[1] + 3 * PAGE_BYTES] ^= 0x5000
+    uses = [use(number, number % 3) for number in range(6)]
+    expected = prover(make_walker(memory.read, PAGING), live=False).judge(uses)
+    monkeypatch.setattr(region, "_THREADED_PAGES", 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    meet = threading.Barrier(2, timeout=60)
+    walker = make_walker(memory.read, PAGING)
+    sides = walker.sides
+
+    def together(root: int, spans: Spans, expected: Sides | None = None) -> Sides:
+        if root != KERNEL:
+            meet.wait()
+        return sides(root, spans, expected)
+
+    monkeypatch.setattr(walker, "sides", together)
+    reader = SimpleNamespace(direct_memory=lambda: ((0, 1),))
+    target = SimpleNamespace(facts=CORE, prog=None, reader=reader)
+    found = Prover(cast(Target, target), KERNEL, walker).judge(uses)
+    assert verdicts(found) == verdicts(expected)
+    assert [one.user for one in found if isinstance(one, Judged)] == [
+        one.user for one in expected if isinstance(one, Judged)
+    ]
 
 
 def test_frames_of_a_region() -> None:
