@@ -50,7 +50,7 @@ static int add(struct xarray *xa, uint64_t index, uint64_t count, uint64_t entry
 	uint64_t *run = xa->runs->count ? &xa->runs->words[xa->runs->count - PW_RUN_WORDS] : NULL;
 
 	if (run && xa->step && !((entry | run[2]) & 3) && index - run[0] == run[1] &&
-	    entry == run[2] + run[1] * xa->step) {
+	    entry == run[2] + run[1] * xa->step && count <= UINT64_MAX - run[1]) {
 		run[1] += count;
 		return PW_OK;
 	}

@@ -350,7 +350,8 @@ void check_slow_xarray(const struct world *world, const struct pw_xa_layout *lay
 		REQUIRE(done == run[1]);
 		/* Nothing that could be part of it is left. */
 		if (i && step && !((run[2] | run[-1]) & 3))
-			REQUIRE(run[0] != run[-3] + run[-2] || run[2] != run[-1] + run[-2] * step);
+			REQUIRE(run[0] != run[-3] + run[-2] || run[2] != run[-1] + run[-2] * step ||
+				run[1] > UINT64_MAX - run[-2]);
 	}
 	REQUIRE(at == xa.entry_count || runs->count / PW_RUN_WORDS == world->limits.records);
 }
