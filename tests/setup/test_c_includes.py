@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -81,3 +82,15 @@ def test_a_circle_is_found(tmp_path: Path) -> None:
     (tmp_path / "up.h").write_text('#include "down.h"\n')
     (tmp_path / "down.h").write_text('#include "up.h"\n')
     assert set(circle(includes(sorted(tmp_path.iterdir())))) == {"up", "down"}
+
+
+def test_a_package_is_built_from_all_sources() -> None:
+    """The list takes no patterns, so a new file is easily forgotten."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (module,) = project["tool"]["setuptools"]["ext-modules"]
+    there = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("pagewalk", "python")
+        for path in sorted((ROOT / "c-helper" / folder).glob("*.c"))
+    ]
+    assert sorted(module["sources"]) == there
