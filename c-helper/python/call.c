@@ -4,7 +4,11 @@
 
 #include <string.h>
 
+#include "kdump.h"
+
 #define CALLBACK_FAILED (-1)
+/* Pages that are decompressed between two checks for Ctrl-C: some milliseconds. */
+#define READS_PER_CHECK 1024
 
 /* Take the callable's answer: bytes of the right length, or the number of a kind. */
 static int take_answer(PyObject *answer, void *data, size_t length)
@@ -56,12 +60,40 @@ static int read_by_callable(void *arg, uint64_t paddr, void *data, size_t length
 	return err;
 }
 
+/* Whether Ctrl-C ended the call. */
+static bool is_interrupted(struct call *call)
+{
+	bool interrupted;
+
+	if (!call->thread || ++call->reads < READS_PER_CHECK)
+		return false;
+	call->reads = 0;
+	call_take_gil(call);
+	interrupted = PyErr_CheckSignals();
+	call_release_gil(call);
+	return interrupted;
+}
+
+/* Decompress without the GIL what can be, and call the callable for the rest. */
+static int read_by_kdump(void *arg, uint64_t paddr, void *data, size_t length)
+{
+	struct call *call = arg;
+
+	if (is_interrupted(call))
+		return CALLBACK_FAILED;
+	if (pw_kdump_read(kdump_of(call->walker->kdump), paddr, data, length))
+		return 0;
+	return call->walker->read ? read_by_callable(arg, paddr, data, length) : PW_UNREADABLE;
+}
+
 void call_init(struct call *call, const struct walker *walker)
 {
 	*call = (struct call){ .walker = walker };
 	call->memory.direct = walker->direct;
 	call->memory.direct_count = (size_t)walker->views_count;
 	call->memory.read = walker->read ? read_by_callable : NULL;
+	if (walker->kdump)
+		call->memory.read = read_by_kdump;
 	call->memory.arg = call;
 }
 

@@ -187,6 +187,7 @@ class Walker:
         read: Callable[[int, int], _Buffer | int] | None = None,
         direct: Sequence[tuple[int, _Buffer | int]] = (),
         reserved_mask: int = 0,
+        kdump: Kdump | None = None,
     ) -> Walker:
         """Describe a target.
 
@@ -205,6 +206,7 @@ class Walker:
                 memory that the dump omits.
             reserved_mask: physical address bits that the processor lacks. An entry with one of them
                 is "reserved-bits".
+            kdump: a compressed dump, used before read. Without the GIL.
 
         Raises:
             ValueError: unknown form, a number is out of its range, or ranges of direct overlap.
@@ -328,6 +330,39 @@ class Walker:
             ValueError: the range does not consist of whole pages, the arrays differ in length, or
                 there are none.
         """
+
+class Kdump:
+    """The pages of a kdump-compressed dump. Immutable; threads may share it.
+
+    A page that has no data there, or whose data is damaged or compressed by another method than
+    LZO or (if zlib was found when the engine was built) zlib, is left to Walker's read.
+    """
+
+    def __new__(
+        cls,
+        file: _Buffer,
+        parts: _Buffer | array[int],
+        bitmap_at: int,
+        first: int,
+        end: int,
+        descriptors_at: int,
+    ) -> Kdump:
+        """Describe a dump whose headers were checked.
+
+        Args:
+            file: the whole file.
+            parts: 64-bit numbers: offset in the content, length, offset in the file, for each part;
+                sorted and apart. A flattened dump has many.
+            bitmap_at: offset in the content of the bit of page 0.
+            first, end: the pages that have bits.
+            descriptors_at: offset in the content.
+
+        Raises:
+            ValueError: a part is not in the file, or the layout is none.
+        """
+
+    def read(self, paddr: int, /) -> bytes | None:
+        """The page at an address; None if it must be read otherwise."""
 
 class Index:
     """For a frame, all its mappings. One thread at a time: RuntimeError otherwise."""

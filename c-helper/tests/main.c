@@ -103,6 +103,7 @@ int main(void)
 	test_sides();
 	test_structs();
 	test_gather();
+	test_kdump();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
 }

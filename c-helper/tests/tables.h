@@ -94,5 +94,6 @@ void test_cache(void);
 void test_sides(void);
 void test_structs(void);
 void test_gather(void);
+void test_kdump(void);
 
 #endif

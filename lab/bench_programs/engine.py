@@ -39,6 +39,8 @@ PASSES = 9
 LEAF, NONE = engine.KINDS.index("leaf"), engine.KINDS.index("none")
 FOLLOWED = 20_000
 LOOKUPS = 2_000
+#: Frames of the accounts: a guest of 8 GiB.
+FRAMES = 1 << 21
 
 Json = dict[str, Any]
 
@@ -62,6 +64,20 @@ class Bench:
                 "direct: this target has no memory that can be mapped; use an ELF dump"
             )
         return engine.Walker(f"x86_64-{self.paging.levels}", types, read=read, direct=memory)
+
+    def kdump(self) -> engine.Kdump:
+        """The engine's own reader of a compressed dump."""
+        compressed = self.target.reader.compressed_memory()
+        if compressed is None:
+            raise SystemExit("this target is not a kdump-compressed dump")
+        return engine.Kdump(*compressed)
+
+    def unpacker(self) -> engine.Walker:
+        """The engine, which decompresses tables itself."""
+        types = bytes(engine.MEMORY_TYPES.index(each) for each in self.paging.type_table)
+        read = self.target.reader.read_physical
+        form = f"x86_64-{self.paging.levels}"
+        return engine.Walker(form, types, read=read, kdump=self.kdump())
 
     def sweep(self, walker: engine.Walker, root: int) -> tuple[memoryview, int]:
         """Sweep the user half of a process: its ranges, and the number of tables read."""
@@ -105,7 +121,8 @@ def timed(run: Callable[[], object], passes: int = PASSES) -> Json:
 
 
 def sweep(bench: Bench, args: argparse.Namespace) -> Json:
-    walker = bench.walker(direct=args.way == "direct")
+    unpacks = args.way == "kdump"
+    walker = bench.unpacker() if unpacks else bench.walker(direct=args.way == "direct")
     swept: list[tuple[memoryview, int]] = []
 
     def one(root: int) -> tuple[memoryview, int]:
@@ -120,6 +137,63 @@ def sweep(bench: Bench, args: argparse.Namespace) -> Json:
 
     with ThreadPoolExecutor(args.threads) as pool:
         return timed(run) | count(swept)
+
+
+def unpack(bench: Bench, args: argparse.Namespace) -> Json:
+    """The limit of a compressed dump: decompress each table once, nothing else."""
+    tables, kdump = list(table_addresses(bench)), bench.kdump()
+
+    def run() -> None:
+        for table in tables:
+            kdump.read(table)
+
+    return timed(run, 3) | {"tables": len(tables)}
+
+
+def in_threads(run: Callable[[int], object], bench: Bench, threads: int) -> None:
+    """Call run(number) for each root, in that many threads."""
+    if threads == 1:
+        for number in range(len(bench.roots)):
+            run(number)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, range(len(bench.roots))))
+
+
+def account(bench: Bench, args: argparse.Namespace) -> Json:
+    """Count how often each frame is mapped, as audit does."""
+    walker, last = bench.walker(direct=True), bench.paging.lower_half_last
+    arrays = bytearray(FRAMES), bytearray(FRAMES)
+
+    def one(number: int) -> None:
+        walker.account(bench.roots[number], 0, last, arrays[0], counts=arrays[1])
+
+    return timed(lambda: in_threads(one, bench, 1)) | {"ptes": pages_of(bench, walker)}
+
+
+def find(bench: Bench, args: argparse.Namespace) -> Json:
+    """Find all mappings of one frame, as alias does."""
+    walker, last = bench.walker(direct=True), bench.paging.lower_half_last
+    ranges = bench.sweep(walker, bench.roots[0])[0]
+    pfn = next(frame for _, pages, frame in leaves(ranges) if pages)
+    indices: list[engine.Index] = []
+
+    def one(number: int) -> None:
+        index = engine.Index(array("Q", [pfn]))
+        index.add(walker, number, bench.roots[number], 0, last)
+        index.finish()
+        indices.append(index)
+
+    def run() -> None:
+        indices.clear()
+        in_threads(one, bench, args.threads)
+
+    result = timed(run) | {"ptes": pages_of(bench, walker)}
+    return result | {"found": sum(len(index.lookup(pfn)) for index in indices)}
+
+
+def pages_of(bench: Bench, walker: engine.Walker) -> int:
+    return int(count([bench.sweep(walker, root) for root in bench.roots])["ptes"])
 
 
 def by_python(bench: Bench, args: argparse.Namespace) -> Json:
@@ -236,6 +310,10 @@ WAYS: dict[str, Callable[[Bench, argparse.Namespace], Json]] = {
     "memcpy": by_memcpy,
     "direct": sweep,
     "callback": sweep,
+    "kdump": sweep,
+    "unpack": unpack,
+    "account": account,
+    "find": find,
     "index": build_index,
     "python": by_python,
     "follow_phys": by_follow_phys,

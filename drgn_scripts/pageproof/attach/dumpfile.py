@@ -10,6 +10,7 @@ Sources: ``elf.h``, drgn's ``linux_kernel.c``, libkdumpfile's ``elfdump.c``.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -17,7 +18,7 @@ from typing import BinaryIO, Final
 from pageproof import arch
 from pageproof.attach.elfmap import ElfMap, Segment, map_file
 from pageproof.attach.filebytes import FileBytes, FlattenedBytes, PlainBytes, cut, damaged
-from pageproof.attach.kdump import check_kdump
+from pageproof.attach.kdump import KdumpLayout, KdumpPages, check_kdump
 from pageproof.errors import PageproofError
 from pageproof.files.inputs import NotAFileError, open_file
 
@@ -50,12 +51,14 @@ class DumpFile:
         zero_fills: omitted pages may read as zeros, and it is not known which they are.
         elf_map: physical memory of an "elf" dump; None for other formats.
         split: the file is one of several, and has only a part of the pages.
+        kdump: the pages of a kdump-compressed dump.
     """
 
     format: str
     zero_fills: bool = False
     elf_map: ElfMap | None = None
     split: bool = False
+    kdump: KdumpPages | None = None
 
 
 def inspect_dump(path: Path) -> DumpFile:
@@ -89,13 +92,14 @@ def _inspect(file: BinaryIO, where: str) -> DumpFile:
         flattened = FlattenedBytes(plain, where)
         inner = flattened.read(0, 64)
         if inner.startswith(_KDUMP_MAGIC):
-            return DumpFile("flattened", split=check_kdump(flattened, where))
+            return _kdump("flattened", file, check_kdump(flattened, where), flattened.parts())
         if inner.startswith(_ELF_MAGIC):
             _read_elf(flattened, where, flattened=True)
             return DumpFile("flattened", zero_fills=True)
         raise damaged(where, "its flattened content is neither ELF nor kdump-compressed")
     if head.startswith(_KDUMP_MAGIC):
-        return DumpFile("kdump", split=check_kdump(plain, where))
+        parts = [(0, plain.size, 0)]
+        return _kdump("kdump", file, check_kdump(plain, where), parts)
     if head.startswith(_ELF_MAGIC):
         return DumpFile("elf", elf_map=ElfMap(_read_elf(plain, where), map_file(file)))
     for magic, name, tool in _PACKERS:
@@ -108,6 +112,14 @@ def _inspect(file: BinaryIO, where: str) -> DumpFile:
         where,
         "give a vmcore as kexec, makedumpfile or QEMU's dump-guest-memory writes it",
     )
+
+
+def _kdump(
+    form: str, file: BinaryIO, layout: KdumpLayout, parts: Sequence[tuple[int, int, int]]
+) -> DumpFile:
+    memory = None if layout.split else map_file(file)
+    pages = None if memory is None else KdumpPages(memory, parts, layout)
+    return DumpFile(form, split=layout.split, kdump=pages)
 
 
 def _read_elf(source: FileBytes, where: str, *, flattened: bool = False) -> list[Segment]:

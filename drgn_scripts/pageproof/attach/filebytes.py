@@ -77,6 +77,14 @@ class FlattenedBytes:
                 data[start - offset : stop - offset] = from_file
         return bytes(data)
 
+    def parts(self) -> list[tuple[int, int, int]]:
+        """Return offset in the content, length and offset in the file of each part with data."""
+        return [
+            (piece.paddr, piece.length, piece.file_offset)
+            for piece in self._pieces
+            if piece.file_offset is not None
+        ]
+
     def holds(self, start: int, end: int) -> bool:
         at = max(bisect.bisect_right(self._starts, start) - 1, 0)
         for piece in self._pieces[at : bisect.bisect_left(self._starts, end)]:

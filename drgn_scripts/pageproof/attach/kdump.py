@@ -13,7 +13,9 @@ Sources: makedumpfile's ``IMPLEMENTATION`` and ``diskdump_mod.h``; libkdumpfile'
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from operator import add, not_
 from typing import Final
@@ -50,11 +52,51 @@ _DESCRIPTOR_BYTES: Final = 24
 _CHUNK_BYTES: Final = 3 << 18
 
 
-def check_kdump(source: FileBytes, where: str) -> bool:
+@dataclass(frozen=True)
+class KdumpLayout:
+    """Where a dump has its pages.
+
+    Attributes:
+        split: it is one part of a split dump (``makedumpfile --split``).
+        bitmap_at: offset of bitmap 2, which has a bit for each page from page 0 on.
+        first_page, end_page: the pages whose bits have a descriptor in this file.
+        descriptors_at: offset of the descriptors.
+    """
+
+    split: bool
+    bitmap_at: int
+    first_page: int
+    end_page: int
+    descriptors_at: int
+
+
+@dataclass(frozen=True)
+class KdumpPages:
+    """The pages of a kdump-compressed dump.
+
+    Attributes:
+        memory: the whole file, mapped.
+        parts: offset in the dump, length, offset in the file, of each part of the file that has
+            data; sorted and apart.
+        layout: where the pages are.
+    """
+
+    memory: memoryview
+    parts: Sequence[tuple[int, int, int]]
+    layout: KdumpLayout
+
+    def for_engine(self) -> tuple[memoryview, array[int], int, int, int, int]:
+        """Return the arguments of ``pageproof_pagewalk.Kdump``."""
+        parts = array("Q", (number for part in self.parts for number in part))
+        one = self.layout
+        return self.memory, parts, one.bitmap_at, one.first_page, one.end_page, one.descriptors_at
+
+
+def check_kdump(source: FileBytes, where: str) -> KdumpLayout:
     """Check a kdump-compressed dump.
 
     Returns:
-        Whether it is one part of a split dump (``makedumpfile --split``).
+        Where its pages are.
 
     Raises:
         PageproofError: the dump is truncated, incomplete or damaged.
@@ -96,7 +138,8 @@ def check_kdump(source: FileBytes, where: str) -> bool:
     if split and not pages:
         raise PageproofError("this part of a split dump has no pages", where, REASSEMBLE)
     _check_descriptors(source, where, descriptors_at, pages)
-    return split
+    end_page = min(end_page, half * 8)
+    return KdumpLayout(split, bitmap_at + half, first, end_page, descriptors_at)
 
 
 def _check_sub_header(

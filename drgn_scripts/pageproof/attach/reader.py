@@ -3,20 +3,27 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 import drgn
 
 from pageproof.attach.elfmap import ElfMap
+from pageproof.attach.kdump import KdumpPages
 from pageproof.model import MemoryGap, Outcome
 
 
 class Reader:
     """Reads memory of a target."""
 
-    def __init__(self, prog: drgn.Program, elf_map: ElfMap | None = None) -> None:
+    def __init__(
+        self,
+        prog: drgn.Program,
+        elf_map: ElfMap | None = None,
+        kdump: KdumpPages | None = None,
+    ) -> None:
         self._prog = prog
-        self._elf_map = elf_map
+        self._elf_map, self._kdump = elf_map, kdump
 
     def read_physical(self, paddr: int, length: int) -> bytes:
         """Read physical memory.
@@ -37,6 +44,13 @@ class Reader:
             without overlaps. Empty if the target has none.
         """
         return self._elf_map.direct() if self._elf_map is not None else ()
+
+    def compressed_memory(self) -> tuple[memoryview, array[int], int, int, int, int] | None:
+        """Return the pages of a kdump-compressed dump, as the engine's ``Kdump`` wants them.
+
+        drgn reads them too, but it holds the GIL while libkdumpfile decompresses a page.
+        """
+        return None if self._kdump is None else self._kdump.for_engine()
 
     def read_kernel_virtual(self, address: int, length: int) -> bytes:
         """Read through a kernel virtual address, translated by the target or by drgn.

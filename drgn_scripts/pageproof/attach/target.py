@@ -115,7 +115,7 @@ def open_target(
 
 def _reader(prog: drgn.Program, dump: DumpFile | None) -> Reader:
     """Make the reader of a target, and leave it for the rooms that only have the program."""
-    reader = Reader(prog, dump.elf_map if dump else None)
+    reader = Reader(prog, dump.elf_map, dump.kdump) if dump else Reader(prog)
     prog.cache[READER] = reader
     return reader
 

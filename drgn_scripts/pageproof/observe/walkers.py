@@ -59,10 +59,11 @@ def walker_of(
         read = _believable(read, lambda pfn: is_plain_ram(target.prog, paging, pfn))
     if progress is not None:
         read = _told(read, progress)
-    direct = target.reader.direct_memory()
-    if direct:
+    form, reader = paging_form(target, paging), target.reader
+    direct, compressed = reader.direct_memory(), reader.compressed_memory()
+    if direct or compressed:
         read = _one_at_a_time(read)
-    return make_walker(read, paging_form(target, paging), choice, direct)
+    return make_walker(read, form, choice, direct, compressed)
 
 
 def zero_pages(target: Target, paging: PagingFacts, walker: Walker) -> frozenset[int]:

@@ -43,6 +43,9 @@ _Result = TypeVar("_Result")
 #: (paddr, bytes) of physical memory, or (paddr, length) of memory that a dump omits.
 DirectMemory = Sequence[tuple[int, memoryview | int]]
 
+#: The arguments of the engine's ``Kdump``: a dump whose headers were checked.
+CompressedMemory = tuple[memoryview, "array[int]", int, int, int, int]
+
 #: Limit of memory for accounts of threads: each thread needs its own, two bytes a frame.
 _ACCOUNT_BYTES: Final = 256 << 20
 
@@ -118,7 +121,11 @@ class EngineWalker:
     name = "c"
 
     def __init__(
-        self, read_physical: ReadPhysical, paging: Paging, direct: DirectMemory = ()
+        self,
+        read_physical: ReadPhysical,
+        paging: Paging,
+        direct: DirectMemory = (),
+        compressed: CompressedMemory | None = None,
     ) -> None:
         import pageproof_pagewalk as engine
 
@@ -133,7 +140,7 @@ class EngineWalker:
         self._levels = {level.number: level for level in paging.tables}
         self._types = paging.memory_types
         self._reading = _Reading()
-        self._threads = cores() if direct else 1
+        self._threads = cores() if direct or compressed else 1
         # drgn is not made for threads. A read may walk, and so read again.
         self._lock: AbstractContextManager[object] = (
             threading.RLock() if self._threads > 1 else nullcontext()
@@ -150,6 +157,7 @@ class EngineWalker:
             read=self._read_or_gap,
             direct=direct,
             reserved_mask=paging.reserved_mask,
+            kdump=None if compressed is None else engine.Kdump(*compressed),
         )
 
     def _read_or_gap(self, paddr: int, length: int) -> bytes | int:

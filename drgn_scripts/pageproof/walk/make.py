@@ -9,7 +9,7 @@ from __future__ import annotations
 from pageproof.arch import Paging
 from pageproof.errors import PageproofError
 from pageproof.model.asked import WalkerChoice
-from pageproof.walk.engine import DirectMemory, EngineWalker
+from pageproof.walk.engine import CompressedMemory, DirectMemory, EngineWalker
 from pageproof.walk.protocol import Walker
 from pageproof.walk.python import PythonWalker
 from pageproof.walk.walker import ReadPhysical
@@ -20,6 +20,7 @@ def make_walker(
     paging: Paging,
     choice: WalkerChoice = WalkerChoice.AUTO,
     direct: DirectMemory = (),
+    compressed: CompressedMemory | None = None,
 ) -> Walker:
     """Make a walker: the only place that knows of more than one.
 
@@ -28,13 +29,14 @@ def make_walker(
         paging: the form of the tables.
         choice: what the user asked for.
         direct: memory that the engine in C need not ask for.
+        compressed: memory that it decompresses itself.
 
     Raises:
         PageproofError: the engine in C was asked for and can't be loaded.
     """
     if choice is not WalkerChoice.PYTHON:
         try:
-            return EngineWalker(read_physical, paging, direct)
+            return EngineWalker(read_physical, paging, direct, compressed)
         except ImportError as error:
             if choice is WalkerChoice.C:
                 raise PageproofError(

@@ -187,14 +187,20 @@ def _measure(
     limit = ways.run("memcpy of the tables", "memcpy", elf, pids.ordered)
     limits = ways.run(f"memcpy, {cores} cores", "memcpy", elf, pids.ordered, cores)
     by_callback = ways.run("engine by callback", "callback", elf, pids.ordered)
-    by_kdump = ways.run("engine, compressed dump", "callback", compressed, pids.ordered)
-    _agree([one, all_cores, by_callback, by_kdump, over_qmp])
+    by_drgn = ways.run("compressed dump, by drgn", "callback", compressed, pids.ordered)
+    by_kdump = ways.run("compressed dump, one core", "kdump", compressed, pids.ordered)
+    on_all = ways.run(f"compressed dump, {cores} cores", "kdump", compressed, pids.ordered, cores)
+    unpacked = ways.run("decompressing the tables", "unpack", compressed, pids.ordered)
+    unpacked.found["ptes"] = one.found["ptes"]
+    _agree([one, all_cores, by_callback, by_drgn, by_kdump, on_all, over_qmp])
     if limit.found["tables"] != one.found["tables"]:
         raise LabError(
             "memcpy and the engine read different tables, so their times cannot be compared"
         )
     limit.found["ptes"] = limits.found["ptes"] = one.found["ptes"]
-    scattered = ways.run("engine, frames in random order", "direct", elf, pids.scattered)
+    scattered = ways.run("random order, a range a PTE", "direct", elf, pids.scattered)
+    counted = ways.run("random order, counted", "account", elf, pids.scattered)
+    searched = ways.run("random order, a frame found", "find", elf, pids.scattered)
     say("timing the other programs")
     sampled = ways.run("Python walker (1 process)", "python", elf, few)
     _agree([sampled, ways.run("engine", "direct", elf, few)])
@@ -206,8 +212,13 @@ def _measure(
         one,
         all_cores,
         scattered,
+        counted,
+        searched,
         by_callback,
+        unpacked,
+        by_drgn,
         by_kdump,
+        on_all,
         over_qmp,
         sampled,
         followed,
