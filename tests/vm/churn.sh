@@ -14,7 +14,7 @@ output=$stop.$$
 while [ ! -e "$stop" ]; do
 	rm -f "$output"
 	setsid "/opt/pageproof/vm/$program" "$output" "$@" &
-	while [ ! -s "$output" ]; do
+	while [ ! -s "$output" ] && [ ! -e "$stop" ]; do
 		sleep 0.02
 	done
 	sleep 0.5

@@ -20,6 +20,7 @@
 #include <linux/perf_event.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -402,6 +403,8 @@ int main(int argc, char **argv)
 	snprintf(part, sizeof(part), "%s.part", argv[1]);
 	out = fopen(part, "w");
 	check(out != NULL, part);
+	/* Only one AF_XDP socket can use the queue of a lo, and several of these programs may run. */
+	check(!unshare(CLONE_NEWNET), "unshare");
 	fprintf(out, "{\"pid\": %d, \"facts\": [", getpid());
 	perf();
 	io_uring();
