@@ -207,10 +207,15 @@ def kernel_symbols_are_drgns(bulk: Bulk) -> None:
     prog = bulk.prog
     addresses = [prog["init_task"].address_of_().value_(), prog["init_mm"].address_of_().value_()]
     addresses += [task.stack.value_() for task in for_each_task(prog)]
-    rows, faults = bulk.structures.gather(array("Q", addresses), ((0, 8), (4088, 8), (4096, 8)))
-    assert len(faults) == 0
-    wanted = [prog.read_u64(at + offset) for at in addresses for offset in (0, 4088, 4096)]
-    assert list(rows) == wanted
+    offsets = (0, 4088, 4096)
+    rows, faults = bulk.structures.gather(array("Q", addresses), tuple((at, 8) for at in offsets))
+    # makedumpfile -d 31 omits pages of zeros, and drgn reads them in an ELF dump.
+    omitted = {row: kind for row, _, kind in zip(*[iter(faults)] * 3, strict=True)}
+    assert {engine.KINDS[kind] for kind in omitted.values()} <= {"excluded"}
+    seen = [row for number, row in enumerate(_rows(rows, 3)) if number not in omitted]
+    there = [address for number, address in enumerate(addresses) if number not in omitted]
+    assert seen == [tuple(prog.read_u64(at + offset) for offset in offsets) for at in there]
+    assert len(there) > len(addresses) // 2
 
 
 def compare(bulk: Bulk, caches: int) -> Speed:
