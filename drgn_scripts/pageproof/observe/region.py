@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from pageproof.attach import Target
 from pageproof.find.shared import Claimed, kernel_pages
@@ -18,15 +16,12 @@ from pageproof.observe.places import Places
 from pageproof.observe.verdicts import KernelSide, changed, judge_pages
 from pageproof.space.runs import Runs
 from pageproof.space.units import ADDRESS_END, ADDRESS_LAST, PAGE_BYTES
-from pageproof.walk import Side, Sides, Spans, TooMuchWork, Walker
+from pageproof.walk import Side, Sides, Spans, TooMuchWork, Walker, in_threads
 
 #: Pages of a region whose frames are looked up.
 FRAMES_PAGES: Final = 1 << 16
 #: Pages for which starting threads is worth it.
 _THREADED_PAGES: Final = 1 << 16
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +108,6 @@ class Prover:
     def __init__(self, target: Target, kernel_root: int, walker: Walker) -> None:
         self._target, self._kernel_root, self._walker = target, kernel_root, walker
         self._places = Places(target)
-        # Elsewhere a walker reads through the target, which only one thread may do.
-        self._threads = (os.cpu_count() or 1) if target.reader.direct_memory() else 1
 
     def judge(self, uses: Sequence[Claimed]) -> list[Judged | str]:
         """Judge the VMAs of a region: look until two looks agree, if the target is live.
@@ -167,8 +160,8 @@ class Prover:
             return self._users(group, kernel.sides)
 
         pages = sum(sum(group.spans[1::3]) for group in view.groups)
-        threads = self._threads if pages >= _THREADED_PAGES else 1
-        return _Look(addresses, kernel, _each(users, view.groups, threads))
+        threads = self._walker.threads if pages >= _THREADED_PAGES else 1
+        return _Look(addresses, kernel, in_threads(view.groups, [users] * threads))
 
     def _users(self, group: _Group, kernel: Sides) -> _Users:
         try:
@@ -351,11 +344,3 @@ def _only(look: _Look, view: _View, part: _View) -> _Look:
         for group in part.groups
     ]
     return _Look(look.addresses, look.kernel, chosen)
-
-
-def _each(look: Callable[[_Item], _Result], items: Sequence[_Item], threads: int) -> list[_Result]:
-    """Call a function for each item, in several threads; results are in order."""
-    if threads < 2 or len(items) < 2:
-        return [look(one) for one in items]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(look, items))

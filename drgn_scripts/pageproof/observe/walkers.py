@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,10 +59,7 @@ def walker_of(
     if progress is not None:
         read = _told(read, progress)
     form, reader = paging_form(target, paging), target.reader
-    direct, compressed = reader.direct_memory(), reader.compressed_memory()
-    if direct or compressed:
-        read = _one_at_a_time(read)
-    return make_walker(read, form, choice, direct, compressed)
+    return make_walker(read, form, choice, reader.direct_memory(), reader.compressed_memory())
 
 
 def zero_pages(target: Target, paging: PagingFacts, walker: Walker) -> frozenset[int]:
@@ -87,17 +83,6 @@ def _believable(read_physical: ReadPhysical, is_real: Callable[[int], bool]) -> 
         if any(data) or any(read_physical(table, PAGE_BYTES)) or is_real(table >> PAGE_SHIFT):
             return data
         raise zeros_made_up()
-
-    return read
-
-
-def _one_at_a_time(read_physical: ReadPhysical) -> ReadPhysical:
-    """Read the little that is not direct memory in one thread at a time: drgn allows no more."""
-    lock = threading.Lock()
-
-    def read(paddr: int, length: int) -> bytes:
-        with lock:
-            return read_physical(paddr, length)
 
     return read
 

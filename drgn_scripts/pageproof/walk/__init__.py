@@ -15,6 +15,7 @@ from pageproof.walk.make import make_walker
 from pageproof.walk.protocol import Index, Part, Swept, Walker
 from pageproof.walk.ranges import TooMuchWork, walk_range
 from pageproof.walk.sides import Side, Sides, Spans
+from pageproof.walk.threads import in_threads
 from pageproof.walk.walker import ReadPhysical, walk_address, zeros_made_up
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "TableUse",
     "TooMuchWork",
     "Walker",
+    "in_threads",
     "make_walker",
     "walk_address",
     "walk_range",

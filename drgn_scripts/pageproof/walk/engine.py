@@ -140,10 +140,10 @@ class EngineWalker:
         self._levels = {level.number: level for level in paging.tables}
         self._types = paging.memory_types
         self._reading = _Reading()
-        self._threads = cores() if direct or compressed else 1
+        self.threads = cores() if direct or compressed else 1
         # drgn is not made for threads. A read may walk, and so read again.
         self._lock: AbstractContextManager[object] = (
-            threading.RLock() if self._threads > 1 else nullcontext()
+            threading.RLock() if self.threads > 1 else nullcontext()
         )
         swap, form = paging.swap, paging.engine_form()
         self._walker = engine.Walker(
@@ -337,7 +337,7 @@ class EngineWalker:
         *,
         alike: bool = False,
     ) -> list[Accounted]:
-        threads, others = min(self._threads, len(spans)), []
+        threads, others = min(self.threads, len(spans)), []
         if accounts is not None and threads > 1:
             frames = len(accounts.uses)
             threads = min(threads, 1 + _ACCOUNT_BYTES // max(2 * frames, 1))
@@ -388,7 +388,7 @@ class EngineWalker:
 
     def index(self, wanted: Iterable[int] | None = None) -> Index:
         pfns = None if wanted is None else array("Q", wanted)
-        return EngineIndex(lambda: self._engine.Index(pfns), self._walker, self._threads)
+        return EngineIndex(lambda: self._engine.Index(pfns), self._walker, self.threads)
 
     def _range(
         self,

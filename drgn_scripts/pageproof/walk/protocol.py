@@ -64,9 +64,14 @@ class Index(Protocol):
 
 
 class Walker(Protocol):
-    """Walks the tables of one target."""
+    """Walks the tables of one target.
+
+    Attributes:
+        threads: the number of threads that may use it at the same time.
+    """
 
     name: str
+    threads: int
 
     def walk(self, root: int, address: int) -> Walk:
         """As :func:`pageproof.walk.walk_address`."""
@@ -127,8 +132,6 @@ class Walker(Protocol):
 
     def sides(self, root: int, spans: Spans, expected: Sides | None = None) -> Sides:
         """What :meth:`walk` finds for each page of many spans, less the pages without an entry.
-
-        Threads may call it at the same time if :meth:`Reader.direct_memory` is all memory.
 
         Args:
             root: physical address of the topmost table, or the value of the register that holds it.

@@ -21,6 +21,7 @@ class PythonWalker:
     """The slow and obvious walker."""
 
     name = "python"
+    threads = 1  # drgn is not made for more
 
     def __init__(self, read_physical: ReadPhysical, paging: Paging) -> None:
         self._read, self._paging = read_physical, paging

@@ -105,7 +105,7 @@ def test_sweeps_in_threads_are_those_of_a_callback(tmp_path: Path, seed: int) ->
         return tables.read(paddr, length)
 
     quick = EngineWalker(read, paging, (), pages.for_engine())
-    quick._threads = 3
+    quick.threads = 3
     other = make_walker(slow, paging)
     spans = [(page * PAGE, 0, (1 << 40) - 1) for page in range(PAGES)]
     mine, theirs = Accounts.empty(64), Accounts.empty(64)

@@ -7,7 +7,6 @@ huge, not accessible or elsewhere, addresses inside a page, and VMAs beyond the 
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 from collections import Counter
@@ -186,8 +185,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def prover(walker: Walker, *, live: bool) -> Prover:
-    reader = SimpleNamespace(direct_memory=lambda: ())
-    target = SimpleNamespace(facts=LIVE if live else CORE, prog=None, reader=reader)
+    target = SimpleNamespace(facts=LIVE if live else CORE, prog=None)
     return Prover(cast(Target, target), KERNEL, walker)
 
 
@@ -366,13 +364,12 @@ def test_a_vma_of_a_damaged_target(start: int, end: int, first: int) -> None:
 
 
 def test_address_spaces_are_walked_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where memory is direct. The results are in order, and as those of one thread."""
+    """If the walker allows it. The results are in order, and as those of one thread."""
     memory, use = sound_memory()
     memory.versions[0].entries[USERS[1] + 3 * PAGE_BYTES] ^= 0x5000
     uses = [use(number, number % 3) for number in range(6)]
     expected = prover(make_walker(memory.read, PAGING), live=False).judge(uses)
     monkeypatch.setattr(region, "_THREADED_PAGES", 0)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     meet = threading.Barrier(2, timeout=60)
     walker = make_walker(memory.read, PAGING)
     sides = walker.sides
@@ -383,9 +380,8 @@ def test_address_spaces_are_walked_in_threads(monkeypatch: pytest.MonkeyPatch) -
         return sides(root, spans, expected)
 
     monkeypatch.setattr(walker, "sides", together)
-    reader = SimpleNamespace(direct_memory=lambda: ((0, 1),))
-    target = SimpleNamespace(facts=CORE, prog=None, reader=reader)
-    found = Prover(cast(Target, target), KERNEL, walker).judge(uses)
+    monkeypatch.setattr(walker, "threads", 2)
+    found = prover(walker, live=False).judge(uses)
     assert verdicts(found) == verdicts(expected)
     assert [one.user for one in found if isinstance(one, Judged)] == [
         one.user for one in expected if isinstance(one, Judged)

@@ -128,7 +128,7 @@ def test_all_spaces_at_once_are_as_one_after_the_other(seed: int) -> None:
     tables = random_tables(rng, paging)
     slow = make_walker(tables.read, paging, WalkerChoice.PYTHON)
     quick = EngineWalker(tables.read, paging, direct_memory(tables))
-    quick._threads = 3
+    quick.threads = 3
     marked = bytes(rng.random() < 0.1 for _ in range(FRAMES))
     spans = [(page * PAGE_BYTES, 0, (1 << 32) - 1) for page in range(PAGES)]
     mine, other = Accounts.empty(FRAMES), Accounts.empty(FRAMES)

@@ -475,7 +475,7 @@ def test_an_index_of_wanted_frames_finds_what_the_whole_one_finds(seed: int, num
     paging = random_paging(rng)
     tables = random_tables(rng, paging)
     quick = EngineWalker(tables.read, paging, direct_memory(tables))
-    quick._threads = 2
+    quick.threads = 2
     spaces = [[(page * PAGE_BYTES, 0, 1 << 40)] for page in range(0, PAGES, 4)]
     spaces[0].append((0, END - (1 << 40), END))
     whole = quick.index()
