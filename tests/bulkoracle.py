@@ -17,6 +17,7 @@ from drgn.helpers.linux.pid import for_each_task
 from drgn.helpers.linux.xarray import xa_for_each
 
 from pageproof.arch import Paging
+from pageproof.arch.engine import engine_walker
 from pageproof.attach import Target
 from pageproof.model import MemoryGap, PagingFacts
 
@@ -83,16 +84,7 @@ def bulk_of(target: Target, form: Paging, paging: PagingFacts) -> Bulk:
         except MemoryGap as gap:
             return engine.KINDS.index(gap.outcome.value)
 
-    named = form.engine_form()
-    walker = engine.Walker(
-        named if isinstance(named, str) else engine.Form(**named),
-        bytes(form.memory_types.index(each) for each in form.type_table),
-        encrypt_mask=form.encrypt_mask,
-        zero_fills=form.zero_fills,
-        read=read,
-        direct=target.reader.direct_memory(),
-        reserved_mask=form.reserved_mask,
-    )
+    walker = engine_walker(form, read, target.reader.direct_memory())
     first = paging.page_offset_base
     last = first + target.prog["max_pfn"].value_() * PAGE_BYTES - 1
     return Bulk(target.prog, engine.Structures(walker, paging.kernel_root, (first, last, 0)), reads)

@@ -20,6 +20,7 @@ from itertools import compress
 from operator import add, not_
 from typing import Final
 
+from pageproof.arch.engine import CompressedMemory
 from pageproof.attach.filebytes import FileBytes, cut, damaged
 from pageproof.errors import PageproofError
 
@@ -85,8 +86,8 @@ class KdumpPages:
     parts: Sequence[tuple[int, int, int]]
     layout: KdumpLayout
 
-    def for_engine(self) -> tuple[memoryview, array[int], int, int, int, int]:
-        """Return the arguments of ``pageproof_pagewalk.Kdump``."""
+    def for_engine(self) -> CompressedMemory:
+        """Return the pages as the engine gets them."""
         parts = array("Q", (number for part in self.parts for number in part))
         one = self.layout
         return self.memory, parts, one.bitmap_at, one.first_page, one.end_page, one.descriptors_at

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Sequence
-
 import drgn
 
+from pageproof.arch.engine import CompressedMemory, DirectMemory
 from pageproof.attach.elfmap import ElfMap
 from pageproof.attach.kdump import KdumpPages
 from pageproof.model import MemoryGap, Outcome
@@ -36,7 +34,7 @@ class Reader:
             raise MemoryGap.left_out(paddr)
         return self._read(paddr, length, physical=True)
 
-    def direct_memory(self) -> Sequence[tuple[int, memoryview | int]]:
+    def direct_memory(self) -> DirectMemory:
         """Return physical memory that is mapped here and needs no :meth:`read_physical`.
 
         Returns:
@@ -45,7 +43,7 @@ class Reader:
         """
         return self._elf_map.direct() if self._elf_map is not None else ()
 
-    def compressed_memory(self) -> tuple[memoryview, array[int], int, int, int, int] | None:
+    def compressed_memory(self) -> CompressedMemory | None:
         """Return the pages of a kdump-compressed dump, as the engine's ``Kdump`` wants them.
 
         drgn reads them too, but it holds the GIL while libkdumpfile decompresses a page.

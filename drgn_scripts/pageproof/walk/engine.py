@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from pageproof.arch import Level, Paging
+from pageproof.arch.engine import CompressedMemory, DirectMemory, engine_walker
 from pageproof.model import (
     EntryKind,
     MemoryGap,
@@ -39,12 +40,6 @@ if TYPE_CHECKING:
 
 _Args = ParamSpec("_Args")
 _Result = TypeVar("_Result")
-
-#: (paddr, bytes) of physical memory, or (paddr, length) of memory that a dump omits.
-DirectMemory = Sequence[tuple[int, memoryview | int]]
-
-#: The arguments of the engine's ``Kdump``: a dump whose headers were checked.
-CompressedMemory = tuple[memoryview, "array[int]", int, int, int, int]
 
 #: Limit of memory for accounts of threads: each thread needs its own, two bytes a frame.
 _ACCOUNT_BYTES: Final = 256 << 20
@@ -145,20 +140,7 @@ class EngineWalker:
         self._lock: AbstractContextManager[object] = (
             threading.RLock() if self.threads > 1 else nullcontext()
         )
-        swap, form = paging.swap, paging.engine_form()
-        self._walker = engine.Walker(
-            form if isinstance(form, str) else engine.Form(**form),
-            bytes(self._types.index(each) for each in paging.type_table),
-            encrypt_mask=paging.encrypt_mask,
-            swap=None
-            if swap is None
-            else (swap.hwpoison, swap.migration, swap.device, swap.marker),
-            zero_fills=paging.zero_fills,
-            read=self._read_or_gap,
-            direct=direct,
-            reserved_mask=paging.reserved_mask,
-            kdump=None if compressed is None else engine.Kdump(*compressed),
-        )
+        self._walker = engine_walker(paging, self._read_or_gap, direct, compressed)
 
     def _read_or_gap(self, paddr: int, length: int) -> bytes | int:
         reasons = self._reading.reasons

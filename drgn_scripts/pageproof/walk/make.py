@@ -7,9 +7,10 @@ The tests compare both on random tables.
 from __future__ import annotations
 
 from pageproof.arch import Paging
+from pageproof.arch.engine import CompressedMemory, DirectMemory
 from pageproof.errors import PageproofError
 from pageproof.model.asked import WalkerChoice
-from pageproof.walk.engine import CompressedMemory, DirectMemory, EngineWalker
+from pageproof.walk.engine import EngineWalker
 from pageproof.walk.protocol import Walker
 from pageproof.walk.python import PythonWalker
 from pageproof.walk.walker import ReadPhysical

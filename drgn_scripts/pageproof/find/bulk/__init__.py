@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, Protocol
 
 import drgn
 
 from pageproof import arch
+from pageproof.arch.engine import DirectMemory
 from pageproof.errors import PageproofError
 from pageproof.find.bulk.objects import ObjectBulk
 from pageproof.find.bulk.protocol import Bulk
@@ -19,8 +19,6 @@ from pageproof.model import MemoryGap
 #: Where ``attach`` puts the reader of a target in a program's cache.
 READER: Final = "pageproof.reader"
 _BULK: Final = "pageproof.bulk"
-#: (paddr, bytes) of physical memory, or (paddr, length) of memory that a dump omits.
-DirectMemory = Sequence[tuple[int, memoryview | int]]
 
 
 class Reader(Protocol):

@@ -15,6 +15,7 @@ import pageproof_pagewalk as engine
 from pageproof_pagewalk import Structures
 
 from pageproof.arch import Paging
+from pageproof.arch.engine import DirectMemory, engine_walker
 from pageproof.find.bulk.layout import mm_layout, xa_layout
 from pageproof.find.bulk.losses import Loss, lost_entries, lost_vmas, unreadable
 from pageproof.find.bulk.protocol import (
@@ -54,21 +55,12 @@ class EngineBulk:
         root: int,
         direct_map: range,
         read: ReadPhysical,
-        direct: Sequence[tuple[int, memoryview | int]] = (),
+        direct: DirectMemory = (),
         *,
         still: bool,
     ) -> None:
         self._still, self._read = still, read
-        form = paging.engine_form()
-        walker = engine.Walker(
-            form if isinstance(form, str) else engine.Form(**form),
-            bytes(paging.memory_types.index(each) for each in paging.type_table),
-            encrypt_mask=paging.encrypt_mask,
-            zero_fills=paging.zero_fills,
-            read=self._read_or_gap,
-            direct=direct,
-            reserved_mask=paging.reserved_mask,
-        )
+        walker = engine_walker(paging, self._read_or_gap, direct)
         span = (direct_map.start, direct_map.stop - 1, 0) if direct_map else (1, 0, 0)
         self._structures = Structures(walker, root, span)
         layout, xa = mm_layout(prog), xa_layout(prog)

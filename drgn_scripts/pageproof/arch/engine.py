@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The walker of the engine in C for a form of page tables."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pageproof.arch.paging import Paging
+
+if TYPE_CHECKING:
+    import pageproof_pagewalk
+
+#: (paddr, bytes) of physical memory, or (paddr, length) of memory that a dump omits.
+DirectMemory = Sequence[tuple[int, memoryview | int]]
+
+#: The arguments of the engine's ``Kdump``: a dump whose headers were checked.
+CompressedMemory = tuple[memoryview, "array[int]", int, int, int, int]
+
+
+def engine_walker(
+    paging: Paging,
+    read: Callable[[int, int], bytes | int],
+    direct: DirectMemory = (),
+    compressed: CompressedMemory | None = None,
+) -> pageproof_pagewalk.Walker:
+    """Make the engine's walker.
+
+    Args:
+        paging: the form of the tables.
+        read: reads physical memory: (paddr, length). It returns the number of a kind if it cannot.
+        direct: memory that needs no read.
+        compressed: memory that the engine decompresses itself.
+
+    Raises:
+        ImportError: the engine was not built.
+    """
+    import pageproof_pagewalk as engine
+
+    swap, form = paging.swap, paging.engine_form()
+    return engine.Walker(
+        form if isinstance(form, str) else engine.Form(**form),
+        bytes(paging.memory_types.index(each) for each in paging.type_table),
+        encrypt_mask=paging.encrypt_mask,
+        swap=None if swap is None else (swap.hwpoison, swap.migration, swap.device, swap.marker),
+        zero_fills=paging.zero_fills,
+        read=read,
+        direct=direct,
+        reserved_mask=paging.reserved_mask,
+        kdump=None if compressed is None else engine.Kdump(*compressed),
+    )
