@@ -10,6 +10,7 @@ import drgn
 from drgn import TypeKind
 
 from pageproof.find.bulk import bulk_of
+from pageproof.find.kernel.debuginfo import plain_type
 
 _SIZES: Final = (1, 2, 4, 8)
 
@@ -47,21 +48,15 @@ def _hops(kind: drgn.Type, path: str) -> list[tuple[int, int]]:
     for name in path.split("."):
         if kind.kind == TypeKind.POINTER:
             hops.append((offset, drgn.sizeof(kind)))
-            kind, offset = _plain(kind.type), 0
+            kind, offset = plain_type(kind.type), 0
         if kind.kind not in (TypeKind.STRUCT, TypeKind.UNION):
             raise LookupError(f"{path}: there is no member {name}")
         member = kind.member(name)
         offset += member.offset
-        kind = _plain(member.type)
+        kind = plain_type(member.type)
     if kind.kind not in (TypeKind.POINTER, TypeKind.INT, TypeKind.BOOL, TypeKind.ENUM):
         raise LookupError(f"{path} is not a number")
     size = drgn.sizeof(kind)
     if size not in _SIZES:
         raise LookupError(f"{path} has {size} bytes")
     return [*hops, (offset, size)]
-
-
-def _plain(kind: drgn.Type) -> drgn.Type:
-    while kind.kind == TypeKind.TYPEDEF:
-        kind = kind.type
-    return kind

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import drgn
-from drgn import TypeKind, offsetof
+from drgn import offsetof
 
 from pageproof.find.bulk.protocol import VMA_MEMBERS, Field
-from pageproof.find.kernel.debuginfo import of_program
+from pageproof.find.kernel.debuginfo import of_program, plain_type
 
 #: Offset of pivot, number of pivots, offset of slot, offset of meta.end.
 MapleNode = tuple[int, int, int, int]
@@ -107,7 +107,5 @@ def fields_of(kind: drgn.Type, *members: str) -> tuple[Field, ...]:
 def _type_of(kind: drgn.Type, path: str) -> drgn.Type:
     """Return the type of a member of a member."""
     for name in path.split("."):
-        kind = kind.member(name).type
-        while kind.kind == TypeKind.TYPEDEF:
-            kind = kind.type
+        kind = plain_type(kind.member(name).type)
     return kind

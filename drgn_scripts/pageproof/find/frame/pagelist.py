@@ -10,6 +10,7 @@ import drgn
 from drgn.helpers.linux.mm import page_to_virt, pfn_to_page
 
 from pageproof.find.bounded import compound_pages
+from pageproof.find.kernel.debuginfo import plain_type
 from pageproof.find.kernel.layout import physmap
 from pageproof.space.units import PAGE_BYTES
 
@@ -110,19 +111,13 @@ def _direct_address(page: drgn.Object) -> int:
     return int(page_to_virt(page).value_())
 
 
-def _plain(type_: drgn.Type) -> drgn.Type:
-    while type_.kind is drgn.TypeKind.TYPEDEF:
-        type_ = type_.type
-    return type_
-
-
 def _tag(type_: drgn.Type) -> str:
     """Return the tag of a struct type; "" for another type."""
-    plain = _plain(type_)
+    plain = plain_type(type_)
     return (plain.tag or "") if plain.kind is drgn.TypeKind.STRUCT else ""
 
 
 def _tag_behind(type_: drgn.Type) -> str:
     """Return the tag of the struct that a pointer type points to; "" for another type."""
-    plain = _plain(type_)
+    plain = plain_type(type_)
     return _tag(plain.type) if plain.kind is drgn.TypeKind.POINTER else ""

@@ -29,6 +29,13 @@ def of_program(ask: Callable[[drgn.Program], _Said]) -> Callable[[drgn.Program],
     return answer
 
 
+def plain_type(kind: drgn.Type) -> drgn.Type:
+    """Return the type that a typedef, or a typedef of one, stands for; another type itself."""
+    while kind.kind is drgn.TypeKind.TYPEDEF:
+        kind = kind.type
+    return kind
+
+
 def load_module_debug_info(prog: drgn.Program, modules: Collection[str]) -> None:
     """Load debug info of the named modules, if the target has loaded them and drgn finds it.
 

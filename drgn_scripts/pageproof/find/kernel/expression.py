@@ -13,6 +13,7 @@ import drgn
 
 from pageproof import arch
 from pageproof.errors import PageproofError
+from pageproof.find.kernel.debuginfo import plain_type
 from pageproof.find.kernel.named import find_symbol, find_variable
 
 _HEX: Final = re.compile(r"(0[xX])?[0-9a-fA-F]+(_[0-9a-fA-F]+)*")
@@ -266,9 +267,7 @@ def _address_of(found: object, text: str) -> KernelAddress | None:
     if not isinstance(found, drgn.Object):
         is_address = isinstance(found, int) and 0 <= found < 1 << 64
         return KernelAddress(int(found)) if is_address else None  # type: ignore[call-overload]
-    kind = found.type_
-    while kind.kind is drgn.TypeKind.TYPEDEF:
-        kind = kind.type
+    kind = plain_type(found.type_)
     if kind.kind is drgn.TypeKind.POINTER:
         return KernelAddress(int(found.value_()))
     if kind.kind is drgn.TypeKind.INT and kind.size == _POINTER_BYTES:

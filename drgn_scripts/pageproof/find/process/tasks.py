@@ -89,26 +89,14 @@ def read_tasks(prog: drgn.Program) -> tuple[list[TaskRecord], str]:
     found = []
     for number, (address, row, words) in enumerate(zip(addresses, rows, names, strict=True)):
         tgid, mm, stack, _ = row
-        bad = number in rows.faults or number in names.faults or not leaders[number]
-        comm = "?" if bad else _text(words)
-        found.append(TaskRecord(address, tgid, mm, comm, stack, faults.get(number, "")))
+        fault = faults.get(number, "")
+        found.append(TaskRecord(address, tgid, mm, "?" if fault else _text(words), stack, fault))
     return found, lost
 
 
 def _text(words: tuple[int, ...]) -> str:
     data = b"".join(word.to_bytes(_WORD_BYTES, "little") for word in words)
     return data.partition(b"\0")[0].decode("utf-8", "replace")
-
-
-def all_tasks(prog: drgn.Program) -> tuple[list[drgn.Object], str]:
-    """Return ``struct task_struct *`` of every task in order of PID, and why some may be missing.
-
-    Raises:
-        drgn.FaultError: the root of the PIDs cannot be read.
-    """
-    addresses, lost = task_addresses(prog)
-    kind = prog.type("struct task_struct *")
-    return [drgn.Object(prog, kind, address) for address in addresses], lost
 
 
 def check_tasks(prog: drgn.Program) -> None:
