@@ -29,8 +29,8 @@ struct pw_cache {
 };
 
 /*
- * Keep up to about so many pages of below, which must stay valid. Pages are allocated when they are
- * used. Returns false if there is no memory.
+ * Keep up to about the given number of pages that are read through below, which must stay valid. A
+ * page is allocated when it is used. Returns false if there is no memory.
  */
 bool pw_cache_init(struct pw_cache *cache, const struct pw_memory *below, size_t pages);
 /*

@@ -4,8 +4,8 @@
  *
  *   ... | bitmap: a bit per page | descriptors, one per set bit | data of the pages
  *
- * The layout comes from the caller, who has checked the headers. All else is untrusted: a page
- * whose descriptor or data is not as expected is not read here, and the caller reads it otherwise.
+ * The caller has checked the headers and gives the layout. Everything else is untrusted: a page with
+ * an unexpected descriptor or unexpected data is not read here, and the caller falls back.
  */
 #ifndef PAGEWALK_KDUMP_H
 #define PAGEWALK_KDUMP_H

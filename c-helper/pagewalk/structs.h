@@ -31,6 +31,9 @@ struct pw_words {
 	size_t count, room;
 };
 
+/* Room for count more words, which are then part of the array. NULL if there is no memory. */
+uint64_t *pw_words_add(struct pw_words *words, size_t count);
+
 /* Numbers that are read: in memory, stride bytes apart (which may be negative). */
 struct pw_column {
 	const void *first;

@@ -9,9 +9,6 @@
 
 /* words.c */
 
-/* Room for count more words, which are then part of the array. NULL if there is no memory. */
-uint64_t *pw_words_add(struct pw_words *words, size_t count);
-
 /* Return the memory that is not used. */
 void pw_words_shrink(struct pw_words *words);
 

@@ -49,7 +49,7 @@ PyObject *walker_account(PyObject *self, PyObject *args, PyObject *keywords)
 	struct pw_account account = { 0 };
 	struct arrays arrays = { 0 };
 	struct pw_sweep_stats stats;
-	struct ranges all = { 0 };
+	struct pw_words all = { 0 };
 	struct call call;
 	uint64_t roots[2], first, last, max_entries = 0;
 	PyObject *uses, *counts = Py_None, *ret = NULL;

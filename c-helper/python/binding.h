@@ -14,7 +14,6 @@ struct state {
 	PyObject *form_type;
 	PyObject *walker_type;
 	PyObject *index_type;
-	PyObject *block_type;
 	PyObject *structures_type;
 	PyObject *words_type;
 	PyObject *kdump_type;
@@ -44,8 +43,7 @@ struct call {
 	struct pw_memory memory;
 };
 
-extern PyType_Spec form_spec, walker_spec, index_spec, block_spec, structures_spec, words_spec;
-extern PyType_Spec kdump_spec;
+extern PyType_Spec form_spec, walker_spec, index_spec, structures_spec, words_spec, kdump_spec;
 
 /* arguments.c: converters for O& of PyArg_Parse. They return 1, or 0 with an exception set. */
 
@@ -67,22 +65,16 @@ void call_take_gil(struct call *call);
 /* sides.c: the method of Walker. */
 PyObject *walker_sides(PyObject *self, PyObject *args, PyObject *keywords);
 
-/* block.c: all ranges of a sweep. */
+/* sweep.c: the ranges of a sweep. */
 
-struct ranges {
-	struct pw_range *ranges;
-	size_t count, room;
-	bool no_memory;
-};
-
-/* A pw_range_fn that appends to struct ranges. */
+/* A pw_range_fn that appends to struct pw_words. */
 int keep_ranges(void *arg, const struct pw_range *ranges, size_t count);
 /*
  * The result of a sweep: a memoryview of the ranges, which then belong to it, the counts, and where it
  * stopped. Frees them otherwise.
  */
-PyObject *wrap_sweep(PyObject *walker, struct ranges *all, const struct pw_sweep_stats *stats,
-		     int err);
+PyObject *wrap_sweep(PyObject *walker, struct pw_words *ranges,
+		     const struct pw_sweep_stats *stats, int err);
 
 /* account.c: methods, see pageproof_pagewalk.pyi. */
 PyObject *walker_account(PyObject *self, PyObject *args, PyObject *keywords);
@@ -96,13 +88,16 @@ const struct pw_kdump *kdump_of(PyObject *kdump);
 const struct pw_form *form_of(PyObject *form);
 
 /*
- * words.c: an array of the engine as a memoryview, which takes the array. Returns NULL with an
- * exception set.
+ * words.c: an array of the engine as a memoryview of words, or of bytes, which takes the array.
+ * Returns NULL with an exception set.
  */
 PyObject *words_view(struct state *state, struct pw_words *words);
+PyObject *bytes_view(struct state *state, struct pw_words *words);
 void words_free(struct pw_words *words);
 /* Returns false if there is no memory. */
 bool words_copy(struct pw_words *words, const void *from, size_t count);
+/* Append whole words. For hooks of the engine: returns 0, or a number that set_error() knows. */
+int words_keep(struct pw_words *words, const void *from, size_t bytes);
 
 /* error.c: turns the engine's errors into Python's. Returns NULL. */
 PyObject *set_error(int status);

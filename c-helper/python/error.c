@@ -6,6 +6,7 @@ PyObject *set_error(int status)
 {
 	switch (status) {
 	case PW_NO_MEMORY:
+	case -PW_NO_MEMORY:
 		return PyErr_NoMemory();
 	case PW_BAD_ARGUMENT:
 		PyErr_SetString(PyExc_ValueError, "not a range of addresses, or no such address space");

@@ -44,7 +44,6 @@ static int module_exec(PyObject *module)
 	if (add_type(module, &form_spec, &state->form_type) ||
 	    add_type(module, &walker_spec, &state->walker_type) ||
 	    add_type(module, &index_spec, &state->index_type) ||
-	    add_type(module, &block_spec, &state->block_type) ||
 	    add_type(module, &structures_spec, &state->structures_type) ||
 	    add_type(module, &words_spec, &state->words_type) ||
 	    add_type(module, &kdump_spec, &state->kdump_type) ||
@@ -73,7 +72,6 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->form_type);
 	Py_VISIT(state->walker_type);
 	Py_VISIT(state->index_type);
-	Py_VISIT(state->block_type);
 	Py_VISIT(state->structures_type);
 	Py_VISIT(state->words_type);
 	Py_VISIT(state->kdump_type);
@@ -87,7 +85,6 @@ static int module_clear(PyObject *module)
 	Py_CLEAR(state->form_type);
 	Py_CLEAR(state->walker_type);
 	Py_CLEAR(state->index_type);
-	Py_CLEAR(state->block_type);
 	Py_CLEAR(state->structures_type);
 	Py_CLEAR(state->words_type);
 	Py_CLEAR(state->kdump_type);

@@ -2,9 +2,6 @@
 /* Walker.sides(): parse, call the engine, wrap what it gives. */
 #include "binding.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "sides.h"
 
 /* SPAN_FORMAT and SIDE_FORMAT of module.c, "=3Q" and "=3QI2B2x", have these offsets. */
@@ -22,31 +19,9 @@ AT(pw_side, same, 29);
 _Static_assert(sizeof(struct pw_span) == 24 && sizeof(struct pw_side) == 32, "size of the formats");
 #undef AT
 
-/* All runs of a call, in one block. */
-struct runs {
-	struct pw_side *sides;
-	size_t count, room;
-	bool no_memory;
-};
-
 static int keep_sides(void *arg, const struct pw_side *sides, size_t count)
 {
-	struct runs *all = arg;
-
-	if (count > all->room - all->count) {
-		size_t room = all->room + all->room / 2 + count;
-		struct pw_side *larger = realloc(all->sides, room * sizeof(*larger));
-
-		if (!larger) {
-			all->no_memory = true;
-			return -1;
-		}
-		all->sides = larger;
-		all->room = room;
-	}
-	memcpy(&all->sides[all->count], sides, count * sizeof(*sides));
-	all->count += count;
-	return 0;
+	return words_keep(arg, sides, count * sizeof(*sides));
 }
 
 /* Whether a buffer is an array of records that C can use in place. */
@@ -66,7 +41,7 @@ PyObject *walker_sides(PyObject *self, PyObject *args, PyObject *keywords)
 	struct walker *walker = (struct walker *)self;
 	Py_buffer spans = { 0 }, expected = { 0 };
 	uint64_t roots[2], max_entries = 0, stopped_at = 0;
-	struct runs all = { 0 };
+	struct pw_words all = { 0 };
 	struct call call;
 	PyObject *ret = NULL;
 	int err;
@@ -83,17 +58,15 @@ PyObject *walker_sides(PyObject *self, PyObject *args, PyObject *keywords)
 		       (size_t)expected.len / sizeof(struct pw_side), max_entries, keep_sides, &all,
 		       &stopped_at);
 	call_take_gil(&call);
-	if (all.no_memory)
-		err = PW_NO_MEMORY;
 	if (err && err != PW_TOO_MUCH_WORK) {
 		set_error(err);
 		goto out;
 	}
-	ret = Py_BuildValue("(y#N)", all.sides ? (const char *)all.sides : "",
-			    (Py_ssize_t)(all.count * sizeof(*all.sides)),
+	ret = Py_BuildValue("(y#N)", all.words ? (const char *)all.words : "",
+			    (Py_ssize_t)(all.count * sizeof(*all.words)),
 			    err ? PyLong_FromUnsignedLongLong(stopped_at) : Py_NewRef(Py_None));
 out:
-	free(all.sides);
+	words_free(&all);
 	PyBuffer_Release(&spans);
 	PyBuffer_Release(&expected);
 	return ret;

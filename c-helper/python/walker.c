@@ -85,7 +85,7 @@ static PyObject *walker_sweep(PyObject *self, PyObject *args, PyObject *keywords
 	struct walker *walker = (struct walker *)self;
 	struct pw_sweep_options options = { .shared_once = true };
 	struct pw_sweep_stats stats;
-	struct ranges all = { 0 };
+	struct pw_words all = { 0 };
 	struct call call;
 	uint64_t roots[2];
 	unsigned char merge = 0;

@@ -9,7 +9,7 @@
 struct words {
 	PyObject_HEAD
 	uint64_t *words;
-	Py_ssize_t count, stride;
+	Py_ssize_t count, stride;	/* items of the view, and bytes of one */
 };
 
 void words_free(struct pw_words *words)
@@ -28,7 +28,20 @@ bool words_copy(struct pw_words *words, const void *from, size_t count)
 	return true;
 }
 
-PyObject *words_view(struct state *state, struct pw_words *from)
+int words_keep(struct pw_words *words, const void *from, size_t bytes)
+{
+	uint64_t *to;
+
+	if (!bytes)
+		return 0;
+	to = pw_words_add(words, bytes / sizeof(uint64_t));
+	if (!to)
+		return -PW_NO_MEMORY;
+	memcpy(to, from, bytes);
+	return 0;
+}
+
+static PyObject *view_of(struct state *state, struct pw_words *from, size_t item_bytes)
 {
 	struct words *words = (struct words *)PyType_GenericAlloc((PyTypeObject *)state->words_type, 0);
 	PyObject *ret;
@@ -36,17 +49,27 @@ PyObject *words_view(struct state *state, struct pw_words *from)
 	if (!words)
 		return NULL;
 	words->words = from->words;
-	words->count = (Py_ssize_t)from->count;
-	words->stride = sizeof(uint64_t);
+	words->count = (Py_ssize_t)(from->count * (sizeof(uint64_t) / item_bytes));
+	words->stride = (Py_ssize_t)item_bytes;
 	*from = (struct pw_words){ 0 };
 	ret = PyMemoryView_FromObject((PyObject *)words);
 	Py_DECREF(words);
 	return ret;
 }
 
+PyObject *words_view(struct state *state, struct pw_words *words)
+{
+	return view_of(state, words, sizeof(uint64_t));
+}
+
+PyObject *bytes_view(struct state *state, struct pw_words *words)
+{
+	return view_of(state, words, 1);
+}
+
 static int words_getbuffer(PyObject *self, Py_buffer *view, int flags)
 {
-	static char format[] = "Q";
+	static char of_words[] = "Q", of_bytes[] = "B";
 	struct words *words = (struct words *)self;
 
 	if (flags & PyBUF_WRITABLE) {
@@ -61,7 +84,7 @@ static int words_getbuffer(PyObject *self, Py_buffer *view, int flags)
 		.itemsize = words->stride,
 		.readonly = 1,
 		.ndim = 1,
-		.format = flags & PyBUF_FORMAT ? format : NULL,
+		.format = !(flags & PyBUF_FORMAT) ? NULL : words->stride == 1 ? of_bytes : of_words,
 		.shape = flags & PyBUF_ND ? &words->count : NULL,
 		.strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES ? &words->stride : NULL,
 	};

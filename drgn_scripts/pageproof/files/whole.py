@@ -11,7 +11,7 @@ from typing import Final, TextIO
 
 from pageproof.errors import PageproofError
 
-#: Read and write for everybody whom the umask does not exclude.
+#: Read and write for everybody, less what the umask removes.
 _MODE: Final = 0o666
 
 

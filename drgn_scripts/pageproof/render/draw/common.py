@@ -79,7 +79,7 @@ def region_title(region: _Region) -> tuple[Part, ...]:
 
 
 def is_summed_up(count: int, sheet: Sheet) -> bool:
-    """Return whether so many mappings are summed up, not listed."""
+    """Return whether this number of mappings is summed up instead of listed."""
     return count > MANY and not sheet.verbose
 
 
