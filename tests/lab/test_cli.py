@@ -221,6 +221,10 @@ def test_a_kernel_that_dies(runtime: dict[str, str]) -> None:
         (("bench", "--part", "nothing"), "invalid choice: 'nothing'"),
         (("bench", "--part", "engine", "--mib", "5"), "--mib: only for --part server"),
         (("bench", "--scenario", "nothing"), "invalid choice: 'nothing'"),
+        (
+            ("bench", "--part", "server", "--keep", "/proc/none"),
+            "--keep /proc/none: No such file or directory; choose another directory",
+        ),
     ],
 )
 def test_mistakes(runtime: dict[str, str], words: tuple[str, ...], said: str) -> None:

@@ -96,6 +96,14 @@ def bench_server(series: str, wishes: Wishes) -> None:
     Raises:
         LabError: a step failed, or the guest is not what the scenario promises.
     """
+    if wishes.keep:
+        try:
+            for one in wishes.scenarios:
+                (wishes.keep / one.name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LabError(
+                f"--keep {wishes.keep}: {error.strerror}; choose another directory"
+            ) from error
     run(["make", "--no-print-directory", "-C", source_dir() / "lab/bench_programs"], show=True)
     kernel = kernels.fetch(series)
     for scenario in wishes.scenarios:
@@ -143,7 +151,6 @@ class _Bench:
         built = build.build(self._kernel)
         self._symbols = ["-s", str(self._kernel.vmlinux), "-s", str(built.module)]
         into = self._wishes.keep / self._scenario.name if self._wishes.keep else scratch
-        into.mkdir(parents=True, exist_ok=True)
         options = qemu.Options(memory_mib=self._scenario.memory_mib, deadline_seconds=4 * 3600)
         with boot.boot(self._kernel, options, built=built) as here:
             dumps = self._live(here, host, into)
