@@ -32,3 +32,10 @@ def load_helpers_singly() -> None:
     sys.modules[_HELPERS] = module
     package, _, name = _HELPERS.rpartition(".")
     setattr(sys.modules[package], name, module)
+
+
+def load_all_helpers() -> None:
+    """Load all of drgn's helpers for Linux; drgn's own code reads __all__ in their ``__dict__``."""
+    import drgn.helpers.linux
+
+    getattr(drgn.helpers.linux, "__all__")  # noqa: B009  # the name loads the package

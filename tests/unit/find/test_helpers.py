@@ -32,6 +32,9 @@ assert "drgn.helpers.linux.mm" in loaded() and "drgn.helpers.linux.block" not in
         "from drgn.helpers.linux import block; assert block.for_each_disk",
         "from drgn.helpers.linux import *; assert for_each_disk and for_each_task",
         "import drgn.helpers.linux as it; assert len(it.__all__) > 300 and 'block' in dir(it)",
+        # As drgn.cli.default_globals() looks them up.
+        "from pageproof.find.helpers import load_all_helpers; load_all_helpers()\n"
+        "import drgn.helpers.linux as it; assert len(it.__dict__['__all__']) > 300",
         "import drgn.helpers.linux as it; assert not hasattr(it, 'no_such_helper')",
     ],
 )

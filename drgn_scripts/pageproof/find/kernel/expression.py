@@ -13,6 +13,7 @@ import drgn
 
 from pageproof import arch
 from pageproof.errors import PageproofError
+from pageproof.find.helpers import load_all_helpers
 from pageproof.find.kernel.debuginfo import plain_type
 from pageproof.find.kernel.named import find_symbol, find_variable
 
@@ -239,6 +240,7 @@ def evaluate(prog: drgn.Program, text: str, user: UserSide) -> object:
         found = find_variable(prog, name, user.operations)
         return prog[name] if found is None else found
 
+    load_all_helpers()
     names = default_globals(prog)
     names["vma"] = drgn.Object(prog, "struct vm_area_struct *", user.vma)
     names["file"] = drgn.Object(prog, "struct file *", user.file)
