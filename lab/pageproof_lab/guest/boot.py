@@ -84,6 +84,7 @@ def _boot_once(
     )
     guest = Guest(directory, facts)
     try:
+        guest.sockets.check()
         words = qemu.arguments(
             options,
             guest.sockets,

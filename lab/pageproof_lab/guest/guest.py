@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A running guest: run commands in it, crash it, end it."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -301,12 +302,11 @@ class Guest:
 
     def log_tail(self) -> str:
         """Return the last lines of QEMU's errors and of the serial console, for a message."""
-        try:
-            serial = self.sockets.serial.read_text(errors="replace").splitlines()[-40:]
-            errors = self.sockets.errors.read_text(errors="replace").splitlines()[-5:]
-        except FileNotFoundError:
-            return ""
-        return "\n  ".join(["; its last output:", *errors, *serial])
+        lines: list[str] = []
+        for path, number in ((self.sockets.errors, 5), (self.sockets.serial, 40)):
+            with contextlib.suppress(FileNotFoundError):  # QEMU may end before it makes one
+                lines += path.read_text(errors="replace").splitlines()[-number:]
+        return "\n  ".join(["; its last output:", *lines]) if lines else ""
 
 
 def remove(directory: Path) -> None:

@@ -20,6 +20,7 @@ from pageproof_lab.proc import run, say
 
 QEMU = "qemu-system-x86_64"
 KVM = Path("/dev/kvm")
+SOCKET_PATH_BYTES = 107  # unix(7): sun_path has 108, one of them for the end
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,19 @@ class Sockets:
     @property
     def errors(self) -> Path:
         return self.directory / "qemu.log"
+
+    def check(self) -> None:
+        """Refuse a directory whose path is too long for the sockets in it (unix(7), sun_path).
+
+        Raises:
+            LabError: it is.
+        """
+        longest = max(len(os.fsencode(path)) for path in (self.control, self.spare, self.agent))
+        if longest > SOCKET_PATH_BYTES:
+            raise LabError(
+                f"{self.directory}: the path of a socket in it has {longest} bytes, and at most "
+                f"{SOCKET_PATH_BYTES} are possible; set XDG_RUNTIME_DIR to a shorter path"
+            )
 
 
 def arguments(

@@ -12,7 +12,7 @@ import pytest
 from machine import environment, pageproof
 
 from pageproof_lab import LabError, paths
-from pageproof_lab.guest import boot, guest
+from pageproof_lab.guest import boot, guest, qemu
 
 #: state.json as the first version wrote it.
 OLD = {
@@ -160,3 +160,17 @@ def test_exec_does_not_wait_for_stdin(runtime: Path) -> None:
         os.close(writer)
     assert time.monotonic() - start < 60
     assert "no lab 'lab' is up" in done.stderr
+
+
+def test_a_long_run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU refuses a long path of a socket, after the kernel was fetched and an image made."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("a" * 90)))
+    with pytest.raises(LabError, match="set XDG_RUNTIME_DIR to a shorter path"):
+        qemu.Sockets(paths.lab_dir("short")).check()
+
+
+def test_qemu_s_errors_are_shown_without_a_serial_log(runtime: Path) -> None:
+    here = guest.Guest(runtime, guest.Facts("6.1", "6.1.0-1-cloud-amd64", "tcg", "/nowhere", None, ""))
+    assert here.log_tail() == ""
+    here.sockets.errors.write_text("qemu: no such machine\n")
+    assert here.log_tail() == "; its last output:\n  qemu: no such machine"
