@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from machine import environment, pageproof
+from qemus import qemus, wait_no_qemu
 
 from pageproof_lab.images import kernels
-from pageproof_lab.paths import cache_dir
 
 NAME = "test-cli"
 
@@ -24,29 +24,6 @@ def runtime(tmp_path: Path) -> Iterator[dict[str, str]]:
     env = {"XDG_RUNTIME_DIR": str(tmp_path)}
     yield env
     pageproof("lab", "down", "--name", NAME, env=env)
-
-
-def qemus(runtime: dict[str, str]) -> list[str]:
-    """Return the command lines of QEMU processes that use the run directory."""
-    place = runtime["XDG_RUNTIME_DIR"]
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if "qemu-system" in line and place in line:
-            found.append(line)
-    return found
-
-
-def wait_no_qemu(runtime: dict[str, str], seconds: float = 120) -> bool:
-    deadline = time.monotonic() + seconds
-    while qemus(runtime):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def stdin_of(runtime: dict[str, str], *words: str, given: str) -> str:
@@ -132,56 +109,6 @@ def test_interrupted_boot_leaves_no_guest(runtime: dict[str, str], number: signa
         up.send_signal(number)
         up.wait()
     assert wait_no_qemu(runtime)
-
-
-def bench(runtime: dict[str, str], *words: str) -> "subprocess.Popen[str]":
-    """Start a small version of the benchmark on a server."""
-    return subprocess.Popen(
-        [
-            *("env", "--default-signal=INT", sys.executable, "-m", "pageproof", "lab", "bench"),
-            *("--part", "server", "--kernel", "6.1", "--processes", "8", *words),
-        ],
-        env={**environment(), **runtime},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def bench_files() -> set[Path]:
-    return {path for path in (cache_dir() / "disks").iterdir() if path.name.startswith("bench-")}
-
-
-def test_bench_of_a_server(runtime: dict[str, str]) -> None:
-    """Its own checks compare what the commands find with what the guest's kernel counts."""
-    words = ("--scenario", "vmas", "--vmas", "12", "--target", "outside", "--target", "elf")
-    with bench(runtime, *words) as ran:
-        out, err = ran.communicate()
-    assert ran.returncode == 0, err
-    lines = out.splitlines()
-    assert lines[0].startswith("### A million VMAs: 8 processes, 12 VMAs each, every fourth")
-    for row in ("| `regions` |", "| `verify` |", "| `verify --format json` |", "| `audit` |"):
-        (line,) = (line for line in lines if line.startswith(row))
-        assert " MiB" in line
-        assert "failed" not in line
-    assert any(line.startswith("| 1 | ") for line in lines)  # the growth from one process to eight
-    assert "not measured" not in out
-
-
-def test_interrupted_bench_leaves_nothing(runtime: dict[str, str]) -> None:
-    before = bench_files()
-    with bench(runtime, "--scenario", "buffer", "--mib", "1") as ran:
-        assert ran.stderr
-        for line in ran.stderr:
-            if "outside, `regions`" in line:  # the next command runs
-                ran.send_signal(signal.SIGINT)
-                break
-        err = ran.stderr.read()
-    assert ran.returncode == 130, err
-    assert err.splitlines()[-1] == "pageproof lab: interrupted, nothing is left running"
-    assert "Traceback" not in err
-    assert wait_no_qemu(runtime)
-    assert bench_files() <= before
 
 
 def test_a_kernel_of_ones_own(runtime: dict[str, str]) -> None:

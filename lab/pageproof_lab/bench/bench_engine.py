@@ -14,11 +14,12 @@ from pageproof_lab import LabError
 from pageproof_lab.bench.crash_peer import measure_crash
 from pageproof_lab.bench.mappers import start_mappers
 from pageproof_lab.bench.measure import Measured, measured
+from pageproof_lab.bench.programs import build_programs
 from pageproof_lab.guest import boot, qemu
 from pageproof_lab.guest.guest import Guest, monitor
 from pageproof_lab.images import build, kernels
 from pageproof_lab.paths import cache_dir, source_dir
-from pageproof_lab.proc import run, say
+from pageproof_lab.proc import say
 
 #: 50 processes, each with a memfd of 256 MiB mapped 5 times: 16,384,000 PTEs and few frames.
 ORDERED, MAPPINGS, PAGES = 50, 5, 1 << 16
@@ -146,8 +147,7 @@ def bench_engine(series: str) -> None:
     Raises:
         LabError: a step failed, or the ways found different things.
     """
-    run(["make", "--no-print-directory", "-C", source_dir() / "lab/bench_programs"], show=True)
-    programs = source_dir() / "build/lab-bench"
+    programs = build_programs()
     kernel = kernels.fetch(series)
     built = build.build(kernel)
     ways = Ways(kernel.vmlinux, programs)

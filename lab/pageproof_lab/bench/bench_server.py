@@ -16,6 +16,7 @@ from pageproof_lab import LabError
 from pageproof_lab.bench.crash_peer import foreach_vm
 from pageproof_lab.bench.kept import FORMS, Kept, keep, read_kept
 from pageproof_lab.bench.mappers import Mapper, kill_mappers, start_mappers
+from pageproof_lab.bench.programs import build_programs
 from pageproof_lab.bench.scenario import GROUP, PAGE_BYTES, SCENARIOS, Scenario
 from pageproof_lab.bench.server_table import (
     TARGETS,
@@ -32,7 +33,7 @@ from pageproof_lab.guest.guest import Guest, monitor
 from pageproof_lab.images import build, kernels
 from pageproof_lab.images.kernels import Kernel
 from pageproof_lab.paths import cache_dir, source_dir
-from pageproof_lab.proc import run, say
+from pageproof_lab.proc import say
 
 #: A command that took less is run again, and the median counts.
 _AGAIN_SECONDS, _RUNS = 10, 3
@@ -104,19 +105,19 @@ def bench_server(series: str, wishes: Wishes) -> None:
             raise LabError(
                 f"--keep {wishes.keep}: {error.strerror}; choose another directory"
             ) from error
-    run(["make", "--no-print-directory", "-C", source_dir() / "lab/bench_programs"], show=True)
+    programs = build_programs()
     kernel = kernels.fetch(series)
     for scenario in wishes.scenarios:
-        _Bench(scenario, kernel, wishes).run()
+        _Bench(scenario, kernel, programs, wishes).run()
 
 
 class _Bench:
     """One scenario."""
 
-    def __init__(self, scenario: Scenario, kernel: Kernel, wishes: Wishes) -> None:
+    def __init__(self, scenario: Scenario, kernel: Kernel, programs: Path, wishes: Wishes) -> None:
         self._scenario, self._kernel, self._wishes = scenario, kernel, wishes
+        self._programs = programs
         self._symbols: list[str] = []
-        self._programs = source_dir() / "build/lab-bench"
         self._results = Results()
         self._mappers: list[Mapper] = []
         self._vma_bytes = 0  # of struct vm_area_struct; drgn's loop reports it
@@ -306,6 +307,8 @@ class _Bench:
         timed, seconds = foreach_vm(host, dump, self._kernel.vmlinux)
         self._results.add(_CRASH, "elf", Cell(timed, seconds))
         self._tell(_CRASH, "elf")
+        if timed.ended == "itself" and timed.code:
+            say(f"crash: {host.output()}{timed.said}"[-2000:])
         pids = ",".join(str(mapper.pid) for mapper in self._mappers)
         engine = source_dir() / "lab/bench_programs/engine.py"
         words = [
