@@ -170,7 +170,9 @@ def test_a_long_run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_qemu_s_errors_are_shown_without_a_serial_log(runtime: Path) -> None:
-    here = guest.Guest(runtime, guest.Facts("6.1", "6.1.0-1-cloud-amd64", "tcg", "/nowhere", None, ""))
+    here = guest.Guest(
+        runtime, guest.Facts("6.1", "6.1.0-1-cloud-amd64", "tcg", "/nowhere", None, "")
+    )
     assert here.log_tail() == ""
     here.sockets.errors.write_text("qemu: no such machine\n")
     assert here.log_tail() == "; its last output:\n  qemu: no such machine"
