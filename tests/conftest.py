@@ -34,7 +34,7 @@ KHUGEPAGED = "/sys/kernel/mm/transparent_hugepage/khugepaged"
 GUESTS = (
     *map(str, SETUPS),
     *BUG_GUESTS,
-    *(f"numa-{setup.kernel}" for setup in ONE_A_KERNEL),
+    *(f"{kind}-{setup.kernel}" for kind in ("numa", "crowd") for setup in ONE_A_KERNEL),
     "test_debian.py",
     "test_on_guests.py",  # its tests look for files that are left
 )
