@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Final
 
 from pageproof import judge
 from pageproof.attach import Target
 from pageproof.errors import PageproofError
 from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.identify.memory import slab_at
-from pageproof.find.process.mappings import Wanted
 from pageproof.find.shared import Claimed, Finder, Found, all_finders, by_region
 from pageproof.find.shared.device import DEVICE, device_finder
 from pageproof.judge import Differing
@@ -30,11 +30,12 @@ from pageproof.model import (
     Verdict,
 )
 from pageproof.model.asked import VerifyAsked
+from pageproof.model.quick import quick
 from pageproof.model.where import NOWHERE
 from pageproof.observe.attempts import look_until, nothing_new
 from pageproof.observe.devices import maps_device
 from pageproof.observe.kernel_aliases import Spot, kernel_aliases
-from pageproof.observe.search import search_shared
+from pageproof.observe.search import search_claims, search_shared
 from pageproof.observe.uses import EVIDENCE_PAGES, Use, UseObserver, without_vanished
 from pageproof.observe.verdicts import Judgement, verdict_at, with_verdicts
 from pageproof.observe.walkers import walker_of
@@ -76,15 +77,14 @@ def prove_regions(
     """
     finders = _finders(asked)
 
-    def look(only: Wanted | None) -> Found:
-        return search_shared(target, paging, finders, asked.pid, only)
-
     live = target.facts.live
     of_device = maps_device(target, paging, asked.device) if asked.device else None
     # A task that could not be read was exiting, and is gone soon; a VMA may never be readable.
     same: Callable[[Found], bool] = nothing_new(lambda seen: seen.unclaimed)
     found, _ = look_until(
-        lambda seen: same(seen) and not seen.faults, lambda: look(of_device), live=live
+        lambda seen: same(seen) and not seen.faults,
+        lambda: search_shared(target, paging, finders, asked.pid, of_device),
+        live=live,
     )
     if asked.kernel.said and found.unclaimed and not found.claimed:
         raise PageproofError(found.unclaimed[0].message)
@@ -95,16 +95,13 @@ def prove_regions(
     uses: list[Use] = []
     for number, region in enumerate(regions):
         progress(f"region {number + 1} of {len(regions)}")
-        unseen = [Use(at, one, number) for at, one in enumerate(region, len(uses))]
-        uses += observer.look(unseen, EVIDENCE_PAGES)
+        uses += observer.look(region, len(uses), number, EVIDENCE_PAGES)
     if uses and all(use.misaligned for use in uses):
         raise PageproofError(uses[0].unread)
     unclaimed = found.unclaimed
     if live and (found.claimed or unclaimed):
-        vmas = {one.mapping.vma.vma for one in found.claimed if one.mapping.vma}
-        vmas |= {one.vma for one in unclaimed}
-        after = look(Wanted(vma=lambda vma: vma.address in vmas))
-        uses = observer.without_truncated(without_vanished(uses, after.claimed))
+        after = search_claims(target, paging, finders, asked.pid, of_device)
+        uses = observer.without_truncated(without_vanished(uses, after.claims))
         unclaimed = tuple(one for one in unclaimed if one in after.unclaimed)
     mappings = tuple(one.mapping for one in claimed)
     uses, proofs = _proofs(target, mappings, uses)
@@ -137,6 +134,9 @@ def _proofs(
     judged: list[Use] = []
     proofs: list[PageProof] = []
     for use in uses:
+        if not use.evidence:
+            judged.append(use)
+            continue
         one, pages = use.claimed, dict[int, Judgement]()
         runs = use.runs if use.whole is None else ()
         for evidence in use.evidence:
@@ -150,6 +150,10 @@ def _proofs(
     return judged, tuple(proofs)
 
 
+_use: Final = quick(ProvedUse)
+_view: Final = quick(judge.MappingView)
+
+
 def _proved(uses: Sequence[Use]) -> ProvedRegion:
     """Return what is reported of one region."""
     first = uses[0].claimed
@@ -161,7 +165,7 @@ def _proved(uses: Sequence[Use]) -> ProvedRegion:
         owner=claim.owner,
         owner_type=claim.owner_type,
         pages=max(use.claimed.claim.pages for use in uses),
-        uses=tuple(ProvedUse(use.number, use.claimed.claim.first_page, _runs(use)) for use in uses),
+        uses=tuple(_use(use.number, use.claimed.claim.first_page, _runs(use)) for use in uses),
     )
 
 
@@ -280,21 +284,26 @@ class _Findings:
             mapping = use.claimed.mapping
             if mapping.vma and mapping.vma.file:
                 spaces.setdefault(mapping.vma.file.file, set()).add(mapping.mm)
+        sound: set[Hashable] = set()
         for use in self._uses:
             if use.vanished:
                 continue
             mapping = use.claimed.mapping
             file = mapping.vma.file if mapping.vma else None
-            yield from judge.mapping_findings(
-                judge.MappingView(
-                    mapping,
-                    self._asked.expected,
-                    handed_on=file is not None and len(spaces[file.file]) > 1,
-                    # Reading the cache's free lists is slow, so only for a named device.
-                    data_is_freed=bool(self._asked.device and file and self._is_freed(file)),
-                    lacking=use.lacking,
-                )
+            view = _view(
+                mapping,
+                self._asked.expected,
+                handed_on=file is not None and len(spaces[file.file]) > 1,
+                # Reading the cache's free lists is slow, so only for a named device.
+                data_is_freed=bool(self._asked.device and file and self._is_freed(file)),
+                lacking=use.lacking,
             )
+            if (alike := view.alike) in sound:
+                continue
+            found = judge.mapping_findings(view)
+            yield from found
+            if not found:
+                sound.add(alike)
 
     def _is_freed(self, file: FileFacts) -> bool:
         slab = slab_at(self._target.prog, file.private_data)

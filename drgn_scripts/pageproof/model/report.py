@@ -147,7 +147,7 @@ class PageRun:
     reason: Reason | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProvedUse:
     """A VMA that maps a region.
 

@@ -15,6 +15,7 @@ from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.frame.ram import has_its_zone
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.kernel.layout import physmap
+from pageproof.find.process.mappings import key_of
 from pageproof.find.umh_shm.slot import slot_reader
 from pageproof.model import (
     MappingFacts,
@@ -86,19 +87,11 @@ def without_vanished(
     worthless.
     """
 
-    there = {place_of(mapping) for mapping in after}
+    there = {key_of(mapping) for mapping in after}
     return [
-        one if place_of(before[one.mapping]) in there else replace(one, stable=False)
+        one if key_of(before[one.mapping]) in there else replace(one, stable=False)
         for one in evidences
     ]
-
-
-def place_of(mapping: MappingFacts) -> tuple[int, ...]:
-    """Return what identifies a mapping."""
-    # The pid is needed: a new process may get the mm_struct and the tables of an old one.
-    vma = mapping.vma
-    place = (vma.start, vma.end, vma.pgoff_pages) if vma else ()
-    return mapping.pid, mapping.mm, mapping.root, *place
 
 
 class Observer:

@@ -33,12 +33,14 @@ class Judged:
         beyond: number of pages that have a user side and are beyond the region's end.
         addresses: kernel addresses of the region's pages that its VMAs map.
         user: the user's side, if some page is DIFFERENT.
+        sound: all pages are known to be SAME.
     """
 
     runs: tuple[PageRun, ...]
     beyond: int
     addresses: Runs
     user: tuple[Side, ...]
+    sound: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class _Sound:
         beyond = max(0, min(pages, first_page + pages - self._region_pages))
         if (pages, beyond) not in self._known:
             run = PageRun(0, pages, Verdict.SAME, None)
-            self._known[pages, beyond] = Judged((run,), beyond, self._addresses, ())
+            self._known[pages, beyond] = Judged((run,), beyond, self._addresses, (), sound=True)
         return self._known[pages, beyond]
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
@@ -13,13 +13,15 @@ import drgn
 
 from pageproof.attach import Target
 from pageproof.errors import PageproofError
-from pageproof.find.shared import Claimed, claim_again
+from pageproof.find.process.mappings import MappingKey, key_of
+from pageproof.find.shared import Claim, Claimed, claim_again
 from pageproof.find.shared.device import DEVICE, Resolved, misaligned, resolve_claim
 from pageproof.find.umh_shm.region import MODULE
 from pageproof.model import PageEvidence, PageRun, PagingFacts, Reason, Verdict
 from pageproof.model.asked import VerifyAsked
+from pageproof.model.quick import quick
 from pageproof.observe.attempts import ATTEMPTS, PAUSE_SECONDS
-from pageproof.observe.page import Observer, Pair, place_of
+from pageproof.observe.page import Observer, Pair
 from pageproof.observe.region import Judged, Prover
 from pageproof.observe.verdicts import NOT_PRESENT, Judgement, verdict_at
 from pageproof.space.units import PAGE_BYTES
@@ -83,6 +85,9 @@ class Use:
                     yield page, (side.paddr or 0) + at * PAGE_BYTES
 
 
+_use: Final = quick(Use)
+
+
 class UseObserver:
     """Looks at uses of regions of one target."""
 
@@ -99,39 +104,51 @@ class UseObserver:
         mappings = tuple(one.mapping for one in uses)
         self.pages = Observer(target, paging, mappings, walker)
 
-    def look(self, uses: Sequence[Use], room: int) -> list[Use]:
+    def look(self, uses: Sequence[Claimed], first: int, region: int, room: int) -> list[Use]:
         """Compare all pages of all uses of a region, and collect evidence of some.
 
         Args:
-            uses: not looked at yet.
+            uses: all of the region.
+            first: index of the first one's mapping in the report.
+            region: index of the region in the report.
             room: evidence is collected of that many pages whatever their verdict.
         """
         seen = []
-        for use, judged in zip(uses, self.prover.judge([use.claimed for use in uses]), strict=True):
-            seen.append(self._seen(use, judged, room))
-            room = max(0, room - len(seen[-1].evidence))
+        for number, (one, judged) in enumerate(
+            zip(uses, self.prover.judge(uses), strict=True), first
+        ):
+            use = self._seen(number, one, region, judged, room)
+            room = max(0, room - len(use.evidence))
+            seen.append(use)
         return seen
 
-    def _seen(self, use: Use, judged: Judged | str, room: int) -> Use:
+    def _seen(self, number: int, one: Claimed, region: int, judged: Judged | str, room: int) -> Use:
         if isinstance(judged, str):
-            return _unread(use, judged)
-        side = self.resolved(use.claimed)
-        if side.offset_bytes and all(run.verdict is not Verdict.SAME for run in judged.runs):
-            # Only a driver that maps what begins in the middle of a page may be given as such.
-            return replace(_unread(use, misaligned(self._asked.kernel, side)), misaligned=True)
-        return Use(
-            use.number,
-            use.claimed,
-            use.region,
-            runs=judged.runs,
+            return _unread(Use(number, one, region), judged)
+        if one.finder.kind == DEVICE:
+            side = self.resolved(one)
+            if side.offset_bytes and all(run.verdict is not Verdict.SAME for run in judged.runs):
+                # Only a driver that maps what begins in the middle of a page may be given as such.
+                use = _unread(Use(number, one, region), misaligned(self._asked.kernel, side))
+                return replace(use, misaligned=True)
+        evidence: tuple[PageEvidence, ...] = ()
+        if room or self._asked.every_page or not judged.sound:
+            pairs = self._pairs(number, one, region, judged, room)
+            evidence = tuple(self.pages.observe(pair) for pair in pairs)
+        return _use(
+            number,
+            one,
+            region,
+            judged.runs,
             user=judged.user,
             beyond=judged.beyond,
-            evidence=tuple(self.pages.observe(pair) for pair in self._pairs(use, judged, room)),
+            evidence=evidence,
         )
 
-    def _pairs(self, use: Use, judged: Judged, room: int) -> Iterator[Pair]:
+    def _pairs(
+        self, number: int, one: Claimed, region: int, judged: Judged, room: int
+    ) -> Iterator[Pair]:
         """Yield the pages that get evidence: the first ones, and those with a bad verdict."""
-        one = use.claimed
         vma = one.mapping.vma
         assert vma is not None
         bad = (
@@ -147,7 +164,7 @@ class UseObserver:
             if kernel is not None:
                 user = vma.start + page * PAGE_BYTES
                 slot = one.finder.kind == MODULE
-                yield Pair(use.number, index, kernel, user, use.region, slot)
+                yield Pair(number, index, kernel, user, region, slot)
 
     def resolved(self, one: Claimed) -> Resolved:
         """Return the kernel side that the user gave for a device, for all that is mapped of it."""
@@ -195,11 +212,15 @@ def _unread(use: Use, why: str) -> Use:
     return replace(use, whole=(Verdict.UNKNOWN, Reason.UNREADABLE), unread=why)
 
 
-def without_vanished(uses: Sequence[Use], after: Sequence[Claimed]) -> list[Use]:
-    """Drop what was seen through mappings that have gone, or of regions that have changed."""
-    claims = {place_of(one.mapping): one.claim for one in after}
+def without_vanished(uses: Sequence[Use], after: Mapping[MappingKey, Claim]) -> list[Use]:
+    """Drop what was seen through mappings that have gone, or of regions that have changed.
+
+    Args:
+        uses: as they were seen.
+        after: the claims that were found after that.
+    """
     return [
-        use if claims.get(place_of(use.claimed.mapping)) == use.claimed.claim else _vanished(use)
+        use if after.get(key_of(use.claimed.mapping)) == use.claimed.claim else _vanished(use)
         for use in uses
     ]
 

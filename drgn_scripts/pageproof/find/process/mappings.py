@@ -31,7 +31,11 @@ from pageproof.model import MappingFacts, PagingFacts, TaskFault
 from pageproof.model.quick import quick
 from pageproof.space.units import PAGE_BYTES
 
+#: What identifies a mapping: its process and mm, the root of the tables, start, end and pgoff.
+MappingKey = tuple[int, int, int, int, int, int]
+
 _Picked = TypeVar("_Picked")
+_Made = TypeVar("_Made")
 _START, _OPS, _FILE = (VmaRecord._fields.index(name) for name in ("start", "vm_ops", "file"))
 _POINTER_BYTES: Final = 8
 _OFFSET_MASK: Final = PAGE_BYTES - 1
@@ -110,6 +114,20 @@ class Search:
             take: called with the number of the address space, for each VMA that passes; None to
                 leave the VMA out.
         """
+        return self._pick(wanted, take, self._with_vma)
+
+    def pick_keys(
+        self, wanted: Wanted, take: Callable[[int, VmaRecord], _Picked | None]
+    ) -> Iterator[tuple[MappingKey, _Picked]]:
+        """Yield what identifies the mappings that :meth:`pick` yields, without their facts."""
+        return self._pick(wanted, take, _key)
+
+    def _pick(
+        self,
+        wanted: Wanted,
+        take: Callable[[int, VmaRecord], _Picked | None],
+        make: Callable[[MappingFacts, VmaRecord], _Made],
+    ) -> Iterator[tuple[_Made, _Picked]]:
         decided: _Pairs = {}
         for part in self._parts():
             self._decide(part.vmas, wanted.backing, decided)
@@ -119,7 +137,9 @@ class Search:
                 starts = part.vmas.column(_START, record.first, record.length)
                 self.is_sorted = self.is_sorted and starts == sorted(starts)
                 losses = Losses()
-                yield from self._of_space(number, record, part.vmas, wanted, decided, take, losses)
+                yield from self._of_space(
+                    number, record, part.vmas, wanted, decided, take, make, losses
+                )
                 if losses:
                     self.faults.append(self.spaces[number].fault(losses))
 
@@ -138,7 +158,14 @@ class Search:
                     yield unreadable_process(space.leader, record.lost or str(error))
                     continue
                 found = self._of_space(
-                    number, record, part.vmas, wanted[number], None, lambda *_: True, losses
+                    number,
+                    record,
+                    part.vmas,
+                    wanted[number],
+                    None,
+                    lambda *_: True,
+                    self._with_vma,
+                    losses,
                 )
                 yield Process(facts, tuple(mapping for mapping, _ in found), str(losses))
 
@@ -177,8 +204,9 @@ class Search:
         wanted: Wanted,
         decided: _Pairs | None,
         take: Callable[[int, VmaRecord], _Picked | None],
+        make: Callable[[MappingFacts, VmaRecord], _Made],
         losses: Losses,
-    ) -> Iterator[tuple[MappingFacts, _Picked]]:
+    ) -> Iterator[tuple[_Made, _Picked]]:
         process: MappingFacts | None = None
         for row in _chosen(vmas, record, decided):
             vma = vmas.record(row)
@@ -194,11 +222,23 @@ class Search:
                     continue
                 if process is None:
                     process = as_such(self._prog, self._paging, self.spaces[number], record.pgd)
-                yield _with_vma(process, self._reader, vma), taken
+                yield make(process, vma), taken
             except BROKEN as error:
                 losses.add(f"VMA {vma.address:#x}: {error}")
         if record.lost:
             losses.add(record.lost)
+
+    def _with_vma(self, process: MappingFacts, vma: VmaRecord) -> MappingFacts:
+        return _mapping(
+            process.pid,
+            process.comm,
+            process.threads,
+            process.other_pids,
+            process.mm,
+            process.root,
+            process.kernel_half_root,
+            self._reader.facts(vma),
+        )
 
 
 def _pairs_of(vmas: Vmas, space: SpaceRecord) -> Iterator[tuple[int, int]]:
@@ -218,17 +258,8 @@ def _chosen(vmas: Vmas, space: SpaceRecord, decided: _Pairs | None) -> Iterable[
     ]
 
 
-def _with_vma(process: MappingFacts, reader: VmaReader, vma: VmaRecord) -> MappingFacts:
-    return _mapping(
-        process.pid,
-        process.comm,
-        process.threads,
-        process.other_pids,
-        process.mm,
-        process.root,
-        process.kernel_half_root,
-        reader.facts(vma),
-    )
+def _key(process: MappingFacts, vma: VmaRecord) -> MappingKey:
+    return process.pid, process.mm, process.root, vma.start, vma.end, vma.pgoff
 
 
 def find_mappings(
@@ -258,6 +289,16 @@ def search(
     if not look.is_sorted:
         found.sort(key=in_order)
     return Mappings(tuple(found), (*faults, *look.faults))
+
+
+def key_of(mapping: MappingFacts) -> MappingKey:
+    """Return what identifies a mapping.
+
+    The pid is needed: a new process may get the mm_struct and the tables of an old one.
+    """
+    vma = mapping.vma
+    place = (vma.start, vma.end, vma.pgoff_pages) if vma else (0, 0, 0)
+    return mapping.pid, mapping.mm, mapping.root, *place
 
 
 def in_order(mapping: MappingFacts) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import drgn
 from pageproof.find.bulk.protocol import VmaRecord
 from pageproof.find.kernel.modules import no_debug_info
 from pageproof.find.kernel.symbols import symbol_name
-from pageproof.find.process.mappings import Backing, Search, Wanted, in_order
+from pageproof.find.process.mappings import Backing, MappingKey, Search, Wanted, in_order
 from pageproof.find.process.spaces import spaces_of
 from pageproof.find.shared.aio import AIO
 from pageproof.find.shared.bpf import BPF
@@ -61,11 +61,13 @@ __all__ = [
     "Claimed",
     "Finder",
     "Found",
+    "FoundClaims",
     "Unclaimed",
     "Unknown",
     "all_finders",
     "by_region",
     "claim_again",
+    "find_claims",
     "find_shared",
     "kernel_pages",
 ]
@@ -111,6 +113,15 @@ class Found:
     unknown: tuple[Unknown, ...] = ()
 
 
+@dataclass(frozen=True)
+class FoundClaims:
+    """The claims of a search, by what identifies their mappings."""
+
+    claims: dict[MappingKey, Claim]
+    unclaimed: tuple[Unclaimed, ...]
+    faults: tuple[TaskFault, ...]
+
+
 @cache
 def all_finders() -> tuple[Finder, ...]:
     """Return pageproof's own finders, then those of installed packages.
@@ -153,6 +164,26 @@ def find_shared(
         unknown.sort(key=lambda one: in_order(one.mapping))
     faults += look.faults
     return Found(tuple(claimed), tuple(shared.unclaimed), tuple(faults), tuple(unknown))
+
+
+def find_claims(
+    prog: drgn.Program,
+    paging: PagingFacts,
+    finders: Iterable[Finder] = FINDERS,
+    pid: int | None = None,
+    only: Wanted | None = None,
+) -> FoundClaims:
+    """Find the claims of :func:`find_shared` alone, in half the time."""
+    faults: list[TaskFault] = []
+    look = Search(prog, paging, spaces_of(prog, pid, faults))
+    shared = _Shared(prog, tuple(finders), look, only or Wanted())
+    with without_collector():
+        claims = {
+            key: claim
+            for key, (_, claim) in look.pick_keys(shared.wanted, shared.take)
+            if not isinstance(claim, UnknownPart)
+        }
+    return FoundClaims(claims, tuple(shared.unclaimed), (*faults, *look.faults))
 
 
 class _Shared:

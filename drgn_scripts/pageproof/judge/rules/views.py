@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from pageproof import arch
@@ -80,7 +80,7 @@ class PageView:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MappingView:
     """One VMA of a region, and the expectations given for it.
 
@@ -100,6 +100,21 @@ class MappingView:
     def vma(self) -> VmaFacts:
         assert self.mapping.vma is not None
         return self.mapping.vma
+
+    @property
+    def alike(self) -> Hashable:
+        """All that rules look at: views for which it is equal break the same rules."""
+        vma = self.vma
+        file = vma.file.file if vma.file else 0
+        return (
+            vma.vm_flags_words,
+            vma.gone,
+            file,
+            self.expected,
+            self.handed_on,
+            self.data_is_freed,
+            self.lacking,
+        )
 
 
 @dataclass(frozen=True)
