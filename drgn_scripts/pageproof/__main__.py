@@ -16,9 +16,6 @@ from typing import Any, Final, NoReturn
 
 #: As shells report a program that SIGINT ended.
 INTERRUPTED: Final = 130
-#: Objects before the youngest are searched for cycles, and generations before the next older are.
-#: A report has millions of objects and hardly a cycle; Python's 700 costs a tenth of the time.
-_THRESHOLD: Final = (100_000, 20, 100)
 _SOON_SECONDS: Final = 0.01
 
 
@@ -26,7 +23,9 @@ def run() -> NoReturn:
     """Run ``pageproof`` on this process's arguments and exit."""
     try:
         _catch_interrupts()
-        gc.set_threshold(*_THRESHOLD)
+        # A report has millions of objects and hardly a cycle; looking for them takes a tenth of the
+        # time, and the process ends soon.
+        gc.disable()
         from pageproof.cli import main
 
         code = main()

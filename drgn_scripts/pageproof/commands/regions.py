@@ -14,7 +14,7 @@ from pageproof.errors import Exit, PageproofError
 from pageproof.find.kernel.paging import read_paging
 from pageproof.find.process.mappings import check_process
 from pageproof.find.shared import Claimed, all_finders, by_region
-from pageproof.model import GAPS, MappingFacts, Outcome, PagingFacts, Severity, VmaFacts
+from pageproof.model import MappingFacts, PagingFacts, Severity
 from pageproof.model.asked import RegionsAsked
 from pageproof.model.quick import quick, without_collector
 from pageproof.model.regions import REGIONS_SCHEMA, RegionsReport, RegionUse, SharedRegion
@@ -94,55 +94,44 @@ def _grouped(claimed: Sequence[Claimed], walker: Walker) -> Iterator[SharedRegio
             owner_type=claim.owner_type,
             pages=claim.pages,
             uses=tuple(
-                _use(one.mapping, one.claim.first_page, *residency[_place(one.mapping)])
-                for one in same
+                _use(one.mapping, one.claim.first_page, *residency[id(one.mapping)]) for one in same
             ),
         )
 
 
-def _place(mapping: MappingFacts) -> tuple[int, int]:
-    """Return the root and the address of a mapping."""
-    assert mapping.vma is not None
-    return mapping.root, mapping.vma.start
+def _residency(walker: Walker, mappings: Iterable[MappingFacts]) -> dict[int, tuple[int, int]]:
+    """Count the pages of VMAs with a frame, and the unknown ones; all VMAs of a process at once.
 
-
-def _residency(
-    walker: Walker, mappings: Iterable[MappingFacts]
-) -> dict[tuple[int, int], tuple[int, int]]:
-    """Count the pages of VMAs with a frame, and the unknown ones; all VMAs of a process at once."""
-    by_root: dict[int, list[VmaFacts]] = {}
+    Returns:
+        Both numbers, by the id() of the mapping.
+    """
+    by_root: dict[int, list[MappingFacts]] = {}
     for mapping in mappings:
-        assert mapping.vma is not None
-        by_root.setdefault(mapping.root, []).append(mapping.vma)
-    found: dict[tuple[int, int], tuple[int, int]] = {}
-    for root, vmas in by_root.items():
+        by_root.setdefault(mapping.root, []).append(mapping)
+    found: dict[int, tuple[int, int]] = {}
+    for root, some in by_root.items():
         try:
-            counts = _counts(walker, root, vmas)
+            counts = _counts(walker, root, some)
         except TooMuchWork:
-            counts = [_count(walker, root, vma) for vma in vmas]
-        for vma, count in zip(vmas, counts, strict=True):
-            found[root, vma.start] = count
+            counts = [_count(walker, root, one) for one in some]
+        found.update(zip(map(id, some), counts, strict=True))
     return found
 
 
-def _counts(walker: Walker, root: int, vmas: Sequence[VmaFacts]) -> list[tuple[int, int]]:
+def _counts(walker: Walker, root: int, mappings: Sequence[MappingFacts]) -> list[tuple[int, int]]:
     spans = array("Q")
-    for vma in vmas:
-        spans.extend((0, vma.pages, vma.start))
-    resident, unknown = [0] * len(vmas), [0] * len(vmas)
-    for one in walker.sides(root, spans):
-        if one.outcome is Outcome.MAPPED:
-            resident[one.span] += one.pages
-        elif one.outcome in GAPS:
-            unknown[one.span] += one.pages
-    return list(zip(resident, unknown, strict=True))
+    for one in mappings:
+        assert one.vma is not None
+        spans.extend((0, one.vma.pages, one.vma.start))
+    return walker.sides(root, spans).counts(len(mappings))
 
 
-def _count(walker: Walker, root: int, vma: VmaFacts) -> tuple[int, int]:
+def _count(walker: Walker, root: int, mapping: MappingFacts) -> tuple[int, int]:
+    assert mapping.vma is not None
     try:
-        return _counts(walker, root, [vma])[0]
+        return _counts(walker, root, [mapping])[0]
     except TooMuchWork:
-        return 0, vma.pages
+        return 0, mapping.vma.pages
 
 
 def kind_names() -> tuple[str, ...]:

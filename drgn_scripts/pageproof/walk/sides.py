@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
-from pageproof.model import Outcome
+from pageproof.model import GAPS, Outcome
 from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES
 
 #: Index of the first page, number of pages, and address of each span, one after the other.
@@ -115,6 +115,22 @@ class Sides:
         for _, pages, _, span, _, same in struct.iter_unpack(_FORMAT, self.data):
             if same and pages == spans[3 * span + 1]:
                 yield span
+
+    def counts(self, spans: int) -> list[tuple[int, int]]:
+        """Return for each span how many of its pages have a frame, and how many are unknown.
+
+        Args:
+            spans: their number.
+        """
+        mapped, unknown = [0] * spans, [0] * spans
+        has_frame = [one is Outcome.MAPPED for one in self.outcomes]
+        is_gap = [one in GAPS for one in self.outcomes]
+        for _, pages, _, span, kind, _ in struct.iter_unpack(_FORMAT, self.data):
+            if has_frame[kind]:
+                mapped[span] += pages
+            elif is_gap[kind]:
+                unknown[span] += pages
+        return list(zip(mapped, unknown, strict=True))
 
     def indices(self) -> Sequence[int]:
         """Return the index of the first page of each run."""

@@ -14,7 +14,7 @@ from unit.tables import NX, PROTNONE, PSE, TABLE, P, Tables
 from unit.walk.test_engine import random_address, random_entry, random_paging
 
 from pageproof.arch.x86_64.paging import X86Paging
-from pageproof.model import Outcome
+from pageproof.model import GAPS, Outcome
 from pageproof.model.asked import WalkerChoice
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk import Side, Sides, Spans, TooMuchWork, Walker, make_walker
@@ -86,6 +86,17 @@ def random_spans(rng: random.Random, levels: int) -> Spans:
     return spans_of(*spans)
 
 
+def counted(sides: list[Side], spans: int) -> list[tuple[int, int]]:
+    """Count the pages with a frame and the unknown ones, by span."""
+    return [
+        (
+            sum(one.pages for one in sides if one.span == span and one.outcome is Outcome.MAPPED),
+            sum(one.pages for one in sides if one.span == span and one.outcome in GAPS),
+        )
+        for span in range(spans)
+    ]
+
+
 def compare(seed: int) -> int:
     """Compare the walkers. Returns how many runs are at their expected frames."""
     rng = random.Random(9000 + seed)
@@ -99,6 +110,7 @@ def compare(seed: int) -> int:
         obvious = list(merged(page_by_page(quick, 0, spans)))
         assert list(quick.sides(0, spans)) == obvious
         assert list(slow.sides(0, spans)) == obvious
+        assert quick.sides(0, spans).counts(len(spans) // 3) == counted(obvious, len(spans) // 3)
         # The first span's pages, as the other tree has them.
         expected = quick.sides(0x10000, spans[:3])
         obvious = list(merged(page_by_page(quick, 0, spans, expected)))
