@@ -15,6 +15,8 @@ from pageproof.attach import Wanted, open_target
 from pageproof.find.bulk import bulk_of
 from pageproof.find.process.tasks import read_tasks
 
+PART = 256  # address spaces
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -26,12 +28,14 @@ def main() -> None:
     start = time.perf_counter()
     bulk = bulk_of(prog)
     tasks, lost = read_tasks(prog)
-    vmas = bulk.vmas([*{task.mm: None for task in tasks if task.mm}])
+    mms = [*{task.mm: None for task in tasks if task.mm}]
+    parts = list(bulk.vmas_in_parts(mms[at : at + PART] for at in range(0, len(mms), PART)))
+    spaces_lost = [space.lost for part in parts for space in part.spaces]
     result = {
         "seconds": time.perf_counter() - start,
-        "vmas": len(vmas),
-        "spaces": len(vmas.spaces),
-        "lost": [one for one in (lost, *(space.lost for space in vmas.spaces)) if one],
+        "vmas": sum(map(len, parts)),
+        "spaces": sum(len(part.spaces) for part in parts),
+        "lost": [one for one in (lost, *spaces_lost) if one],
         "reader": type(bulk).__name__,
     }
     print(json.dumps(result))

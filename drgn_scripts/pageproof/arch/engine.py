@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -17,6 +18,11 @@ DirectMemory = Sequence[tuple[int, memoryview | int]]
 
 #: The arguments of the engine's ``Kdump``: a dump whose headers were checked.
 CompressedMemory = tuple[memoryview, "array[int]", int, int, int, int]
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def engine_walker(

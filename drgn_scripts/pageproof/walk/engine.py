@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from pageproof.arch import Level, Paging
-from pageproof.arch.engine import CompressedMemory, DirectMemory, engine_walker
+from pageproof.arch.engine import CompressedMemory, DirectMemory, cores, engine_walker
 from pageproof.model import (
     EntryKind,
     MemoryGap,
@@ -31,7 +31,7 @@ from pageproof.walk.account import (
 from pageproof.walk.protocol import MAX_ENTRIES, Index, Part, Swept
 from pageproof.walk.ranges import TooMuchWork, check_range
 from pageproof.walk.sides import Sides, Spans
-from pageproof.walk.threads import cores, in_threads
+from pageproof.walk.threads import in_threads
 from pageproof.walk.walker import ReadPhysical, zeros_made_up
 
 if TYPE_CHECKING:

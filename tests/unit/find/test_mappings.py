@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import drgn
@@ -50,6 +50,10 @@ class FakeBulk:
         words = memoryview(array("Q", [word for one in self.vmas_ for word in one]))
         space = SpaceRecord(MM, self.pgd, 0, len(self.vmas_), self.lost)
         return Vmas([space], words, self.faults)
+
+    def vmas_in_parts(self, parts: Iterable[Sequence[int]]) -> Iterator[Vmas]:
+        """Give the VMAs of the only mm, in one part."""
+        return map(self.vmas, parts)
 
     def xarray(self, head: int, step: int = 0, max_nodes: int = 0) -> tuple[list[Run], str]:
         """Not used."""

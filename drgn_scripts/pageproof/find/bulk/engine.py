@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import drgn
 import pageproof_pagewalk as engine
 from pageproof_pagewalk import Structures
 
 from pageproof.arch import Paging
-from pageproof.arch.engine import DirectMemory, engine_walker
+from pageproof.arch.engine import DirectMemory, cores, engine_walker
+from pageproof.find.bulk.ahead import ahead
 from pageproof.find.bulk.layout import mm_layout, xa_layout
 from pageproof.find.bulk.losses import Loss, lost_entries, lost_vmas, unreadable
 from pageproof.find.bulk.protocol import (
@@ -60,6 +61,8 @@ class EngineBulk:
         still: bool,
     ) -> None:
         self._still, self._read = still, read
+        # Without direct memory the threads would wait for each other in the callback.
+        self._threads = cores() if direct else 0
         walker = engine_walker(paging, self._read_or_gap, direct)
         span = (direct_map.start, direct_map.stop - 1, 0) if direct_map else (1, 0, 0)
         self._structures = Structures(walker, root, span)
@@ -99,6 +102,10 @@ class EngineBulk:
         ]
         assert engine.VMA_WORDS + len(self._mm[-1]) == VMA_WORDS
         return Vmas(spaces, words, self._faults(faults))
+
+    def vmas_in_parts(self, parts: Iterable[Sequence[int]]) -> Iterator[Vmas]:
+        """See :class:`pageproof.find.bulk.protocol.Bulk`."""
+        return ahead(parts, self.vmas, self._threads)
 
     def xarray(self, head: int, step: int = 0, max_nodes: int = 0) -> tuple[list[Run], str]:
         """See :class:`pageproof.find.bulk.protocol.Bulk`."""

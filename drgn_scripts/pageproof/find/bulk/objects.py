@@ -72,6 +72,10 @@ class ObjectBulk:
             spaces.append(SpaceRecord(mm, pgd, first, len(addresses), lost))
         return Vmas(spaces, memoryview(words), faults)
 
+    def vmas_in_parts(self, parts: Iterable[Sequence[int]]) -> Iterator[Vmas]:
+        """See :class:`pageproof.find.bulk.protocol.Bulk`."""
+        return map(self.vmas, parts)
+
     def xarray(self, head: int, step: int = 0, max_nodes: int = 0) -> tuple[list[Run], str]:
         """See :class:`pageproof.find.bulk.protocol.Bulk`."""
         kind = self._prog.type("struct xarray")

@@ -8,7 +8,7 @@ uses drgn's objects (:mod:`pageproof.find.bulk.objects`), which is the oracle of
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -163,6 +163,9 @@ class Bulk(Protocol):
         Args:
             mms: addresses of ``struct mm_struct``.
         """
+
+    def vmas_in_parts(self, parts: Iterable[Sequence[int]]) -> Iterator[Vmas]:
+        """Yield the result of :meth:`vmas` for each part, with the next ones read ahead."""
 
     def xarray(self, head: int, step: int = 0, max_nodes: int = 0) -> tuple[list[Run], str]:
         """Read all entries of an XArray.

@@ -171,11 +171,10 @@ class Search:
 
     def _parts(self) -> Iterator[_Part]:
         """Read the VMAs of some address spaces at a time, to keep few of them in memory."""
-        bulk = bulk_of(self._prog)
-        for first in range(0, len(self.spaces), _PART):
-            some = self.spaces[first : first + _PART]
-            numbers = range(first, first + len(some))
-            yield _Part(numbers, bulk.vmas([space.mm for space in some]))
+        mms = [space.mm for space in self.spaces]
+        parts = [range(at, min(at + _PART, len(mms))) for at in range(0, len(mms), _PART)]
+        read = bulk_of(self._prog).vmas_in_parts(mms[one.start : one.stop] for one in parts)
+        yield from map(_Part, parts, read)
 
     def _decide(
         self, vmas: Vmas, wanted: Callable[[Backing], bool] | None, decided: _Pairs
