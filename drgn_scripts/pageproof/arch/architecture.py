@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pageproof.arch.paging import Paging
 from pageproof.model import MemoryType, PagingFacts
-from pageproof.model.kmap import LayoutFacts, MapRow
 
 if TYPE_CHECKING:
     import drgn  # diff works without drgn
 
     from pageproof.arch.places import AreaQuestion
+    from pageproof.model.kmap import LayoutFacts, MapRow
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from enum import StrEnum
 from typing import Final
 
 from pageproof.errors import PageproofError
-from pageproof.model.report import Expectation
 
 #: A device, as the user names it.
 _DEVICE: Final = re.compile(r"/.+|\d+:\d+", re.DOTALL)
@@ -28,6 +27,14 @@ class WalkerChoice(StrEnum):
     """The engine in C if it was built, else Python."""
     C = "c"
     PYTHON = "python"
+
+
+class Expectation(StrEnum):
+    """The intent of a driver's author, which the kernel's data does not contain."""
+
+    READ_ONLY = "read-only"
+    NO_CHILD = "no-child"
+    NO_EXEC = "no-exec"
 
 
 @dataclass(frozen=True)

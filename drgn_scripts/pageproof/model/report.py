@@ -57,14 +57,6 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
-class Expectation(StrEnum):
-    """The intent of a driver's author, which the kernel's data does not contain."""
-
-    READ_ONLY = "read-only"
-    NO_CHILD = "no-child"
-    NO_EXEC = "no-exec"
-
-
 @dataclass(frozen=True)
 class Finding:
     """Something wrong or worth knowing beside the verdict.

@@ -27,7 +27,6 @@ from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.judge import MappingView
 from pageproof.model import (
     AreaOwner,
-    Expectation,
     MappingFacts,
     Outcome,
     OwnerKind,
@@ -42,6 +41,7 @@ from pageproof.model import (
     TargetFacts,
     Verdict,
 )
+from pageproof.model.asked import Expectation
 from pageproof.render.where import where_words
 
 ELSEWHERE = 0x7654_3000

@@ -11,7 +11,8 @@ from unit.judge.test_rules import EXPECT, NOTHING, SHARED, with_flags, without_o
 
 from pageproof import judge
 from pageproof.judge import MappingView
-from pageproof.model import Expectation, MappingFacts
+from pageproof.model import MappingFacts
+from pageproof.model.asked import Expectation
 
 BARE = "READ|SHARED|MAYREAD|MAYSHARE"
 PFNMAP = f"{BARE}|PFNMAP"

@@ -22,7 +22,8 @@ from unit.facts import (
 from pageproof import judge
 from pageproof.errors import Exit
 from pageproof.files.places import read_where
-from pageproof.model import Expectation, Finding, Outcome, Report, Severity, TaskFault
+from pageproof.model import Finding, Outcome, Report, Severity, TaskFault
+from pageproof.model.asked import Expectation
 from pageproof.model.where import NOWHERE
 from pageproof.render.junit.verify import verify_to_junit
 

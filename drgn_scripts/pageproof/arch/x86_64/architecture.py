@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from pageproof.arch.architecture import Architecture, RowText, TopTableForm
 from pageproof.arch.paging import Paging
-from pageproof.arch.x86_64 import drgncode, rows, words
+from pageproof.arch.x86_64 import drgncode, words
 from pageproof.arch.x86_64.memtypes import X86MemoryType
 from pageproof.arch.x86_64.paging import (
     ACCESSED,
@@ -22,13 +22,13 @@ from pageproof.arch.x86_64.paging import (
 )
 from pageproof.arch.x86_64.rowtexts import ROW_TEXTS
 from pageproof.model import MemoryType, PagingFacts
-from pageproof.model.kmap import LayoutFacts, MapRow
 from pageproof.space.units import ADDRESS_END
 
 if TYPE_CHECKING:
     import drgn  # diff works without drgn
 
     from pageproof.arch.places import AreaQuestion
+    from pageproof.model.kmap import LayoutFacts, MapRow
 
 #: ``PTI_USER_PGTABLE_MASK``, in a PGD's address and in CR3: the table of the pair that user mode
 #: runs on.
@@ -136,7 +136,9 @@ class X86(Architecture):
         return read_layout(prog, paging, image_end)
 
     def memory_map(self, layout: LayoutFacts) -> tuple[MapRow, ...]:
-        return rows.memory_map(layout)
+        from pageproof.arch.x86_64.rows import memory_map
+
+        return memory_map(layout)
 
     def top_table(self, levels: int) -> TopTableForm:
         entries = LEVELS[levels][0].entries

@@ -8,18 +8,20 @@ Otherwise they follow from the number of levels (``arch/x86/include/asm/pgtable_
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import drgn
 
 from pageproof.arch.kernel import number_in, optional_number, vmcoreinfo
+from pageproof.arch.x86_64.forms import FORMS
 from pageproof.arch.x86_64.kernel import page_offset, read_levels
 from pageproof.arch.x86_64.paging import FIXADDR_TOP, LEVELS, START_KERNEL_MAP
-from pageproof.arch.x86_64.rows import FORMS
 from pageproof.errors import PageproofError
 from pageproof.model import PagingFacts
-from pageproof.model.kmap import LayoutFacts
 from pageproof.space.units import ADDRESS_END, PAGE_BYTES
+
+if TYPE_CHECKING:
+    from pageproof.model.kmap import LayoutFacts
 
 _GIB: Final = 1 << 30
 _TIB: Final = 1 << 40
@@ -44,6 +46,8 @@ def read_layout(prog: drgn.Program, paging: PagingFacts, image_end: int) -> Layo
     Raises:
         PageproofError: the kernel's data does not have it.
     """
+    from pageproof.model.kmap import LayoutFacts  # physmap() does without
+
     info = vmcoreinfo(prog)
     marks = _markers(prog)
     levels = paging.levels

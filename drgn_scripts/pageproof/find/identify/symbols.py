@@ -9,7 +9,7 @@ import drgn
 
 from pageproof.find.identify.place import Place
 from pageproof.find.kernel.image import end_symbol
-from pageproof.find.kernel.modules import module_at, part_at
+from pageproof.find.kernel.modules import module_at, module_name, part_at
 from pageproof.find.kernel.symbols import module_symbol
 from pageproof.model.whatis import ModuleFacts, SymbolFacts
 
@@ -78,4 +78,8 @@ def find_module(place: Place) -> ModuleFacts | None:
     if place.region not in ("modules", "vmalloc"):
         return None
     module = module_at(place.prog, place.address)
-    return None if module is None else part_at(module, place.address)
+    if module is None:
+        return None
+    part = part_at(module, place.address)
+    offset = place.address - part.start
+    return ModuleFacts(module_name(module), part.name, part.start, part.length_bytes, offset)

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import drgn
 
 from pageproof import arch
 from pageproof.find.kernel.image import end_symbol
 from pageproof.model import PagingFacts
-from pageproof.model.kmap import LayoutFacts
+
+if TYPE_CHECKING:
+    from pageproof.model.kmap import LayoutFacts
 
 
 def read_layout(prog: drgn.Program, paging: PagingFacts) -> LayoutFacts:

@@ -7,13 +7,12 @@ Loading takes seconds, and vmlinux may have the module's types already.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import drgn
 
 from pageproof.find.bounded import list_entries, rb_find
 from pageproof.find.kernel.debuginfo import load_module_debug_info
-from pageproof.model.whatis import ModuleFacts
 
 #: ``enum mod_mem_type`` without its prefix, as words.
 _PARTS: Final = {
@@ -102,21 +101,32 @@ def _in_list(prog: drgn.Program, address: int) -> drgn.Object | None:
     return None
 
 
-def part_at(module: drgn.Object, address: int) -> ModuleFacts:
+class ModulePart(NamedTuple):
+    """A part of a module's memory, such as its text."""
+
+    name: str
+    start: int
+    length_bytes: int
+
+
+def part_at(module: drgn.Object, address: int) -> ModulePart:
     """Return the part of a module that contains an address.
 
     Raises:
         ValueError: no part contains it, though the kernel's tree of modules does.
     """
-    name = module.name.string_().decode("utf-8", "replace")
-    for part, start, size in _parts(module):
-        if start <= address < start + size:
-            return ModuleFacts(name, part, start, size, address - start)
-    raise ValueError(f"no part of the module {name} has this address")
+    for part in _parts(module):
+        if part.start <= address < part.start + part.length_bytes:
+            return part
+    raise ValueError(f"no part of the module {module_name(module)} has this address")
 
 
-def _parts(module: drgn.Object) -> Iterator[tuple[str, int, int]]:
-    """Yield (name, start, bytes) of each part."""
+def module_name(module: drgn.Object) -> str:
+    """Return the name of a module."""
+    return str(module.name.string_().decode("utf-8", "replace"))
+
+
+def _parts(module: drgn.Object) -> Iterator[ModulePart]:
     try:
         memory = module.mem  # since 6.4: ac3b43283923 ("module: replace module_layout …")
     except AttributeError:
@@ -127,10 +137,10 @@ def _parts(module: drgn.Object) -> Iterator[tuple[str, int, int]]:
         name = each.name.removeprefix("MOD_")
         if name in _PARTS:
             one = memory[each.value]
-            yield _PARTS[name], one.base.value_(), one.size.value_()
+            yield ModulePart(_PARTS[name], one.base.value_(), one.size.value_())
 
 
-def _layout_parts(layout: drgn.Object, prefix: str) -> Iterator[tuple[str, int, int]]:
+def _layout_parts(layout: drgn.Object, prefix: str) -> Iterator[ModulePart]:
     """Yield the parts of a ``struct module_layout``, which are contiguous."""
     start, done = layout.base.value_(), 0
     ends = (
@@ -142,7 +152,7 @@ def _layout_parts(layout: drgn.Object, prefix: str) -> Iterator[tuple[str, int, 
     for name, end in ends:
         size = end.value_() - done
         if size > 0:
-            yield prefix + name, start + done, size
+            yield ModulePart(prefix + name, start + done, size)
             done += size
 
 

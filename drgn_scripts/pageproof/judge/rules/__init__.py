@@ -11,7 +11,8 @@ from pageproof.judge.rules import content, damage, life, rights
 from pageproof.judge.rules.frames import FRAME_RULES, frame_findings
 from pageproof.judge.rules.mapping import EXPECTING, MAPPING_RULES, REGION_IS_FREED
 from pageproof.judge.rules.views import Differing, FramesView, MappingView, PageView
-from pageproof.model import Expectation, Finding, Severity, kinds
+from pageproof.model import Finding, Severity, kinds
+from pageproof.model.asked import Expectation
 from pageproof.model.rule import Rule, Shown
 from pageproof.model.where import Where, in_process
 

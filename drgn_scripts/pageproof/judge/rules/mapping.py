@@ -8,7 +8,8 @@ from typing import Final
 
 from pageproof.judge.rules.views import MappingView
 from pageproof.judge.words import run_list
-from pageproof.model import Expectation, Severity
+from pageproof.model import Severity
+from pageproof.model.asked import Expectation
 from pageproof.model.rule import Rule, Shown
 
 _OPERATIONS_GONE: Final = Rule(

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pageproof import arch
 from pageproof.arch import Architecture
 from pageproof.model import (
-    Expectation,
     MappingFacts,
     PageEvidence,
     StructPageFacts,
     TargetFacts,
     VmaFacts,
 )
+from pageproof.model.asked import Expectation
 from pageproof.space.units import PAGE_BYTES
 from pageproof.walk.compare import names_frame
 from pageproof.walk.special import is_special
