@@ -144,10 +144,14 @@ class _Console(RichConsole):
 
 def _print(console: _Console, block: Block) -> None:
     match block:
-        case Line(text, fold=True):
-            console.print_line(_text(text))
-        case Line(text):
-            console.print(_text(text), soft_wrap=True)
+        case Line(text, fold):
+            plain = _plain(text)
+            if console.color_system is None and (not fold or cell_len(plain) <= console.width):
+                console.file.write(f"{plain}\n")  # rich would take ten times as long for the same
+            elif fold:
+                console.print_line(_text(text))
+            else:
+                console.print(_text(text), soft_wrap=True)
         case Facts():
             console.print(_facts(block))
         case Table():
@@ -159,6 +163,13 @@ def _print(console: _Console, block: Block) -> None:
             if most is not None and len(groups) > most:
                 more = f"and {len(groups) - most} more findings"
                 console.print_line(_Text(more, style=LABEL))
+
+
+def _plain(cell: Cell) -> str:
+    """Return a cell without its styles, escaped."""
+    if isinstance(cell, str):
+        return printable(cell)
+    return "".join(printable(part if isinstance(part, str) else part[0]) for part in cell.parts)
 
 
 def _text(cell: Cell) -> _Text:
