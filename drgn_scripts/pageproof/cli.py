@@ -9,7 +9,6 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -17,8 +16,9 @@ from pageproof import __version__
 from pageproof.errors import Exit, PageproofError
 from pageproof.files.outputs import check_writable
 from pageproof.front import COMMANDS, OFFLINE, Command, Offline, output
-from pageproof.front.command import Described, need_drgn, with_bug_code
+from pageproof.front.command import Described, load_parts, need_drgn, with_bug_code
 from pageproof.front.verify import EPILOG
+from pageproof.model.kinds import UMH_SHM
 from pageproof.render.printable import printable
 
 if TYPE_CHECKING:
@@ -49,10 +49,14 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(*args, **options)
         self._fill, self._before = fill, before
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def fill(self) -> None:
+        """Add the options and commands if that was left for the first use."""
         fill, self._fill = self._fill, None
         if fill is not None:
             fill(self)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.fill()
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             # Not left to the outermost parser, which does not know the command's options.
@@ -67,8 +71,11 @@ class _Parser(argparse.ArgumentParser):
         name = word.partition("=")[0]
         if self._before is not None and name in self._before.options:
             fix = "it belongs before the command"
-        elif near := get_close_matches(name, self.options, 1):
-            fix = f"did you mean {near[0]}?"
+        else:
+            from difflib import get_close_matches
+
+            if near := get_close_matches(name, self.options, 1):
+                fix = f"did you mean {near[0]}?"
         raise PageproofError(f"unknown option {name}", self.prog, fix)
 
     @property
@@ -101,9 +108,9 @@ def build_parser() -> argparse.ArgumentParser:
             command.name,
             help=command.help,
             before=parser,
+            fill=command.add_options,
             **_described(command),
         )
-        command.add_options(one)
         one.set_defaults(chosen=command)
     commands.add_parser("lab", help="real kernels in QEMU to try pageproof on", fill=_fill_lab)
     return parser
@@ -171,10 +178,9 @@ def _open(args: argparse.Namespace) -> _Open:
     def open_it(say: Callable[[str], None]) -> Target:
         need_drgn()
         from pageproof.attach import Wanted, open_target
-        from pageproof.find.umh_shm.region import MODULE
 
         wanted = Wanted(qemu=args.qemu, core=args.core, symbols=tuple(args.symbols))
-        return open_target(wanted, [MODULE], say)
+        return open_target(wanted, [UMH_SHM], say, lambda: load_parts(args.command, args.format))
 
     return open_it
 

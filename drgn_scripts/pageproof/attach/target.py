@@ -20,8 +20,9 @@ from pageproof.attach.forks import check_fork
 from pageproof.attach.kdump import REASSEMBLE
 from pageproof.attach.messages import drgn_messages
 from pageproof.attach.reader import Reader
+from pageproof.attach.thread import in_a_thread
 from pageproof.errors import PageproofError
-from pageproof.find.bulk import READER
+from pageproof.find.kernel.reader import READER
 from pageproof.model import TargetFacts, TargetKind
 
 _SPLIT_NOTE = (
@@ -58,6 +59,7 @@ def open_target(
     wanted: Wanted,
     modules: Sequence[str],
     progress: Callable[[str], None] = lambda message: None,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Target:
     """Attach to a target and load its debug info.
 
@@ -65,6 +67,7 @@ def open_target(
         wanted: the target that the user named.
         modules: kernel modules whose debug info is loaded too, if the target has loaded them.
         progress: called with one line before each step.
+        meanwhile: called in a thread while drgn loads debug info; must not raise.
 
     Raises:
         PageproofError: the target cannot be opened, or its debug info is missing.
@@ -96,7 +99,7 @@ def open_target(
     attached = time.monotonic()
     progress(f"loading debug info of Linux {release}")
     # load_debug_info() reports what drgn would log.
-    with drgn_messages(), faults_as_errors(where):
+    with drgn_messages(), faults_as_errors(where), in_a_thread(meanwhile):
         notes += load_debug_info(prog, release, wanted.symbols, modules)
     facts = TargetFacts(
         kind=kind,

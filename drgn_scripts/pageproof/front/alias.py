@@ -13,7 +13,6 @@ from pageproof.front.command import (
     pid,
     write_answer,
 )
-from pageproof.model.asked import AliasAsked
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
@@ -48,6 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.alias import alias
+    from pageproof.model.asked import AliasAsked
     from pageproof.render import Options
 
     report = alias(target, AliasAsked(args.frame, args.pid), progress.say)

@@ -12,12 +12,12 @@ from pageproof.errors import Exit, PageproofError
 from pageproof.files.inputs import read_text
 from pageproof.files.outputs import check_writable
 from pageproof.front.command import Command, add_report_options, check_rules, write_answer
-from pageproof.model.where import Where
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
     from pageproof.front.output import Progress
     from pageproof.judge.audit.check import Check
+    from pageproof.model.where import Where
     from pageproof.render.draw.rules import ListedRules
 
 EPILOG: Final = """\

@@ -6,11 +6,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pageproof.errors import PageproofError
+from pageproof.model.kinds import OWN_KINDS
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
@@ -121,13 +124,31 @@ def need_drgn() -> None:
     load_helpers_singly()
 
 
+def load_parts(name: str, form: str) -> None:
+    """Import what a command runs with and what it writes its report with.
+
+    Its run() imports all of it; this is done before, while there is time. An error is left for
+    run(), which meets it again.
+
+    Args:
+        name: the command's.
+        form: of its report.
+    """
+    parts = [f"pageproof.commands.{name}", "pageproof.render.table"]
+    if form == "text":
+        parts += [f"pageproof.render.draw.{name}", "pageproof.render.textform"]
+    with suppress(Exception):
+        for part in parts:
+            import_module(part)
+
+
 def check_kinds(kinds: Collection[str]) -> None:
-    """Refuse kinds of regions that no finder has; finders need drgn.
+    """Refuse kinds of regions that no finder has; finders of other packages need drgn.
 
     Raises:
         PageproofError: there is no such kind, or no drgn.
     """
-    if kinds:
+    if not OWN_KINDS.issuperset(kinds):
         need_drgn()
         from pageproof.commands import regions
 

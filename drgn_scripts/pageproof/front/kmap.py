@@ -7,7 +7,6 @@ import argparse
 import textwrap
 from typing import TYPE_CHECKING, Final
 
-from pageproof import arch
 from pageproof.errors import PageproofError
 from pageproof.front.command import Command, add_report_options, pid, write_answer
 
@@ -15,17 +14,7 @@ if TYPE_CHECKING:
     from pageproof.attach import Target
     from pageproof.front.output import Progress
 
-_REGIONS: Final = textwrap.fill(
-    ", ".join(arch.row_names()),
-    80,
-    initial_indent="  ",
-    subsequent_indent="  ",
-    break_on_hyphens=False,
-)
-EPILOG: Final = f"""\
-regions for --explain:
-{_REGIONS}
-
+EPILOG: Final = """\
 exit codes:
   0  the map is complete
   1  there is an error finding, for example memory that is writable and executable
@@ -41,11 +30,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--explain", metavar="REGION", help="explain one region of the map")
     add_report_options(parser, drgn=True)
+    parser.epilog = f"{_regions()}\n\n{parser.epilog}"
+
+
+def _regions() -> str:
+    """Return the list of regions, for the end of the help."""
+    from pageproof import arch
+
+    names = textwrap.fill(
+        ", ".join(arch.row_names()),
+        80,
+        initial_indent="  ",
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+    )
+    return f"regions for --explain:\n{names}"
 
 
 def check(args: argparse.Namespace) -> None:
     if args.explain is None:
         return
+    from pageproof import arch
+
     if args.explain not in arch.row_names():
         names = ", ".join(arch.row_names())
         raise PageproofError(

@@ -14,7 +14,6 @@ from pageproof.front.command import (
     pid,
     write_answer,
 )
-from pageproof.model.asked import RegionsAsked
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
@@ -50,6 +49,7 @@ def check(args: argparse.Namespace) -> None:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.regions import regions
+    from pageproof.model.asked import RegionsAsked
     from pageproof.render import Options
 
     report = regions(target, RegionsAsked(tuple(args.kind), args.pid, args.name), progress.say)

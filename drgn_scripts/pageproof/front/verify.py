@@ -15,11 +15,11 @@ from pageproof.front.command import (
     pid,
     write_answer,
 )
-from pageproof.model.asked import KernelSide, VerifyAsked, WalkerChoice, expectations
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
     from pageproof.front.output import Progress
+    from pageproof.model.asked import VerifyAsked
 
 EPILOG: Final = """\
 exit codes:
@@ -110,6 +110,8 @@ def check(args: argparse.Namespace) -> None:
 
 
 def _asked(args: argparse.Namespace) -> VerifyAsked:
+    from pageproof.model.asked import KernelSide, VerifyAsked, WalkerChoice, expectations
+
     return VerifyAsked(
         kinds=tuple(args.kind),
         pid=args.pid,

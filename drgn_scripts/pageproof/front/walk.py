@@ -13,11 +13,11 @@ from pageproof.front.command import (
     pid,
     write_answer,
 )
-from pageproof.model.asked import WalkAsked
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
     from pageproof.front.output import Progress
+    from pageproof.model.asked import WalkAsked
 
 EPILOG: Final = """\
 exit codes:
@@ -55,6 +55,8 @@ def check(args: argparse.Namespace) -> None:
 
 
 def _asked(args: argparse.Namespace) -> WalkAsked:
+    from pageproof.model.asked import WalkAsked
+
     return WalkAsked(args.address, args.pid, args.user_tables)
 
 

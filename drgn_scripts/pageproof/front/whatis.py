@@ -13,7 +13,6 @@ from pageproof.front.command import (
     pid,
     write_answer,
 )
-from pageproof.model.asked import WhatisAsked
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
@@ -59,6 +58,7 @@ def _cpu(text: str) -> int:
 
 def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.commands.whatis import whatis
+    from pageproof.model.asked import WhatisAsked
     from pageproof.render import Options
 
     asked = WhatisAsked(args.address, args.pid, args.cpu, args.aliases)

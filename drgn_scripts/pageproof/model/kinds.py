@@ -11,3 +11,23 @@ UMH_SHM: Final = "umh_shm"
 VDSO: Final = "vdso"
 #: /dev/mem, which may map any frame.
 DEVMEM: Final = "devmem"
+#: The kinds of pageproof's own finders, which take long to load (pageproof.find.shared.FINDERS).
+OWN_KINDS: Final = frozenset(
+    {
+        UMH_SHM,
+        "perf",
+        "io_uring",
+        "packet",
+        "xdp",
+        "aio",
+        "bpf",
+        "shmem",
+        "hugetlb",
+        "udmabuf",
+        "kvm",
+        DEVMEM,
+        "pci",
+        "uio",
+        VDSO,
+    }
+)

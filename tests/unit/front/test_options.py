@@ -51,6 +51,9 @@ TARGET: Final = ""
 def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
+            for name, one in action.choices.items():
+                if name != "lab":  # its commands are in a package that may be missing
+                    one.fill()
             return dict(action.choices)
     return {}
 
@@ -59,7 +62,7 @@ def options() -> Iterator[tuple[str, argparse.Action]]:
     """Yield (command, option) of all commands; the command is "" for an option of the target."""
     parser = cli.build_parser()
     of_all = {TARGET: parser, **subcommands(parser)}
-    del of_all["lab"]  # its commands are in a package that may be missing
+    del of_all["lab"]
     for command, one in of_all.items():
         for action in one._actions:
             if action.option_strings:

@@ -14,10 +14,9 @@ from pageproof.find.bulk.objects import ObjectBulk
 from pageproof.find.bulk.protocol import Bulk
 from pageproof.find.kernel.layout import physmap
 from pageproof.find.kernel.paging import read_paging
+from pageproof.find.kernel.reader import READER
 from pageproof.model import MemoryGap
 
-#: Where ``attach`` puts the reader of a target in a program's cache.
-READER: Final = "pageproof.reader"
 _BULK: Final = "pageproof.bulk"
 
 
