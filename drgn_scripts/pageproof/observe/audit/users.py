@@ -15,7 +15,7 @@ from pageproof.find.frame.mapcount import page_mapcount
 from pageproof.find.frame.page import struct_page_facts
 from pageproof.find.identify.memory import slab_at
 from pageproof.find.kernel.layout import physmap
-from pageproof.find.process.mappings import Mappings
+from pageproof.find.process.mappings import MappingKey, Mappings, address_spaces, key_of
 from pageproof.find.process.vmas import are_locked, vma_bounds
 from pageproof.model import MappingFacts, MemoryType, PagingFacts, SlabFacts, StructPageFacts
 from pageproof.model.auditfacts import (
@@ -38,6 +38,7 @@ from pageproof.observe.audit.frames import (
     wrong_class,
 )
 from pageproof.observe.audit.owners import AuditOwners
+from pageproof.observe.audit.tables import used_at_once
 from pageproof.observe.walkers import paging_form
 from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk import Accounted, Accounts, FramePlace, TooMuchWork, Walker
@@ -112,6 +113,12 @@ class UserSweep:
         more = 0
         marked: frozenset[int] = frozenset()
         if self._target.facts.live:
+            kernel_tables, spaces = used_at_once(
+                self._walker,
+                (self._paging.kernel_root, kernel_tables),
+                tuple(zip(self._found.found, spaces, strict=True)),
+                self._now,
+            )
             standing = [
                 self._standing(mapping, space, frames)
                 for mapping, space in zip(self._found.found, spaces, strict=True)
@@ -135,6 +142,10 @@ class UserSweep:
             free_doubt=self._free.doubt,
         )
         return facts, marked
+
+    def _now(self) -> set[MappingKey]:
+        """Return the address spaces that there are now."""
+        return {key_of(one) for one in address_spaces(self._target.prog, self._paging).found}
 
     def _standing(
         self, mapping: MappingFacts, space: UserSpace, frames: Frames | None
