@@ -66,7 +66,7 @@ def test_verify(crowd: Machine) -> None:
         seen.append(pids_of(report))
     print(f"{LOOKS} looks in {time.monotonic() - start:.0f} s: {dict(counted)}")
     assert counted.keys() <= REASONS | {"SAME"}
-    assert min(map(len, seen)) > 0.9 * PROCESSES
+    assert min(map(len, seen)) > PROCESSES / 2  # some have not mapped it yet after exec()
     assert len({frozenset(pids) for pids in seen}) == LOOKS, "nothing moves"
 
 
@@ -75,8 +75,9 @@ def test_audit(crowd: Machine) -> None:
     start = time.monotonic()
     for _ in range(LOOKS):
         result = crowd.outside("audit", "--format", "json")
-        assert result.code in (0, 3), result.err or alarms(result.report)
         report = result.report
+        wrong = [one for one in report["outcomes"] if one["findings"]]
+        assert result.code in (0, 3), (wrong, alarms(report))
         assert alarms(report) == []
         undecided.update(
             (one["rule"], one["reason"]) for one in report["outcomes"] if one["reason"]

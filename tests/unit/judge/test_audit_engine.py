@@ -98,9 +98,19 @@ def test_exit_codes() -> None:
 
 
 def test_only_what_two_looks_see_stands() -> None:
-    both = standing(result("a", "b", more=5), result("b", "c", more=2))
+    both = standing(result("a", "b"), result("b", "c"))
     assert [where_words(one.where) for one in both.judged.findings] == ["b"]
-    assert (both.check, both.judged.checked, both.judged.more) == (WX, 1, 2)
+    assert (both.check, both.judged.checked) == (WX, 1)
+
+
+def test_more_findings_stand_if_the_first_ones_do() -> None:
+    """Of a crowd of exiting processes each look found more than 50, none of them twice."""
+    same = standing(result("a", "b", "c", more=5), result("a", "b", more=2)).judged
+    assert (same.more, same.undecided) == (2, "")
+    moving = standing(result("a", "b", more=5), result("b", "c", more=2)).judged
+    assert (moving.more, moving.undecided) == (0, "more than 50 findings, which come and go")
+    assert [where_words(one.where) for one in moving.findings] == ["b"]
+    assert standing(result("a", more=5), result("b")).judged == Judged(1)
 
 
 RANGE = "pid 7 (a, 1-2), 1000-4fff"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from pageproof.errors import Exit
-from pageproof.judge.audit.check import Check, Judged, seen_again
+from pageproof.judge.audit.check import MOST_FINDINGS, Check, Judged, seen_again
 from pageproof.model import Finding, Severity
 from pageproof.model.audit import RuleOutcome, Ruling
 from pageproof.model.auditfacts import AuditFacts, Need
@@ -66,13 +66,16 @@ def standing(before: Result, after: Result) -> Result:
     kept = tuple(
         part for one in after.judged.findings for part in seen_again(one, before.judged.findings)
     )
-    more = min(before.judged.more, after.judged.more)
+    more, moving = min(before.judged.more, after.judged.more), ""
+    if more and len(kept) < len(after.judged.findings):
+        # Only the places of the first ones are known, and some of these came and went.
+        more, moving = 0, f"more than {MOST_FINDINGS} findings, which come and go"
     decided = [one for one in (after, before) if not one.judged.undecided]
     best, *_ = *decided, after
     undecided = after.judged.undecided or before.judged.undecided
     if decided and (is_clean(best) or _places(best.judged.findings) == _places(kept)):
         undecided = ""
-    return Result(after.check, Judged(best.judged.checked, kept, more, undecided))
+    return Result(after.check, Judged(best.judged.checked, kept, more, undecided or moving))
 
 
 def _places(findings: Iterable[Finding]) -> Collection[tuple[str, Where]]:

@@ -106,6 +106,8 @@ class UserSweep:
         )
         spaces = tuple(map(self._space, found, swept))
         del swept
+        if self._target.facts.live:
+            spaces = self._still_there(spaces)
         half = ADDRESS_LAST - self._last
         kernel = self._walker.account(self._paging.kernel_root, half, ADDRESS_LAST, self._kernel)
         kernel_tables = _tables(kernel)
@@ -142,6 +144,20 @@ class UserSweep:
             free_doubt=self._free.doubt,
         )
         return facts, marked
+
+    def _still_there(self, spaces: Sequence[UserSpace]) -> tuple[UserSpace, ...]:
+        """Drop what was swept of processes that have exited or called exec().
+
+        Their mm_struct and their tables may have become those of other processes by then.
+        """
+        now = self._now()
+        kept = [
+            (mapping, space)
+            for mapping, space in zip(self._found.found, spaces, strict=True)
+            if key_of(mapping) in now
+        ]
+        self._found = replace(self._found, found=tuple(mapping for mapping, _ in kept))
+        return tuple(space for _, space in kept)
 
     def _now(self) -> set[MappingKey]:
         """Return the address spaces that there are now."""
