@@ -17,6 +17,7 @@ struct state {
 	PyObject *structures_type;
 	PyObject *words_type;
 	PyObject *kdump_type;
+	PyObject *file_memory_type;
 };
 
 /* A paging form and memory. Never changes after its creation, so threads may share it. */
@@ -27,6 +28,7 @@ struct walker {
 	PyObject *form;			/* a Form that paging points into, or NULL: a built-in one */
 	PyObject *read;			/* callable or NULL */
 	PyObject *kdump;		/* a Kdump, used before read, or NULL */
+	PyObject *file;			/* a FileMemory, used before read, or NULL */
 	struct pw_direct *direct;
 	Py_buffer *views;		/* what direct points into */
 	Py_ssize_t views_count;
@@ -39,11 +41,12 @@ struct walker {
 struct call {
 	const struct walker *walker;
 	PyThreadState *thread;
-	unsigned int reads;		/* of a dump, since signals were checked */
+	unsigned int reads;		/* without the callable, since signals were checked */
 	struct pw_memory memory;
 };
 
 extern PyType_Spec form_spec, walker_spec, index_spec, structures_spec, words_spec, kdump_spec;
+extern PyType_Spec file_memory_spec;
 
 /* arguments.c: converters for O& of PyArg_Parse. They return 1, or 0 with an exception set. */
 
@@ -83,6 +86,10 @@ PyObject *account_merge(PyObject *module, PyObject *args);
 /* kdump.c: the engine's reader in a Kdump. It lives as long as the object. */
 struct pw_kdump;
 const struct pw_kdump *kdump_of(PyObject *kdump);
+
+/* filememory.c: the engine's reader in a FileMemory. It lives as long as the object. */
+struct pw_file_memory;
+const struct pw_file_memory *file_memory_of(PyObject *file);
 
 /* form.c: the engine's form in a Form. It lives as long as the object. */
 const struct pw_form *form_of(PyObject *form);

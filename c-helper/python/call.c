@@ -4,10 +4,11 @@
 
 #include <string.h>
 
+#include "filememory.h"
 #include "kdump.h"
 
 #define CALLBACK_FAILED (-1)
-/* Pages that are decompressed between two checks for Ctrl-C: some milliseconds. */
+/* Reads without the callable between two checks for Ctrl-C: some milliseconds. */
 #define READS_PER_CHECK 1024
 
 /* Take the callable's answer: bytes of the right length, or the number of a kind. */
@@ -74,16 +75,19 @@ static bool is_interrupted(struct call *call)
 	return interrupted;
 }
 
-/* Decompress without the GIL what can be, and call the callable for the rest. */
-static int read_by_kdump(void *arg, uint64_t paddr, void *data, size_t length)
+/* Read without the GIL what is in a dump or a file, and call the callable for the rest. */
+static int read_here(void *arg, uint64_t paddr, void *data, size_t length)
 {
 	struct call *call = arg;
+	const struct walker *walker = call->walker;
 
 	if (is_interrupted(call))
 		return CALLBACK_FAILED;
-	if (pw_kdump_read(kdump_of(call->walker->kdump), paddr, data, length))
+	if (walker->kdump && pw_kdump_read(kdump_of(walker->kdump), paddr, data, length))
 		return 0;
-	return call->walker->read ? read_by_callable(arg, paddr, data, length) : PW_UNREADABLE;
+	if (walker->file && pw_file_read(file_memory_of(walker->file), paddr, data, length))
+		return 0;
+	return walker->read ? read_by_callable(arg, paddr, data, length) : PW_UNREADABLE;
 }
 
 void call_init(struct call *call, const struct walker *walker)
@@ -92,8 +96,8 @@ void call_init(struct call *call, const struct walker *walker)
 	call->memory.direct = walker->direct;
 	call->memory.direct_count = (size_t)walker->views_count;
 	call->memory.read = walker->read ? read_by_callable : NULL;
-	if (walker->kdump)
-		call->memory.read = read_by_kdump;
+	if (walker->kdump || walker->file)
+		call->memory.read = read_here;
 	call->memory.arg = call;
 }
 

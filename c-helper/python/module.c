@@ -47,6 +47,7 @@ static int module_exec(PyObject *module)
 	    add_type(module, &structures_spec, &state->structures_type) ||
 	    add_type(module, &words_spec, &state->words_type) ||
 	    add_type(module, &kdump_spec, &state->kdump_type) ||
+	    add_type(module, &file_memory_spec, &state->file_memory_type) ||
 	    add_names(module, "KINDS", PW_KINDS, kind_name) ||
 	    add_names(module, "MEMORY_TYPES", pw_x86_64_4_levels.memory_types, type_name) ||
 	    PyModule_AddStringConstant(module, "RANGE_FORMAT", "=6Q4BI") ||
@@ -75,6 +76,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->structures_type);
 	Py_VISIT(state->words_type);
 	Py_VISIT(state->kdump_type);
+	Py_VISIT(state->file_memory_type);
 	return 0;
 }
 
@@ -88,6 +90,7 @@ static int module_clear(PyObject *module)
 	Py_CLEAR(state->structures_type);
 	Py_CLEAR(state->words_type);
 	Py_CLEAR(state->kdump_type);
+	Py_CLEAR(state->file_memory_type);
 	return 0;
 }
 

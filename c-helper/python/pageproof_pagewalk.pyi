@@ -188,6 +188,7 @@ class Walker:
         direct: Sequence[tuple[int, _Buffer | int]] = (),
         reserved_mask: int = 0,
         kdump: Kdump | None = None,
+        file: FileMemory | None = None,
     ) -> Walker:
         """Describe a target.
 
@@ -207,6 +208,7 @@ class Walker:
             reserved_mask: physical address bits that the processor lacks. An entry with one of them
                 is "reserved-bits".
             kdump: a compressed dump, used before read. Without the GIL.
+            file: memory in a file, used before read. Without the GIL.
 
         Raises:
             ValueError: unknown form, a number is out of its range, or ranges of direct overlap.
@@ -363,6 +365,29 @@ class Kdump:
 
     def read(self, paddr: int, /) -> bytes | None:
         """The page at an address; None if it must be read otherwise."""
+
+class FileMemory:
+    """Physical memory in a file that may change, such as /proc/PID/mem. Immutable; threads may
+    share it.
+
+    Memory outside the parts, and memory that the file does not give, is left to Walker's read.
+    """
+
+    def __new__(cls, descriptor: int, parts: _Buffer | array[int]) -> FileMemory:
+        """Duplicate a descriptor, and describe what is in the file.
+
+        Args:
+            descriptor: of a file that can be read at any offset.
+            parts: 64-bit numbers: paddr, length, offset in the file, for each part; sorted and
+                apart.
+
+        Raises:
+            ValueError: the parts are not sorted, overlap or are too large.
+            OSError: the descriptor cannot be duplicated.
+        """
+
+    def read(self, paddr: int, length: int, /) -> bytes | None:
+        """Memory inside a part; None if it must be read otherwise."""
 
 class Index:
     """For a frame, all its mappings. One thread at a time: RuntimeError otherwise."""

@@ -236,24 +236,30 @@ static bool parse_form(struct walker *walker, PyObject *form)
 static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
 	static char *names[] = { "form", "memory_types", "encrypt_mask", "swap", "zero_fills",
-				 "read", "direct", "reserved_mask", "kdump", NULL };
+				 "read", "direct", "reserved_mask", "kdump", "file", NULL };
 	struct state *state = PyType_GetModuleState(type);
 	PyObject *form, *swap = Py_None, *read = Py_None, *direct = NULL, *kdump = Py_None;
+	PyObject *file = Py_None;
 	const char *types;
 	Py_ssize_t types_count;
 	int zero_fills = 0;
 	uint64_t encrypt_mask = 0, reserved_mask = 0;
 	struct walker *walker;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "Oy#|$O&OpOOO&O:Walker", names, &form, &types,
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "Oy#|$O&OpOOO&OO:Walker", names, &form, &types,
 					 &types_count, to_u64, &encrypt_mask, &swap, &zero_fills,
-					 &read, &direct, to_u64, &reserved_mask, &kdump))
+					 &read, &direct, to_u64, &reserved_mask, &kdump, &file))
 		return NULL;
 	if (!state)
 		return NULL;
 	if (kdump != Py_None &&
 	    !PyObject_TypeCheck(kdump, (PyTypeObject *)state->kdump_type)) {
 		PyErr_SetString(PyExc_TypeError, "kdump must be a Kdump");
+		return NULL;
+	}
+	if (file != Py_None &&
+	    !PyObject_TypeCheck(file, (PyTypeObject *)state->file_memory_type)) {
+		PyErr_SetString(PyExc_TypeError, "file must be a FileMemory");
 		return NULL;
 	}
 	if (read != Py_None && !PyCallable_Check(read)) {
@@ -268,6 +274,7 @@ static PyObject *walker_new(PyTypeObject *type, PyObject *args, PyObject *keywor
 	walker->paging.zero_fills = zero_fills;
 	walker->read = read == Py_None ? NULL : Py_NewRef(read);
 	walker->kdump = kdump == Py_None ? NULL : Py_NewRef(kdump);
+	walker->file = file == Py_None ? NULL : Py_NewRef(file);
 	if (!parse_form(walker, form) ||
 	    !parse_types(walker, (const unsigned char *)types, types_count) ||
 	    !parse_swap(walker, swap) || (direct && !parse_directs(walker, direct))) {
@@ -309,6 +316,7 @@ static void walker_dealloc(PyObject *self)
 	PyMem_Free(walker->direct);
 	Py_XDECREF(walker->form);
 	Py_XDECREF(walker->kdump);
+	Py_XDECREF(walker->file);
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
 	Py_DECREF(type);
 }

@@ -104,6 +104,7 @@ int main(void)
 	test_structs();
 	test_gather();
 	test_kdump();
+	test_filememory();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
 }

@@ -95,5 +95,6 @@ void test_sides(void);
 void test_structs(void);
 void test_gather(void);
 void test_kdump(void);
+void test_filememory(void);
 
 #endif

@@ -19,6 +19,9 @@ DirectMemory = Sequence[tuple[int, memoryview | int]]
 #: The arguments of the engine's ``Kdump``: a dump whose headers were checked.
 CompressedMemory = tuple[memoryview, "array[int]", int, int, int, int]
 
+#: The arguments of the engine's ``FileMemory``: a descriptor, and (paddr, length, offset) of parts.
+FileMemory = tuple[int, "array[int]"]
+
 
 def cores() -> int:
     """Return the number of cores that this process may use."""
@@ -30,6 +33,7 @@ def engine_walker(
     read: Callable[[int, int], bytes | int],
     direct: DirectMemory = (),
     compressed: CompressedMemory | None = None,
+    file: FileMemory | None = None,
 ) -> pageproof_pagewalk.Walker:
     """Make the engine's walker.
 
@@ -38,6 +42,7 @@ def engine_walker(
         read: reads physical memory: (paddr, length). It returns the number of a kind if it cannot.
         direct: memory that needs no read.
         compressed: memory that the engine decompresses itself.
+        file: memory that it reads itself; the descriptor is duplicated.
 
     Raises:
         ImportError: the engine was not built.
@@ -55,4 +60,5 @@ def engine_walker(
         direct=direct,
         reserved_mask=paging.reserved_mask,
         kdump=None if compressed is None else engine.Kdump(*compressed),
+        file=None if file is None else engine.FileMemory(*file),
     )

@@ -11,7 +11,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from pageproof.arch import Level, Paging
-from pageproof.arch.engine import CompressedMemory, DirectMemory, cores, engine_walker
+from pageproof.arch.engine import (
+    CompressedMemory,
+    DirectMemory,
+    FileMemory,
+    cores,
+    engine_walker,
+)
 from pageproof.model import (
     EntryKind,
     MemoryGap,
@@ -121,6 +127,7 @@ class EngineWalker:
         paging: Paging,
         direct: DirectMemory = (),
         compressed: CompressedMemory | None = None,
+        file: FileMemory | None = None,
     ) -> None:
         import pageproof_pagewalk as engine
 
@@ -135,12 +142,12 @@ class EngineWalker:
         self._levels = {level.number: level for level in paging.tables}
         self._types = paging.memory_types
         self._reading = _Reading()
-        self.threads = cores() if direct or compressed else 1
+        self.threads = cores() if direct or compressed or file else 1
         # drgn is not made for threads. A read may walk, and so read again.
         self._lock: AbstractContextManager[object] = (
             threading.RLock() if self.threads > 1 else nullcontext()
         )
-        self._walker = engine_walker(paging, self._read_or_gap, direct, compressed)
+        self._walker = engine_walker(paging, self._read_or_gap, direct, compressed, file)
 
     def _read_or_gap(self, paddr: int, length: int) -> bytes | int:
         reasons = self._reading.reasons

@@ -7,7 +7,7 @@ The tests compare both on random tables.
 from __future__ import annotations
 
 from pageproof.arch import Paging
-from pageproof.arch.engine import CompressedMemory, DirectMemory
+from pageproof.arch.engine import CompressedMemory, DirectMemory, FileMemory
 from pageproof.errors import PageproofError
 from pageproof.model.asked import WalkerChoice
 from pageproof.walk.engine import EngineWalker
@@ -22,6 +22,7 @@ def make_walker(
     choice: WalkerChoice = WalkerChoice.AUTO,
     direct: DirectMemory = (),
     compressed: CompressedMemory | None = None,
+    file: FileMemory | None = None,
 ) -> Walker:
     """Make a walker: the only place that knows of more than one.
 
@@ -31,13 +32,14 @@ def make_walker(
         choice: what the user asked for.
         direct: memory that the engine in C need not ask for.
         compressed: memory that it decompresses itself.
+        file: memory that it reads itself.
 
     Raises:
         PageproofError: the engine in C was asked for and can't be loaded.
     """
     if choice is not WalkerChoice.PYTHON:
         try:
-            return EngineWalker(read_physical, paging, direct, compressed)
+            return EngineWalker(read_physical, paging, direct, compressed, file)
         except ImportError as error:
             if choice is WalkerChoice.C:
                 raise PageproofError(
