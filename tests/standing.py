@@ -108,12 +108,13 @@ def main(option: str, where: str, vmlinux: str) -> None:
             importlib.import_module(one.name)
     target.leave_out_shell_plugins()
     if option == "--qemu":
-        opened = guest.attach_guest(where)
-        guest.attach_guest = lambda address: opened
+        attached = guest.attach_guest(where)
+        guest.attach_guest = lambda address: attached
+        prog = attached[0]
     else:
         opened = core.attach_core(Path(where))
         core.attach_core = lambda path: opened
-    prog, _ = opened
+        prog = opened[0]
     # Load the kernel's only, as drgn would remember the present addresses of modules.
     kernel, _ = next(iter(prog.loaded_modules()))
     kernel.try_file(vmlinux)

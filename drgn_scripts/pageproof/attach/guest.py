@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import drgn
 
 from pageproof.attach.messages import drgn_messages
 from pageproof.errors import PageproofError
+
+if TYPE_CHECKING:
+    from pageproof.attach.guestmemory import GuestMemory
 
 #: How to give QEMU the guest's VMCOREINFO.
 VMCOREINFO_REMEDY = (
@@ -15,19 +20,22 @@ VMCOREINFO_REMEDY = (
 )
 
 
-def attach_guest(address: str) -> tuple[drgn.Program, tuple[str, ...]]:
+def attach_guest(
+    address: str,
+) -> tuple[drgn.Program, tuple[str, ...], GuestMemory | None]:
     """Attach to a running guest.
 
     Args:
         address: path of QEMU's QMP socket, or host:port.
 
     Returns:
-        The program, and notes for the user.
+        The program, notes for the user, and RAM that the engine can read itself.
 
     Raises:
         PageproofError: the guest cannot be read.
     """
-    from pageproof.attach import qmp  # here, because most targets need no sockets
+    # Here, because most targets need no sockets.
+    from pageproof.attach import guestmemory, qmp
 
     where = f"--qemu {address}"
     prog = drgn.Program()
@@ -39,13 +47,16 @@ def attach_guest(address: str) -> tuple[drgn.Program, tuple[str, ...]]:
         )
     connection = qmp.connect(address)
     family = connection.family
+    process = guestmemory.open_process(connection)
     try:
         with (
+            connection.dup() as shared,
             drgn_messages() as messages,
             qmp.hung_up_after(connection, qmp.ATTACH_SECONDS) as hung_up,
         ):
             # drgn closes the descriptor, even if it fails.
             prog.set_qemu_qmp(connection.detach())
+            memory = process and guestmemory.map_guest(prog, shared, process)
     except Exception as error:  # drgn raises bare Exception for errors without a class of their own
         if hung_up():
             raise PageproofError(
@@ -72,4 +83,4 @@ def attach_guest(address: str) -> tuple[drgn.Program, tuple[str, ...]]:
         "as the user of QEMU with ptrace permission (root, or kernel.yama.ptrace_scope=0)"
         for message in slow
     )
-    return prog, notes
+    return prog, notes, memory

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import drgn
 
-from pageproof.arch.engine import CompressedMemory, DirectMemory
+from pageproof.arch.engine import CompressedMemory, DirectMemory, FileMemory
 from pageproof.attach.elfmap import ElfMap
 from pageproof.attach.kdump import KdumpPages
 from pageproof.model import MemoryGap, Outcome
+
+if TYPE_CHECKING:
+    from pageproof.attach.guestmemory import GuestMemory
 
 
 class Reader:
@@ -19,9 +24,10 @@ class Reader:
         prog: drgn.Program,
         elf_map: ElfMap | None = None,
         kdump: KdumpPages | None = None,
+        guest: GuestMemory | None = None,
     ) -> None:
         self._prog = prog
-        self._elf_map, self._kdump = elf_map, kdump
+        self._elf_map, self._kdump, self._guest = elf_map, kdump, guest
 
     def read_physical(self, paddr: int, length: int) -> bytes:
         """Read physical memory.
@@ -49,6 +55,14 @@ class Reader:
         drgn reads them too, but it holds the GIL while libkdumpfile decompresses a page.
         """
         return None if self._kdump is None else self._kdump.for_engine()
+
+    def file_memory(self) -> FileMemory | None:
+        """Return RAM of a guest, as the engine's ``FileMemory`` wants it.
+
+        It reads the same bytes as :meth:`read_physical`, or none. Its descriptor is open as long as
+        this reader exists.
+        """
+        return None if self._guest is None else self._guest.for_engine()
 
     def read_kernel_virtual(self, address: int, length: int) -> bytes:
         """Read through a kernel virtual address, translated by the target or by drgn.

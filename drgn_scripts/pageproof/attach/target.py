@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import drgn
 
@@ -24,6 +25,9 @@ from pageproof.attach.thread import in_a_thread
 from pageproof.errors import PageproofError
 from pageproof.find.kernel.reader import READER
 from pageproof.model import TargetFacts, TargetKind
+
+if TYPE_CHECKING:
+    from pageproof.attach.guestmemory import GuestMemory
 
 _SPLIT_NOTE = (
     f"the dump is one part of several; the pages in the other parts are missing; {REASSEMBLE}"
@@ -77,10 +81,11 @@ def open_target(
     leave_out_shell_plugins()
     notes: tuple[str, ...] = ()
     dump: DumpFile | None = None
+    memory: GuestMemory | None = None
     if wanted.qemu is not None:
         kind, where = TargetKind.QEMU, wanted.qemu
         progress(f"connecting to {where}")
-        prog, notes = guest.attach_guest(wanted.qemu)
+        prog, notes, memory = guest.attach_guest(wanted.qemu)
         form = "qmp"
     elif wanted.core is not None:
         kind, where = TargetKind.CORE, str(wanted.core)
@@ -112,13 +117,13 @@ def open_target(
         arch=architecture.name,
         notes=notes,
     )
-    reader = _reader(prog, dump)
+    reader = _reader(prog, dump, memory)
     return Target(prog, reader, facts, attached - start, time.monotonic() - attached)
 
 
-def _reader(prog: drgn.Program, dump: DumpFile | None) -> Reader:
+def _reader(prog: drgn.Program, dump: DumpFile | None, memory: GuestMemory | None = None) -> Reader:
     """Make the reader of a target, and leave it for the rooms that only have the program."""
-    reader = Reader(prog, dump.elf_map, dump.kdump) if dump else Reader(prog)
+    reader = Reader(prog, dump.elf_map, dump.kdump) if dump else Reader(prog, guest=memory)
     prog.cache[READER] = reader
     return reader
 

@@ -59,7 +59,14 @@ def walker_of(
     if progress is not None:
         read = _told(read, progress)
     form, reader = paging_form(target, paging), target.reader
-    return make_walker(read, form, choice, reader.direct_memory(), reader.compressed_memory())
+    return make_walker(
+        read,
+        form,
+        choice,
+        reader.direct_memory(),
+        reader.compressed_memory(),
+        reader.file_memory(),
+    )
 
 
 def zero_pages(target: Target, paging: PagingFacts, walker: Walker) -> frozenset[int]:

@@ -194,6 +194,9 @@ class FakeReader:
     def direct_memory(self) -> Sequence[tuple[int, memoryview | int]]:
         return ()
 
+    def file_memory(self) -> None:
+        return None
+
 
 @pytest.fixture
 def target(monkeypatch: pytest.MonkeyPatch) -> Target:

@@ -157,7 +157,7 @@ def test_the_reader_reads_and_says_what_it_can_not() -> None:
 
 def test_the_reader_has_no_way_to_write() -> None:
     public = {name for name in dir(Reader) if not name.startswith("_")}
-    memory = {"direct_memory", "compressed_memory"}
+    memory = {"direct_memory", "compressed_memory", "file_memory"}
     assert public == {"read_physical", "read_kernel_virtual", *memory}
 
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import drgn
 
 from pageproof import arch
-from pageproof.arch.engine import DirectMemory
+from pageproof.arch.engine import DirectMemory, FileMemory
 from pageproof.errors import PageproofError
 from pageproof.find.bulk.objects import ObjectBulk
 from pageproof.find.bulk.protocol import Bulk
@@ -29,6 +29,9 @@ class Reader(Protocol):
     def direct_memory(self) -> DirectMemory:
         """Return physical memory that needs no read."""
 
+    def file_memory(self) -> FileMemory | None:
+        """Return physical memory that the engine reads itself."""
+
 
 class _OfProgram:
     """Reads physical memory of a program that drgn has attached."""
@@ -46,6 +49,9 @@ class _OfProgram:
     def direct_memory(self) -> DirectMemory:
         """Return nothing."""
         return ()
+
+    def file_memory(self) -> None:
+        """Return nothing."""
 
 
 def bulk_of(prog: drgn.Program) -> Bulk:
@@ -77,5 +83,6 @@ def _engine(prog: drgn.Program) -> Bulk | None:
         direct_map,
         reader.read_physical,
         reader.direct_memory(),
+        reader.file_memory(),
         still=not prog.flags & drgn.ProgramFlags.IS_LIVE,
     )

@@ -15,7 +15,7 @@ import pageproof_pagewalk as engine
 from pageproof_pagewalk import Structures
 
 from pageproof.arch import Paging
-from pageproof.arch.engine import DirectMemory, cores, engine_walker
+from pageproof.arch.engine import DirectMemory, FileMemory, cores, engine_walker
 from pageproof.find.bulk.ahead import ahead
 from pageproof.find.bulk.layout import mm_layout, xa_layout
 from pageproof.find.bulk.losses import Loss, lost_entries, lost_vmas, unreadable
@@ -44,6 +44,7 @@ class EngineBulk:
         still: the target cannot change.
         read: reads physical memory.
         direct: physical memory that needs no read.
+        file: physical memory that the engine reads itself.
 
     Raises:
         LookupError: debug info lacks a structure.
@@ -57,13 +58,15 @@ class EngineBulk:
         direct_map: range,
         read: ReadPhysical,
         direct: DirectMemory = (),
+        file: FileMemory | None = None,
         *,
         still: bool,
     ) -> None:
         self._still, self._read = still, read
-        # Without direct memory the threads would wait for each other in the callback.
+        # Without direct memory the threads would wait for each other in the callback. Those of a
+        # guest would also call drgn while the caller does, and both would use one connection.
         self._threads = cores() if direct else 0
-        walker = engine_walker(paging, self._read_or_gap, direct)
+        walker = engine_walker(paging, self._read_or_gap, direct, file=file)
         span = (direct_map.start, direct_map.stop - 1, 0) if direct_map else (1, 0, 0)
         self._structures = Structures(walker, root, span)
         layout, xa = mm_layout(prog), xa_layout(prog)
