@@ -141,9 +141,7 @@ def test_a_long_sweep_ends_at_a_signal(keep: Callable[[bytes], int]) -> None:
     timer.start()
     try:
         with pytest.raises(Stopped):
-            walker.sweep(
-                0, 0, END, merge=engine.MERGE_LIKE, shared_once=False, max_entries=1 << 36
-            )
+            walker.sweep(0, 0, END, merge=engine.MERGE_LIKE, shared_once=False, max_entries=1 << 36)
     finally:
         timer.cancel()
         signal.signal(signal.SIGUSR1, before)
