@@ -8,6 +8,22 @@
 
 #define WAYS 8
 
+struct pw_cache_page {
+	struct pw_cache_page *next;
+	unsigned char bytes[PW_CACHE_PAGE];
+};
+
+static unsigned char *new_page(struct pw_cache *cache)
+{
+	struct pw_cache_page *page = malloc(sizeof(*page));
+
+	if (!page)
+		return NULL;
+	page->next = cache->pages;
+	cache->pages = page;
+	return page->bytes;
+}
+
 static struct pw_cached *set_of(const struct pw_cache *cache, uint64_t paddr)
 {
 	/* Fibonacci hashing: tables are often far apart by the same distance. */
@@ -23,7 +39,7 @@ static struct pw_cached *slot_of(struct pw_cache *cache, uint64_t paddr)
 
 	for (unsigned int way = 0; way < WAYS; way++) {
 		if (!set[way].bytes) {
-			set[way].bytes = malloc(PW_CACHE_PAGE);
+			set[way].bytes = new_page(cache);
 			/* No page has this address. */
 			set[way].paddr = UINT64_MAX;
 			return &set[way];
@@ -126,7 +142,11 @@ bool pw_cache_init(struct pw_cache *cache, const struct pw_memory *below, size_t
 
 void pw_cache_deinit(struct pw_cache *cache)
 {
-	for (size_t i = 0; cache->slots && i < cache->sets * WAYS; i++)
-		free(cache->slots[i].bytes);
+	while (cache->pages) {
+		struct pw_cache_page *page = cache->pages;
+
+		cache->pages = page->next;
+		free(page);
+	}
 	free(cache->slots);
 }

@@ -24,6 +24,7 @@ struct pw_cache {
 		unsigned char *bytes;	/* NULL: never used */
 		int kind;		/* 0, or why the page cannot be read */
 	} *slots;
+	struct pw_cache_page *pages;	/* all that were allocated, so that few are freed quickly */
 	size_t sets;			/* a power of two */
 	unsigned int victim;		/* the slot of a full set that is reused next */
 };
