@@ -44,7 +44,7 @@ class FakeBulk:
         assert set(addresses) <= {MM}
         return Rows(memoryview(array("Q", [self.pgd] * len(addresses))), 1, self.faults)
 
-    def vmas(self, mms: Sequence[int]) -> Vmas:
+    def vmas(self, mms: Sequence[int], *, once: bool = False) -> Vmas:
         """Give the VMAs of the only mm."""
         assert list(mms) == [MM]
         words = memoryview(array("Q", [word for one in self.vmas_ for word in one]))

@@ -91,10 +91,10 @@ class EngineBulk:
         width = engine.FAULT_WORDS
         return {row: unreadable(at, reason) for row, at, reason in _rows(words, width)}
 
-    def vmas(self, mms: Sequence[int]) -> Vmas:
+    def vmas(self, mms: Sequence[int], *, once: bool = False) -> Vmas:
         """See :class:`pageproof.find.bulk.protocol.Bulk`."""
         heads, words, faults, losses = self._structures.vmas(
-            array("Q", mms), self._mm, still=self._still
+            array("Q", mms), self._mm, still=self._still or once
         )
         messages = self._messages(losses, lost_vmas)
         spaces = [

@@ -49,7 +49,7 @@ class ObjectBulk:
             except drgn.FaultError:
                 yield 0
 
-    def vmas(self, mms: Sequence[int]) -> Vmas:
+    def vmas(self, mms: Sequence[int], *, once: bool = False) -> Vmas:
         """See :class:`pageproof.find.bulk.protocol.Bulk`."""
         layout = mm_layout(self._prog)
         spaces: list[SpaceRecord] = []

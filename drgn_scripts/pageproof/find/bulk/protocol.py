@@ -154,7 +154,7 @@ class Bulk(Protocol):
             fields: 1 to 16.
         """
 
-    def vmas(self, mms: Sequence[int]) -> Vmas:
+    def vmas(self, mms: Sequence[int], *, once: bool = False) -> Vmas:
         """Read the VMAs of address spaces.
 
         On a live target each address space is walked until two walks find the same VMAs. VMAs that
@@ -162,6 +162,7 @@ class Bulk(Protocol):
 
         Args:
             mms: addresses of ``struct mm_struct``.
+            once: walk once, for a caller that compares two results.
         """
 
     def vmas_in_parts(self, parts: Iterable[Sequence[int]]) -> Iterator[Vmas]:

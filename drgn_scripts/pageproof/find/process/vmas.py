@@ -10,7 +10,7 @@ import drgn
 
 from pageproof.find.bulk import bulk_of
 from pageproof.find.bulk.layout import fields_of
-from pageproof.find.bulk.protocol import Field, VmaRecord
+from pageproof.find.bulk.protocol import Field, VmaRecord, Vmas
 from pageproof.find.kernel.debuginfo import of_program
 from pageproof.model.auditfacts import VmaTable
 
@@ -30,6 +30,8 @@ def mm_object(prog: drgn.Program, mm: int) -> drgn.Object:
 def vma_bounds(prog: drgn.Program, mm: int) -> VmaTable:
     """Return the range and flags of each VMA of an address space.
 
+    On a live target compare two results: VMAs may be mapped and unmapped while they are read.
+
     Args:
         prog: the target.
         mm: address of ``struct mm_struct``.
@@ -37,16 +39,21 @@ def vma_bounds(prog: drgn.Program, mm: int) -> VmaTable:
     Raises:
         ValueError: some are missing, or one is not valid.
     """
-    vmas = bulk_of(prog).vmas([mm])
-    (space,) = vmas.spaces
-    lost = space.lost or next(iter(vmas.faults.values()), "")
-    if lost:
+    vmas = bulk_of(prog).vmas([mm], once=True)
+    if _lost(vmas):
+        vmas = bulk_of(prog).vmas([mm])
+    if lost := _lost(vmas):
         raise ValueError(lost)
     starts, ends = vmas.column(_START), vmas.column(_END)
     for last, start, end in zip([0, *ends], starts, ends, strict=False):
         if not last <= start < end:
             raise ValueError(f"a VMA from {start:#x} to {end:#x} is not valid")
     return VmaTable(starts, ends, vmas.column(_FLAGS))
+
+
+def _lost(vmas: Vmas) -> str:
+    (space,) = vmas.spaces
+    return space.lost or next(iter(vmas.faults.values()), "")
 
 
 def are_locked(prog: drgn.Program, mms: Sequence[int]) -> list[bool | None]:
