@@ -30,7 +30,7 @@ def cores() -> int:
 
 def engine_walker(
     paging: Paging,
-    read: Callable[[int, int], bytes | int],
+    read: Callable[[int, int], bytes | int] | None,
     direct: DirectMemory = (),
     compressed: CompressedMemory | None = None,
     file: FileMemory | None = None,
@@ -40,6 +40,7 @@ def engine_walker(
     Args:
         paging: the form of the tables.
         read: reads physical memory: (paddr, length). It returns the number of a kind if it cannot.
+            None: there is no other memory than what follows.
         direct: memory that needs no read.
         compressed: memory that the engine decompresses itself.
         file: memory that it reads itself; the descriptor is duplicated.

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import drgn
 
 from pageproof import arch
-from pageproof.arch.engine import DirectMemory, FileMemory
+from pageproof.arch.engine import CompressedMemory, DirectMemory, FileMemory
 from pageproof.errors import PageproofError
 from pageproof.find.bulk.objects import ObjectBulk
 from pageproof.find.bulk.protocol import Bulk
@@ -28,6 +28,9 @@ class Reader(Protocol):
 
     def direct_memory(self) -> DirectMemory:
         """Return physical memory that needs no read."""
+
+    def compressed_memory(self) -> CompressedMemory | None:
+        """Return physical memory that the engine decompresses itself."""
 
     def file_memory(self) -> FileMemory | None:
         """Return physical memory that the engine reads itself."""
@@ -49,6 +52,9 @@ class _OfProgram:
     def direct_memory(self) -> DirectMemory:
         """Return nothing."""
         return ()
+
+    def compressed_memory(self) -> None:
+        """Return nothing."""
 
     def file_memory(self) -> None:
         """Return nothing."""
@@ -83,6 +89,7 @@ def _engine(prog: drgn.Program) -> Bulk | None:
         direct_map,
         reader.read_physical,
         reader.direct_memory(),
+        reader.compressed_memory(),
         reader.file_memory(),
         still=not prog.flags & drgn.ProgramFlags.IS_LIVE,
     )

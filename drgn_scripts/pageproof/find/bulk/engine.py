@@ -15,7 +15,13 @@ import pageproof_pagewalk as engine
 from pageproof_pagewalk import Structures
 
 from pageproof.arch import Paging
-from pageproof.arch.engine import DirectMemory, FileMemory, cores, engine_walker
+from pageproof.arch.engine import (
+    CompressedMemory,
+    DirectMemory,
+    FileMemory,
+    cores,
+    engine_walker,
+)
 from pageproof.find.bulk.ahead import ahead
 from pageproof.find.bulk.layout import mm_layout, xa_layout
 from pageproof.find.bulk.losses import Loss, lost_entries, lost_vmas, unreadable
@@ -44,6 +50,7 @@ class EngineBulk:
         still: the target cannot change.
         read: reads physical memory.
         direct: physical memory that needs no read.
+        compressed: physical memory that the engine decompresses itself.
         file: physical memory that the engine reads itself.
 
     Raises:
@@ -58,17 +65,22 @@ class EngineBulk:
         direct_map: range,
         read: ReadPhysical,
         direct: DirectMemory = (),
+        compressed: CompressedMemory | None = None,
         file: FileMemory | None = None,
         *,
         still: bool,
     ) -> None:
         self._still, self._read = still, read
-        # Without direct memory the threads would wait for each other in the callback. Those of a
-        # guest would also call drgn while the caller does, and both would use one connection.
-        self._threads = cores() if direct else 0
-        walker = engine_walker(paging, self._read_or_gap, direct, file=file)
         span = (direct_map.start, direct_map.stop - 1, 0) if direct_map else (1, 0, 0)
-        self._structures = Structures(walker, root, span)
+
+        def structures(read: Callable[[int, int], bytes | int] | None) -> Structures:
+            walker = engine_walker(paging, read, direct, compressed, file)
+            return Structures(walker, root, span)
+
+        self._structures = structures(self._read_or_gap)
+        #: For threads: drgn must not read in one while the caller uses it. None if nothing can be
+        #: read without drgn.
+        self._alone = structures(None) if direct or compressed or file else None
         layout, xa = mm_layout(prog), xa_layout(prog)
         leads = layout.tree if layout.tree is not None else layout.vm_next
         assert leads is not None
@@ -93,7 +105,10 @@ class EngineBulk:
 
     def vmas(self, mms: Sequence[int], *, once: bool = False) -> Vmas:
         """See :class:`pageproof.find.bulk.protocol.Bulk`."""
-        heads, words, faults, losses = self._structures.vmas(
+        return self._vmas(self._structures, mms, once=once)
+
+    def _vmas(self, structures: Structures, mms: Sequence[int], *, once: bool = False) -> Vmas:
+        heads, words, faults, losses = structures.vmas(
             array("Q", mms), self._mm, still=self._still or once
         )
         messages = self._messages(losses, lost_vmas)
@@ -108,7 +123,15 @@ class EngineBulk:
 
     def vmas_in_parts(self, parts: Iterable[Sequence[int]]) -> Iterator[Vmas]:
         """See :class:`pageproof.find.bulk.protocol.Bulk`."""
-        return ahead(parts, self.vmas, self._threads)
+        alone = self._alone
+        if alone is None:
+            yield from map(self.vmas, parts)
+            return
+        parts = tuple(parts)
+        found = ahead(parts, lambda mms: self._vmas(alone, mms), cores())
+        for mms, vmas in zip(parts, found, strict=True):
+            whole = not vmas.faults and not any(space.lost for space in vmas.spaces)
+            yield vmas if whole else self.vmas(mms)  # drgn may read more
 
     def xarray(self, head: int, step: int = 0, max_nodes: int = 0) -> tuple[list[Run], str]:
         """See :class:`pageproof.find.bulk.protocol.Bulk`."""
