@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from array import array
 from collections.abc import Callable, Sequence
@@ -26,6 +27,23 @@ FileMemory = tuple[int, "array[int]"]
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+class MappedFiles:
+    """The mapped files that direct and compressed memory is in."""
+
+    def __init__(self, direct: DirectMemory, compressed: CompressedMemory | None) -> None:
+        views = [bytes_ for _, bytes_ in direct if isinstance(bytes_, memoryview)]
+        views += [compressed[0]] if compressed else []
+        self._maps = {id(one.obj): one.obj for one in views if isinstance(one.obj, mmap.mmap)}
+
+    def trim(self) -> None:
+        """Give back their pages. They count as memory of this process, and are mapped when needed.
+
+        A page that is touched brings those around it (mm/memory.c, do_fault_around()).
+        """
+        for each in self._maps.values():
+            each.madvise(mmap.MADV_DONTNEED)
 
 
 def engine_walker(

@@ -15,6 +15,7 @@ from pageproof.arch.engine import (
     CompressedMemory,
     DirectMemory,
     FileMemory,
+    MappedFiles,
     cores,
     engine_walker,
 )
@@ -99,6 +100,10 @@ class EngineIndex:
         return sorted(found[:2] for index in self._indices for found in index.lookup(pfn))
 
 
+#: Calls, mostly of an address space each, between two of MappedFiles.trim().
+_CALLS_PER_TRIM: Final = 128
+
+
 class _Reading(threading.local):
     """Why reads of this thread's current call into the engine failed.
 
@@ -148,6 +153,7 @@ class EngineWalker:
             threading.RLock() if self.threads > 1 else nullcontext()
         )
         self._walker = engine_walker(paging, self._read_or_gap, direct, compressed, file)
+        self._files, self._calls = MappedFiles(direct, compressed), 0
 
     def _read_or_gap(self, paddr: int, length: int) -> bytes | int:
         reasons = self._reading.reasons
@@ -175,10 +181,16 @@ class EngineWalker:
     ) -> _Result:
         """Call the engine and collect why reads failed in ``reasons``."""
         self._reading.reasons = reasons
+        self._trim_sometimes()
         try:
             return method(*args, **options)
         finally:
             self._reading.reasons = None
+
+    def _trim_sometimes(self) -> None:
+        self._calls += 1
+        if not self._calls % _CALLS_PER_TRIM:
+            self._files.trim()
 
     def _outcome(self, kind: int) -> Outcome:
         return self._outcomes[kind]
@@ -365,6 +377,7 @@ class EngineWalker:
             raise TooMuchWork(f"gave up at {stopped_at:#x}: too many entries")
 
     def sides(self, root: int, spans: Spans, expected: Sides | None = None) -> Sides:
+        self._trim_sometimes()
         data, stopped_at = self._walker.sides(
             root & ADDRESS_LAST,
             spans,

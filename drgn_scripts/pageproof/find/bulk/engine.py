@@ -19,6 +19,7 @@ from pageproof.arch.engine import (
     CompressedMemory,
     DirectMemory,
     FileMemory,
+    MappedFiles,
     cores,
     engine_walker,
 )
@@ -72,6 +73,7 @@ class EngineBulk:
     ) -> None:
         self._still, self._read = still, read
         span = (direct_map.start, direct_map.stop - 1, 0) if direct_map else (1, 0, 0)
+        self._files = MappedFiles(direct, compressed)
 
         def structures(read: Callable[[int, int], bytes | int] | None) -> Structures:
             walker = engine_walker(paging, read, direct, compressed, file)
@@ -119,6 +121,8 @@ class EngineBulk:
             )
         ]
         assert engine.VMA_WORDS + len(self._mm[-1]) == VMA_WORDS
+        if len(mms) > 1:
+            self._files.trim()
         return Vmas(spaces, words, self._faults(faults))
 
     def vmas_in_parts(self, parts: Iterable[Sequence[int]]) -> Iterator[Vmas]:
