@@ -50,9 +50,10 @@ test-bugs: setup engine ## run the whole bug lab: each bug on all kernels and ta
 	$(Q)$(PYTEST) $(WORKERS) -m "long or not long" \
 		tests/live/bugs tests/live/test_audit.py tests/vmcore/test_bugs.py tests/vmcore/test_audit.py $(PYTEST_ARGS)
 
-test-load: setup engine ## run verify and audit on sound guests, busy or with NUMA, for LOAD_SECONDS=600 each
+test-load: setup engine ## run verify and audit on sound guests, busy, crowded or with NUMA, for LOAD_SECONDS=600
 	$(Q)PAGEPROOF_LOAD_SECONDS=$(LOAD_SECONDS) $(PYTEST) $(WORKERS) \
-		-m "long or not long" -rA tests/live/test_load.py tests/live/test_soundness.py $(PYTEST_ARGS)
+		-m "long or not long" -rA tests/live/test_load.py tests/live/test_soundness.py tests/live/test_crowd.py \
+		$(PYTEST_ARGS)
 
 test-damage: setup engine ## run commands on DAMAGE_RUNS=2000 damaged vmcores (tests/dumpdamage.py)
 	$(Q)PAGEPROOF_DAMAGE_RUNS=$(DAMAGE_RUNS) $(PYTEST) $(WORKERS) \
