@@ -14,20 +14,28 @@ from pageproof.find.bulk import bulk_of
 from pageproof.find.bulk.engine import EngineBulk
 from pageproof.find.bulk.objects import ObjectBulk
 from pageproof.find.bulk.protocol import Bulk
+from pageproof.find.process.mappings import key_of
+from pageproof.find.shared import all_finders, find_claims, find_shared
 from pageproof.model import Report, Times
-from pageproof.model.asked import RegionsAsked, VerifyAsked
+from pageproof.model.asked import RegionsAsked, VerifyAsked, WalkerChoice
 from pageproof.model.regions import RegionsReport
+from pageproof_lab.bench.mappers import kill_mappers, start_mappers
+from pageproof_lab.bench.programs import build_programs
+from pageproof_lab.bench.scenario import SCENARIOS
 
 pytestmark = each_kernel
 #: Looks at a guest under load.
 LOOKS = 5
+AROUND = "/sys/kernel/debug/fault_around_bytes"
 
 
-def reports(view: View, bulk: Bulk) -> tuple[RegionsReport, Report]:
+def reports(
+    view: View, bulk: Bulk, walker: WalkerChoice = WalkerChoice.C
+) -> tuple[RegionsReport, Report]:
     """Return the reports of both commands, without times and number of attempts."""
     view.target.prog.cache["pageproof.bulk"] = bulk
     found = regions(view.target, RegionsAsked(), lambda _: None)
-    proved = verify(view.target, VerifyAsked(), lambda _: None)
+    proved = verify(view.target, VerifyAsked(walker=walker), lambda _: None)
     return replace(found, attempts=0), replace(proved, times=Times(0, 0, 0))
 
 
@@ -45,6 +53,41 @@ def test_both_readers_give_the_same_reports(machine: Machine, everything: Everyt
     assert kinds >= {"umh_shm", "shmem", "hugetlb", "vdso", "perf", "bpf"}
     assert len(fast[0].regions) > len(kinds)
     assert not fast[0].task_faults
+
+
+def test_the_same_reports_of_small_servers(machine: Machine) -> None:
+    """Small versions of the benchmark's guests; the slow way has no code of the engine's."""
+    small = [one.smaller(6, 12, 1) for one in SCENARIOS.values()]
+    programs, mappers = build_programs(), []
+    try:
+        for scenario in small:
+            some = start_mappers(machine.guest, programs / "mappers", [scenario.group])
+            mappers += some
+            scenario.check(some)
+        with attached(machine) as view:
+            engine = bulk_of(view.target.prog)
+            assert isinstance(engine, EngineBulk)
+            with frozen(machine):
+                fast = reports(view, engine)
+                slow = reports(view, ObjectBulk(view.target.prog), WalkerChoice.PYTHON)
+    finally:
+        kill_mappers(machine.guest, mappers)
+        machine.guest.check("sh", "-c", f"echo 65536 > {AROUND}")  # start_mappers() changes it
+    assert fast == slow
+    pids = {one.pid for one in mappers}
+    found = [use for one in fast[0].regions for use in one.uses if use.mapping.pid in pids]
+    assert sum(use.resident_pages for use in found) >= sum(one.ptes for one in small)
+
+
+def test_the_second_search_finds_the_same_claims(machine: Machine, everything: Everything) -> None:
+    """`verify` compares the claims of its first search with those of one that makes no facts."""
+    with attached(machine) as view, frozen(machine):
+        prog, paging = view.target.prog, view.paging
+        shared = find_shared(prog, paging, all_finders())
+        claims = find_claims(prog, paging, all_finders())
+    assert claims.claims == {key_of(one.mapping): one.claim for one in shared.claimed}
+    assert len(claims.claims) == len(shared.claimed) > 50
+    assert (claims.unclaimed, claims.faults) == (shared.unclaimed, shared.faults)
 
 
 def test_both_readers_find_the_same_structures(machine: Machine, everything: Everything) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from unit.facts import mapping
@@ -11,7 +12,8 @@ from unit.judge.test_rules import EXPECT, NOTHING, SHARED, with_flags, without_o
 
 from pageproof import judge
 from pageproof.judge import MappingView
-from pageproof.model import MappingFacts
+from pageproof.judge.rules.mapping import MAPPING_RULES
+from pageproof.model import MappingFacts, VmaFacts
 from pageproof.model.asked import Expectation
 
 BARE = "READ|SHARED|MAYREAD|MAYSHARE"
@@ -64,6 +66,25 @@ def test_a_child_that_has_the_mapping() -> None:
 
 def test_what_is_freed_is_a_files() -> None:
     assert judge.mapping_findings(MappingView(without_file(), NOTHING, data_is_freed=True)) == ()
+
+
+class Only:
+    """An object with some attributes; the others of the real one must not be looked at."""
+
+    def __init__(self, **known: object) -> None:
+        self.__dict__.update(known)
+
+
+@pytest.mark.parametrize("flags", [BARE, PFNMAP, f"{BARE}|MAYWRITE|MAYEXEC", f"{BARE}|WRITE"])
+def test_rules_look_only_at_what_alike_has(flags: str) -> None:
+    """verify judges VMAs that are alike once, so a rule must not depend on anything else."""
+    file = Only(file=1, private_data=2)
+    vma = Only(vm_flags_words=flags, gone=(("vm_ops", 1),), file=file)
+    vma.__dict__["has_flag"] = lambda word: VmaFacts.has_flag(cast(VmaFacts, vma), word)
+    mapping_ = cast(MappingFacts, Only(vma=vma))
+    view = MappingView(mapping_, ALL, data_is_freed=True, lacking=(range(1),))
+    assert len(cast(tuple[object, ...], view.alike)) == 7
+    assert sum(check(view) is not None for _, check in MAPPING_RULES) > 3
 
 
 @pytest.mark.parametrize(
