@@ -101,7 +101,7 @@ class EngineIndex:
 
 
 #: Calls, mostly of an address space each, between two of MappedFiles.trim().
-_CALLS_PER_TRIM: Final = 16
+_CALLS_PER_TRIM: Final = 32
 
 
 class _Reading(threading.local):
