@@ -21,7 +21,7 @@ from pageproof.model.asked import RegionsAsked, VerifyAsked, WalkerChoice
 from pageproof.model.regions import RegionsReport
 from pageproof_lab.bench.mappers import kill_mappers, start_mappers
 from pageproof_lab.bench.programs import build_programs
-from pageproof_lab.bench.scenario import SCENARIOS
+from pageproof_lab.bench.scenario import GROUP, SCENARIOS
 
 pytestmark = each_kernel
 #: Looks at a guest under load.
@@ -57,14 +57,15 @@ def test_both_readers_give_the_same_reports(machine: Machine, everything: Everyt
 
 def test_the_same_reports_of_small_servers(machine: Machine) -> None:
     """Small versions of the benchmark's guests; the slow way has no code of the engine's."""
+    machine.load()
     small = [one.smaller(6, 12, 1) for one in SCENARIOS.values()]
-    programs, mappers = build_programs(), []
+    groups = [one.group.replace(GROUP, one.name) for one in small]
+    mappers = start_mappers(machine.guest, build_programs() / "mappers", groups)
     try:
         for scenario in small:
-            some = start_mappers(machine.guest, programs / "mappers", [scenario.group])
-            mappers += some
-            scenario.check(some)
+            scenario.check([one for one in mappers if one.group == scenario.name])
         with attached(machine) as view:
+            view.target.prog.load_debug_info([machine.built.module])
             engine = bulk_of(view.target.prog)
             assert isinstance(engine, EngineBulk)
             with frozen(machine):
@@ -81,8 +82,10 @@ def test_the_same_reports_of_small_servers(machine: Machine) -> None:
 
 def test_the_second_search_finds_the_same_claims(machine: Machine, everything: Everything) -> None:
     """`verify` compares the claims of its first search with those of one that makes no facts."""
+    machine.load()
     with attached(machine) as view, frozen(machine):
         prog, paging = view.target.prog, view.paging
+        prog.load_debug_info([machine.built.module])
         shared = find_shared(prog, paging, all_finders())
         claims = find_claims(prog, paging, all_finders())
     assert claims.claims == {key_of(one.mapping): one.claim for one in shared.claimed}
