@@ -5,12 +5,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from pageproof.attach import Target
 from pageproof.find.process.mappings import Wanted
-from pageproof.find.shared import Claimed, Finder, Found, FoundClaims, find_claims, find_shared
-from pageproof.model import PagingFacts
+from pageproof.find.shared import (
+    Claimed,
+    Finder,
+    Found,
+    FoundClaims,
+    Unclaimed,
+    find_claims,
+    find_shared,
+)
+from pageproof.model import PagingFacts, TaskFault
 from pageproof.observe.attempts import look_until
+
+_Found = TypeVar("_Found", Found, FoundClaims)
 
 
 def search_shared(
@@ -29,29 +41,7 @@ def search_shared(
     def search(one: int | None) -> Found:
         return find_shared(target.prog, paging, finders, one, only)
 
-    found = search(pid)
-    for fault in found.faults if target.facts.live else ():
-        if fault.pid:
-            found = _in_its_place(found, fault.pid, search)
-    return found
-
-
-def _place(one: Claimed) -> tuple[int, int]:
-    vma = one.mapping.vma
-    return one.mapping.pid, vma.start if vma else 0
-
-
-def _in_its_place(found: Found, pid: int, search: Callable[[int | None], Found]) -> Found:
-    """Replace what the search of all processes found in one by a new search of that one."""
-    again, _ = look_until(lambda seen: not seen.faults, lambda: search(pid), live=True)
-    others = tuple(one for one in found.claimed if one.mapping.pid != pid)
-    return replace(
-        found,
-        claimed=tuple(sorted((*others, *again.claimed), key=_place)),
-        unknown=(*(one for one in found.unknown if one.mapping.pid != pid), *again.unknown),
-        unclaimed=tuple(dict.fromkeys((*found.unclaimed, *again.unclaimed))),
-        faults=(*(one for one in found.faults if one.pid != pid), *again.faults),
-    )
+    return _search(search, _with_processes, pid, live=target.facts.live)
 
 
 def search_claims(
@@ -66,20 +56,54 @@ def search_claims(
     def search(one: int | None) -> FoundClaims:
         return find_claims(target.prog, paging, finders, one, only)
 
+    return _search(search, _with_claims, pid, live=target.facts.live)
+
+
+def _search(
+    search: Callable[[int | None], _Found],
+    merge: Callable[[_Found, _Found, int], _Found],
+    pid: int | None,
+    *,
+    live: bool,
+) -> _Found:
+    """Search, and put a new search of each process that could not be read in its place."""
     found = search(pid)
-    for fault in found.faults if target.facts.live else ():
+    for fault in found.faults if live else ():
         if fault.pid:
-            found = _with_claims(found, fault.pid, search)
+            one = fault.pid
+            again, _ = look_until(lambda seen: not seen.faults, partial(search, one), live=True)
+            found = merge(found, again, one)
     return found
 
 
-def _with_claims(
-    found: FoundClaims, pid: int, search: Callable[[int | None], FoundClaims]
-) -> FoundClaims:
-    again, _ = look_until(lambda seen: not seen.faults, lambda: search(pid), live=True)
+def _place(one: Claimed) -> tuple[int, int]:
+    vma = one.mapping.vma
+    return one.mapping.pid, vma.start if vma else 0
+
+
+def _with_processes(found: Found, again: Found, pid: int) -> Found:
+    others = tuple(one for one in found.claimed if one.mapping.pid != pid)
+    return replace(
+        found,
+        claimed=tuple(sorted((*others, *again.claimed), key=_place)),
+        unknown=(*(one for one in found.unknown if one.mapping.pid != pid), *again.unknown),
+        unclaimed=_unclaimed(found, again),
+        faults=_faults(found, again, pid),
+    )
+
+
+def _with_claims(found: FoundClaims, again: FoundClaims, pid: int) -> FoundClaims:
     others = {key: claim for key, claim in found.claims.items() if key[0] != pid}
     return FoundClaims(
-        {**others, **again.claims},
-        tuple(dict.fromkeys((*found.unclaimed, *again.unclaimed))),
-        (*(one for one in found.faults if one.pid != pid), *again.faults),
+        {**others, **again.claims}, _unclaimed(found, again), _faults(found, again, pid)
     )
+
+
+def _unclaimed(found: Found | FoundClaims, again: Found | FoundClaims) -> tuple[Unclaimed, ...]:
+    return tuple(dict.fromkeys((*found.unclaimed, *again.unclaimed)))
+
+
+def _faults(
+    found: Found | FoundClaims, again: Found | FoundClaims, pid: int
+) -> tuple[TaskFault, ...]:
+    return (*(one for one in found.faults if one.pid != pid), *again.faults)
