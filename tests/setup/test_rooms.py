@@ -17,7 +17,7 @@ FLOORS = (
     ("arch",),
     ("find", "walk"),
     ("attach",),
-    ("observe", "judge", "render"),
+    ("observe", "judge", "render", "watch"),
     ("commands",),
     ("front",),
     ("api", "cli", "finders"),
