@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import argparse
 import errno
+import signal
 import sys
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from pageproof import __version__
-from pageproof.errors import Exit, PageproofError
+from pageproof.errors import Exit, PageproofError, TerminatedError
 from pageproof.files.outputs import check_writable
 from pageproof.front import COMMANDS, OFFLINE, Command, Offline, output
 from pageproof.front.command import Described, load_parts, need_drgn, with_bug_code
@@ -224,6 +226,9 @@ def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:
     except BrokenPipeError:  # the reader has exited (| head)
         output.abandon()
         return Exit.USAGE
+    except TerminatedError:
+        _say("terminated")
+        return 143
     except KeyboardInterrupt:
         _say("interrupted")
         return 130
@@ -259,8 +264,15 @@ def _is_verbose(argv: Sequence[str]) -> bool:
     return not {"-v", "--verbose"}.isdisjoint(argv)
 
 
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise TerminatedError
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command ``pageproof`` and return its exit code."""
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        with suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, _terminate)
     arguments = sys.argv[1:] if argv is None else argv
     return guarded(lambda: _run(arguments), verbose=_is_verbose(arguments))
 

@@ -55,3 +55,7 @@ class TornError(PageproofError):
 
 class ReaderGoneError(BrokenPipeError):
     """The reader of standard output has exited; not for a socket to the target."""
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM: the program ends as after Ctrl-C, so that nothing is left half-done."""

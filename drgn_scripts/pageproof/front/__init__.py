@@ -19,10 +19,21 @@ from pageproof.front.maps import MAPS
 from pageproof.front.regions import REGIONS
 from pageproof.front.verify import VERIFY
 from pageproof.front.walk import WALK
+from pageproof.front.watch import WATCH
 from pageproof.front.whatis import WHATIS
 
 #: Commands that read a target, in the order of the help.
-COMMANDS: Final[tuple[Command, ...]] = (VERIFY, REGIONS, WALK, MAPS, KMAP, WHATIS, ALIAS, AUDIT)
+COMMANDS: Final[tuple[Command, ...]] = (
+    VERIFY,
+    REGIONS,
+    WALK,
+    MAPS,
+    KMAP,
+    WHATIS,
+    ALIAS,
+    AUDIT,
+    WATCH,
+)
 
 #: Commands that need no target; the help lists them last.
 OFFLINE: Final[tuple[Offline, ...]] = (DIFF, EXPLAIN)

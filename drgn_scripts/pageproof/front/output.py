@@ -39,12 +39,16 @@ def write_report(report: Any, form: str, path: Path | None, options: Options | N
     """
     from pageproof.render import table
 
+    with opened(path) as write:
+        table.write_report(report, form, fitted(options or Options(), path), write)
+
+
+def fitted(options: Options, path: Path | None) -> Options:
+    """Return options with the width and colours of the terminal, or of a file."""
     terminal = path is None and sys.stdout is not None and sys.stdout.isatty()
     width = max(_columns(sys.stdout), 60) if terminal else PLAIN_WIDTH
     color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    options = replace(options or Options(), width=width, color=color)
-    with _opened(path) as write:
-        table.write_report(report, form, options, write)
+    return replace(options, width=width, color=color)
 
 
 def _columns(terminal: TextIO) -> int:
@@ -65,13 +69,17 @@ def write_text(text: str, path: Path | None) -> None:
     Raises:
         PageproofError: it cannot be written.
     """
-    with _opened(path) as write:
+    with opened(path) as write:
         write(text)
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[Write]:
+def opened(path: Path | None, *, at_once: bool = False) -> Iterator[Write]:
     """Give a function that writes pieces of a text to a file, or to standard output if None.
+
+    Args:
+        path: the file. It appears when all is written.
+        at_once: each piece reaches the reader of standard output at once.
 
     Raises:
         PageproofError: the text cannot be written.
@@ -85,8 +93,13 @@ def _opened(path: Path | None) -> Iterator[Write]:
             "cannot write the report: standard output is closed", "", "use -o FILE"
         )
     with _standard_output():
-        yield sys.stdout.write
+        yield _write_at_once if at_once else sys.stdout.write
     flush_out()
+
+
+def _write_at_once(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def flush_out() -> None:

@@ -16,6 +16,7 @@ from pageproof.judge.device import KERNEL_SIDE_BY_VALUE, KERNEL_SIDE_UNKNOWN, MA
 from pageproof.judge.kmap import MAP_RULES
 from pageproof.judge.rules import RULES
 from pageproof.judge.rules.coverage import COVERAGE_RULES, REGION_PART_UNKNOWN, REGION_UNREADABLE
+from pageproof.judge.rules.protocol import UNSYNCHRONIZED
 from pageproof.model.rule import Rule
 
 #: The rules of each command, in the order in which they are shown.
@@ -25,6 +26,7 @@ CATALOGUE: Final[dict[str, tuple[Rule, ...]]] = {
     "alias": ALIAS_RULES,
     "kmap": MAP_RULES,
     "audit": AUDIT_RULES,
+    "watch": (UNSYNCHRONIZED,),
 }
 #: Each rule once, by its id.
 RULES_BY_ID: Final[dict[str, Rule]] = {

@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 from pageproof.errors import PageproofError
 
+PAGE_BYTES: Final = 4096
 #: A device, as the user names it.
 _DEVICE: Final = re.compile(r"/.+|\d+:\d+", re.DOTALL)
 #: An address: a number, or an expression as the user wrote it (hex, a symbol, a variable).
@@ -199,3 +201,106 @@ class WhatisAsked:
     pid: int | None = None
     cpu: int | None = None
     aliases: bool = False
+
+
+class Watching(StrEnum):
+    """Which accesses to watch."""
+
+    ANY = "any"
+    WRITES = "write"
+
+
+@dataclass(frozen=True)
+class FrameAsked:
+    """Which frame: one of a region's, or by an address, or by its number.
+
+    Attributes:
+        kinds, pid, device: narrow the search for the region, as for ``verify``.
+        page: number of the page in the region.
+        user: an address in the process ``pid``.
+        kernel: a kernel address, a symbol or a variable.
+        pfn: number of the frame.
+    """
+
+    kinds: tuple[str, ...] = ()
+    pid: int | None = None
+    device: str | None = None
+    page: int | None = None
+    user: AddressText | None = None
+    kernel: AddressText | None = None
+    pfn: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.device is not None and not _DEVICE.fullmatch(self.device):
+            raise PageproofError(
+                f"{self.device!r} is not a device", "--device", "give a path from /, or MAJOR:MINOR"
+            )
+        named = [
+            option
+            for option, value in (
+                ("--user", self.user),
+                ("--kernel", self.kernel),
+                ("--frame", self.pfn),
+            )
+            if value is not None
+        ]
+        if len(named) > 1:
+            raise PageproofError(f"{named[0]} and {named[1]} each name a frame", "", "give one")
+        searched = self.kinds or self.device is not None or self.page is not None
+        if named and searched:
+            raise PageproofError(
+                f"{named[0]} names the frame, so there is no region to search",
+                "",
+                "omit --kind, --device and --page",
+            )
+        if self.user is not None and self.pid is None:
+            raise PageproofError("--user is an address in a process", "", "add --pid PID")
+        if named and self.user is None and self.pid is not None:
+            raise PageproofError(f"{named[0]} needs no process", "", "omit --pid")
+
+
+@dataclass(frozen=True)
+class WatchAsked:
+    """What to watch, how, and until when.
+
+    Attributes:
+        fields: members of the type, such as "id" or "payload[0:8]"; empty for all.
+        type_name: C type at the beginning of the frame; None for the one that the finder knows.
+        offset, length: bytes of the frame, instead of members.
+        gdb: the socket of QEMU's gdb stub, or HOST:PORT.
+        sample: read accessed and dirty bits, instead of stopping at each access.
+        count, seconds: end after so many events, after so long; None for no limit.
+        owner: expression over the members, for who may write.
+        stacks: the kernel's stack of each event.
+        programs: ELF files of user programs.
+    """
+
+    frame: FrameAsked
+    fields: tuple[str, ...] = ()
+    type_name: str | None = None
+    offset: int | None = None
+    length: int | None = None
+    watching: Watching = Watching.ANY
+    gdb: str | None = None
+    sample: bool = False
+    count: int | None = None
+    seconds: float | None = None
+    owner: str | None = None
+    stacks: bool = False
+    programs: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.fields and self.offset is not None:
+            raise PageproofError("--field and --offset both name bytes", "", "give one of them")
+        if (self.offset is None) != (self.length is None):
+            given, missing = ("length", "offset") if self.offset is None else ("offset", "length")
+            raise PageproofError(f"--{given} goes with --{missing}", "", f"add --{missing} BYTES")
+        first, length = self.offset or 0, 1 if self.length is None else self.length
+        if not first < first + length <= PAGE_BYTES:
+            raise PageproofError(
+                f"bytes {first} to {first + length - 1} are not in one page",
+                "",
+                f"a page has the bytes 0 to {PAGE_BYTES - 1}",
+            )
+        if self.sample and self.gdb is not None:
+            raise PageproofError("--sample needs no gdb stub", "", "omit --gdb")

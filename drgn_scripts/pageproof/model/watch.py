@@ -116,9 +116,11 @@ class Event:
         pid, tid, comm: of the task that ran on the CPU.
         before, after: the field's value in words; "" if it is not known. Before is what the watch
             saw last.
-        missed: the value changed between the last event and this one: a write was not seen.
+        state: of the protocol before the access: a name of the driver's, or with ``--owner`` who
+            owned the page; "" if it is not known.
         code: the instruction after the access, as the CPU reports it.
         stack: return addresses, the innermost first; empty unless wanted.
+        wrong: why it breaks the protocol; "" if it does not, or that is not checked.
     """
 
     number: int
@@ -133,9 +135,10 @@ class Event:
     comm: str
     before: str
     after: str
-    missed: bool
+    state: str
     code: CodePlace
     stack: tuple[CodePlace, ...] = ()
+    wrong: str = ""
 
 
 @dataclass(frozen=True)
@@ -175,8 +178,9 @@ class WatchEnd:
 
     Attributes:
         lost: events that the kernel counted but could not deliver.
-        missed: events before which a write was not seen.
-        why: what ended it: "count", "seconds", "interrupted", "target gone".
+        missed: reads of a value that no event had written: a write was not seen.
+        why: what ended it, in words.
+        notes: what is worth knowing of the end.
     """
 
     seconds: float
@@ -184,6 +188,7 @@ class WatchEnd:
     lost: int
     missed: int
     why: str
+    notes: tuple[str, ...]
     counts: tuple[AccessCount, ...]
     findings: tuple[Finding, ...]
     exit_code: int

@@ -10,7 +10,14 @@ import drgn
 from drgn import cast, container_of
 from drgn.helpers.linux.mm import page_to_virt
 
-from pageproof.find.shared.finder import Claim, Finder, UnknownPart, behind_the_end, owner_of
+from pageproof.find.shared.finder import (
+    Claim,
+    Finder,
+    UnknownPart,
+    begins_with,
+    behind_the_end,
+    owner_of,
+)
 
 
 def _claim(vma: drgn.Object) -> Claim | None:
@@ -66,4 +73,5 @@ AIO: Final = Finder(
     operations=("aio_ring_fops",),
     claim=_claim,
     kernel_pages=_kernel_pages,
+    content=begins_with("struct aio_ring"),
 )

@@ -18,6 +18,7 @@ __all__ = [
     "Runs",
     "UnknownPart",
     "adjoining",
+    "begins_with",
     "behind_the_end",
     "is_shared",
     "not_private",
@@ -98,6 +99,24 @@ def adjoining(address: int, pages: int) -> range:
     return range(address, address + pages * PAGE_BYTES, PAGE_BYTES)
 
 
+def _unknown_content(claim: Claim, page: int) -> str:
+    return ""
+
+
+def begins_with(name: str, part: str | None = None) -> Callable[[Claim, int], str]:
+    """Return a Finder.content for regions whose first page begins with a struct.
+
+    Args:
+        name: the C type.
+        part: the part of the object that has it; None for all.
+    """
+
+    def content(claim: Claim, page: int) -> str:
+        return name if page == 0 and part in (None, claim.part) else ""
+
+    return content
+
+
 @dataclass(frozen=True)
 class Finder:
     """One kind of shared memory.
@@ -125,6 +144,8 @@ class Finder:
             the same values there, their claims differ in first_page only, by the difference of
             their ``vm_pgoff``. Then ``claim`` is called for one of them. If empty, it is called for
             each VMA.
+        content: returns the C type of what is at the beginning of a page of a region, by its
+            number; "" if that is not known.
     """
 
     kind: str
@@ -134,6 +155,7 @@ class Finder:
     kernel_pages: Callable[[drgn.Program, Claim], Sequence[int | None]]
     module: str = ""
     linear: tuple[str, ...] = ()
+    content: Callable[[Claim, int], str] = _unknown_content
 
     def __post_init__(self) -> None:
         for path in self.linear:

@@ -16,6 +16,7 @@ from pageproof.find.shared.finder import (
     Finder,
     UnknownPart,
     adjoining,
+    begins_with,
     behind_the_end,
     not_private,
     owner_of,
@@ -101,4 +102,5 @@ IO_URING: Final = Finder(
     operations=("io_uring_fops",),
     claim=_claim,
     kernel_pages=_kernel_pages,
+    content=begins_with("struct io_rings", _RINGS),
 )

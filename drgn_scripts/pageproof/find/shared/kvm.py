@@ -10,7 +10,15 @@ import drgn
 from drgn import cast
 
 from pageproof import arch
-from pageproof.find.shared.finder import Claim, Finder, Runs, adjoining, behind_the_end, owner_of
+from pageproof.find.shared.finder import (
+    Claim,
+    Finder,
+    Runs,
+    adjoining,
+    begins_with,
+    behind_the_end,
+    owner_of,
+)
 from pageproof.space.units import PAGE_BYTES
 
 
@@ -71,5 +79,6 @@ KVM: Final = Finder(
     operations=("kvm_vcpu_fops",),
     claim=_claim,
     kernel_pages=_kernel_pages,
+    content=begins_with("struct kvm_run"),
     module="kvm",
 )

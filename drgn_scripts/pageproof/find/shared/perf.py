@@ -14,6 +14,7 @@ from pageproof.find.shared.finder import (
     Finder,
     UnknownPart,
     adjoining,
+    begins_with,
     behind_the_end,
     owner_of,
 )
@@ -76,4 +77,5 @@ PERF: Final = Finder(
     operations=("perf_fops",),
     claim=_claim,
     kernel_pages=_kernel_pages,
+    content=begins_with("struct perf_event_mmap_page", _DATA),
 )

@@ -10,6 +10,7 @@ import drgn
 
 from pageproof.find.shared.finder import Claim, Finder, adjoining
 from pageproof.find.umh_shm.region import find_region
+from pageproof.find.umh_shm.slot import SLOT
 from pageproof.model import kinds
 
 
@@ -36,4 +37,5 @@ UMH_SHM: Final = Finder(
     claim=_claim,
     kernel_pages=_kernel_pages,
     linear=("vm_file",),
+    content=lambda claim, page: SLOT,  # each page is one
 )

@@ -9,9 +9,13 @@ from typing import Final
 
 import drgn
 
+from pageproof.find.kernel.members import Enumerated
 from pageproof.find.words import text_words
 from pageproof.model import SlotFacts
 
+#: The type of a slot, and its words that are enumerators.
+SLOT: Final = "struct umh_shm_slot"
+SLOT_ENUMS: Final = (Enumerated("state", "enum umh_shm_state", "UMH_SHM_"),)
 #: States in which the kernel does not write the request. In DONE the helper does not write the
 #: answer either.
 _AT_REST: Final = ("POSTED", "CLAIMED", "DONE")
@@ -68,7 +72,7 @@ class SlotReader:
 def slot_reader(prog: drgn.Program) -> SlotReader | None:
     """Return a reader for the module's slots; None if the module has no debug info."""
     try:
-        return SlotReader(prog, prog.type("struct umh_shm_slot"))
+        return SlotReader(prog, prog.type(SLOT))
     except LookupError:
         return None
 
