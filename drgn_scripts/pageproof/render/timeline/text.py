@@ -66,7 +66,7 @@ class TextTimeline:
         what = place.refused or "a new mapping, watched from now on"
         name = self._fields[place.field]
         text = f"{where}: {name} at {phrases.address(place.address)}: {what}"
-        self._line(f"{place.since_seconds:>11.6f}       {text}")
+        self._line(f"{place.since_seconds:>11.6f}       {printable(text)}")
 
     def event(self, event: Event) -> None:
         """Write an access in the column of its side."""
