@@ -15,14 +15,16 @@ from pageproof_lab.paths import cache_dir, cache_lock, drop_unused
 from pageproof_lab.proc import VERBOSE, run_in_root, say
 
 SOURCES = ("module", "c-helper", "tests/vm")
+HELPER = "umh_shm_helper.debug"
 
 
 @dataclass(frozen=True)
 class Built:
-    """umh_shm.ko, and the directory of the programs and modules of tests/vm."""
+    """umh_shm.ko, its helper with symbols, and the programs and modules of tests/vm."""
 
     module: Path
     programs: Path | None = None
+    helper: Path | None = None
 
 
 def build(kernel: Kernel) -> Built:
@@ -37,7 +39,7 @@ def build(kernel: Kernel) -> Built:
         if not place.is_dir():
             _build(kernel, place)
         os.utime(place)
-    return Built(place / "umh_shm.ko", place / "vm")
+    return Built(place / "umh_shm.ko", place / "vm", place / HELPER)
 
 
 def make(kernel: Kernel, *words: str) -> str:
@@ -96,6 +98,7 @@ def _build(kernel: Kernel, place: Path) -> None:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     shutil.copy2(work / "module/umh_shm.ko", part)
+    shutil.copy2(work / "c-helper/helper" / HELPER, part)
     shutil.copytree(work / "tests/vm", part / "vm")
     drop_unused(place.parent)
     part.rename(place)

@@ -121,15 +121,13 @@ class Programs:
         module = program.extra_module(vma.file.dentry_name if vma.file else "", create=True)
         # drgn takes the start for the address of the file's first segment.
         module.address_range = loaded.start, loaded.stop
+        wanted = build_id(read, loaded.start)
+        if wanted:
+            module.build_id = wanted
         if path := self._path_of(pid, vma):
             module.try_file(path, force=True)
-            return program
-        wanted = build_id(read, loaded.start)
-        if not wanted:
-            return None
-        module.build_id = wanted
-        for path in self._files:
-            module.try_file(path)
+        for path in self._files if wanted else ():
+            module.try_file(path)  # ignored if it has another build ID
         return program if module.loaded_file_path or module.debug_file_path else None
 
 
