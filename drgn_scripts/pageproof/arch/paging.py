@@ -153,6 +153,10 @@ class Paging(ABC):
     def flag_names(self, raw: int, level: Level, entry: Entry) -> tuple[str, ...]:
         """Return the names of the set bits of an entry, in the manual's words."""
 
+    @abstractmethod
+    def used(self, raw: int) -> tuple[bool, bool]:
+        """Return whether a present leaf was accessed, and written, since its bits were cleared."""
+
     def level(self, number: int) -> Level:
         """Return the level with a number."""
         return self.tables[self.levels - number]

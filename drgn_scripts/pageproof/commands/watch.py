@@ -23,10 +23,11 @@ from pageproof.model.asked import WatchAsked, Watching
 from pageproof.model.watch import WATCH_SCHEMA, Event, Mode, Place, WatchEnd, WatchStart
 from pageproof.observe.chosen import choose_frame
 from pageproof.observe.frameplaces import Spot, frame_spots
-from pageproof.observe.walkers import walker_of
+from pageproof.observe.walkers import paging_form, walker_of
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk import Walker
 from pageproof.watch.decode import Decoder
+from pageproof.watch.sample import SampleSource
 from pageproof.watch.source import Source
 
 #: Places that are armed at most: every field at every address of the frame.
@@ -72,7 +73,7 @@ def watch(target: Target, asked: WatchAsked, progress: Callable[[str], None], si
     progress("searching every address of the frame")
     one = _Watch(target, paging, walker, asked, frame.pfn, fields, sink)
     spots = frame_spots(target, paging, walker, frame.pfn)
-    with _source(target, asked) as source:
+    with _source(target, paging, walker, asked) as source:
         progress("arming")
         code = one.run(source, spots.found)
     return code
@@ -94,8 +95,10 @@ def _check_target(target: Target, asked: WatchAsked) -> None:
 
 
 @contextmanager
-def _source(target: Target, asked: WatchAsked) -> Iterator[Source]:
-    source = _open(target, asked)
+def _source(
+    target: Target, paging: PagingFacts, walker: Walker, asked: WatchAsked
+) -> Iterator[Source]:
+    source = _open(target, paging, walker, asked)
     try:
         yield source
     finally:
@@ -103,7 +106,9 @@ def _source(target: Target, asked: WatchAsked) -> Iterator[Source]:
             source.close()
 
 
-def _open(target: Target, asked: WatchAsked) -> Source:
+def _open(target: Target, paging: PagingFacts, walker: Walker, asked: WatchAsked) -> Source:
+    if asked.sample:
+        return SampleSource(target, walker, paging_form(target, paging), paging.kernel_root)
     writes = asked.watching is Watching.WRITES
     if asked.gdb is not None:
         from pageproof.watch.gdb import GdbSource
@@ -166,7 +171,7 @@ class _Watch:
                 pfn=self.pfn,
                 fields=self.fields.shown,
                 places=tuple(self.places),
-                notes=self.fields.notes,
+                notes=self.fields.notes + source.notes,
             )
         )
         try:

@@ -59,6 +59,8 @@ def choose_fields(prog: drgn.Program, asked: WatchAsked, frame: Chosen) -> Field
     Raises:
         PageproofError: there is no such type or member.
     """
+    if asked.sample:
+        return Fields((Member("the page", (), 0, PAGE_BYTES, None),), MemberWords(prog))
     name = asked.type_name or frame.content
     if asked.owner is not None and not name:
         raise PageproofError("--owner needs the type of the page", "", "add --type 'struct …'")

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pageproof.errors import PageproofError
 from pageproof.front.command import Command, add_report_options, add_verbose, check_kinds, pid
 
 if TYPE_CHECKING:
@@ -86,6 +89,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="with --qemu: QEMU's gdb stub (-gdb unix:PATH,server=on,wait=off); the guest stops "
         "for about a millisecond at each access",
     )
+    how.add_argument(
+        "--sample",
+        action="store_true",
+        help="read the accessed and dirty bits of the page's entries again and again instead, for "
+        "hosts without a gdb stub: roughly which side's entries are used, no values and no code",
+    )
     how.add_argument("--count", type=_positive, metavar="N", help="end after N accesses")
     how.add_argument("--seconds", type=_seconds, metavar="S", help="end after S seconds")
     how.add_argument(
@@ -120,9 +129,12 @@ def _positive(text: str) -> int:
 
 def _hex(text: str) -> int:
     try:
-        return int(text.removeprefix("pfn:"), 16)
+        value = int(text.removeprefix("pfn:"), 16)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in hex") from None
+        value = -1
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in hex")
+    return value
 
 
 def _seconds(text: str) -> float:
@@ -137,18 +149,39 @@ def _seconds(text: str) -> float:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse options that do not fit together, kinds that do not exist, and missing programs."""
-    from pageproof.errors import PageproofError
-
     _asked(args)
     check_kinds(args.kind)
     for path in args.program:
+        _check_program(path)
+    if args.gdb is not None and not re.search(r":\d+$", args.gdb) and not Path(args.gdb).exists():
+        raise PageproofError(
+            "there is no such socket",
+            f"--gdb {args.gdb}",
+            "is the guest running, and with -gdb unix:PATH,server=on,wait=off?",
+        )
+    if args.owner is not None:
         try:
-            with path.open("rb") as file:
-                elf = file.read(4) == b"\x7fELF"
-        except OSError as error:
-            raise PageproofError(f"{error.strerror}", f"--program {path}") from None
-        if not elf:
-            raise PageproofError("this is not an ELF file", f"--program {path}")
+            ast.parse(args.owner, mode="eval")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            raise PageproofError(
+                f"this is not an expression: {error}",
+                f"--owner {args.owner!r}",
+                "write one as in Python, such as 'user if state == 1 else kernel'",
+            ) from None
+
+
+def _check_program(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            elf = file.read(4) == b"\x7fELF"
+    except OSError as error:
+        raise PageproofError(
+            error.strerror or "it can't be read", f"--program {path}", "give an ELF file"
+        ) from None
+    if not elf:
+        raise PageproofError(
+            "this is not an ELF file", f"--program {path}", "give the program itself, with symbols"
+        )
 
 
 def _asked(args: argparse.Namespace) -> WatchAsked:
@@ -170,6 +203,7 @@ def _asked(args: argparse.Namespace) -> WatchAsked:
         length=args.length,
         watching=Watching.WRITES if args.writes else Watching.ANY,
         gdb=args.gdb,
+        sample=args.sample,
         count=args.count,
         seconds=args.seconds,
         owner=args.owner,
@@ -196,7 +230,7 @@ def run(target: Target, args: argparse.Namespace, progress: Progress) -> int:
 
 def _sink(form: str, write: Write, options: Options) -> Sink:
     if form == "json":
-        from pageproof.render.timeline.lines import JsonTimeline
+        from pageproof.render.linesform import JsonTimeline
 
         return JsonTimeline(write)
     if form == "junit":
@@ -204,7 +238,7 @@ def _sink(form: str, write: Write, options: Options) -> Sink:
         from pageproof.render.junit.watch import JUnitTimeline
 
         return JUnitTimeline(write, UNSYNCHRONIZED.id)
-    from pageproof.render.timeline.text import TextTimeline
+    from pageproof.render.draw.watch import TextTimeline
 
     return TextTimeline(write, options)
 

@@ -18,6 +18,10 @@ from pageproof.errors import PageproofError
 PAGE_BYTES: Final = 4096
 #: A device, as the user names it.
 _DEVICE: Final = re.compile(r"/.+|\d+:\d+", re.DOTALL)
+#: A member, as the user names it: ``id``, ``req.id``, ``words[3]``, ``payload[0:8]``.
+MEMBER: Final = re.compile(
+    r"(?P<path>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)(\[(?P<first>\d+)(:(?P<end>\d+))?\])?"
+)
 #: An address: a number, or an expression as the user wrote it (hex, a symbol, a variable).
 AddressText = str | int
 
@@ -290,6 +294,11 @@ class WatchAsked:
     programs: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
+        for text in self.fields:
+            if not MEMBER.fullmatch(text):
+                raise PageproofError(
+                    "this is not a member", f"--field {text!r}", "write it as in C: payload[0:8]"
+                )
         if self.fields and self.offset is not None:
             raise PageproofError("--field and --offset both name bytes", "", "give one of them")
         if (self.offset is None) != (self.length is None):
@@ -302,5 +311,17 @@ class WatchAsked:
                 "",
                 f"a page has the bytes 0 to {PAGE_BYTES - 1}",
             )
-        if self.sample and self.gdb is not None:
-            raise PageproofError("--sample needs no gdb stub", "", "omit --gdb")
+        useless = (
+            ("--gdb", self.gdb is not None),
+            ("--field", bool(self.fields)),
+            ("--type", self.type_name is not None),
+            ("--offset", self.offset is not None),
+            ("--owner", self.owner is not None),
+        )
+        for name, is_given in useless if self.sample else ():
+            if is_given:
+                raise PageproofError(
+                    f"--sample sees whole pages, without a gdb stub, so {name} has no meaning",
+                    "",
+                    f"omit {name}",
+                )

@@ -64,6 +64,8 @@ class Decoder:
         """Return the event of a hit; hits are given in their order."""
         place = self.places[hit.place]
         start = place.paddr % len(self.page)
+        if hit.page is not None:
+            self._note_others(place.field, hit.page)
         state = self.words.state(bytes(self.page))
         before = self._value(place.field)
         if hit.value is not None:
@@ -128,8 +130,22 @@ class Decoder:
         elif unseen is not None and unseen != value:
             self._missed += 1
 
+    def _note_others(self, number: int, page: bytes) -> None:
+        """Take over what else is in the frame now; fields that changed were written unseen."""
+        changed = bytearray(page)
+        own = self.fields[number]
+        span = slice(own.offset, own.offset + own.length)
+        changed[span] = self.page[span]
+        for other, at in enumerate(self.fields):
+            if other != number:
+                part = slice(at.offset, at.offset + at.length)
+                self._missed += changed[part] != self.page[part]
+        self.page[:] = changed
+
     def _code(self, mode: Mode, pid: int, pc: int) -> CodePlace:
         # A program's code may be at the same address as another's.
+        if not pc:
+            return CodePlace(0)
         key = mode, pid if mode is Mode.USER else 0, pc
         if key not in self._codes:
             if mode is Mode.KERNEL:

@@ -19,6 +19,7 @@ class Hit:
         ns: when, on a clock of the source that never goes back.
         ip: address of the instruction after the access.
         value: the bytes of the place right after the access; None if they could not be read.
+        page: the whole frame at that time, if the source reads it: what else changed was not seen.
         stack: return addresses, the innermost first; empty unless the source was told to read it.
     """
 
@@ -34,13 +35,19 @@ class Hit:
     ip: int
     value: bytes | None
     stack: tuple[int, ...] = ()
+    page: bytes | None = None
 
 
 class Source(Protocol):
-    """A way to watch a target. It changes nothing but watchpoints, and removes them."""
+    """A way to watch a target. It changes nothing but watchpoints, and removes them.
 
-    #: "gdb", "perf" or "sample".
+    Attributes:
+        name: "gdb", "perf" or "sample".
+        notes: for the user.
+    """
+
     name: str
+    notes: tuple[str, ...]
 
     def now(self) -> int:
         """Return the time on the clock of the hits, in nanoseconds."""

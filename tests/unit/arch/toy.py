@@ -122,6 +122,9 @@ class ToyPaging(Paging):
     def memory_type(self, raw: int, level: Level) -> MemoryType:
         return TYPES[(1 if raw & TYPE_0 else 0) | (2 if raw & TYPE_1 else 0)]
 
+    def used(self, raw: int) -> tuple[bool, bool]:
+        return False, False
+
     def flag_names(self, raw: int, level: Level, entry: Entry) -> tuple[str, ...]:
         if entry.kind is EntryKind.NONE:
             return ()

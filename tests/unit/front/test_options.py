@@ -20,23 +20,32 @@ NOWHERE: Final = "/nonexistent/file"
 WRONG: Final = {
     "--baseline": (NOWHERE,),
     "--core": (NOWHERE, "/etc"),
+    "--count": ("x", "0", "-1"),
     "--cpu": ("x", "-1"),
     "--device": ("1:x", "foo"),
     "--expect": ("readonly",),
     "--explain": ("phismap",),
+    "--field": ("a b", "[0]", "payload[1:"),
     "--format": ("jsn",),
+    "--frame": ("x", "-1"),
+    "--gdb": (NOWHERE,),
     "--kind": ("shmm",),
     "--length": ("x", "0", "-5"),
+    "--offset": ("x", "-1", "4096"),
     "--output": (NOWHERE, "/"),
+    "--owner": ("user if", ""),
+    "--page": ("x", "-1"),
     "--pid": ("x", "0", "-1"),
+    "--program": (NOWHERE, "/etc", "/etc/passwd"),
     "--qemu": (NOWHERE,),
     "--rule": ("nosuch",),
+    "--seconds": ("x", "0", "nan", "1e99"),
     "--skip": ("nosuch",),
     "--walker": ("rust",),
     "--write-baseline": (NOWHERE, "/"),
 }
 #: Any value may be right, or only the target shows that it is wrong.
-FREE: Final = {"--kernel", "--name", "--pages", "--symbols", "--user"}
+FREE: Final = {"--kernel", "--name", "--pages", "--symbols", "--type", "--user"}
 #: What a command needs besides the option that is tested.
 NEEDED: Final = {
     "alias": ("0",),
@@ -44,6 +53,11 @@ NEEDED: Final = {
     "maps": ("--pid", "1"),
     "walk": ("0",),
     "whatis": ("0",),
+}
+#: What an option needs besides itself.
+MORE: Final = {
+    "--expect": ("--device", "/dev/null"),
+    "--offset": ("--length", "8"),
 }
 TARGET: Final = ""
 
@@ -162,7 +176,7 @@ def test_a_wrong_value(
     if command != TARGET:
         monkeypatch.setattr(cli, "_open", lambda args: never)
     for value in WRONG.get(name, ()):
-        more = ("--device", "/dev/null") if name == "--expect" else ()
+        more = MORE.get(name, ())
         error = error_of(words(command, *more, name, value), capsys)
         assert name in error or value in error
         assert "; " in error, "the line does not end in what to do"

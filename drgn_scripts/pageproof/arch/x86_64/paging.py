@@ -179,6 +179,9 @@ class X86Paging(Paging):
         pat = raw & (PAT_4K if level.number == 1 else PAT_LARGE)
         return self.pat[(4 if pat else 0) | (2 if raw & PCD else 0) | (1 if raw & PWT else 0)]
 
+    def used(self, raw: int) -> tuple[bool, bool]:
+        return bool(raw & ACCESSED), bool(raw & DIRTY)
+
     def flag_names(self, raw: int, level: Level, entry: Entry) -> tuple[str, ...]:
         """Return the set bits in the manual's words; the use of software bits is not guessed."""
         if entry.kind is EntryKind.NONE:

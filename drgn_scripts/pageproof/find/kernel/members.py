@@ -13,11 +13,8 @@ import drgn
 from pageproof.errors import PageproofError
 from pageproof.find.kernel.debuginfo import plain_type
 from pageproof.find.words import text_words
+from pageproof.model.asked import MEMBER
 
-#: ``payload``, ``req.id``, ``rztee_kreq.id``, ``words[3]``, ``payload[0:8]``.
-_MEMBER: Final = re.compile(
-    r"(?P<path>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)(\[(?P<first>\d+)(:(?P<end>\d+))?\])?"
-)
 #: Structs in structs whose members are looked at; the kernel's are less deep.
 _DEEPEST: Final = 6
 #: Bytes that are shown of a value without a type.
@@ -100,7 +97,7 @@ def find_member(prog: drgn.Program, kind: drgn.Type, text: str) -> Member:
         PageproofError: there is no such member, several have the name, or it has no such elements.
     """
     where = f"--field {text}"
-    match = _MEMBER.fullmatch(text)
+    match = MEMBER.fullmatch(text)
     if match is None:
         raise PageproofError("this is not a member", where, "write it as in C, or as payload[0:8]")
     path = match["path"]

@@ -32,9 +32,9 @@ from pageproof.model.watch import (
 )
 from pageproof.model.where import in_process
 from pageproof.render import Options, Write
+from pageproof.render.draw.watch import TextTimeline
 from pageproof.render.junit.watch import JUnitTimeline
-from pageproof.render.timeline.lines import JsonTimeline
-from pageproof.render.timeline.text import TextTimeline
+from pageproof.render.linesform import JsonTimeline
 
 GOLDEN = Path(__file__).resolve().parents[3] / "golden" / "watch"
 PFN = 0x2157

@@ -73,7 +73,8 @@ class TextTimeline:
         place = self._places[event.place]
         lines = list(self._lines(event, place))
         indent = " " * (self._half if place.side is Mode.USER else 0)
-        head = f"{event.seconds:>11.6f}  {event.cpu:>3}  "
+        cpu = "" if event.cpu < 0 else event.cpu
+        head = f"{event.seconds:>11.6f}  {cpu:>3}  "
         for text in lines:
             width = max(30, self._options.width - _MARGIN - len(indent) + 1)
             for part in textwrap.wrap(printable(text), width, subsequent_indent="  "):
@@ -92,7 +93,8 @@ class TextTimeline:
             value = ""
         mark = "! " if event.wrong else ""
         yield f"{mark}{_VERBS[event.access]} {name}{value}"
-        yield f"  {_code(event.code)}, {_who(event, place)}"
+        if event.code.address:
+            yield f"  {_code(event.code)}, {_who(event, place)}"
         if event.wrong:
             yield f"  state {event.state}: {event.wrong}"
         if self._options.verbose:
