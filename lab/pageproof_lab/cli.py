@@ -13,6 +13,7 @@ from pageproof_lab import LabError, demo, lint
 from pageproof_lab.bench.bench_engine import bench_engine
 from pageproof_lab.bench.bench_server import bench_server
 from pageproof_lab.bench.bench_verify import bench_verify
+from pageproof_lab.bench.bench_watch import bench_watch
 from pageproof_lab.bench.server_options import add_server_options, wishes_of
 from pageproof_lab.guest import boot, guest, qemu
 from pageproof_lab.images import build, driver, kernels
@@ -20,7 +21,7 @@ from pageproof_lab.images.kernels import Kernel
 from pageproof_lab.paths import lab_dir, run_dir
 
 Command = Callable[[argparse.Namespace], int]
-_PARTS = ("engine", "verify", "server")
+_PARTS = ("engine", "verify", "server", "watch")
 
 
 @contextlib.contextmanager
@@ -267,6 +268,8 @@ def _bench(args: argparse.Namespace) -> int:
         bench_verify(args.kernel)
     if "server" in parts:
         bench_server(args.kernel, wishes)
+    if "watch" in parts:
+        bench_watch(args.kernel)
     return 0
 
 
