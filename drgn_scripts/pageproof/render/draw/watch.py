@@ -48,6 +48,8 @@ class TextTimeline:
         self._fields: tuple[str, ...] = ()
         self._places: list[Place] = []
         self._half = max(30, (options.width - _MARGIN) // 2)
+        self._last: tuple[object, ...] = ()
+        self._more = 0
 
     def start(self, start: WatchStart) -> None:
         """Write what is watched, and the heading of the timeline."""
@@ -61,6 +63,7 @@ class TextTimeline:
 
     def place(self, place: Place) -> None:
         """Write a line about a mapping that appeared later."""
+        self._write_more()
         self._places.append(place)
         where = f"pid {place.pid} ({place.comm})" if place.pid else place.row
         what = place.refused or "a new mapping, watched from now on"
@@ -69,8 +72,17 @@ class TextTimeline:
         self._line(f"{place.since_seconds:>11.6f}       {printable(text)}")
 
     def event(self, event: Event) -> None:
-        """Write an access in the column of its side."""
+        """Write an access in the column of its side; count it if the line above says the same."""
         place = self._places[event.place]
+        if _is_news(event) or self._options.verbose:
+            alike: tuple[object, ...] = ()
+        else:
+            alike = event.place, event.access, event.code.address, event.pid, event.after
+        if alike and alike == self._last:
+            self._more += 1
+            return
+        self._write_more()
+        self._last = alike
         lines = list(self._lines(event, place))
         indent = " " * (self._half if place.side is Mode.USER else 0)
         cpu = "" if event.cpu < 0 else event.cpu
@@ -80,6 +92,11 @@ class TextTimeline:
             for part in textwrap.wrap(printable(text), width, subsequent_indent="  "):
                 self._line(f"{head}{indent}{part}")
                 head = " " * len(head)
+
+    def _write_more(self) -> None:
+        if self._more:
+            self._line(f"{' ' * _MARGIN}… {self._more} more of these")
+        self._last, self._more = (), 0
 
     def _lines(self, event: Event, place: Place) -> Iterator[str]:
         name = self._fields[place.field]
@@ -103,6 +120,7 @@ class TextTimeline:
 
     def end(self, end: WatchEnd) -> None:
         """Write the sum, the findings and the last line."""
+        self._write_more()
         sheet = Sheet(verbose=self._options.verbose)
         sheet.gap()
         sheet.table(
@@ -161,6 +179,11 @@ class TextTimeline:
         from pageproof.render.textform import write_sheet
 
         write_sheet(sheet, self._write, color=self._options.color, width=self._options.width)
+
+
+def _is_news(event: Event) -> bool:
+    """Return whether an access must not be summed up: it changed the value, or is wrong."""
+    return bool(event.wrong) or (event.access is not Access.READ and event.before != event.after)
 
 
 def _code(code: CodePlace) -> str:

@@ -136,6 +136,22 @@ def test_text(name: str, options: Options) -> None:
     matches_golden(GOLDEN / name, written(lambda write: TextTimeline(write, options)))
 
 
+def test_what_says_the_same_is_summed_up() -> None:
+    out = io.StringIO()
+    one = TextTimeline(out.write, Options())
+    one.start(START)
+    first = out.tell()
+    read, changed = EVENTS[2], EVENTS[0]
+    for event in (read, read, read, changed, changed, read, replace(read, wrong="no"), read):
+        one.event(event)
+    one.end(SOUND)
+    text = out.getvalue()[first:].partition("accesses")[0]
+    assert text.count("reads rztee_kreq.id: 2") == 4
+    assert text.count("writes rztee_kreq.id: 0 -> 2") == 2
+    assert text.count("… 2 more of these") == 1
+    assert text.count("more of these") == 1
+
+
 def test_json_lines() -> None:
     text = written(JsonTimeline)
     matches_golden(GOLDEN / "watch.json", text)
