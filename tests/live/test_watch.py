@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`watch` sees a known sequence of accesses completely: from outside and inside, on all kernels."""
+
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import jsonschema
+import pytest
+from machine import START_SECONDS, Json, Machine, each_kernel, number, on_one_kernel
+from watchcommand import Inside, Outside, program
+
+from pageproof.front.watch import EPILOG
+
+ROUNDS = 1000
+DEVICE = "/dev/shares_counter"
+COUNTER = ("--device", DEVICE, "--type", "struct shares_counter_page")
+USER, KERNEL = "user_adds", "shares_counter_kernel_adds"
+PLACES = {"outside": Outside, "inside": Inside}
+
+
+@pytest.fixture(scope="module")
+def counting(machine: Machine) -> Machine:
+    machine.load_test_module("shares_counter")
+    return machine
+
+
+@pytest.fixture
+def schema(checkout: Path) -> Json:
+    path = checkout / "drgn_scripts/pageproof/schema/watch-1.json"
+    found: Json = json.loads(path.read_text())
+    return found
+
+
+def begin(machine: Machine, pid: int) -> None:
+    machine.guest.check("kill", "-s", "USR1", str(pid))
+
+
+def await_done(machine: Machine, pid: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while machine.guest.run("test", "-s", f"/run/started.json.{pid}").code:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def function(event: Json) -> str:
+    name: str = event["code"]["symbol"].partition("+")[0]
+    return name
+
+
+def kinds(records: list[Json], name: str) -> list[Json]:
+    return [one for one in records if one["record"] == name]
+
+
+@each_kernel
+@pytest.mark.parametrize("where", PLACES)
+def test_a_known_sequence(counting: Machine, where: str, schema: Json) -> None:
+    """Two accesses a round: a read and a write, in turns by both sides."""
+    started = counting.start("shares_counter", "--rounds", str(ROUNDS))
+    pid = started["pid"]
+    symbols = ("--program", program(counting, "shares_counter", inside=where == "inside"))
+    try:
+        with PLACES[where](
+            counting, *COUNTER, "--pid", str(pid), "--field", "count", *symbols
+        ) as one:
+            begin(counting, pid)
+            await_done(counting, pid)
+            records = one.end()
+            assert one.code() == 0, records[-1]
+    finally:
+        counting.end_group(pid)
+    validator = jsonschema.Draft202012Validator(schema)
+    for record in records:
+        validator.validate(record)
+    (start,), (end,) = kinds(records, "start"), kinds(records, "end")
+    assert {place["side"] for place in start["places"]} == {"kernel", "user"}
+    assert all(place["refused"] == "" for place in start["places"])
+    events = kinds(records, "event")
+    assert (end["events"], end["lost"], end["missed"]) == (2 * ROUNDS, 0, 0)
+    places = start["places"]
+    seen = [
+        (places[one["place"]]["side"], one["mode"], one["access"], one["before"], one["after"],
+         function(one), one["pid"])
+        for one in events
+    ]  # fmt: skip
+    expected = []
+    for count in range(ROUNDS):
+        side, name = ("user", USER) if count % 2 == 0 else ("kernel", KERNEL)
+        expected += [
+            (side, side, "read", str(count), str(count), name, pid),
+            (side, side, "write", str(count), str(count + 1), name, pid),
+        ]
+    assert seen == expected
+    assert [one["number"] for one in events] == list(range(1, 2 * ROUNDS + 1))
+    assert all(one["seconds"] <= other["seconds"] for one, other in pairwise(events))
+
+
+@each_kernel
+@pytest.mark.parametrize("where", PLACES)
+def test_another_process_at_the_same_address(counting: Machine, where: str) -> None:
+    """Both count at once, each on its own page."""
+    started = counting.start("shares_counter", "--rounds", "100", "--processes", "2")
+    first, second = started["pids"]
+    try:
+        with PLACES[where](counting, *COUNTER, "--pid", str(second), "--field", "count") as one:
+            for pid in (first, second):
+                begin(counting, pid)
+            for pid in (first, second):
+                await_done(counting, pid)
+            records = one.end()
+    finally:
+        counting.end_group(started["pid"])
+    (start,) = kinds(records, "start")
+    (user,) = (place for place in start["places"] if place["side"] == "user")
+    assert number(user["address"]) == started["address"]
+    assert user["pid"] == second
+    events = kinds(records, "event")
+    assert len(events) == 200
+    assert {event["pid"] for event in events} == {second}
+
+
+@on_one_kernel
+@pytest.mark.parametrize("name", ["INT", "TERM"])
+def test_a_signal_ends_it_regularly(loaded: Machine, name: str) -> None:
+    with Outside(loaded, "--kind", "umh_shm", "--field", "state") as one:
+        loaded.guest.check("sh", "-c", "echo 1 > /sys/class/misc/umh_shm/health")
+        (*_, end) = one.end(name)
+        assert (one.code(), end["record"], end["why"]) == (0, "end", "interrupted")
+    assert loaded.sysfs("last_reply") == "2 hello world"
+
+
+@on_one_kernel
+def test_without_an_access_nothing_is_decided(loaded: Machine) -> None:
+    with Outside(loaded, "--kind", "umh_shm", "--field", "id", "--seconds", "2") as one:
+        one.await_end()
+        assert one.code() == 3
+        assert one.records()[-1]["events"] == 0
+    assert "  3  there was no access" in EPILOG
+
+
+@on_one_kernel
+def test_a_mapping_that_appears_later(machine: Machine) -> None:
+    machine.load(allow_any=True)
+    with Outside(machine, "--kind", "umh_shm", "--field", "id") as one:
+        late = machine.map("--pages", "1")
+        deadline = time.monotonic() + START_SECONDS
+        while not (found := kinds(one.records(), "place")):
+            assert time.monotonic() < deadline, one.said()
+            time.sleep(0.2)
+        assert {place["pid"] for place in found} == {late["pid"]}
+        assert all(place["since_seconds"] > 0 for place in found)
+        one.end()
+    machine.end_mappers()
