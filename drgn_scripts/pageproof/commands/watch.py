@@ -28,7 +28,7 @@ from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
 from pageproof.walk import Walker
 from pageproof.watch.decode import Decoder
 from pageproof.watch.sample import SampleSource
-from pageproof.watch.source import Source
+from pageproof.watch.source import Hit, Source
 
 #: Places that are armed at most: every field at every address of the frame.
 _MOST_PLACES: Final = 4096
@@ -178,6 +178,7 @@ class _Watch:
             why = self._watch(source, start, decoder, check)
         except KeyboardInterrupt:
             why = "interrupted"
+            self._drain(source, decoder, check)
         seconds = round((source.now() - start) / 1e9, 3)
         with _undisturbed():
             source.close()
@@ -233,13 +234,12 @@ class _Watch:
         next_sweep = source.now() + _SWEEP_NS
         while True:
             for hit in source.hits(_WAIT_SECONDS):
-                event = decoder.event(hit)
-                if check is not None and (wrong := check.see(event)):
-                    event = replace(event, wrong=wrong)
-                self.sink.event(event)
+                if end is not None and hit.ns >= end:
+                    break
+                self._take(hit, decoder, check)
                 if self.asked.count is not None and decoder.events >= self.asked.count:
                     return f"{self.asked.count} events"
-                if hit.ns >= next_sweep or (end is not None and hit.ns >= end):
+                if hit.ns >= next_sweep:
                     break
             now = source.now()
             if end is not None and now >= end:
@@ -248,6 +248,22 @@ class _Watch:
                 self._look_for_more(source, start)
                 took = source.now() - now
                 next_sweep = source.now() + max(_SWEEP_NS, _SWEEP_SHARE * took)
+
+    def _take(self, hit: Hit, decoder: Decoder, check: ProtocolCheck | None) -> None:
+        event = decoder.event(hit)
+        if check is not None and (wrong := check.see(event)):
+            event = replace(event, wrong=wrong)
+        self.sink.event(event)
+
+    def _drain(self, source: Source, decoder: Decoder, check: ProtocolCheck | None) -> None:
+        """Pass on what happened until now and was not passed on yet; another Ctrl-C ends that."""
+        try:
+            for place in self.places:
+                source.disarm(place.number)
+            for hit in source.hits(0):
+                self._take(hit, decoder, check)
+        except KeyboardInterrupt:
+            return
 
     def _look_for_more(self, source: Source, start: int) -> None:
         """Arm mappings that appeared, and disarm those that have gone."""

@@ -60,7 +60,10 @@ class Source(Protocol):
         """
 
     def disarm(self, number: int) -> None:
-        """Stop watching a place; nothing happens if it is not armed."""
+        """Stop watching a place; its hits until now are still passed on.
+
+        Nothing happens if it is not armed.
+        """
 
     def hits(self, seconds: float) -> Iterator[Hit]:
         """Yield hits in their order; return when there was none for so many seconds."""
