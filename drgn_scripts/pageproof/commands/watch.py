@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from pageproof import __version__
 from pageproof.attach import Target
@@ -130,6 +130,33 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+class _Asked:
+    """Notes SIGINT and SIGTERM, so that they interrupt no record; the second one raises.
+
+    Attributes:
+        to_end: there was one.
+    """
+
+    def __init__(self) -> None:
+        self.to_end = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Asked:
+        with suppress(ValueError):  # not in the main thread
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.to_end:
+            raise KeyboardInterrupt
+        self.to_end = True
+
+
 @dataclass
 class _Watch:
     """One watch of a frame."""
@@ -160,7 +187,7 @@ class _Watch:
         )
         if self.fields.state is not None:
             self.fields.state(bytes(decoder.page))  # an expression that is wrong ends it now
-        check = self._check()
+        check, why = self._check(), "interrupted"
         self.sink.start(
             WatchStart(
                 schema=WATCH_SCHEMA,
@@ -174,11 +201,8 @@ class _Watch:
                 notes=self.fields.notes + source.notes,
             )
         )
-        try:
-            why = self._watch(source, start, decoder, check)
-        except KeyboardInterrupt:
-            why = "interrupted"
-            self._drain(source, decoder, check)
+        with suppress(KeyboardInterrupt), _Asked() as asked:
+            why = self._watch(source, start, decoder, check, asked)
         seconds = round((source.now() - start) / 1e9, 3)
         with _undisturbed():
             source.close()
@@ -227,19 +251,24 @@ class _Watch:
         return added
 
     def _watch(
-        self, source: Source, start: int, decoder: Decoder, check: ProtocolCheck | None
+        self,
+        source: Source,
+        start: int,
+        decoder: Decoder,
+        check: ProtocolCheck | None,
+        asked: _Asked,
     ) -> str:
         """Pass on events until the end; return why it ended."""
         end = None if self.asked.seconds is None else start + round(self.asked.seconds * 1e9)
         next_sweep = source.now() + _SWEEP_NS
-        while True:
+        while not asked.to_end:
             for hit in source.hits(_WAIT_SECONDS):
                 if end is not None and hit.ns >= end:
                     break
                 self._take(hit, decoder, check)
                 if self.asked.count is not None and decoder.events >= self.asked.count:
                     return f"{self.asked.count} events"
-                if hit.ns >= next_sweep:
+                if hit.ns >= next_sweep or asked.to_end:
                     break
             now = source.now()
             if end is not None and now >= end:
@@ -248,22 +277,17 @@ class _Watch:
                 self._look_for_more(source, start)
                 took = source.now() - now
                 next_sweep = source.now() + max(_SWEEP_NS, _SWEEP_SHARE * took)
+        for place in self.places:
+            source.disarm(place.number)
+        for hit in source.hits(0):  # what happened until now
+            self._take(hit, decoder, check)
+        return "interrupted"
 
     def _take(self, hit: Hit, decoder: Decoder, check: ProtocolCheck | None) -> None:
         event = decoder.event(hit)
         if check is not None and (wrong := check.see(event)):
             event = replace(event, wrong=wrong)
         self.sink.event(event)
-
-    def _drain(self, source: Source, decoder: Decoder, check: ProtocolCheck | None) -> None:
-        """Pass on what happened until now and was not passed on yet; another Ctrl-C ends that."""
-        try:
-            for place in self.places:
-                source.disarm(place.number)
-            for hit in source.hits(0):
-                self._take(hit, decoder, check)
-        except KeyboardInterrupt:
-            return
 
     def _look_for_more(self, source: Source, start: int) -> None:
         """Arm mappings that appeared, and disarm those that have gone."""
