@@ -71,8 +71,11 @@ def watch(target: Target, asked: WatchAsked, progress: Callable[[str], None], si
         )
     fields = choose_fields(target.prog, asked, frame)
     progress("searching every address of the frame")
-    one = _Watch(target, paging, walker, asked, frame.pfn, fields, sink)
     spots = frame_spots(target, paging, walker, frame.pfn)
+    if spots.doubts:
+        lost = "some page tables could not be read, so addresses of the frame may be missing"
+        fields = replace(fields, notes=(*fields.notes, lost))
+    one = _Watch(target, paging, walker, asked, frame.pfn, fields, sink)
     with _source(target, paging, walker, asked) as source:
         progress("arming")
         code = one.run(source, spots.found)

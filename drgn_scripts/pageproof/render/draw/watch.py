@@ -48,12 +48,15 @@ class TextTimeline:
         self._fields: tuple[str, ...] = ()
         self._places: list[Place] = []
         self._half = max(30, (options.width - _MARGIN) // 2)
+        self._offsets: tuple[int, ...] = ()
+        self._later: set[tuple[int, int]] = set()
         self._last: tuple[object, ...] = ()
         self._more = 0
 
     def start(self, start: WatchStart) -> None:
         """Write what is watched, and the heading of the timeline."""
         self._fields = tuple(one.name for one in start.fields)
+        self._offsets = tuple(one.offset_bytes for one in start.fields)
         self._places = list(start.places)
         sheet = Sheet(verbose=self._options.verbose)
         draw_head(start, sheet, self._head(start))
@@ -66,9 +69,15 @@ class TextTimeline:
         self._write_more()
         self._places.append(place)
         where = f"pid {place.pid} ({place.comm})" if place.pid else place.row
-        what = place.refused or "a new mapping, watched from now on"
-        name = self._fields[place.field]
-        text = f"{where}: {name} at {phrases.address(place.address)}: {what}"
+        first = place.address - self._offsets[place.field]
+        if place.refused:
+            name = self._fields[place.field]
+            text = f"{where}: {name} at {phrases.address(place.address)}: {place.refused}"
+        elif (place.mm, first) in self._later:
+            return
+        else:
+            self._later.add((place.mm, first))
+            text = f"{where}: a new mapping at {phrases.address(first)}, watched from now on"
         self._line(f"{place.since_seconds:>11.6f}       {printable(text)}")
 
     def event(self, event: Event) -> None:
