@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import drgn
 from drgn import cast
-from drgn.helpers.linux.mm import compound_head, page_to_virt
+from drgn.helpers.linux.mm import compound_head, page_to_virt, pfn_to_page
 
 from pageproof.find.bounded import DamagedError, compound_pages
 from pageproof.find.bulk import bulk_of
@@ -24,6 +25,8 @@ PageRun = tuple[int, int, int]
 
 #: Value entries, for pages in swap, have bit 0 set (include/linux/xarray.h, xa_is_value()).
 _VALUE: Final = 1
+#: Pages that are checked at a time.
+_BATCH_PAGES: Final = 1 << 16
 #: Bit 0 of the word with the head page is set in tail pages.
 _TAIL: Final = 1
 
@@ -80,13 +83,27 @@ def cached_pages(prog: drgn.Program, pages: drgn.Object) -> list[PageRun]:
         ValueError: a ``struct page`` is damaged.
         FaultError: one cannot be read.
     """
-    runs = cache_entries(prog, pages)
     look = _Look(prog, pages)
-    for before, run, after in zip([None, *runs], runs, [*runs[1:], None], strict=False):
-        # Before multi-index entries a large folio had the same entry at each of its indices.
-        repeated = (one is not None and one.entry == run.entry for one in (before, after))
-        look.add(run, alone=any(repeated))
+    for batch in _batches(cache_entries(prog, pages)):
+        look.add(batch)
     return list(_in_order(look.found))
+
+
+def _batches(runs: Sequence[Run]) -> Iterator[list[tuple[Run, bool]]]:
+    """Yield some runs at a time, and whether a run has the same entry as one beside it.
+
+    Before multi-index entries a large folio had the same entry at each of its indices.
+    """
+    batch: list[tuple[Run, bool]] = []
+    pages = 0
+    entries = [None, *(run.entry for run in runs), None]
+    for run, before, after in zip(runs, entries, entries[2:], strict=False):
+        batch.append((run, run.entry in (before, after)))
+        pages += run.length
+        if pages >= _BATCH_PAGES:
+            yield batch
+            batch, pages = [], 0
+    yield batch
 
 
 class _Look:
@@ -101,32 +118,48 @@ class _Look:
         self._layout = _layout(prog)
         space = prog.type("struct address_space")
         self._mapping = pages.value_() - drgn.offsetof(space, "i_pages")
+        #: A page and its address. Pages and addresses go together (drgn's page_to_pfn()).
+        page0 = pfn_to_page(prog, 0)
+        self._first = page0.value_(), page_to_virt(page0).value_()
         self._seen: set[int] = set()
         self.found: list[PageRun] = []
 
-    def add(self, run: Run, *, alone: bool) -> None:
-        """Check the pages of a run. With `alone`, look each up by itself."""
+    def add(self, batch: Sequence[tuple[Run, bool]]) -> None:
+        """Check the pages of runs; those of a run with True are looked up one by one."""
         step = self._layout.bytes
-        numbers = range(run.entry, run.entry + run.length * step, step)
-        if alone:
-            for number, page in enumerate(numbers):
-                self._one(page, run.first + number)
-            return
-        address = page_to_virt(self._object(run.entry)).value_()
+        numbers = array("Q")
+        for run, alone in batch:
+            if not alone:
+                numbers.extend(range(run.entry, run.entry + run.length * step, step))
         rows = bulk_of(self._prog).gather(numbers, self._layout.fields)
-        mappings, indices, heads = (rows.column(number) for number in range(3))
-        first = 0  # of the pages that were checked and are not in found
-        number = 0
+        base, columns = 0, [rows.column(number) for number in range(3)]
+        for run, alone in batch:
+            if alone:
+                for number in range(run.length):
+                    self._one(run.entry + number * step, run.first + number)
+                continue
+            self._check(run, base, columns, rows.faults)
+            base += run.length
+
+    def _check(
+        self, run: Run, base: int, columns: Sequence[list[int]], faults: Container[int]
+    ) -> None:
+        """Check the pages of a run, whose rows begin at ``base``."""
+        mappings, indices, heads = columns
+        step = self._layout.bytes
+        address = self._first[1] + (run.entry - self._first[0]) // step * PAGE_BYTES
+        first = number = 0  # first: of the pages that were checked and are not in found
         while number < run.length:
-            sound = mappings[number] == self._mapping and indices[number] == run.first + number
-            if sound and not heads[number] & _TAIL and number not in rows.faults:
+            row = base + number
+            sound = mappings[row] == self._mapping and indices[row] == run.first + number
+            if sound and not heads[row] & _TAIL and row not in faults:
                 number += 1
-                while number < run.length and heads[number] & _TAIL:
+                while number < run.length and heads[base + number] & _TAIL:
                     number += 1
                 continue
             if first < number:
                 self._found(run, first, number, address)
-            self._one(numbers[number], run.first + number)
+            self._one(run.entry + number * step, run.first + number)
             number += 1
             first = number
         if first < number:
