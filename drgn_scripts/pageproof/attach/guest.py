@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import drgn
 
@@ -12,6 +12,7 @@ from pageproof.errors import PageproofError
 
 if TYPE_CHECKING:
     from pageproof.attach.guestmemory import GuestMemory
+    from pageproof.attach.monitor import Monitor
 
 #: How to give QEMU the guest's VMCOREINFO.
 VMCOREINFO_REMEDY = (
@@ -20,22 +21,34 @@ VMCOREINFO_REMEDY = (
 )
 
 
-def attach_guest(
-    address: str,
-) -> tuple[drgn.Program, tuple[str, ...], GuestMemory | None]:
+class Attached(NamedTuple):
+    """A guest that drgn is attached to.
+
+    Attributes:
+        notes: for the user.
+        memory: RAM that the engine can read itself.
+        monitor: drgn's connection to QEMU, to ask it between drgn's calls; None if drgn is in the
+            middle of an event.
+    """
+
+    prog: drgn.Program
+    notes: tuple[str, ...]
+    memory: GuestMemory | None
+    monitor: Monitor | None
+
+
+def attach_guest(address: str) -> Attached:
     """Attach to a running guest.
 
     Args:
         address: path of QEMU's QMP socket, or host:port.
-
-    Returns:
-        The program, notes for the user, and RAM that the engine can read itself.
 
     Raises:
         PageproofError: the guest cannot be read.
     """
     # Here, because most targets need no sockets.
     from pageproof.attach import guestmemory, qmp
+    from pageproof.attach.monitor import Monitor, Unusable
 
     where = f"--qemu {address}"
     prog = drgn.Program()
@@ -48,16 +61,24 @@ def attach_guest(
     connection = qmp.connect(address)
     family = connection.family
     process = guestmemory.open_process(connection)
+    shared = connection.dup()
     try:
         with (
-            connection.dup() as shared,
             drgn_messages() as messages,
             qmp.hung_up_after(connection, qmp.ATTACH_SECONDS) as hung_up,
         ):
             # drgn closes the descriptor, even if it fails.
             prog.set_qemu_qmp(connection.detach())
             memory = process and guestmemory.map_guest(prog, shared, process)
-    except Exception as error:  # drgn raises bare Exception for errors without a class of their own
+            try:
+                monitor: Monitor | None = Monitor(shared)
+            except Unusable:
+                monitor = None
+    except BaseException as error:
+        shared.close()
+        if not isinstance(error, Exception):
+            raise
+        # drgn raises bare Exception for errors without a class of their own.
         if hung_up():
             raise PageproofError(
                 f"QEMU did not finish its answers within {qmp.ATTACH_SECONDS:.0f} s",
@@ -83,4 +104,4 @@ def attach_guest(
         "as the user of QEMU with ptrace permission (root, or kernel.yama.ptrace_scope=0)"
         for message in slow
     )
-    return prog, notes, memory
+    return Attached(prog, notes, memory, monitor)

@@ -5,13 +5,11 @@ drgn reads the same bytes with ``process_vm_readv()``, at addresses that QEMU gi
 two commands of its monitor (libdrgn/qemu_machine_protocol.c). Through drgn each read of the engine
 is a call of Python, which takes longer than the read. What is not covered here is read by drgn.
 
-The commands go through drgn's own connection, while drgn does not use it: QEMU serves one client at
-a time, and a second connection would let another client in between.
+The commands go through drgn's own connection (:mod:`pageproof.attach.monitor`).
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -26,11 +24,9 @@ from typing import Final
 import drgn
 
 from pageproof.arch.engine import FileMemory
+from pageproof.attach.monitor import Monitor, Unusable
 from pageproof.space.units import ADDRESS_LAST, PAGE_BYTES
 
-#: Limit of one answer. ``info mtree -f`` has some kilobytes, and a megabyte with many devices.
-_ANSWER_BYTES: Final = 16 << 20
-_RECEIVE_BYTES: Final = 1 << 16
 #: Smaller ranges are left to drgn: the first MiB is in pieces, which firmware moves and protects.
 _LEAST_BYTES: Final = 1 << 20
 #: Limit of ranges, the largest ones. A guest has two, and one for each DIMM or NUMA node.
@@ -51,10 +47,6 @@ _RAM: Final = re.compile(
 _HOST_ADDRESS: Final = re.compile(
     r"Host virtual address for 0x([0-9a-f]{1,16}) \(.*\) is 0x([0-9a-f]{1,16})\s*"
 )
-
-
-class Unusable(Exception):
-    """An answer of QEMU that gives no memory. drgn reads it then."""
 
 
 class GuestMemory:
@@ -118,7 +110,7 @@ def map_guest(
             either.
     """
     try:
-        monitor = _Monitor(connection)
+        monitor = Monitor(connection)
         parts = _parts(monitor)
         monitor.finish()
     except Unusable:
@@ -128,7 +120,7 @@ def map_guest(
     return memory if parts else None
 
 
-def _parts(monitor: _Monitor) -> list[tuple[int, int, int]]:
+def _parts(monitor: Monitor) -> list[tuple[int, int, int]]:
     """Return (paddr, length, address in QEMU) of the ranges of RAM that QEMU has in one piece."""
     try:
         ranges = ram_ranges(monitor.ask("info mtree -f"))
@@ -204,64 +196,3 @@ def host_address(text: str, paddr: int) -> int:
     if match is None or int(match[1], 16) != paddr:
         raise Unusable(text[:100])
     return int(match[2], 16)
-
-
-class _Monitor:
-    """Asks QEMU through a connection that another client has negotiated."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._received = b""
-        self._number = 0
-        try:
-            pending = connection.recv(_RECEIVE_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        # drgn reads 4096 bytes at a time and skips events. It may have read the first part of one.
-        if not pending.startswith(b'{"timestamp":'):
-            raise Unusable("the middle of an event")
-
-    def ask(self, command: str) -> str:
-        """Run a command of QEMU's human monitor.
-
-        Raises:
-            Unusable: QEMU refused.
-            OSError, ValueError: see :func:`map_guest`.
-        """
-        self._number += 1
-        name = f"pageproof {self._number}"
-        arguments = {"command-line": command}
-        message = {"execute": "human-monitor-command", "arguments": arguments, "id": name}
-        self._connection.sendall(json.dumps(message).encode() + b"\r\n")
-        while "event" in (answer := self._message()):
-            pass
-        if answer.get("id") != name:
-            raise ValueError("an answer of QEMU does not belong to its question")
-        text = answer.get("return")
-        if not isinstance(text, str):
-            raise Unusable("QEMU refused")
-        return text
-
-    def finish(self) -> None:
-        """Leave no part of an event to drgn."""
-        while self._received:
-            self._message()
-
-    def _message(self) -> dict[str, object]:
-        received, more = [], self._received
-        while b"\n" not in more:
-            received.append(more)
-            if sum(map(len, received)) > _ANSWER_BYTES:
-                raise ValueError("an answer of QEMU is too long")
-            more = self._connection.recv(_RECEIVE_BYTES)
-            if not more:
-                raise ConnectionError("QEMU closed the connection")
-        end, _, self._received = more.partition(b"\n")
-        line = b"".join((*received, end))
-        try:
-            message = json.loads(line)
-        except RecursionError:
-            message = None
-        if not isinstance(message, dict):
-            raise ValueError("an answer of QEMU is not an object")
-        return message

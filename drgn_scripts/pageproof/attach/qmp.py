@@ -54,7 +54,7 @@ def connect(address: str) -> socket.socket:
         PageproofError: the socket cannot be used.
     """
     where = f"--qemu {address}"
-    connection = _connect_tcp(address, where) if _is_tcp(address) else _connect_unix(address, where)
+    connection = _connect_tcp(address, where) if is_tcp(address) else _connect_unix(address, where)
     try:
         _await_greeting(connection, where)
     except BaseException:
@@ -98,7 +98,7 @@ def hung_up_after(connection: socket.socket, seconds: float) -> Iterator[Callabl
         watchdog.communicate()
 
 
-def _is_tcp(address: str) -> bool:
+def is_tcp(address: str) -> bool:
     """Return whether drgn would take the address for host:port; the rule is drgn's."""
     _, colon, port = address.rpartition(":")
     return bool(colon) and address[0] not in "/." and port.isdecimal() and 0 < int(port) < 65536

@@ -28,6 +28,7 @@ from pageproof.model import TargetFacts, TargetKind
 
 if TYPE_CHECKING:
     from pageproof.attach.guestmemory import GuestMemory
+    from pageproof.attach.monitor import Monitor
 
 _SPLIT_NOTE = (
     f"the dump is one part of several; the pages in the other parts are missing; {REASSEMBLE}"
@@ -50,13 +51,18 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Target:
-    """An attached target."""
+    """An attached target.
+
+    Attributes:
+        monitor: of the guest's QEMU; None for other targets, and if it cannot be asked.
+    """
 
     prog: drgn.Program
     reader: Reader
     facts: TargetFacts
     attach_seconds: float
     debug_info_seconds: float
+    monitor: Monitor | None = None
 
 
 def open_target(
@@ -82,10 +88,11 @@ def open_target(
     notes: tuple[str, ...] = ()
     dump: DumpFile | None = None
     memory: GuestMemory | None = None
+    monitor: Monitor | None = None
     if wanted.qemu is not None:
         kind, where = TargetKind.QEMU, wanted.qemu
         progress(f"connecting to {where}")
-        prog, notes, memory = guest.attach_guest(wanted.qemu)
+        prog, notes, memory, monitor = guest.attach_guest(wanted.qemu)
         form = "qmp"
     elif wanted.core is not None:
         kind, where = TargetKind.CORE, str(wanted.core)
@@ -118,7 +125,7 @@ def open_target(
         notes=notes,
     )
     reader = _reader(prog, dump, memory)
-    return Target(prog, reader, facts, attached - start, time.monotonic() - attached)
+    return Target(prog, reader, facts, attached - start, time.monotonic() - attached, monitor)
 
 
 def _reader(prog: drgn.Program, dump: DumpFile | None, memory: GuestMemory | None = None) -> Reader:

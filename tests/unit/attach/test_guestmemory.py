@@ -19,15 +19,15 @@ import drgn
 import pageproof_pagewalk as engine
 import pytest
 
-from pageproof.attach import guestmemory, qmp
+from pageproof.attach import guestmemory, monitor, qmp
 from pageproof.attach.guestmemory import (
     GuestMemory,
-    Unusable,
     host_address,
     map_guest,
     open_process,
     ram_ranges,
 )
+from pageproof.attach.monitor import Unusable
 from pageproof.space.units import PAGE_BYTES
 
 MIB = 1 << 20
@@ -335,7 +335,7 @@ def test_a_connection_out_of_step_is_an_error(
     small: Guest, monkeypatch: pytest.MonkeyPatch, reply: Answer, error: type[Exception]
 ) -> None:
     """drgn would take a late answer as that to its own question."""
-    monkeypatch.setattr(guestmemory, "_ANSWER_BYTES", 200_000)
+    monkeypatch.setattr(monitor, "_ANSWER_BYTES", 200_000)
     with pytest.raises(error):
         small.map(reply)
 

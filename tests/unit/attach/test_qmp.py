@@ -198,7 +198,7 @@ def test_tcp_without_a_server() -> None:
     ],
 )
 def test_tcp_addresses_are_those_that_drgn_takes_for_tcp(address: str, tcp: bool) -> None:
-    assert qmp._is_tcp(address) is tcp
+    assert qmp.is_tcp(address) is tcp
 
 
 # A real QEMU, without a guest: the second client of its one socket
