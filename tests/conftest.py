@@ -78,6 +78,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         kaslr=setup.kaslr,
         pti=setup.pti,
         cpus=setup.cpus,
+        gdb=True,
         append=" ".join(_parameters(setup)),
     )
     with boot.boot(kernel, options, built=built) as here:
