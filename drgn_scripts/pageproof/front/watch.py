@@ -31,7 +31,7 @@ Ctrl-C ends the watch; the sum and the exit code are as after --seconds.
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_argument_group("which frame (default: the only shared region there is)")
+    what = parser.add_argument_group("which frame (default: the only shared region beside vDSOs)")
     what.add_argument(
         "--kind",
         metavar="KIND",

@@ -15,6 +15,7 @@ from pageproof.find.shared import Claimed, all_finders, by_region, kernel_pages
 from pageproof.find.shared.device import DEVICE, device_finder
 from pageproof.model import PagingFacts
 from pageproof.model.asked import UNSAID, FrameAsked
+from pageproof.model.kinds import VDSO
 from pageproof.observe.devices import maps_device
 from pageproof.observe.search import search_shared
 from pageproof.space.units import PAGE_BYTES, PAGE_SHIFT
@@ -79,7 +80,9 @@ def _frame_at(walker: Walker, root: int, address: int, where: str) -> int:
 
 
 def _of_region(target: Target, paging: PagingFacts, walker: Walker, asked: FrameAsked) -> Chosen:
-    finders = tuple(one for one in all_finders() if not asked.kinds or one.kind in asked.kinds)
+    # Every process has a vDSO; it is meant only if it is named.
+    wanted = asked.kinds or tuple(one.kind for one in all_finders() if one.kind != VDSO)
+    finders = tuple(one for one in all_finders() if one.kind in wanted)
     if asked.device and not asked.kinds:
         finders = (*finders, device_finder(asked.device, UNSAID))
     only = maps_device(target, paging, asked.device) if asked.device else None
