@@ -47,16 +47,17 @@ def module_variable(prog: drgn.Program, address: int) -> str | None:
 
 def symbols_named(module: drgn.Object, name: str) -> list[int]:
     """Return the addresses of a module's symbols with a given name; empty if not known."""
-    # Read the whole string table at once and compare at the offset of each symbol's name.
+    # Read the whole string table at once and compare at the offset of each symbol's name. A name
+    # may be the end of another one: linkers merge such strings, and while a module is loaded its
+    # table is that of its file.
     try:
         symbols, strings = _table(module), module.kallsyms.strtab.value_()
         last = max((place for place, *_ in symbols), default=0)
         if last > _MAX_SYMBOLS * _NAME_BYTES:
             return []
         end = last + len(module.prog_.read_c_string(strings + last, max_size=_NAME_BYTES))
-        text = b"\0" + module.prog_.read(strings, end) + b"\0"
-        wanted = b"\0" + name.encode() + b"\0"
-        # One byte precedes the text, so a name starts at the offset of the NUL before it.
+        text = module.prog_.read(strings, end) + b"\0"
+        wanted = name.encode() + b"\0"
         return [value for place, _, value in symbols if text.startswith(wanted, place)]
     except _BROKEN:
         return []
