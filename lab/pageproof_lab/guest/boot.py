@@ -103,7 +103,8 @@ def _boot_once(
                 (disks.dump_disk(guest.disks, 2 * options.memory_mib + 256), True),
             ],
         )
-        how = "KVM" if accel == "kvm" else "emulated: KVM does not work here"
+        wanted = "emulated" if options.emulate else "emulated: KVM does not work here"
+        how = "KVM" if accel == "kvm" else wanted
         say(f"booting {kernel.release} ({how})")
         start = time.monotonic()
         guest.running = qemu.Running(

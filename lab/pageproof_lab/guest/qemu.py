@@ -39,6 +39,7 @@ class Options:
     boot_seconds: float = 300  # emulated, systemd takes a minute, and more on a busy host
     oops_panics: bool = True
     debian: bool = False  # a plain Debian with systemd; pageproof is not installed in it
+    emulate: bool = False  # even where KVM works: its CPUs have four debug registers
 
 
 def accelerator(vmlinuz: Path) -> str:
@@ -117,7 +118,7 @@ def choose(vmlinuz: Path, options: Options) -> tuple[str, str]:
     """
     if shutil.which(QEMU) is None:
         raise LabError(f"{QEMU}: not installed; `make setup` installs what the lab needs")
-    accel = accelerator(vmlinuz)
+    accel = "tcg" if options.emulate else accelerator(vmlinuz)
     if accel == "kvm" and options.paging == 5 and "la57" not in cpu_flags():
         accel = "tcg"
     # Emulation runs "rep movsb" and "rep stosb" byte by byte. With ERMS and FSRM the kernel clears
