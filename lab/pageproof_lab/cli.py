@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pageproof_lab import LabError, demo, lint
+from pageproof_lab.article.command import add_article_options, article
 from pageproof_lab.bench.bench_engine import bench_engine
 from pageproof_lab.bench.bench_server import bench_server
 from pageproof_lab.bench.bench_verify import bench_verify
@@ -57,8 +58,7 @@ def _add_name(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_boot_options(parser: argparse.ArgumentParser) -> None:
-    defaults = qemu.Options()
+def _add_memory_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--paging", type=int, choices=(4, 5), help="page-table levels")
     parser.add_argument(
         "--nokaslr", action="store_true", help="disable KASLR: the documented addresses"
@@ -66,6 +66,11 @@ def _add_boot_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pti", choices=("on", "off"), help="page-table isolation (default: the kernel decides)"
     )
+
+
+def _add_boot_options(parser: argparse.ArgumentParser) -> None:
+    defaults = qemu.Options()
+    _add_memory_options(parser)
     parser.add_argument(
         "--memory",
         type=int,
@@ -97,6 +102,15 @@ def _add_boot_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _check_paging(kernel: str, levels: int | None) -> None:
+    if levels and levels not in kernels.series(kernel).levels:
+        raise LabError(f"--paging {levels}: kernel {kernel} has no {levels}-level paging")
+
+
+def _pti(args: argparse.Namespace) -> bool | None:
+    return None if args.pti is None else args.pti == "on"
+
+
 def _options(args: argparse.Namespace) -> qemu.Options:
     if args.memory < 512:
         raise LabError(
@@ -106,18 +120,12 @@ def _options(args: argparse.Namespace) -> qemu.Options:
         raise LabError(f"--cpus {args.cpus}: must be at least 1")
     if not 1 <= args.nodes <= 8:
         raise LabError(f"--nodes {args.nodes}: must be 1 to 8")
-    if (
-        args.paging
-        and not args.your_kernel
-        and args.paging not in kernels.series(args.kernel).levels
-    ):
-        raise LabError(
-            f"--paging {args.paging}: kernel {args.kernel} has no {args.paging}-level paging"
-        )
+    if not args.your_kernel:
+        _check_paging(args.kernel, args.paging)
     return qemu.Options(
         paging=args.paging,
         kaslr=not args.nokaslr,
-        pti=None if args.pti is None else args.pti == "on",
+        pti=_pti(args),
         memory_mib=args.memory,
         cpus=args.cpus,
         nodes=args.nodes,
@@ -277,6 +285,14 @@ def _demo(args: argparse.Namespace) -> int:
     return demo.demo(args.kernel, _options(args))
 
 
+def _article(args: argparse.Namespace) -> int:
+    _check_paging(args.kernel, args.paging)
+    options = qemu.Options(
+        paging=args.paging, kaslr=not args.nokaslr, pti=_pti(args), cpus=1, gdb=True, emulate=True
+    )
+    return article(args, options, args.name if args.keep else None)
+
+
 def add_commands(lab: argparse.ArgumentParser) -> None:
     """Add the commands to the parser of `pageproof lab`; each sets `run`."""
     commands = lab.add_subparsers(dest="lab_command", required=True, metavar="COMMAND")
@@ -375,3 +391,14 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
     )
     _add_kernel(show)
     _add_boot_options(show)
+
+    replay = add(
+        "article",
+        _article,
+        "repeat the article's debugging session on a fresh guest, and check every step; exit code "
+        "1 if a step did not show what it should",
+    )
+    _add_kernel(replay)
+    _add_name(replay)
+    _add_memory_options(replay)
+    add_article_options(replay)

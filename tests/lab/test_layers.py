@@ -14,7 +14,7 @@ LAYERS = (
     {"paths", "proc"},
     {"images"},
     {"guest"},
-    {"bench"},
+    {"bench", "article"},
     {"demo", "lint"},
     {"cli"},
 )
