@@ -18,6 +18,7 @@ struct state {
 	PyObject *words_type;
 	PyObject *kdump_type;
 	PyObject *file_memory_type;
+	PyObject *watch_type;
 };
 
 /* A paging form and memory. Never changes after its creation, so threads may share it. */
@@ -46,7 +47,7 @@ struct call {
 };
 
 extern PyType_Spec form_spec, walker_spec, index_spec, structures_spec, words_spec, kdump_spec;
-extern PyType_Spec file_memory_spec;
+extern PyType_Spec file_memory_spec, watch_spec;
 
 /* arguments.c: converters for O& of PyArg_Parse. They return 1, or 0 with an exception set. */
 

@@ -2,6 +2,8 @@
 /* The module pageproof_pagewalk: its types and names. */
 #include "binding.h"
 
+#include "watch.h"
+
 #define MOST_CLASSES 32
 
 /* Add a tuple of names by number. They come from the engine, so that no list exists twice. */
@@ -48,11 +50,16 @@ static int module_exec(PyObject *module)
 	    add_type(module, &words_spec, &state->words_type) ||
 	    add_type(module, &kdump_spec, &state->kdump_type) ||
 	    add_type(module, &file_memory_spec, &state->file_memory_type) ||
+	    add_type(module, &watch_spec, &state->watch_type) ||
 	    add_names(module, "KINDS", PW_KINDS, kind_name) ||
 	    add_names(module, "MEMORY_TYPES", pw_x86_64_4_levels.memory_types, type_name) ||
 	    PyModule_AddStringConstant(module, "RANGE_FORMAT", "=6Q4BI") ||
 	    PyModule_AddStringConstant(module, "SPAN_FORMAT", "=3Q") ||
 	    PyModule_AddStringConstant(module, "SIDE_FORMAT", "=3QI2B2x"))
+		return -1;
+#define ADD_WATCH(name) PyModule_AddIntConstant(module, #name, name)
+	if (ADD_WATCH(WATCH_REGISTERS) || ADD_WATCH(WATCH_VALUE_BYTES) || ADD_WATCH(WATCH_USER) ||
+	    ADD_WATCH(WATCH_WRITE) || ADD_WATCH(WATCH_EXACT))
 		return -1;
 #define ADD(name) PyModule_AddIntConstant(module, #name, PW_##name)
 	return ADD(WRITE) || ADD(EXECUTE) || ADD(USER) || ADD(USER_EXECUTE) || ADD(ACCESS) ||
@@ -77,6 +84,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->words_type);
 	Py_VISIT(state->kdump_type);
 	Py_VISIT(state->file_memory_type);
+	Py_VISIT(state->watch_type);
 	return 0;
 }
 
@@ -91,6 +99,7 @@ static int module_clear(PyObject *module)
 	Py_CLEAR(state->words_type);
 	Py_CLEAR(state->kdump_type);
 	Py_CLEAR(state->file_memory_type);
+	Py_CLEAR(state->watch_type);
 	return 0;
 }
 
@@ -142,7 +151,28 @@ out:
 	return ret;
 }
 
+/* The number of debug registers that a field needs. */
+static PyObject *pieces(PyObject *module, PyObject *args)
+{
+	uint64_t address;
+	uint32_t length;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "O&O&:watch_pieces", to_u64, &address, to_u32, &length))
+		return NULL;
+	return PyLong_FromUnsignedLong(watch_pieces(address, length));
+}
+
+static PyObject *is_emulated(PyObject *module, PyObject *unused)
+{
+	(void)module;
+	(void)unused;
+	return PyBool_FromLong(watch_is_emulated());
+}
+
 static PyMethodDef module_methods[] = {
+	{ "watch_pieces", pieces, METH_VARARGS, NULL },
+	{ "watch_is_emulated", is_emulated, METH_NOARGS, NULL },
 	{ "classify", classify, METH_VARARGS, NULL },
 	{ "account_merge", account_merge, METH_VARARGS, NULL },
 	{ 0 },

@@ -12,6 +12,7 @@ from mmap import mmap
 from typing import Final
 
 from pageproof_pagewalk_structures import *  # noqa: F403  # re-exports all of it
+from pageproof_pagewalk_watch import *  # noqa: F403  # the same
 
 _Buffer = bytes | bytearray | memoryview | mmap
 

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Folders whose files have one name per unit: NAME.c and NAME.h.
-FOLDERS = ("c-helper/pagewalk", "c-helper/python")
+FOLDERS = ("c-helper/pagewalk", "c-helper/python", "c-helper/watch")
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 NAME = re.compile(r"\b[a-z_]\w*\b")
@@ -90,7 +90,7 @@ def test_a_package_is_built_from_all_sources() -> None:
     (module,) = project["tool"]["setuptools"]["ext-modules"]
     there = [
         path.relative_to(ROOT).as_posix()
-        for folder in ("pagewalk", "python")
+        for folder in ("pagewalk", "python", "watch")
         for path in sorted((ROOT / "c-helper" / folder).glob("*.c"))
     ]
     assert sorted(module["sources"]) == there
