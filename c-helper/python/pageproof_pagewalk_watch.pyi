@@ -17,7 +17,7 @@ WATCH_WRITE: Final[int]
 WATCH_EXACT: Final[int]
 """Bit of a record's flags: without WATCH_WRITE it is a read."""
 
-_Record = tuple[int, int, int, int, int, int, int, bytes, int, bytes, int, tuple[int, ...]]
+WatchRecord = tuple[int, int, int, int, int, int, int, bytes, int, bytes, int, tuple[int, ...]]
 """number of the place, ns (CLOCK_MONOTONIC), cpu, flags, preempt_count, tgid, pid, comm, ip, value,
 records that did not fit until now, return addresses.
 
@@ -74,16 +74,19 @@ class Watch:
             mm: address of the ``struct mm_struct`` of a user address, 0 for a kernel address.
 
         Raises:
-            OSError: ENOSPC: no debug register is left.
+            OSError: ENOSPC: no debug register is left. EEXIST: the place is watched already.
         """
 
     def disarm(self, number: int, /) -> None: ...
     def disarm_all(self) -> None: ...
-    def read(self) -> list[_Record]:
+    def read(self) -> list[WatchRecord]:
         """Return records in their order, some thousands at most; empty if there are none."""
 
     def fileno(self) -> int:
         """Return a file that is readable when there are records."""
+
+    def used(self) -> int:
+        """Return how many registers of each CPU the places need; second ones do not count."""
 
     def lost(self) -> int:
         """Return how many hits have no record. It is exact when nothing is armed."""

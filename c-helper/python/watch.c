@@ -233,6 +233,14 @@ static PyObject *watch_lost_method(PyObject *self, PyObject *unused)
 	return watch ? PyLong_FromUnsignedLongLong(watch_lost(watch)) : NULL;
 }
 
+static PyObject *watch_used_method(PyObject *self, PyObject *unused)
+{
+	const struct watch *watch = opened(self);
+
+	(void)unused;
+	return watch ? PyLong_FromUnsignedLong(watch_used(watch)) : NULL;
+}
+
 static PyObject *watch_close(PyObject *self, PyObject *unused)
 {
 	struct watch_object *object = (struct watch_object *)self;
@@ -259,6 +267,7 @@ static PyMethodDef watch_methods[] = {
 	{ "read", watch_read_method, METH_NOARGS, NULL },
 	{ "fileno", watch_fileno, METH_NOARGS, NULL },
 	{ "lost", watch_lost_method, METH_NOARGS, NULL },
+	{ "used", watch_used_method, METH_NOARGS, NULL },
 	{ "close", watch_close, METH_NOARGS, NULL },
 	{ 0 },
 };

@@ -67,6 +67,7 @@ static int open_files(struct watch *watch, int number, const struct watch_piece 
 
 	for (size_t i = 0; i < watch->cpus_count; i++) {
 		uint32_t cpu = watch->cpus[i];
+		uint32_t key = (uint32_t)number * watch->cpus_end + cpu;
 		int file = open_file(watch, piece, event->write, cpu,
 				     leader < 0 ? -1 : watch->events[leader].files[i]);
 
@@ -76,7 +77,7 @@ static int open_files(struct watch *watch, int number, const struct watch_piece 
 		err = breakpoint_set_program(file, event->program);
 		if (err)
 			return watch_fail(watch, err, "PERF_EVENT_IOC_SET_BPF");
-		err = bpf_map_set(watch->events_map, (uint32_t)number * watch->cpus_end + cpu, file);
+		err = bpf_map_set(watch->events_map, &key, &file);
 		if (err)
 			return watch_fail(watch, err, "bpf(BPF_MAP_UPDATE_ELEM)");
 	}
@@ -91,16 +92,17 @@ static int free_event(const struct watch *watch)
 	return NO_EVENT;
 }
 
-int watch_event_open(struct watch *watch, const struct watch_armed *armed, size_t piece, bool write,
+int watch_event_open(struct watch *watch, const struct watch_spot *spot, size_t piece, bool write,
 		     int leader)
 {
 	int number = free_event(watch), err;
 	struct watch_event *event;
 	struct watch_spec spec = {
-		.kernel = &watch->kernel, .place = &armed->place,
+		.kernel = &watch->kernel, .address = spot->address, .length = spot->length,
+		.user = spot->user, .places = watch->places_map,
 		.counts = watch->counts_map, .ring = watch->ring_map, .events = watch->events_map,
 		.cpus = watch->cpus_end, .event = (uint32_t)number,
-		.slot = (uint32_t)(armed - watch->places),
+		.spot = (uint32_t)(spot - watch->spots),
 		.write = write, .stack = watch->options.stack,
 	};
 
@@ -117,7 +119,7 @@ int watch_event_open(struct watch *watch, const struct watch_armed *armed, size_
 	memset(watch_row(watch, (uint32_t)number, 0), 0, watch->cpus_end * sizeof(*watch->counts));
 	event->program = load_program(watch, &spec);
 	err = event->program < 0 ? event->program
-				 : open_files(watch, number, &armed->pieces[piece], leader);
+				 : open_files(watch, number, &spot->pieces[piece], leader);
 	if (err < 0) {
 		watch_event_close(watch, number);
 		return err;
@@ -177,6 +179,7 @@ uint64_t watch_event_lost(const struct watch *watch, int event)
 void watch_event_close(struct watch *watch, int number)
 {
 	struct watch_event *event;
+	uint32_t key;
 
 	if (number == NO_EVENT || !watch->events[number].used)
 		return;
@@ -188,8 +191,8 @@ void watch_event_close(struct watch *watch, int number)
 	for (size_t i = 0; i < watch->cpus_count; i++) {
 		if (event->files[i] < 0)
 			continue;
-		bpf_map_delete(watch->events_map,
-			       (uint32_t)number * watch->cpus_end + watch->cpus[i]);
+		key = (uint32_t)number * watch->cpus_end + watch->cpus[i];
+		bpf_map_delete(watch->events_map, &key);
 		close(event->files[i]);
 	}
 	if (event->program >= 0)

@@ -10,7 +10,7 @@
  * group, so that it gets the lower debug register on each CPU and its program runs first.
  * leader: an event or NO_EVENT. Returns the event, or a negative errno.
  */
-int watch_event_open(struct watch *watch, const struct watch_armed *armed, size_t piece, bool write,
+int watch_event_open(struct watch *watch, const struct watch_spot *spot, size_t piece, bool write,
 		     int leader);
 /* Its records say from now on whether reads and writes are told apart. */
 void watch_event_set_exact(struct watch *watch, int event, bool exact);

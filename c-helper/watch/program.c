@@ -4,7 +4,7 @@
  * in kernel/events/core.c), preemption off:
  *
  *   1. Count the run. perf counts the hits; their difference is what no program saw.
- *   2. Leave if it is another address space, or this process.
+ *   2. Leave if it is no place in this address space, or this process.
  *   3. Leave if another breakpoint has reported this access already.
  *   4. Reserve a record. In the kernel the #DB counts as an NMI, where the ring buffer only tries its
  *      lock (kernel/bpf/ringbuf.c), so try again.
@@ -32,9 +32,13 @@ enum {
 	USER = -24,			/* WATCH_USER, of the context */
 	EXACT = -32,			/* WATCH_EXACT or 0 */
 	BEFORE = -64,			/* WATCH_REGISTERS counts of events */
+	VALUE = -80,			/* struct watch_value */
+	PLACE = -104,			/* struct watch_key */
 };
 
 #define FIELD(name) ((int)offsetof(struct watch_record, name))
+#define VALUE_WORD(name) (VALUE + (int)offsetof(struct watch_value, name))
+#define PLACE_WORD(name) (PLACE + (int)offsetof(struct watch_key, name))
 #define WORD(i) ((i) * 8)
 
 size_t watch_record_bytes(bool stack)
@@ -90,28 +94,36 @@ static void count_run(struct watch_program *to, const struct watch_spec *spec)
 
 static void filter(struct watch_program *to, const struct watch_spec *spec)
 {
-	size_t ours;
-
 	call(to, BPF_FUNC_get_current_pid_tgid);
 	mov(to, R9, R0);
 	alu_imm(to, BPF_RSH, R0, 32);
 	leave_if(to, BPF_JEQ, R0, (int32_t)spec->kernel->own_tgid);
-	if (!spec->place->mm)
-		return;
-	call(to, BPF_FUNC_get_current_task);
-	mov(to, R3, R0);
-	alu_imm(to, BPF_ADD, R3, (int32_t)spec->kernel->task_mm);
-	store_imm(to, BPF_DW, FP, SCRATCH, 0);
-	probe(to, FP, SCRATCH, 8);
-	load(to, BPF_DW, R1, FP, SCRATCH);
-	mov_wide(to, R2, spec->place->mm);
-	ours = jump_reg(to, BPF_JEQ, R1, R2);
-	leave(to);
-	land(to, ours);
+	store_imm(to, BPF_DW, FP, PLACE_WORD(mm), 0);
+	if (spec->user) {
+		call(to, BPF_FUNC_get_current_task);
+		mov(to, R3, R0);
+		alu_imm(to, BPF_ADD, R3, (int32_t)spec->kernel->task_mm);
+		probe(to, FP, PLACE_WORD(mm), 8);
+		/* A kernel thread has none. */
+		load(to, BPF_DW, R1, FP, PLACE_WORD(mm));
+		leave_if(to, BPF_JEQ, R1, 0);
+	}
+	mov_wide(to, R1, spec->address);
+	store(to, BPF_DW, FP, PLACE_WORD(address), R1);
+	store_imm(to, BPF_DW, FP, PLACE_WORD(length), (int32_t)spec->length);
+	mov_map(to, R1, spec->places);
+	mov(to, R2, FP);
+	alu_imm(to, BPF_ADD, R2, PLACE);
+	call(to, BPF_FUNC_map_lookup_elem);
+	leave_if(to, BPF_JEQ, R0, 0);
+	load(to, BPF_DW, R1, R0, (int)offsetof(struct watch_value, value_address));
+	store(to, BPF_DW, FP, VALUE_WORD(value_address), R1);
+	load(to, BPF_DW, R1, R0, (int)offsetof(struct watch_value, number));
+	store(to, BPF_DW, FP, VALUE_WORD(number), R1);
 }
 
 /*
- * An access can hit several breakpoints of a place: for writes and for any access, and one for each piece.
+ * An access can hit several breakpoints of a spot: for writes and for any access, and one for each piece.
  * Their programs run in one #DB, with the same registers. Each runs once in a #DB, so if this
  * event is among the noted ones it is the next access, of an instruction that changes no register.
  */
@@ -127,7 +139,7 @@ static void merge(struct watch_program *to, const struct watch_spec *spec)
 		load(to, BPF_DW, R1, R6, WORD(i));
 		alu(to, BPF_ADD, R7, R1);
 	}
-	look_up(to, spec, WATCH_ROW_PLACES + spec->slot);
+	look_up(to, spec, WATCH_ROW_SPOTS + spec->spot);
 	leave_if(to, BPF_JEQ, R0, 0);
 	load(to, BPF_DW, R1, R0, WORD(0));
 	other = jump_reg(to, BPF_JNE, R1, R7);
@@ -183,7 +195,8 @@ static void fill(struct watch_program *to, const struct watch_spec *spec)
 	store(to, BPF_DW, R7, FIELD(pid_tgid), R9);
 	load(to, BPF_DW, R1, R6, PT_REGS_IP);
 	store(to, BPF_DW, R7, FIELD(ip), R1);
-	store_imm(to, BPF_W, R7, FIELD(number), (int32_t)spec->place->number);
+	load(to, BPF_DW, R1, FP, VALUE_WORD(number));
+	store(to, BPF_W, R7, FIELD(number), R1);
 	store(to, BPF_W, R7, FIELD(cpu), R8);
 	mov(to, R1, R7);
 	alu_imm(to, BPF_ADD, R1, FIELD(comm));
@@ -235,8 +248,8 @@ static void fill_value_and_stack(struct watch_program *to, const struct watch_sp
 {
 	size_t kernel;
 
-	mov_wide(to, R3, spec->place->value_address);
-	probe(to, R7, FIELD(value), spec->place->length);
+	load(to, BPF_DW, R3, FP, VALUE_WORD(value_address));
+	probe(to, R7, FIELD(value), spec->length);
 	store(to, BPF_W, R7, FIELD(value_error), R0);
 	mov_imm(to, R0, 0);
 	if (spec->stack) {

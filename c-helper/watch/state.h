@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the files of a watch share. */
+/* What the files of a watch share: its spots, their pieces, and the events of those. */
 #ifndef WATCH_STATE_H
 #define WATCH_STATE_H
 
@@ -22,12 +22,21 @@ struct watch_piece {
 	int any, write;			/* events, or NO_EVENT */
 };
 
-struct watch_armed {
-	bool used;
+/* An address with its breakpoints, which processes that use the same address share. */
+struct watch_spot {
+	uint64_t address;
+	uint32_t length;
+	bool user;
 	uint64_t age;			/* the oldest has the lowest */
-	struct watch_place place;
+	size_t places_count;		/* 0: the spot is free */
 	struct watch_piece pieces[WATCH_REGISTERS];
 	size_t pieces_count;
+};
+
+struct watch_armed {
+	uint32_t number;
+	struct watch_key key;
+	size_t spot;
 };
 
 struct watch {
@@ -36,12 +45,14 @@ struct watch {
 	size_t cpus_count;
 	uint32_t cpus_end;		/* CPU numbers are below */
 	struct watch_options options;
-	int counts_map, ring_map, events_map;
+	int counts_map, ring_map, events_map, places_map;
 	struct watch_counts *counts;	/* the mapped array */
 	struct watch_ring ring;
 	void *consumer_page, *producer_pages;
 	struct watch_event events[WATCH_REGISTERS];
-	struct watch_armed places[WATCH_REGISTERS];
+	struct watch_spot spots[WATCH_REGISTERS];
+	struct watch_armed places[WATCH_PLACES];
+	size_t places_count;
 	uint64_t ages;
 	uint64_t lost;			/* by events that are closed */
 	bool released;			/* an event was closed: its register may be free a little later */

@@ -17,38 +17,38 @@ static int bpf(enum bpf_cmd cmd, union bpf_attr *attr)
 	return ret < 0 ? -errno : (int)ret;
 }
 
-int bpf_map_new(enum bpf_map_type type, uint32_t value_bytes, uint32_t entries, uint32_t flags)
+int bpf_map_new(enum bpf_map_type type, uint32_t key_bytes, uint32_t value_bytes, uint32_t entries, uint32_t flags)
 {
 	union bpf_attr attr;
 
 	/* bpf() refuses bytes that are not zero behind the known members. */
 	memset(&attr, 0, sizeof(attr));
 	attr.map_type = type;
-	attr.key_size = type == BPF_MAP_TYPE_RINGBUF ? 0 : sizeof(uint32_t);
+	attr.key_size = key_bytes;
 	attr.value_size = value_bytes;
 	attr.max_entries = entries;
 	attr.map_flags = flags;
 	return bpf(BPF_MAP_CREATE, &attr);
 }
 
-int bpf_map_set(int map, uint32_t key, int value)
+int bpf_map_set(int map, const void *key, const void *value)
 {
 	union bpf_attr attr;
 
 	memset(&attr, 0, sizeof(attr));
 	attr.map_fd = (uint32_t)map;
-	attr.key = (uintptr_t)&key;
-	attr.value = (uintptr_t)&value;
+	attr.key = (uintptr_t)key;
+	attr.value = (uintptr_t)value;
 	return bpf(BPF_MAP_UPDATE_ELEM, &attr);
 }
 
-int bpf_map_delete(int map, uint32_t key)
+int bpf_map_delete(int map, const void *key)
 {
 	union bpf_attr attr;
 
 	memset(&attr, 0, sizeof(attr));
 	attr.map_fd = (uint32_t)map;
-	attr.key = (uintptr_t)&key;
+	attr.key = (uintptr_t)key;
 	return bpf(BPF_MAP_DELETE_ELEM, &attr);
 }
 

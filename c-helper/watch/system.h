@@ -8,9 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-int bpf_map_new(enum bpf_map_type type, uint32_t value_bytes, uint32_t entries, uint32_t flags);
-int bpf_map_set(int map, uint32_t key, int value);
-int bpf_map_delete(int map, uint32_t key);
+int bpf_map_new(enum bpf_map_type type, uint32_t key_bytes, uint32_t value_bytes, uint32_t entries, uint32_t flags);
+int bpf_map_set(int map, const void *key, const void *value);
+int bpf_map_delete(int map, const void *key);
 /* log: receives the verifier's words; may be NULL. */
 int bpf_program_load(const struct bpf_insn *insns, size_t count, char *log, size_t log_bytes);
 

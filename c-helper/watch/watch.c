@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "event.h"
-#include "pieces.h"
+#include "spot.h"
 #include "system.h"
 
 static size_t page_bytes(void)
@@ -31,17 +31,22 @@ static size_t counts_bytes(const struct watch *watch)
 
 static int make_maps(struct watch *watch)
 {
-	watch->counts_map = bpf_map_new(BPF_MAP_TYPE_ARRAY, sizeof(*watch->counts),
+	watch->counts_map = bpf_map_new(BPF_MAP_TYPE_ARRAY, sizeof(uint32_t), sizeof(*watch->counts),
 					counts_count(watch), BPF_F_MMAPABLE);
 	if (watch->counts_map < 0)
 		return watch_fail(watch, watch->counts_map, "bpf(BPF_MAP_CREATE) of an array");
-	watch->ring_map = bpf_map_new(BPF_MAP_TYPE_RINGBUF, 0, (uint32_t)watch->options.ring_bytes, 0);
+	watch->ring_map = bpf_map_new(BPF_MAP_TYPE_RINGBUF, 0, 0,
+				      (uint32_t)watch->options.ring_bytes, 0);
 	if (watch->ring_map < 0)
 		return watch_fail(watch, watch->ring_map, "bpf(BPF_MAP_CREATE) of a ring buffer");
 	watch->events_map = bpf_map_new(BPF_MAP_TYPE_PERF_EVENT_ARRAY, sizeof(uint32_t),
-					WATCH_REGISTERS * watch->cpus_end, 0);
+					sizeof(uint32_t), WATCH_REGISTERS * watch->cpus_end, 0);
 	if (watch->events_map < 0)
 		return watch_fail(watch, watch->events_map, "bpf(BPF_MAP_CREATE) of an event array");
+	watch->places_map = bpf_map_new(BPF_MAP_TYPE_HASH, sizeof(struct watch_key),
+					sizeof(struct watch_value), WATCH_PLACES, 0);
+	if (watch->places_map < 0)
+		return watch_fail(watch, watch->places_map, "bpf(BPF_MAP_CREATE) of a hash");
 	return 0;
 }
 
@@ -81,7 +86,7 @@ int watch_create(const struct watch_kernel *kernel, const uint32_t *cpus, size_t
 		return -ENOMEM;
 	watch->kernel = *kernel;
 	watch->options = *options;
-	watch->counts_map = watch->ring_map = watch->events_map = -1;
+	watch->counts_map = watch->ring_map = watch->events_map = watch->places_map = -1;
 	watch->consumer_page = watch->producer_pages = MAP_FAILED;
 	for (size_t i = 0; i < WATCH_REGISTERS; i++)
 		watch->events[i].program = -1;
@@ -98,28 +103,27 @@ int watch_create(const struct watch_kernel *kernel, const uint32_t *cpus, size_t
 	return err ? err : map_maps(watch);
 }
 
-static void close_place(struct watch *watch, struct watch_armed *armed)
-{
-	for (size_t i = 0; i < armed->pieces_count; i++) {
-		watch_event_close(watch, armed->pieces[i].any);
-		watch_event_close(watch, armed->pieces[i].write);
-		armed->pieces[i].any = armed->pieces[i].write = NO_EVENT;
-	}
-	armed->used = false;
-}
-
 void watch_disarm(struct watch *watch, uint32_t number)
 {
-	for (size_t i = 0; i < WATCH_REGISTERS; i++)
-		if (watch->places[i].used && watch->places[i].place.number == number)
-			close_place(watch, &watch->places[i]);
+	for (size_t i = watch->places_count; i-- > 0;) {
+		struct watch_armed armed = watch->places[i];
+		struct watch_spot *spot = &watch->spots[armed.spot];
+
+		if (armed.number != number)
+			continue;
+		if (spot->places_count == 1)
+			watch_spot_close(watch, spot);
+		else
+			spot->places_count--;
+		bpf_map_delete(watch->places_map, &armed.key);
+		watch->places[i] = watch->places[--watch->places_count];
+	}
 }
 
 void watch_disarm_all(struct watch *watch)
 {
-	for (size_t i = 0; i < WATCH_REGISTERS; i++)
-		if (watch->places[i].used)
-			close_place(watch, &watch->places[i]);
+	while (watch->places_count)
+		watch_disarm(watch, watch->places[0].number);
 }
 
 void watch_destroy(struct watch *watch)
@@ -133,6 +137,8 @@ void watch_destroy(struct watch *watch)
 		munmap(watch->consumer_page, page_bytes());
 	if (watch->counts)
 		munmap(watch->counts, counts_bytes(watch));
+	if (watch->places_map >= 0)
+		close(watch->places_map);
 	if (watch->events_map >= 0)
 		close(watch->events_map);
 	if (watch->ring_map >= 0)
@@ -143,109 +149,39 @@ void watch_destroy(struct watch *watch)
 	free(watch);
 }
 
-static bool split(struct watch_armed *armed)
-{
-	uint64_t address = armed->place.address;
-	uint32_t left = armed->place.length;
-
-	if (!left || watch_pieces(address, left) > WATCH_REGISTERS)
-		return false;
-	for (armed->pieces_count = 0; left; armed->pieces_count++) {
-		uint32_t bytes = watch_piece_bytes(address, left);
-
-		armed->pieces[armed->pieces_count] = (struct watch_piece){
-			.address = address, .bytes = bytes, .any = NO_EVENT, .write = NO_EVENT,
-		};
-		address += bytes;
-		left -= bytes;
-	}
-	return true;
-}
-
-static int open_place(struct watch *watch, struct watch_armed *armed, bool exact)
-{
-	int event;
-
-	for (size_t i = 0; i < armed->pieces_count; i++) {
-		struct watch_piece *piece = &armed->pieces[i];
-
-		if (exact) {
-			event = watch_event_open(watch, armed, i, true, NO_EVENT);
-			if (event < 0)
-				return event;
-			piece->write = event;
-		}
-		event = watch_event_open(watch, armed, i, watch->options.writes_only, piece->write);
-		if (event < 0)
-			return event;
-		piece->any = event;
-		watch_event_set_exact(watch, event, exact);
-	}
-	for (size_t i = 0; i < armed->pieces_count; i++) {
-		const struct watch_piece *piece = &armed->pieces[i];
-		int err = watch_event_enable(watch, exact ? piece->write : piece->any);
-
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-/* Take the second registers of the newest place that has some. Its events go on without a break. */
-static bool give_back(struct watch *watch)
-{
-	struct watch_armed *newest = NULL;
-
-	for (size_t i = 0; i < WATCH_REGISTERS; i++) {
-		struct watch_armed *armed = &watch->places[i];
-
-		if (armed->used && armed->pieces[0].write != NO_EVENT &&
-		    (!newest || armed->age > newest->age))
-			newest = armed;
-	}
-	for (size_t i = 0; newest && i < newest->pieces_count; i++) {
-		/* First, so that no write looks like a read. */
-		watch_event_set_exact(watch, newest->pieces[i].any, false);
-		watch_event_close(watch, newest->pieces[i].write);
-		newest->pieces[i].write = NO_EVENT;
-	}
-	return newest;
-}
-
 int watch_arm(struct watch *watch, const struct watch_place *place)
 {
-	struct watch_armed *armed = NULL;
-	bool exact = !watch->options.writes_only;
-	size_t needed = 0;
-	int err;
+	struct watch_key key = { place->mm, place->address, place->length };
+	struct watch_value value = { place->value_address, place->number };
+	struct watch_spot *spot;
+	int err = 0;
 
-	for (size_t i = 0; i < WATCH_REGISTERS && !armed; i++)
-		if (!watch->places[i].used)
-			armed = &watch->places[i];
-	if (!armed)
+	if (!place->length || place->length > WATCH_VALUE_BYTES ||
+	    watch_pieces(place->address, place->length) > WATCH_REGISTERS)
+		return watch_fail(watch, -E2BIG, "not 1 to %d pieces", WATCH_REGISTERS);
+	if (watch->places_count == WATCH_PLACES)
+		return watch_fail(watch, -ENOSPC, "more than %d places", WATCH_PLACES);
+	for (size_t i = 0; i < watch->places_count; i++)
+		if (watch->places[i].number == place->number ||
+		    !memcmp(&watch->places[i].key, &key, sizeof(key)))
+			return watch_fail(watch, -EEXIST, "the place is watched already");
+	spot = watch_spot_of(watch, place);
+	if (!spot)
 		return watch_fail(watch, -ENOSPC, "all debug registers are used");
-	armed->place = *place;
-	if (!split(armed))
-		return watch_fail(watch, -E2BIG, "more than %d pieces", WATCH_REGISTERS);
-	for (size_t i = 0; i < WATCH_REGISTERS; i++)
-		needed += watch->places[i].used ? watch->places[i].pieces_count : 0;
-	/* Do not take back second registers if that is not enough. */
-	if (needed + armed->pieces_count > WATCH_REGISTERS)
-		return watch_fail(watch, -ENOSPC, "all debug registers are used");
-	memset(watch_row(watch, WATCH_ROW_PLACES + (uint32_t)(armed - watch->places), 0), 0,
-	       watch->cpus_end * sizeof(*watch->counts));
-	for (;;) {
-		err = open_place(watch, armed, exact);
-		if (!err)
-			break;
-		close_place(watch, armed);
-		if (err != -ENOSPC || (!exact && !give_back(watch)))
-			return err;
-		exact = false;
+	/* Before its events, so that none is missed. */
+	err = bpf_map_set(watch->places_map, &key, &value);
+	if (err)
+		return watch_fail(watch, err, "bpf(BPF_MAP_UPDATE_ELEM)");
+	if (!spot->places_count)
+		err = watch_spot_open(watch, spot);
+	if (err) {
+		bpf_map_delete(watch->places_map, &key);
+		return err;
 	}
-	armed->used = true;
-	armed->age = watch->ages++;
-	watch->released = false;
+	spot->places_count++;
+	watch->places[watch->places_count++] = (struct watch_armed){
+		place->number, key, (size_t)(spot - watch->spots),
+	};
 	return 0;
 }
 

@@ -20,6 +20,8 @@
 #define WATCH_REGISTER_BYTES 8
 #define WATCH_VALUE_BYTES (WATCH_REGISTERS * WATCH_REGISTER_BYTES)
 #define WATCH_FRAMES 32
+/* Places of a watch. Those with one address in several processes share registers. */
+#define WATCH_PLACES 1024
 
 #define WATCH_USER 0x3u			/* of flags: the CPU's ring; 0: kernel */
 #define WATCH_WRITE 0x100u		/* of flags */
@@ -75,9 +77,9 @@ int watch_create(const struct watch_kernel *kernel, const uint32_t *cpus, size_t
 void watch_destroy(struct watch *watch);
 
 /*
- * Watch a place on all CPUs. -ENOSPC: no debug register is left. A place gets two registers for each
- * piece of its length if they are free, so that reads and writes differ; a later place may take the
- * second ones back.
+ * Watch a place on all CPUs. -ENOSPC: no debug register is left. -EEXIST: the place is watched already.
+ * An address gets two registers for each piece of its length if they are free, so that reads and writes
+ * differ; a later one may take the second ones back. Processes that use one address share them.
  */
 int watch_arm(struct watch *watch, const struct watch_place *place);
 /* Nothing happens if no place has the number. */
@@ -90,6 +92,8 @@ int watch_read(struct watch *watch, struct watch_record *ret);
 int watch_fd(const struct watch *watch);
 /* Accesses that have no record, until now. While accesses happen it may be too high by one for each CPU. */
 uint64_t watch_lost(struct watch *watch);
+/* Registers that its places need; second ones do not count. */
+uint32_t watch_used(const struct watch *watch);
 /* Of the pieces of a length at an address, each of which needs a debug register. */
 uint32_t watch_pieces(uint64_t address, uint32_t length);
 /*

@@ -6,7 +6,7 @@
  *   shares_counter OUTPUT [--rounds N] [--processes N] [--thread] [--in task|softirq|hardirq]
  *
  * OUTPUT gets one JSON object: pid, pids of all processes, address of the page (the same in all,
- * each has a page of its own), rounds. Each process waits for SIGUSR1, counts to N (1000), reports
+ * each has a page of its own), rounds, address of user_adds(). Each process waits for SIGUSR1, counts to N (1000), reports
  * "done" in the file OUTPUT.PID, and sleeps. The user's side runs in a new thread with --thread, the
  * kernel's in an interrupt with --in.
  */
@@ -163,8 +163,9 @@ int main(int argc, char **argv)
 	out = fopen(unfinished, "w");
 	if (!out)
 		die(unfinished);
-	fprintf(out, "{\"pid\": %d, \"address\": %" PRIuPTR ", \"rounds\": %lu, \"pids\": [%d",
-		getpid(), (uintptr_t)page, rounds, getpid());
+	fprintf(out, "{\"pid\": %d, \"address\": %" PRIuPTR ", \"rounds\": %lu", getpid(),
+		(uintptr_t)page, rounds);
+	fprintf(out, ", \"user_adds\": %" PRIuPTR ", \"pids\": [%d", (uintptr_t)user_adds, getpid());
 	for (int i = 0; i < others; i++)
 		fprintf(out, ", %d", pids[i]);
 	fputs("]}\n", out);

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Watching this machine from inside, with perf's hardware breakpoints; nobody is stopped.
 
-Each breakpoint has a BPF program (c-helper/watch/program.c) that writes a record, because perf's own
-samples do not contain the memory.
+Each breakpoint has a BPF program (c-helper/watch/program.c) that writes a record, because perf's
+own samples do not contain the memory.
 
 A debug register can watch writes, or reads and writes, but not reads alone. So each piece of a
-place gets two if they are free: what hits only the second one is a read. With one register an access
-that changed the value is a write, and of the others it is not known. A later place may take
+place gets two if they are free: what hits only the second one is a read. With one register an
+access that changed the value is a write; of other accesses it is not known. A later place may take
 a second register back.
 
 What it does not see: accesses by devices (DMA), those in an NMI or in the handler of another debug
@@ -38,7 +38,7 @@ from pageproof.model.watch import Access, Context, Mode, Place
 from pageproof.watch.source import Hit
 
 if TYPE_CHECKING:
-    from pageproof_pagewalk import Watch, _Record
+    from pageproof_pagewalk import Watch, WatchRecord
 
 _RING_BYTES: Final = 4 << 20
 _ONLINE: Final = Path("/sys/devices/system/cpu/online")
@@ -53,8 +53,8 @@ _NMI: Final = 0xF << 20
 _HANDLER: Final = (1 << 16) + (1 << 20)
 
 _BPF_REMEDY: Final = (
-    "watching inside needs root, Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_PERF_EVENTS, "
-    "and no kernel lockdown (see /sys/kernel/security/lockdown)"
+    "watching inside needs root, Linux 5.10 or newer with CONFIG_BPF_SYSCALL and "
+    "CONFIG_PERF_EVENTS, and no kernel lockdown (see /sys/kernel/security/lockdown)"
 )
 
 
@@ -104,8 +104,9 @@ class PerfSource:
         self._page_offset = page_offset(target.prog)
         self._places: dict[int, Place] = {}
         self._armed: set[int] = set()
-        self._values = _Values(emulated=engine.watch_is_emulated())
-        self._records: deque[_Record] = deque()
+        self._emulated = engine.watch_is_emulated()
+        self._values = _Values(self._emulated)
+        self._records: deque[WatchRecord] = deque()
         self._last_ns = 0
         self._lost = 0
         _raise_limits()
@@ -136,6 +137,11 @@ class PerfSource:
             return "the watch has ended"
         if place.side is Mode.USER and not place.mm:
             return "its address space is not known"
+        if self._emulated and any(_overlap(place, self._places[one]) for one in self._armed):
+            return (
+                "it overlaps another place: QEMU, which emulates this CPU, reports only one of two "
+                "breakpoints; choose one of the fields"
+            )
         before = self._read(place)
         try:
             self._watch.arm(
@@ -207,7 +213,7 @@ class PerfSource:
             return self._reader.read_physical(place.paddr, place.length_bytes)
         return None
 
-    def _hit(self, record: _Record) -> Hit:
+    def _hit(self, record: WatchRecord) -> Hit:
         number, ns, cpu, flags, preempt_count, pid, tid, comm, ip, value, dropped, stack = record
         place = self._places[number]
         bytes_ = value[: place.length_bytes] or None
@@ -243,16 +249,15 @@ class PerfSource:
                 f"bytes, and a CPU has {registers}; choose a narrower field (--field)"
             )
         if error.errno == errno.ENOSPC:
-            used = sum(
-                self._engine.watch_pieces(one.address, one.length_bytes)
-                for one in (self._places[number] for number in self._armed)
-            )
+            used = self._watch.used() if self._watch is not None else 0
             need = f"it needs {pieces}" if pieces > 1 else "it needs one"
             others = "" if used + pieces > registers else ", and debuggers or perf use others"
             return (
                 f"no debug register is left: {need}, a CPU has {registers}, {used} are used for "
                 f"places before it{others}; choose a narrower field (--field) or one place"
             )
+        if error.errno == errno.EEXIST:
+            return "it is watched already, as another place"
         if error.errno == errno.EINVAL and "perf_event_open" in str(error):
             return "the kernel does not watch this address (its own entry code uses it)"
         if error.errno in (errno.EPERM, errno.EACCES):
@@ -326,6 +331,16 @@ def context_of(preempt_count: int) -> Context:
     return Context.SOFTIRQ if preempt_count & _SOFTIRQ_OFFSET else Context.TASK
 
 
+def _overlap(one: Place, other: Place) -> bool:
+    """Return whether places have some addresses in common, but not all."""
+    if (one.side, one.address, one.length_bytes) == (other.side, other.address, other.length_bytes):
+        return False
+    return (
+        one.address < other.address + other.length_bytes
+        and other.address < one.address + one.length_bytes
+    )
+
+
 def _preempt_count(prog: drgn.Program) -> int:
     """Return the address of the preempt count in the image of per-CPU variables."""
     from drgn.helpers.linux.percpu import per_cpu_ptr
@@ -361,4 +376,4 @@ def _raise_limits() -> None:
 
 
 def _words(error: OSError) -> str:
-    return f"{error.strerror}: {os.strerror(error.errno)}"
+    return f"{error.strerror}: {os.strerror(error.errno or 0)}"
