@@ -214,8 +214,10 @@ class Machine:
     def load_test_module(self, name: str) -> None:
         """Load a module of tests/vm. It stays loaded, and `outside` uses its debug info."""
         assert self.built.programs is not None
-        self.guest.check("insmod", f"/opt/pageproof/vm/{name}.ko")
-        self.test_modules.append(self.built.programs / f"{name}.ko")
+        file = self.built.programs / f"{name}.ko"
+        if file not in self.test_modules:
+            self.guest.check("insmod", f"/opt/pageproof/vm/{name}.ko")
+            self.test_modules.append(file)
 
     def sysfs(self, name: str) -> str:
         return self.guest.check("cat", f"/sys/class/misc/umh_shm/{name}").strip()
