@@ -151,6 +151,7 @@ static inline bool jumps(int op, uint64_t a, uint64_t b)
 	case BPF_JEQ: return a == b;
 	case BPF_JNE: return a != b;
 	case BPF_JSET: return a & b;
+	case BPF_JGT: return a > b;
 	case BPF_JSLT: return (int64_t)a < (int64_t)b;
 	default: abort();
 	}

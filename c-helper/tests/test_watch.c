@@ -91,6 +91,38 @@ static void test_record(bool user)
 	CHECK_SAME("stack flags", world.stack_flags, user ? BPF_F_USER_STACK : 0);
 }
 
+static void test_own_process(void)
+{
+	/* The preempt count, and whether it is a hit. */
+	static const struct {
+		uint32_t count;
+		bool counts;
+	} contexts[] = {
+		{ 0x110000, false },
+		{ 0x80110002, false },
+		{ 0x110200, false },	/* softirqs off */
+		{ 0x110100, true },	/* in one */
+		{ 0x120000, true },	/* in an interrupt */
+		{ 0x120101, true },
+	};
+	struct world world;
+
+	test_name = "watch: own accesses";
+	for (size_t i = 0; i < sizeof(contexts) / sizeof(*contexts); i++) {
+		world = a_world(false);
+		world.pid_tgid = (uint64_t)OWN << 32 | 1;
+		world.preempt_count = contexts[i].count;
+		hit(&world, ANY_0, false, false);
+		CHECK_SAME("records", world.count, contexts[i].counts);
+		CHECK_SAME("runs", row(&world, ANY_0)->words[0], 1);
+	}
+	world = a_world(true);
+	world.pid_tgid = (uint64_t)OWN << 32 | 1;
+	world.preempt_count = 0x100;
+	hit(&world, ANY_0, true, false);
+	CHECK_SAME("records", world.count, 0);
+}
+
 static void test_filters(void)
 {
 	struct world world = a_world(true);
@@ -101,11 +133,8 @@ static void test_filters(void)
 	world.mm = 0;
 	world.key.mm = 0;
 	hit(&world, ANY_0, true, false);
-	world = a_world(true);
-	world.pid_tgid = (uint64_t)OWN << 32 | 1;
-	hit(&world, ANY_0, true, false);
 	CHECK_SAME("records", world.count, 0);
-	CHECK_SAME("runs", row(&world, ANY_0)->words[0], 1);
+	CHECK_SAME("runs", row(&world, ANY_0)->words[0], 2);
 	/* Other processes' memory, but the kernel's address. */
 	world = a_world(false);
 	world.mm = OTHER_MM;
@@ -229,6 +258,7 @@ void test_watch(void)
 	test_record(false);
 	test_record(true);
 	test_filters();
+	test_own_process();
 	test_merge();
 	test_full();
 	test_own_hits();

@@ -27,6 +27,14 @@
 #define WATCH_WRITE 0x100u		/* of flags */
 #define WATCH_EXACT 0x200u		/* of flags: without WATCH_WRITE it is a read */
 
+/*
+ * Bits of the preempt count (include/linux/preempt.h), and what the handler of a #DB in the kernel adds to
+ * them (__nmi_enter() in include/linux/hardirq.h).
+ */
+#define WATCH_SOFTIRQ 0x100
+#define WATCH_HARDIRQ 0xf0000
+#define WATCH_HARDIRQ_HANDLER 0x10000
+
 /* What the BPF program writes. */
 struct watch_record {
 	uint64_t ns;			/* CLOCK_MONOTONIC */
