@@ -21,8 +21,8 @@ WatchRecord = tuple[int, int, int, int, int, int, int, bytes, int, bytes, int, t
 """number of the place, ns (CLOCK_MONOTONIC), cpu, flags, preempt_count, tgid, pid, comm, ip, value,
 records that did not fit until now, return addresses.
 
-preempt_count contains what the #DB handler adds (irqentry_nmi_enter(), in the kernel only). value has
-WATCH_VALUE_BYTES, of which the place's are valid; it is empty if memory could not be read.
+preempt_count contains what the #DB handler adds (irqentry_nmi_enter(), in the kernel only). value
+has WATCH_VALUE_BYTES, of which the place's are valid; it is empty if memory could not be read.
 """
 
 def watch_pieces(address: int, length: int, /) -> int:
@@ -79,6 +79,9 @@ class Watch:
 
     def disarm(self, number: int, /) -> None: ...
     def disarm_all(self) -> None: ...
+    def is_exact(self, number: int, /) -> bool:
+        """Return whether an armed place has registers that tell reads from writes."""
+
     def read(self) -> list[WatchRecord]:
         """Return records in their order, some thousands at most; empty if there are none."""
 

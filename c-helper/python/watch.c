@@ -145,6 +145,17 @@ static PyObject *watch_disarm_method(PyObject *self, PyObject *args)
 	Py_RETURN_NONE;
 }
 
+static PyObject *watch_is_exact_method(PyObject *self, PyObject *args)
+{
+	const struct watch *watch;
+	uint32_t number;
+
+	if (!PyArg_ParseTuple(args, "O&:is_exact", to_u32, &number))
+		return NULL;
+	watch = opened(self);
+	return watch ? PyBool_FromLong(watch_is_exact(watch, number)) : NULL;
+}
+
 static PyObject *watch_disarm_all_method(PyObject *self, PyObject *unused)
 {
 	struct watch *watch = opened(self);
@@ -263,6 +274,7 @@ static void watch_dealloc(PyObject *self)
 static PyMethodDef watch_methods[] = {
 	{ "arm", (PyCFunction)(void (*)(void))watch_arm_method, METH_VARARGS | METH_KEYWORDS, NULL },
 	{ "disarm", watch_disarm_method, METH_VARARGS, NULL },
+	{ "is_exact", watch_is_exact_method, METH_VARARGS, NULL },
 	{ "disarm_all", watch_disarm_all_method, METH_NOARGS, NULL },
 	{ "read", watch_read_method, METH_NOARGS, NULL },
 	{ "fileno", watch_fileno, METH_NOARGS, NULL },

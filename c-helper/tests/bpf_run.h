@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "program.h"
+#include "spec.h"
 #include "tables.h"
 
 #define WORLD_CPUS 2

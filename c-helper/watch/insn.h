@@ -3,7 +3,7 @@
 #ifndef WATCH_INSN_H
 #define WATCH_INSN_H
 
-#include "program.h"
+#include "spec.h"
 
 enum { R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, FP };
 

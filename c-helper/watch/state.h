@@ -3,7 +3,7 @@
 #ifndef WATCH_STATE_H
 #define WATCH_STATE_H
 
-#include "program.h"
+#include "spec.h"
 #include "ring.h"
 
 #define NO_EVENT (-1)

@@ -207,7 +207,7 @@ def test_a_full_ring_is_counted(watched: Json) -> None:
     seen = watched["full_ring"]
     running, closed = seen["lost"]
     assert running == closed > 0
-    assert 0 < seen["hits"]
+    assert seen["hits"] > 0
     assert seen["hits"] + closed == len(expected(seen["rounds"]))
 
 
@@ -228,6 +228,6 @@ def test_a_guest_from_outside_is_refused(machine: Machine) -> None:
 
     with (
         attached(machine) as view,
-        pytest.raises(PageproofError, match="this machine only.*--gdb"),
+        pytest.raises(PageproofError, match="this machine only"),
     ):
         PerfSource(view.target)

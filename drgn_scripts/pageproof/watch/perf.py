@@ -24,7 +24,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,7 +33,8 @@ from pageproof.attach.target import Target
 from pageproof.errors import PageproofError
 from pageproof.find.kernel.paging import page_offset
 from pageproof.model import MemoryGap, TargetKind
-from pageproof.model.watch import Access, Context, Mode, Place
+from pageproof.model.watch import Context, Mode, Place
+from pageproof.watch.hits import Values, context_of
 from pageproof.watch.source import Hit
 
 if TYPE_CHECKING:
@@ -44,13 +44,6 @@ _RING_BYTES: Final = 4 << 20
 _ONLINE: Final = Path("/sys/devices/system/cpu/online")
 #: The ring buffer's wake-up is no promise, so look again.
 _POLL_SECONDS: Final = 0.2
-
-#: Bits of the preempt count (include/linux/preempt.h).
-_SOFTIRQ_OFFSET: Final = 1 << 8
-_HARDIRQ: Final = 0xF << 16
-_NMI: Final = 0xF << 20
-#: What the #DB handler adds in the kernel: __nmi_enter() in include/linux/hardirq.h.
-_HANDLER: Final = (1 << 16) + (1 << 20)
 
 _BPF_REMEDY: Final = (
     "watching inside needs root, Linux 5.10 or newer with CONFIG_BPF_SYSCALL and "
@@ -89,8 +82,6 @@ class PerfSource:
                 target.facts.where,
                 "watch a guest with --gdb, or run pageproof inside it",
             )
-        if target.facts.arch != "x86_64":
-            raise PageproofError(f"watching inside does not work on {target.facts.arch}")
         try:
             import pageproof_pagewalk as engine
         except ImportError:
@@ -104,13 +95,15 @@ class PerfSource:
         self._page_offset = page_offset(target.prog)
         self._places: dict[int, Place] = {}
         self._armed: set[int] = set()
+        self._writes_only = writes_only
+        self.notes: tuple[str, ...] = ()
         self._emulated = engine.watch_is_emulated()
-        self._values = _Values(self._emulated)
+        self._values = Values(self._emulated)
         self._records: deque[WatchRecord] = deque()
         self._last_ns = 0
         self._lost = 0
         _raise_limits()
-        cpus = _online(_ONLINE.read_text())
+        cpus = numbers_of(_ONLINE.read_text())
         try:
             self._watch: Watch | None = engine.Watch(
                 cpus=cpus,
@@ -155,6 +148,7 @@ class PerfSource:
             return self._refusal(place, error)
         self._places[place.number] = place
         self._armed.add(place.number)
+        self._note()
         self._values.begin(place, before, self._read(place))
         return ""
 
@@ -163,6 +157,7 @@ class PerfSource:
         if self._watch is not None:
             self._watch.disarm(number)
         self._armed.discard(number)
+        self._note()
 
     def hits(self, seconds: float) -> Iterator[Hit]:
         """Yield hits in their order; return when there was none for so many seconds."""
@@ -207,6 +202,24 @@ class PerfSource:
     def left(self) -> str:
         """Nothing is left: the kernel releases breakpoints with their files."""
         return ""
+
+    def _note(self) -> None:
+        """Note which accesses are not told apart."""
+        notes = []
+        if self._watch is None or self._writes_only:
+            return
+        unclear = [one for one in sorted(self._armed) if not self._watch.is_exact(one)]
+        if unclear:
+            notes.append(
+                f"{len(unclear)} of {len(self._armed)} places have one debug register for reads "
+                "and writes: an access that changes nothing may be either"
+            )
+        if self._emulated and len(unclear) < len(self._armed):
+            notes.append(
+                "QEMU emulates this CPU: an instruction that reads and writes memory, but not "
+                "atomically, is shown as an access"
+            )
+        self.notes = tuple(notes)
 
     def _read(self, place: Place) -> bytes | None:
         with suppress(drgn.FaultError, MemoryGap):
@@ -269,68 +282,6 @@ class PerfSource:
         return f"the kernel refuses: {_words(error)}"
 
 
-@dataclass
-class _Values:
-    """What is known of the memory, to tell writes from other accesses.
-
-    Attributes:
-        emulated: QEMU emulates the CPU; see ``watch_is_emulated()``.
-    """
-
-    emulated: bool
-
-    def __post_init__(self) -> None:
-        self._known: dict[tuple[int, int], bytes] = {}
-        self._dropped = 0
-
-    def begin(self, place: Place, before: bytes | None, after: bytes | None) -> None:
-        """Note the value when a place was armed, unless it changed meanwhile."""
-        key = place.paddr, place.length_bytes
-        if before is not None and before == after:
-            self._known.setdefault(key, before)
-
-    def access(
-        self, place: Place, value: bytes | None, dropped: int, *, write: bool, exact: bool
-    ) -> Access:
-        """Return what an access was, and remember the value after it.
-
-        Args:
-            place: where.
-            value: after the access.
-            dropped: how many records did not fit until then: what was known is out of date.
-            write: the register for writes was hit.
-            exact: there was such a register.
-        """
-        if dropped != self._dropped:
-            self._known.clear()
-            self._dropped = dropped
-        key = place.paddr, place.length_bytes
-        known = self._known.pop(key, None)
-        if value is not None:
-            self._known[key] = value
-        changed = known is not None and value is not None and known != value
-        if write:
-            return Access.WRITE
-        if exact:
-            return Access.ACCESS if changed and self.emulated else Access.READ
-        return Access.WRITE if changed else Access.ACCESS
-
-
-def context_of(preempt_count: int) -> Context:
-    """Return what the kernel did when a #DB came in.
-
-    Args:
-        preempt_count: in the handler; 0 if it could not be read.
-    """
-    if preempt_count & (_NMI | _HARDIRQ) >= _HANDLER:
-        preempt_count -= _HANDLER
-    if preempt_count & _NMI:
-        return Context.NMI
-    if preempt_count & _HARDIRQ:
-        return Context.HARDIRQ
-    return Context.SOFTIRQ if preempt_count & _SOFTIRQ_OFFSET else Context.TASK
-
-
 def _overlap(one: Place, other: Place) -> bool:
     """Return whether places have some addresses in common, but not all."""
     if (one.side, one.address, one.length_bytes) == (other.side, other.address, other.length_bytes):
@@ -356,7 +307,7 @@ def _preempt_count(prog: drgn.Program) -> int:
     return int(first - prog["__per_cpu_offset"][0].value_()) & (1 << 64) - 1
 
 
-def _online(text: str) -> tuple[int, ...]:
+def numbers_of(text: str) -> tuple[int, ...]:
     """Return the numbers of a list of CPUs such as "0-3,8"."""
     ranges = (part.partition("-") for part in text.strip().split(","))
     return tuple(

@@ -84,6 +84,9 @@ int watch_create(const struct watch_kernel *kernel, const uint32_t *cpus, size_t
 	*ret = watch;
 	if (!watch)
 		return -ENOMEM;
+#ifndef __x86_64__
+	return watch_fail(watch, -EOPNOTSUPP, "its programs are for x86_64");
+#endif
 	watch->kernel = *kernel;
 	watch->options = *options;
 	watch->counts_map = watch->ring_map = watch->events_map = watch->places_map = -1;
@@ -118,6 +121,14 @@ void watch_disarm(struct watch *watch, uint32_t number)
 		bpf_map_delete(watch->places_map, &armed.key);
 		watch->places[i] = watch->places[--watch->places_count];
 	}
+}
+
+bool watch_is_exact(const struct watch *watch, uint32_t number)
+{
+	for (size_t i = 0; i < watch->places_count; i++)
+		if (watch->places[i].number == number)
+			return watch->spots[watch->places[i].spot].pieces[0].write != NO_EVENT;
+	return false;
 }
 
 void watch_disarm_all(struct watch *watch)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The BPF program of one breakpoint. */
-#ifndef WATCH_PROGRAM_H
-#define WATCH_PROGRAM_H
+#ifndef WATCH_SPEC_H
+#define WATCH_SPEC_H
 
 #include <linux/bpf.h>
 
