@@ -23,13 +23,16 @@ static const struct watch_kernel kernel = {
 	.own_tgid = OWN,
 };
 
-/* A hit of the breakpoint of an event. */
+static bool emulated;
+
+/* A hit of the breakpoint of an event. Emulated: each piece is a spot. */
 static void hit(struct world *world, int event, bool user, bool stack)
 {
 	const struct watch_spec spec = {
 		.kernel = &kernel, .address = ADDRESS, .length = 4, .user = user,
 		.places = PLACES_MAP, .counts = COUNTS_MAP, .ring = RING_MAP, .events = EVENTS_MAP,
-		.cpus = WORLD_CPUS, .event = (uint32_t)event, .spot = 1,
+		.cpus = WORLD_CPUS, .event = (uint32_t)event,
+		.spot = emulated ? (uint32_t)event / 2 : 1, .emulated = emulated,
 		.write = event == WRITE_0 || event == WRITE_1, .stack = stack,
 	};
 	struct watch_program program;
@@ -194,6 +197,19 @@ static void test_merge(void)
 	world.regs[IP]++;
 	hit(&world, ANY_0, false, false);
 	check_accesses(&world, "wwr");
+
+	test_name = "watch: emulated, the breakpoint of another spot is reported again";
+	emulated = true;
+	world = a_world(false);
+	hit(&world, ANY_1, false, false);
+	world.regs[IP]++;
+	hit(&world, WRITE_0, false, false);
+	hit(&world, ANY_1, false, false);
+	world.regs[IP]++;
+	hit(&world, ANY_0, false, false);
+	hit(&world, WRITE_1, false, false);
+	check_accesses(&world, "rwr");
+	emulated = false;
 
 	test_name = "watch: two tasks with the same registers";
 	world = a_world(false);

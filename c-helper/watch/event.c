@@ -103,7 +103,7 @@ int watch_event_open(struct watch *watch, const struct watch_spot *spot, size_t 
 		.counts = watch->counts_map, .ring = watch->ring_map, .events = watch->events_map,
 		.cpus = watch->cpus_end, .event = (uint32_t)number,
 		.spot = (uint32_t)(spot - watch->spots),
-		.write = write, .stack = watch->options.stack,
+		.write = write, .emulated = watch_is_emulated(), .stack = watch->options.stack,
 	};
 
 	if (number == NO_EVENT)

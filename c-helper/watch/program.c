@@ -105,6 +105,10 @@ static void filter_place(struct watch_program *to, const struct watch_spec *spec
  * An access can hit several breakpoints of a spot: for writes and for any access, and one for each piece.
  * Their programs run in one #DB, with the same registers. Each runs once in a #DB, so if this
  * event is among the noted ones it is the next access, of an instruction that changes no register.
+ *
+ * QEMU hits the first breakpoint of an access only. But it may report the one of the access before
+ * again, after the right one, until the debug registers are written (check_hw_breakpoints() in QEMU). So
+ * there the first one of all spots counts.
  */
 static void merge(struct watch_program *to, const struct watch_spec *spec)
 {
@@ -118,7 +122,7 @@ static void merge(struct watch_program *to, const struct watch_spec *spec)
 		load(to, BPF_DW, R1, R6, WORD(i));
 		alu(to, BPF_ADD, R7, R1);
 	}
-	look_up(to, spec, WATCH_ROW_SPOTS + spec->spot);
+	look_up(to, spec, WATCH_ROW_SPOTS + (spec->emulated ? 0 : spec->spot));
 	leave_if(to, BPF_JEQ, R0, 0);
 	load(to, BPF_DW, R1, R0, WORD(0));
 	other = jump_reg(to, BPF_JNE, R1, R7);
@@ -127,7 +131,7 @@ static void merge(struct watch_program *to, const struct watch_spec *spec)
 	mov(to, R2, R1);
 	alu_imm(to, BPF_OR, R1, bit | wrote);
 	store(to, BPF_DW, R0, WORD(1), R1);
-	if (wrote) {
+	if (wrote && !spec->emulated) {
 		/* Reported as a read, by a breakpoint of another piece: movs from one to the other. */
 		alu_imm(to, BPF_AND, R2, WATCH_STATE_WROTE);
 		report = jump_imm(to, BPF_JEQ, R2, 0);
@@ -138,7 +142,7 @@ static void merge(struct watch_program *to, const struct watch_spec *spec)
 	store(to, BPF_DW, R0, WORD(0), R7);
 	mov_imm(to, R1, bit | wrote);
 	store(to, BPF_DW, R0, WORD(1), R1);
-	if (wrote)
+	if (report)
 		land(to, report);
 }
 

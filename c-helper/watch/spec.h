@@ -52,6 +52,7 @@ struct watch_spec {
 	uint32_t cpus;			/* CPU numbers are below */
 	uint32_t event, spot;		/* numbers, for rows */
 	bool write;			/* the breakpoint is for writes */
+	bool emulated;			/* see watch_is_emulated() */
 	bool stack;
 };
 

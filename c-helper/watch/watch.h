@@ -109,7 +109,7 @@ uint32_t watch_pieces(uint64_t address, uint32_t length);
 /*
  * Whether QEMU emulates the CPU. Then an access hits only the first of several breakpoints for it, and an
  * instruction that reads and writes memory (but no atomic one) hits those for reads (cpu_check_watchpoint()
- * in QEMU).
+ * in QEMU). A breakpoint may be reported again, with the next one.
  */
 bool watch_is_emulated(void);
 

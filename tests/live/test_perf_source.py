@@ -21,7 +21,7 @@ SCRIPT = "/opt/pageproof/vm/watch_counter.py"
 COMMAND_SECONDS = 1200
 
 WAYS = ("counter", "softirq", "hardirq", "thread", "writes", "pieces", "two_processes")
-MORE = ("few_registers", "disarmed", "refusals", "full_ring", "killed")
+MORE = ("few_registers", "two_fields", "disarmed", "refusals", "full_ring", "killed")
 
 
 def run(machine: Machine, *ways: str) -> Json:
@@ -119,6 +119,19 @@ def test_a_thread_that_is_younger_than_the_watch(watched: Json) -> None:
 def test_writes_only(watched: Json) -> None:
     seen = watched["writes"]
     assert accesses(seen) == [one for one in expected(20) if one[2] == "write"]
+    nothing_is_lost(seen)
+
+
+@each_kernel
+def test_two_fields_that_are_written_in_turns(watched: Json) -> None:
+    """QEMU reports the breakpoint of the last access once more, with that of the next one."""
+    seen = watched["two_fields"]
+    assert seen["refused"] == [""] * 4
+    wanted = []
+    for count in range(20):
+        place, mode = (KERNEL, "kernel") if count % 2 else (USER, "user")
+        wanted += [(place + 2, mode, "write", count + 1), (place, mode, "write", 1 - count % 2)]
+    assert accesses(seen) == wanted
     nothing_is_lost(seen)
 
 

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,14 @@ def few_registers(target: Target) -> Json:
         return seen(counter, source, refused)
 
 
+def two_fields(target: Target) -> Json:
+    """Writes of the turn (places 0, 1) and of the count (2, 3), which come one after the other."""
+    with watching(target, "--rounds", "20", writes_only=True) as (counter, source):
+        turns, counts = counter.places(TURN), counter.places(COUNT)
+        places = [*turns, *(replace(one, number=one.number + 2) for one in counts)]
+        return seen(counter, source, [source.arm(one) for one in places])
+
+
 def disarmed(target: Target) -> Json:
     """A place that is disarmed frees its registers, and has no hits any more."""
     with watching(target, "--rounds", "10") as (counter, source):
@@ -252,6 +261,7 @@ WAYS: dict[str, Callable[[Target], Json]] = {
     "pieces": lambda target: count(target, "--rounds", "20", field=(2, 6)),
     "two_processes": two_processes,
     "few_registers": few_registers,
+    "two_fields": two_fields,
     "disarmed": disarmed,
     "refusals": refusals,
     "full_ring": full_ring,
