@@ -203,6 +203,10 @@ def _up(args: argparse.Namespace) -> int:
     print(f"serial log:           {here.sockets.serial}")
     if options.gdb:
         print(f"gdb:                  target remote {here.sockets.gdb}")
+        words = ["watch", "--gdb", str(here.sockets.gdb)]
+        if built is not None and built.helper is not None:
+            words += ["--program", str(built.helper)]
+        print(f"watch from outside:   {_target(here)} {shlex.join(words)}")
     print(f"end it:               pageproof lab down{name}")
     return 0
 

@@ -17,7 +17,7 @@ FLOORS = (
     ("arch",),
     ("find", "walk"),
     ("attach",),
-    ("observe", "judge", "render", "watch"),
+    ("observe", "watch", "judge", "render"),
     ("commands",),
     ("front",),
     ("api", "cli", "finders"),

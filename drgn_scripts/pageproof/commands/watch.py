@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -221,8 +220,7 @@ class _Watch:
             return None
         names = [one.name for one in self.fields.members]
         members = [one.path[-1] if one.path else "" for one in self.fields.members]
-        own = os.getpid() if self.target.facts.kind is TargetKind.LIVE else 0
-        return ProtocolCheck(self.fields.judge, members, names, self.places, own)
+        return ProtocolCheck(self.fields.judge, members, names, self.places)
 
     def _arm(self, source: Source, start: int, spots: Iterable[Spot]) -> list[Place]:
         """Arm each field at addresses that are new; return the new places."""

@@ -112,14 +112,12 @@ class ProtocolCheck:
         members: name of the member that each watched field is of, by its number.
         names: name of each field as shown.
         places: the watched places, by number.
-        own_pid: of this process, whose reads are not the machine's; 0 from outside.
     """
 
     judge: Judge
     members: Sequence[str]
     names: Sequence[str]
     places: Sequence[Place]
-    own_pid: int = 0
     _last: dict[Mode, Event] = field(default_factory=dict)
     _found: dict[tuple[object, ...], tuple[Finding, int]] = field(default_factory=dict)
     more: int = 0
@@ -128,7 +126,7 @@ class ProtocolCheck:
         """Judge an event; return why it breaks the protocol, or ""."""
         place = self.places[event.place]
         member, side = self.members[place.field], place.side
-        why = "" if event.pid == self.own_pid else self.judge(event, member, side)
+        why = self.judge(event, member, side)
         if why:
             self._add(event, place, why)
         self._last[side] = event
