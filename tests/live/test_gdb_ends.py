@@ -147,12 +147,16 @@ def test_killed_while_the_guest_runs(loaded: Machine) -> None:
     assert_runs_unwatched(loaded)
 
 
-@on_one_kernel
+@each_kernel
 def test_killed_and_no_hit_came(loaded: Machine) -> None:
     process = Watcher(loaded)
     process.end(signal.SIGKILL)
     with target_of(loaded) as target, source_of(loaded, target) as source:
         assert any("its watchpoints are removed" in note for note in source.notes)
+        for cpu in range(loaded.setup.cpus):
+            on_cpu = f"taskset -c {cpu} sh -c '{HEALTH}'"
+            assert not hits_of(source, lambda: loaded.guest.check("sh", "-c", on_cpu))  # noqa: B023
+        assert source._stops == 0
     assert_runs_unwatched(loaded)
     with target_of(loaded) as target, source_of(loaded, target) as source:
         assert not any("killed" in note for note in source.notes)
@@ -197,7 +201,7 @@ def test_a_stopped_guest_stays_stopped(loaded: Machine) -> None:
     assert_runs_unwatched(loaded)
 
 
-@on_one_kernel
+@each_kernel
 def test_stopped_by_another_during_the_watch(loaded: Machine) -> None:
     process = Watcher(loaded)
     qmp(loaded, "stop")
@@ -205,6 +209,8 @@ def test_stopped_by_another_during_the_watch(loaded: Machine) -> None:
     assert process.ended() == Exit.USAGE
     assert qemu_state(loaded) == "paused"
     qmp(loaded, "cont")
+    for cpu in range(loaded.setup.cpus):
+        loaded.guest.check("taskset", "-c", str(cpu), "sh", "-c", HEALTH)
     assert_runs_unwatched(loaded)
 
 

@@ -73,12 +73,14 @@ class GdbSource:
         self._check_state(facts.state)
         qemu.check_stub(self._monitor, address, self._where)
         self._watchpoints = Watchpoints(kvm=facts.kvm, writes_only=writes_only)
+        self._threads: list[str] = []
         self._last: dict[str, Registers] = {}
         try:
             self._record.write(paused=True)
             self._remote = remote.connect(address)
             self._remote.negotiate()
-            self._remote.halted()
+            self._threads = self._remote.threads()
+            self._remote.remove_all(self._threads)
             self._decode = Stops(
                 target,
                 self._remote,
@@ -86,7 +88,6 @@ class GdbSource:
                 writes_only=writes_only,
                 stacks=stacks,
             )
-            self._threads = self._remote.threads()
             self._note_atomics(facts)
             self._resume()
         except BaseException:
@@ -159,8 +160,8 @@ class GdbSource:
             return
         try:
             if self._not_ours or (self._running and self._paused_by_another()):
-                # This removes the watchpoints. Without a detach the guest stays stopped.
-                stub.halted()
+                # Without a detach the guest stays stopped.
+                stub.remove_all(self._threads)
             else:
                 stub.detach(_LEAVE_SECONDS)
                 self._check_running()

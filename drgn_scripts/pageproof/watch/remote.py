@@ -12,6 +12,7 @@ import socket
 import stat
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -140,19 +141,23 @@ class Remote:
             raise self._broken(None)
         return packet
 
-    def halted(self) -> None:
-        """Ask why the guest has stopped. QEMU removes all breakpoints and watchpoints then.
+    def remove_all(self, threads: Sequence[str]) -> None:
+        """Remove all breakpoints and watchpoints, also of an earlier client.
 
-        The guest must be stopped. handle_target_halt() of gdbstub/gdbstub.c removes them because
-        this is a debugger's first question.
+        The guest must be stopped. QEMU removes those of one vCPU when a debugger asks its first
+        question, why the guest has stopped (handle_target_halt() of gdbstub/gdbstub.c).
         """
-        self._stops.clear()
-        self._write(pack("?"))
-        if self.stop(ANSWER_SECONDS) is None:
-            raise self._slow(ANSWER_SECONDS)
+        for thread in threads:
+            self.ask(f"Hc{thread}")
+            self._stops.clear()
+            self._write(pack("?"))
+            if self.stop(ANSWER_SECONDS) is None:
+                raise self._slow(ANSWER_SECONDS)
 
     def detach(self, seconds: float) -> None:
-        """Stop the guest if it runs, remove all watchpoints, end the session and let it run.
+        """Stop the guest if it runs, end the session and let it run.
+
+        QEMU removes the watchpoints of all vCPUs (handle_detach()).
 
         It works at any time, also after an error between a question and its answer.
 
@@ -169,7 +174,6 @@ class Remote:
             for _ in range(_MOST_OLD_ANSWERS):
                 if self._packet(deadline).startswith("QC"):
                     break
-            self.halted()
             # Only now: if a vCPU has hit meanwhile, QEMU's main loop stops the guest once more
             # (qemu_debug_requested()), which does nothing while it is stopped.
             self._write(pack("D;1" if self.multiprocess else "D"))
