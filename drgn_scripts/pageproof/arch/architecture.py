@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from pageproof.arch.cpu import Cpu
 from pageproof.arch.paging import Paging
+from pageproof.errors import PageproofError
 from pageproof.model import MemoryType, PagingFacts
 
 if TYPE_CHECKING:
@@ -105,6 +107,15 @@ class Architecture(ABC):
             facts: of the target.
             zero_fills: the target returns zeros for memory that it does not have.
         """
+
+    @property
+    def cpu(self) -> Cpu:
+        """What a debugger sees of a CPU.
+
+        Raises:
+            PageproofError: pageproof does not know it.
+        """
+        raise PageproofError(f"watching through a gdb stub does not work on {self.name}")
 
     def is_upper(self, address: int) -> bool:
         """Return whether an address is in the kernel's half."""

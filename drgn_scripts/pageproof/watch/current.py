@@ -9,12 +9,12 @@ from typing import Final
 import drgn
 from drgn import offsetof
 
+from pageproof.arch.cpu import Registers
 from pageproof.attach.reader import Reader
 from pageproof.errors import PageproofError
 from pageproof.model import MemoryGap
 from pageproof.model.watch import Context
 from pageproof.space.units import ADDRESS_LAST
-from pageproof.watch.registers import Registers
 
 _WORD_BYTES: Final = 8
 _INT_BYTES: Final = 4
@@ -72,7 +72,7 @@ class CurrentTasks:
             registers: its registers.
             vcpu: its number in QEMU, if the kernel's is not known.
         """
-        base = next((base for base in registers.kernel_gs if base in self._cpus), None)
+        base = next((base for base in registers.per_cpu_bases if base in self._cpus), None)
         if base is None:
             return Current(vcpu, 0, 0, "?", Context.TASK)
         cpu = self._cpus[base]

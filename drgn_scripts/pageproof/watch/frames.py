@@ -9,14 +9,14 @@ from typing import Final
 import drgn
 from drgn import offsetof
 
-from pageproof.watch.registers import PT_REGS, Registers
+from pageproof.arch.cpu import Cpu, Registers
 
 #: Limit of frames.
 _MOST_FRAMES: Final = 64
 _WORD_BYTES: Final = 8
 
 
-def kernel_stack(prog: drgn.Program, registers: Registers) -> tuple[int, ...]:
+def kernel_stack(prog: drgn.Program, cpu: Cpu, registers: Registers) -> tuple[int, ...]:
     """Return the return addresses, the innermost first.
 
     It is only the instruction pointer if drgn cannot unwind the stack: it needs the sections
@@ -24,7 +24,7 @@ def kernel_stack(prog: drgn.Program, registers: Registers) -> tuple[int, ...]:
     """
     kind = prog.type("struct pt_regs")
     data = bytearray(drgn.sizeof(kind))
-    for member, register in PT_REGS.items():
+    for member, register in cpu.pt_regs.items():
         at = offsetof(kind, member)
         data[at : at + _WORD_BYTES] = registers.values[register].to_bytes(_WORD_BYTES, "little")
     try:

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
+from pageproof.arch.cpu import Registers
 from pageproof.attach.target import Target
 from pageproof.errors import PageproofError
 from pageproof.model import TargetKind
 from pageproof.model.watch import Place
 from pageproof.watch import qemu, remote
 from pageproof.watch.record import RecordFile, identity
-from pageproof.watch.registers import Registers
 from pageproof.watch.source import Hit
 from pageproof.watch.stops import STOP, Stops
 from pageproof.watch.watchpoints import Watchpoints

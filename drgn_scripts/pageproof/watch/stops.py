@@ -20,20 +20,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from pageproof import arch
+from pageproof.arch.cpu import Cpu, Operand, Registers
 from pageproof.attach.target import Target
 from pageproof.model import MemoryGap
 from pageproof.model.watch import Access, Mode, Place
 from pageproof.space.units import PAGE_BYTES
 from pageproof.watch.current import CurrentTasks
 from pageproof.watch.frames import kernel_stack
-from pageproof.watch.instructions import (
-    CODE_BYTES,
-    STRING_BYTES,
-    Operand,
-    find_operand,
-    operands,
-)
-from pageproof.watch.registers import RegisterLayout, Registers
+from pageproof.watch.registers import RegisterLayout
 from pageproof.watch.remote import Remote
 from pageproof.watch.source import Hit
 from pageproof.watch.watchpoints import Watchpoints
@@ -43,7 +38,6 @@ STOP: Final = re.compile(
     r"(?:(?P<kind>[ra]?)watch:(?P<address>[0-9a-f]{1,16});)?"
 )
 _PAGE_LAST: Final = PAGE_BYTES - 1
-_KERNEL_HALF: Final = 1 << 63
 _ACCESS: Final = {"": Access.WRITE, "r": Access.READ, "a": Access.ACCESS}
 
 
@@ -90,8 +84,10 @@ class Stops:
         self._prog, self._reader = target.prog, target.reader
         self._stub, self._watchpoints = stub, watchpoints
         self._writes_only, self._stacks = writes_only, stacks
+        self._architecture = arch.of(target.facts.arch)
+        self._cpu = self._architecture.cpu
         self._current = CurrentTasks(target.prog, target.reader)
-        self._layout = RegisterLayout(stub.target_description(), stub.where)
+        self._layout = RegisterLayout(stub.target_description(), stub.where, self._cpu)
 
     def look(self, *threads: str) -> list[Stopped]:
         """Read the registers and the code of vCPUs."""
@@ -116,7 +112,7 @@ class Stops:
         if watchpoint is None:  # it was disarmed meanwhile
             return []
         operand, certain = find_operand(
-            one.code, one.registers, watchpoint.address, watchpoint.length
+            self._cpu, one.code, one.registers, watchpoint.address, watchpoint.length
         )
         if operand is not None and certain:
             return self._hits(one, operand, ns)
@@ -140,7 +136,7 @@ class Stops:
         }
         return any(
             operand.address is not None and operand.address & ~_PAGE_LAST in pages
-            for operand in operands(*one.code, one.registers)
+            for operand in self._cpu.operands(*one.code, one.registers)
         )
 
     def unreported(self, one: Stopped, ns: int, before: Registers | None = None) -> list[Hit]:
@@ -155,7 +151,7 @@ class Stops:
         still = before is not None and all(
             before.values[name] == values[name] for name in ("rsi", "rdi")
         )
-        for operand in operands(*one.code, one.registers):
+        for operand in self._cpu.operands(*one.code, one.registers):
             if not (still and operand.string) and (hits := self._hits(one, operand, ns)):
                 return hits
         return []
@@ -191,7 +187,7 @@ class Stops:
             return []
         current = self._current.of(registers, one.vcpu)
         user = registers.user_mode
-        stack = kernel_stack(self._prog, registers) if self._stacks and not user else ()
+        stack = kernel_stack(self._prog, self._cpu, registers) if self._stacks and not user else ()
         return [
             Hit(
                 place=place.number,
@@ -218,7 +214,7 @@ class Stops:
 
     def _code(self, ip: int, thread: str) -> tuple[bytes, bytes]:
         """Return code before and after an address; less at the end of what can be read."""
-        start, end = max(ip - CODE_BYTES, 0), ip + STRING_BYTES
+        start, end = max(ip - self._cpu.code_bytes, 0), ip + self._cpu.ahead_bytes
         for first, last in ((start, end), (max(start, ip & ~_PAGE_LAST), end), (start, ip)):
             data = self._read_code(first, last - first, thread) if first < last else b""
             if data:
@@ -226,7 +222,7 @@ class Stops:
         return b"", b""
 
     def _read_code(self, address: int, length: int, thread: str) -> bytes:
-        if address & _KERNEL_HALF:
+        if self._architecture.is_upper(address):
             try:
                 return self._reader.read_kernel_virtual(address, length)
             except MemoryGap:
@@ -241,3 +237,31 @@ class Stops:
 def _counts(place: Place, registers: Registers) -> bool:
     """Return whether an address is that place in the address space of the vCPU."""
     return place.side is Mode.KERNEL or registers.table in place.roots
+
+
+def find_operand(
+    cpu: Cpu, code: tuple[bytes, bytes], registers: Registers, start: int, length_bytes: int
+) -> tuple[Operand | None, bool]:
+    """Return the operand of a stop at a watched range, and whether it is certain.
+
+    Args:
+        cpu: its instructions.
+        code: before and after the instruction pointer.
+        registers: after the instruction.
+        start: address of the range that QEMU reported.
+        length_bytes: its length.
+
+    Returns:
+        An operand in the range; otherwise one in its page, if no longer instruction is possible;
+        otherwise none.
+    """
+    near = range(start & ~_PAGE_LAST, (start + length_bytes - 1 | _PAGE_LAST) + 1)
+    other: Operand | None = None
+    for one in cpu.operands(*code, registers):
+        if one.overlaps(start, length_bytes):
+            return one, True
+        if other is None and (one.address is None or one.address in near):
+            other = one
+    if other is None or other.address is None:
+        return None, False
+    return other, True

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from pageproof.arch.cpu import Registers
 from pageproof.attach import Target
 from pageproof.model.watch import Place
 from pageproof.watch import remote
 from pageproof.watch.current import Current, CurrentTasks
-from pageproof.watch.registers import Registers
 from pageproof.watch.source import Hit
 from pageproof.watch.stops import STOP, Stopped, Stops
 from pageproof.watch.watchpoints import Watchpoints
@@ -65,7 +65,7 @@ class Session:
         self._remote = remote.connect(address)
         try:
             self._remote.negotiate()
-            self._remote.halted()
+            self._remote.remove_all(self._remote.threads())
             self._decode = Stops(
                 target, self._remote, self._watchpoints, writes_only=False, stacks=False
             )

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import pytest
 
-from pageproof.watch.instructions import Operand, find_operand, operands
-from pageproof.watch.registers import Registers
+from pageproof.arch.cpu import Operand
+from pageproof.arch.x86_64.cpu import X86Cpu, X86Registers
+from pageproof.arch.x86_64.instructions import operands
+from pageproof.watch.stops import find_operand
 
 PAGE = 0xFFFF888012345000
-REGISTERS = Registers(
+REGISTERS = X86Registers(
     {
         **{name: 0x1000 * number for number, name in enumerate(("rax", "rcx", "rdx", "rsp"), 1)},
         **{f"r{number}": 0x7000_0000 + number for number in range(8, 16)},
@@ -29,7 +31,7 @@ REGISTERS = Registers(
 def of(text: str, **changed: int) -> Operand | None:
     """The operand of the instruction that is all of the code."""
     code = bytes.fromhex(text)
-    registers = Registers({**REGISTERS.values, **changed})
+    registers = X86Registers({**REGISTERS.values, **changed})
     found = (one for one in operands(code, b"", registers) if one.length == len(code))
     return next(found, None)
 
@@ -114,19 +116,21 @@ def test_no_operand(code: str) -> None:
 def test_the_range_decides() -> None:
     """The last two bytes of a displacement are an instruction too: add %al,(%rax)."""
     code = bytes.fromhex("89 86 04 08 00 00"), b""  # mov %eax,0x804(%rsi)
-    registers = Registers({**REGISTERS.values, "rax": PAGE + 0x40})
-    found, certain = find_operand(code, registers, PAGE + 0xA04, 4)
+    registers = X86Registers({**REGISTERS.values, "rax": PAGE + 0x40})
+    found, certain = find_operand(X86Cpu(), code, registers, PAGE + 0xA04, 4)
     assert certain and found is not None and (found.address, found.writes) == (PAGE + 0xA04, True)
-    found, certain = find_operand(code, registers, PAGE + 0xA08, 4)  # next to it
+    found, certain = find_operand(X86Cpu(), code, registers, PAGE + 0xA08, 4)  # next to it
     assert certain and found is not None and found.address == PAGE + 0xA04
-    found, certain = find_operand(code, registers, PAGE + 0x5000, 4)  # another page
+    found, certain = find_operand(X86Cpu(), code, registers, PAGE + 0x5000, 4)  # another page
     assert not certain
 
 
 def test_between_two_repetitions() -> None:
     """The CPU stops at the string instruction; the one before it used the page as well."""
     before = bytes.fromhex("c7 86 04 08 00 00 01 00 00 00")
-    found, certain = find_operand((before, bytes.fromhex("f3aa9090")), REGISTERS, PAGE + 0x2FF, 1)
+    found, certain = find_operand(
+        X86Cpu(), (before, bytes.fromhex("f3aa9090")), REGISTERS, PAGE + 0x2FF, 1
+    )
     assert certain and found is not None and found.string
 
 

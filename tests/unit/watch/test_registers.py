@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from pageproof.arch.x86_64.cpu import X86Cpu
 from pageproof.errors import PageproofError
 from pageproof.model.watch import Context
 from pageproof.watch.current import context_of
@@ -44,12 +45,12 @@ ANSWER = (
 
 
 def test_what_qemu_sent() -> None:
-    registers = RegisterLayout(XML, "gdb").read(ANSWER)
+    registers = RegisterLayout(XML, "gdb", X86Cpu()).read(ANSWER)
     assert registers.ip == 0xFFFFFFFFB0ABE58F
     assert registers.values["rsp"] == 0xFFFFFFFFB1A03E88
     assert registers.values["cs"] == 0x10 and not registers.user_mode
     assert registers.table == 0x2EA22000
-    assert registers.kernel_gs == (0xFF2A7216B4E00000, 0)
+    assert registers.per_cpu_bases == (0xFF2A7216B4E00000, 0)
 
 
 @pytest.mark.parametrize(
@@ -61,14 +62,14 @@ def test_what_qemu_sent() -> None:
     ],
 )
 def test_only_the_table_of_cr3(cr3: str, table: int) -> None:
-    assert RegisterLayout(XML, "gdb").read(ANSWER[:-16] + cr3).table == table
+    assert RegisterLayout(XML, "gdb", X86Cpu()).read(ANSWER[:-16] + cr3).table == table
 
 
 def test_user_mode() -> None:
     answer = ANSWER.replace("0602000010000000", "0602000033000000")
-    registers = RegisterLayout(XML, "gdb").read(answer)
+    registers = RegisterLayout(XML, "gdb", X86Cpu()).read(answer)
     assert registers.user_mode
-    assert registers.kernel_gs == (0, 0xFF2A7216B4E00000)
+    assert registers.per_cpu_bases == (0, 0xFF2A7216B4E00000)
 
 
 @pytest.mark.parametrize(
@@ -76,14 +77,14 @@ def test_user_mode() -> None:
     ["", XML.replace("cr3", "cr9"), XML.replace('"64"', '"99999"'), XML.replace('"64"', '""')],
 )
 def test_other_registers(xml: str) -> None:
-    with pytest.raises(PageproofError, match="not those of an x86_64 QEMU"):
-        RegisterLayout(xml, "gdb")
+    with pytest.raises(PageproofError, match="not those of x86_64"):
+        RegisterLayout(xml, "gdb", X86Cpu())
 
 
 @pytest.mark.parametrize("answer", ["", "E01", ANSWER[:-2], "x" * len(ANSWER)])
 def test_other_answers(answer: str) -> None:
-    with pytest.raises(PageproofError, match="not those of an x86_64 QEMU"):
-        RegisterLayout(XML, "gdb").read(answer)
+    with pytest.raises(PageproofError, match="not those of x86_64"):
+        RegisterLayout(XML, "gdb", X86Cpu()).read(answer)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from pageproof.arch.architecture import Architecture, RowText, TopTableForm
+from pageproof.arch.cpu import Cpu
 from pageproof.arch.paging import Paging
 from pageproof.arch.x86_64 import drgncode, words
 from pageproof.arch.x86_64.memtypes import X86MemoryType
@@ -72,6 +73,12 @@ class X86(Architecture):
             zero_fills=zero_fills,
             physical_bits=facts.physical_bits or MOST_PHYSICAL_BITS,
         )
+
+    @property
+    def cpu(self) -> Cpu:
+        from pageproof.arch.x86_64.cpu import X86Cpu  # here, because only watch needs it
+
+        return X86Cpu()
 
     def user_root(self, root: int) -> int:
         return root | PTI_USER_HALF

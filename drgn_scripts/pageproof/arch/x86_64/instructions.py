@@ -12,11 +12,9 @@ Reference: Intel SDM, volume 2, chapter 2 and the opcode maps of appendix A.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
-from pageproof.space.units import PAGE_BYTES
-from pageproof.watch.registers import Registers
+from pageproof.arch.cpu import Operand, Registers
 
 #: Longest instruction.
 CODE_BYTES: Final = 15
@@ -32,7 +30,6 @@ _PREFIXES: Final = frozenset((0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0xF0, 0x
 _FS, _GS, _WORD, _REPNE, _REP = 0x64, 0x65, 0x66, 0xF2, 0xF3
 _MASK: Final = (1 << 64) - 1
 _DF: Final = 1 << 10
-_PAGE_LAST: Final = PAGE_BYTES - 1
 
 #: Sizes that depend on prefixes: of the general operand, of a vector, of movd and movq.
 _G, _V, _M = 0, -1, -2
@@ -95,32 +92,6 @@ _BITS: Final = frozenset((0xA3, 0xAB, 0xB3, 0xBB))
 #: movs, cmps, stos, lods, scas: what (rsi), (rdi) are used for.
 _STRINGS: Final = {0xA4: (_R, _W), 0xA6: (_R, _R), 0xAA: ("", _W), 0xAC: (_R, ""), 0xAE: ("", _R)}
 _VEX_PREFIX: Final = (0, _WORD, _REP, _REPNE)
-
-
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """Memory that an instruction uses.
-
-    Attributes:
-        address: None if the instruction has overwritten a register of it.
-        length: of the instruction up to where the CPU stopped.
-        string: of a string instruction, which may also have ended without an access.
-    """
-
-    address: int | None
-    size_bytes: int
-    reads: bool
-    writes: bool
-    length: int
-    string: bool = False
-
-    def overlaps(self, start: int, length_bytes: int) -> bool:
-        """Return whether it uses a byte of a range."""
-        return (
-            self.address is not None
-            and self.address < start + length_bytes
-            and start < self.address + self.size_bytes
-        )
 
 
 def operands(before: bytes, after: bytes, registers: Registers) -> Iterator[Operand]:
@@ -271,30 +242,3 @@ def _address(
         address += registers.values[name]
     address += int.from_bytes(code[at : at + displacement], "little", signed=True)
     return address, tuple(used)
-
-
-def find_operand(
-    code: tuple[bytes, bytes], registers: Registers, start: int, length_bytes: int
-) -> tuple[Operand | None, bool]:
-    """Return the operand of a stop at a watched range, and whether it is certain.
-
-    Args:
-        code: before and after the instruction pointer, see :func:`operands`.
-        registers: after the instruction.
-        start: address of the range that QEMU reported.
-        length_bytes: its length.
-
-    Returns:
-        An operand in the range; otherwise one in its page, if no longer instruction is possible;
-        otherwise none.
-    """
-    near = range(start & ~_PAGE_LAST, (start + length_bytes - 1 | _PAGE_LAST) + 1)
-    other: Operand | None = None
-    for one in operands(*code, registers):
-        if one.overlaps(start, length_bytes):
-            return one, True
-        if other is None and (one.address is None or one.address in near):
-            other = one
-    if other is None or other.address is None:
-        return None, False
-    return other, True
