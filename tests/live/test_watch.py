@@ -2,6 +2,7 @@
 """`watch` sees a known sequence of accesses completely: from outside and inside, on all kernels."""
 
 import json
+import re
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -118,6 +119,30 @@ def test_another_process_at_the_same_address(counting: Machine, where: str) -> N
     events = kinds(records, "event")
     assert len(events) == 200
     assert {event["pid"] for event in events} == {second}
+
+
+@on_one_kernel
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_owner_of_the_document(counting: Machine, checkout: Path, broken: bool) -> None:
+    """The example of docs/your-driver.md; the other way round everything is wrong."""
+    text = (checkout / "docs/your-driver.md").read_text()
+    (owner,) = re.findall(r"--owner '(.*)'", text)
+    if broken:
+        owner = "kernel if turn == SHARES_COUNTER_USER else user"
+    started = counting.start("shares_counter", "--rounds", "20")
+    pid = started["pid"]
+    try:
+        words = *COUNTER, "--owner", owner, "--pid", str(pid), "--field", "count"
+        with Outside(counting, *words) as one:
+            begin(counting, pid)
+            await_done(counting, pid)
+            (*_, end) = one.end()
+            assert one.code() == (1 if broken else 0), end
+    finally:
+        counting.end_group(pid)
+    assert {one["id"] for one in end["findings"]} == (
+        {"unsynchronized-access"} if broken else set()
+    )
 
 
 @on_one_kernel
