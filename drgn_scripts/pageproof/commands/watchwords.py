@@ -83,9 +83,15 @@ def words_of(
     def value(number: int, data: bytes) -> str:
         return fields.words.words(fields.members[number], data)
 
+    def state(page: bytes) -> str:
+        try:
+            return "" if fields.state is None else fields.state(page)
+        except PageproofError:  # an expression that does not work for each content
+            return ""
+
     return Words(
         value=value,
         kernel_code=lambda pc: kernel_code(target.prog, pc),
         user_code=_UserCode(target, paging, walker, programs),
-        state=fields.state or (lambda page: ""),
+        state=state,
     )
