@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Protocol
 
 from pageproof import __version__
@@ -16,7 +17,7 @@ from pageproof.commands.watchwords import words_of
 from pageproof.errors import Exit, PageproofError
 from pageproof.find.frame.content import is_plain_ram
 from pageproof.find.kernel.paging import read_paging
-from pageproof.judge.rules.protocol import ProtocolCheck
+from pageproof.judge.rules.protocol import ProtocolCheck, judge_slot
 from pageproof.model import Finding, PagingFacts, TargetKind
 from pageproof.model.asked import WatchAsked, Watching
 from pageproof.model.watch import WATCH_SCHEMA, Event, Mode, Place, WatchEnd, WatchStart
@@ -189,7 +190,7 @@ class _Watch:
         )
         if self.fields.state is not None:
             self.fields.state(bytes(decoder.page))  # an expression that is wrong ends it now
-        check, why = self._check(), "interrupted"
+        check, why = self._check(blind=source.blind), "interrupted"
         self.sink.start(
             WatchStart(
                 schema=WATCH_SCHEMA,
@@ -215,12 +216,15 @@ class _Watch:
     def _page(self) -> bytes:
         return self.target.reader.read_physical(self.pfn << PAGE_SHIFT, PAGE_BYTES)
 
-    def _check(self) -> ProtocolCheck | None:
-        if self.fields.judge is None:
+    def _check(self, *, blind: bool) -> ProtocolCheck | None:
+        judge = self.fields.judge
+        if judge is None:
             return None
+        if blind and judge is judge_slot:
+            judge = partial(judge_slot, blind=True)
         names = [one.name for one in self.fields.members]
         members = [one.path[-1] if one.path else "" for one in self.fields.members]
-        return ProtocolCheck(self.fields.judge, members, names, self.places)
+        return ProtocolCheck(judge, members, names, self.places)
 
     def _arm(self, source: Source, start: int, spots: Iterable[Spot]) -> list[Place]:
         """Arm each field at addresses that are new; return the new places."""
@@ -315,7 +319,8 @@ class _Watch:
     ) -> WatchEnd:
         findings: tuple[Finding, ...] = () if check is None else check.findings
         refused = any(one.refused for one in self.places)
-        doubtful = refused or source.lost or decoder.missed or not decoder.events
+        lost = source.lost or decoder.missed or source.blind
+        doubtful = refused or lost or not decoder.events
         code = Exit.WRONG if findings else Exit.UNDECIDED if doubtful else Exit.SOUND
         notes = tuple(filter(None, [source.left]))
         if check is not None and check.more:

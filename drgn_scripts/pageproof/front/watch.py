@@ -24,7 +24,8 @@ exit codes:
   0  accesses were seen, none was lost, and none breaks the protocol
   1  an access breaks the protocol
   2  wrong usage, nothing could be armed, or the target cannot be opened
-  3  there was no access, an access was lost, or some address could not be armed
+  3  there was no access, accesses were lost or could not be seen, or some address could not
+     be armed
 
 Ctrl-C ends the watch; the sum and the exit code are as after --seconds.
 """

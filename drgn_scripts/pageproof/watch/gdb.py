@@ -45,6 +45,7 @@ class GdbSource:
 
     Attributes:
         notes: for the user.
+        blind: QEMU does not report locked instructions.
 
     Raises:
         PageproofError: the guest is stopped, or the stub cannot be used. The guest is as before.
@@ -67,6 +68,7 @@ class GdbSource:
         self._left = ""
         self._remote: remote.Remote | None = None
         self.notes: tuple[str, ...] = ()
+        self.blind = False
         facts = qemu.read_facts(self._monitor, self._where)
         vmcoreinfo = target.prog["VMCOREINFO"].string_()
         self._record = RecordFile(address, identity(self._monitor.connection, vmcoreinfo))
@@ -209,6 +211,7 @@ class GdbSource:
         if facts.kvm or facts.version >= (8, 0):
             return
         if len(self._threads) > 1:
+            self.blind = True
             self.notes += (
                 f"QEMU {facts.version[0]}.{facts.version[1]} does not report locked instructions "
                 "(lock cmpxchg, xchg) of guests with several CPUs; QEMU 8.0 does",

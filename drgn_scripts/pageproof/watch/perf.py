@@ -67,6 +67,7 @@ class PerfSource:
     """
 
     name = "perf"
+    blind = False
 
     def __init__(
         self,

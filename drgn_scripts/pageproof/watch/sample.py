@@ -44,6 +44,7 @@ class SampleSource:
     """
 
     name = "sample"
+    blind = True
 
     def __init__(self, target: Target, walker: Walker, form: Paging, kernel_root: int) -> None:
         self._target, self._walker, self._form = target, walker, form

@@ -44,10 +44,12 @@ class Source(Protocol):
     Attributes:
         name: "gdb", "perf" or "sample".
         notes: for the user.
+        blind: some accesses are not seen, and not counted as lost; a note says which.
     """
 
     name: str
     notes: tuple[str, ...]
+    blind: bool
 
     def now(self) -> int:
         """Return the time on the clock of the hits, in nanoseconds."""

@@ -95,6 +95,12 @@ def test_a_change_of_state_that_is_not_its_own(side: Mode, before: str, after: s
     assert judged(event(before, side, WRITE, "state", before, after)).endswith(f"to {after}")
 
 
+def test_a_step_that_could_not_be_seen() -> None:
+    done = event("POSTED", USER, WRITE, "state", "POSTED", "DONE")
+    assert judge_slot(done, "state", USER) == "the helper may not change it to DONE"
+    assert judge_slot(done, "state", USER, blind=True) == ""
+
+
 def test_an_unknown_state_is_not_judged() -> None:
     assert judged(event("17", USER, WRITE, "payload")) == ""
 

@@ -66,11 +66,21 @@ _STEPS: Final = frozenset(
 SLOT_STATE: Final = "state"
 
 
-def judge_slot(event: Event, member: str, side: Mode) -> str:
+#: Two steps, of which the first one, the helper's compare-exchange, was not seen.
+_UNSEEN: Final = (Mode.USER, "POSTED", "DONE")
+
+
+def judge_slot(event: Event, member: str, side: Mode, *, blind: bool = False) -> str:
     """Return why an access to a slot of ``umh_shm`` breaks its protocol; "" if it does not.
 
     Both sides may read the state at any time, and a compare-exchange that fails writes the old
     value.
+
+    Args:
+        event: the access.
+        member: what it is to.
+        side: of the address.
+        blind: locked instructions are not seen.
     """
     rights = _SLOT.get(event.state)
     if rights is None:
@@ -78,7 +88,7 @@ def judge_slot(event: Event, member: str, side: Mode) -> str:
     if member == SLOT_STATE:
         step = side, event.before, event.after
         wrote = event.access is not Access.READ and event.before != event.after
-        if not wrote or step in _STEPS:
+        if not wrote or step in _STEPS or (blind and step == _UNSEEN):
             return ""
         return f"the {_SIDES[side]} may not change it to {event.after}"
     if member not in _REQUEST | _ANSWER:
