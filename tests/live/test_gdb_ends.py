@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import watcher
-from machine import ONE_A_KERNEL, Machine, each_kernel, environment, on_one_kernel
+from machine import ONE_A_KERNEL, Machine, each_kernel_at_length, environment, on_one_kernel
 from watching import (
     HEALTH,
     ID,
@@ -116,7 +116,7 @@ def health_check(machine: Machine, source: GdbSource) -> None:
     assert [hit.place for hit in hits] == [0]
 
 
-@each_kernel
+@each_kernel_at_length
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
 def test_signals(loaded: Machine, number: signal.Signals) -> None:
     process = Watcher(loaded)
@@ -128,7 +128,7 @@ def test_signals(loaded: Machine, number: signal.Signals) -> None:
     assert_runs_unwatched(loaded)
 
 
-@each_kernel
+@each_kernel_at_length
 def test_killed_while_the_guest_runs(loaded: Machine) -> None:
     """The next hit stops the guest, and the next watch resumes it."""
     process = Watcher(loaded)
@@ -147,7 +147,7 @@ def test_killed_while_the_guest_runs(loaded: Machine) -> None:
     assert_runs_unwatched(loaded)
 
 
-@each_kernel
+@each_kernel_at_length
 def test_killed_and_no_hit_came(loaded: Machine) -> None:
     process = Watcher(loaded)
     process.end(signal.SIGKILL)
@@ -201,7 +201,7 @@ def test_a_stopped_guest_stays_stopped(loaded: Machine) -> None:
     assert_runs_unwatched(loaded)
 
 
-@each_kernel
+@each_kernel_at_length
 def test_stopped_by_another_during_the_watch(loaded: Machine) -> None:
     process = Watcher(loaded)
     qmp(loaded, "stop")
@@ -226,7 +226,7 @@ def test_interrupted_after_another_has_stopped_the_guest(loaded: Machine) -> Non
     assert_runs_unwatched(loaded)
 
 
-@each_kernel
+@each_kernel_at_length
 def test_ended_while_hits_come(loaded: Machine) -> None:
     """close() may come at any moment of a hit."""
     loop = f"i=0; while [ $i -lt 100 ]; do {HEALTH}; i=$((i+1)); done"

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from itertools import pairwise
 
-from machine import Json, Machine, each_kernel, on_one_kernel
+from machine import Json, Machine, each_kernel, each_kernel_at_length, on_one_kernel
 from watching import (
     HEALTH,
     ID,
@@ -149,7 +149,7 @@ def accesses(
     return [one for one in seen if locked or one != SEQUENCE[LOCKED[0]]]
 
 
-@each_kernel
+@each_kernel_at_length
 def test_reads_and_writes_of_one_process(loaded: Machine) -> None:
     """Two processes use the same address on different frames, and one is watched."""
     facts = loaded.start("accesses")
@@ -183,7 +183,7 @@ def test_reads_and_writes_of_one_process(loaded: Machine) -> None:
         loaded.end_group(facts["pid"])
 
 
-@each_kernel
+@each_kernel_at_length
 def test_two_cpus_write_to_a_page_at_the_same_time(loaded: Machine) -> None:
     facts = loaded.start("accesses")
     try:
@@ -215,7 +215,7 @@ def test_two_cpus_write_to_a_page_at_the_same_time(loaded: Machine) -> None:
         loaded.end_group(facts["pid"])
 
 
-@each_kernel
+@each_kernel_at_length
 def test_stacks(loaded: Machine) -> None:
     with target_of(loaded) as target, source_of(loaded, target, stacks=True) as source:
         kernel, user = slot_places(loaded, target, ID)

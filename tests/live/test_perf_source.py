@@ -11,7 +11,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from machine import Json, Machine, each_kernel, on_one_kernel
+from machine import Json, Machine, each_kernel_at_length, on_one_kernel
 
 #: Numbers of the places: the kernel's and the user's address of one process.
 KERNEL, USER = 0, 1
@@ -66,7 +66,7 @@ def is_whole(seen: Json, rounds: int) -> None:
     nothing_is_lost(seen)
 
 
-@each_kernel
+@each_kernel_at_length
 def test_each_access_is_seen_in_order(watched: Json) -> None:
     seen = watched["counter"]
     is_whole(seen, 1000)
@@ -74,7 +74,7 @@ def test_each_access_is_seen_in_order(watched: Json) -> None:
     assert all(one <= other for one, other in pairwise(times))
 
 
-@each_kernel
+@each_kernel_at_length
 def test_who_it_was(watched: Json) -> None:
     """The program is bound to CPU 0; its functions' addresses come from it and from kallsyms."""
     seen = watched["counter"]
@@ -88,7 +88,7 @@ def test_who_it_was(watched: Json) -> None:
         assert 0 < hit["ip"] - starts[hit["mode"]] < FUNCTION_BYTES
 
 
-@each_kernel
+@each_kernel_at_length
 def test_the_stack_leads_to_the_caller(watched: Json) -> None:
     caller = watched["functions"]["shares_counter_ioctl"]
     for hit in watched["counter"]["hits"]:
@@ -97,7 +97,7 @@ def test_the_stack_leads_to_the_caller(watched: Json) -> None:
             assert len(hit["stack"]) > 2
 
 
-@each_kernel
+@each_kernel_at_length
 @pytest.mark.parametrize("context", ["softirq", "hardirq"])
 def test_an_interrupt_is_told_from_a_task(watched: Json, context: str) -> None:
     seen = watched[context]
@@ -106,7 +106,7 @@ def test_an_interrupt_is_told_from_a_task(watched: Json, context: str) -> None:
     assert contexts == {("user", "task"), ("kernel", context)}
 
 
-@each_kernel
+@each_kernel_at_length
 def test_a_thread_that_is_younger_than_the_watch(watched: Json) -> None:
     seen = watched["thread"]
     is_whole(seen, 20)
@@ -115,14 +115,14 @@ def test_a_thread_that_is_younger_than_the_watch(watched: Json) -> None:
     assert tid != seen["pid"]
 
 
-@each_kernel
+@each_kernel_at_length
 def test_writes_only(watched: Json) -> None:
     seen = watched["writes"]
     assert accesses(seen) == [one for one in expected(20) if one[2] == "write"]
     nothing_is_lost(seen)
 
 
-@each_kernel
+@each_kernel_at_length
 def test_two_fields_that_are_written_in_turns(watched: Json) -> None:
     """QEMU reports the breakpoint of the last access once more, with that of the next one."""
     seen = watched["two_fields"]
@@ -135,7 +135,7 @@ def test_two_fields_that_are_written_in_turns(watched: Json) -> None:
     nothing_is_lost(seen)
 
 
-@each_kernel
+@each_kernel_at_length
 def test_a_field_in_two_pieces_is_one_place(watched: Json) -> None:
     """The upper half of the turn, and the count: an access is one hit, with all bytes.
 
@@ -152,14 +152,14 @@ def test_a_field_in_two_pieces_is_one_place(watched: Json) -> None:
     nothing_is_lost(seen)
 
 
-@each_kernel
+@each_kernel_at_length
 def test_nothing_of_another_process_at_the_same_address(watched: Json) -> None:
     seen = watched["two_processes"]
     is_whole(seen, 100)
     assert {hit["pid"] for hit in seen["hits"]} == {seen["pid"]}
 
 
-@each_kernel
+@each_kernel_at_length
 def test_processes_with_one_address_share_a_register(watched: Json) -> None:
     seen = watched["few_registers"]
     assert seen["refused"][:6] == [""] * 6
@@ -178,7 +178,7 @@ def test_processes_with_one_address_share_a_register(watched: Json) -> None:
     nothing_is_lost(seen)
 
 
-@each_kernel
+@each_kernel_at_length
 def test_too_many_places(watched: Json) -> None:
     fifth, overlapping = watched["few_registers"]["refused"][6:]
     assert fifth == (
@@ -188,7 +188,7 @@ def test_too_many_places(watched: Json) -> None:
     assert "overlaps another place" in overlapping
 
 
-@each_kernel
+@each_kernel_at_length
 def test_a_disarmed_place_frees_its_registers(watched: Json) -> None:
     """The kernel's count is disarmed, then its turn is armed."""
     seen = watched["disarmed"]
@@ -202,7 +202,7 @@ def test_a_disarmed_place_frees_its_registers(watched: Json) -> None:
     nothing_is_lost(seen)
 
 
-@each_kernel
+@each_kernel_at_length
 def test_refusals_are_explained(watched: Json) -> None:
     said = watched["refusals"]
     assert said["long"].startswith("40 bytes need ")
@@ -214,7 +214,7 @@ def test_refusals_are_explained(watched: Json) -> None:
     assert "Operation not permitted; watching inside needs root" in said["unprivileged"]
 
 
-@each_kernel
+@each_kernel_at_length
 def test_a_full_ring_is_counted(watched: Json) -> None:
     """Every access is either delivered or lost."""
     seen = watched["full_ring"]
@@ -224,7 +224,7 @@ def test_a_full_ring_is_counted(watched: Json) -> None:
     assert seen["hits"] + closed == len(expected(seen["rounds"]))
 
 
-@each_kernel
+@each_kernel_at_length
 def test_a_killed_watcher_leaves_nothing(watched: Json) -> None:
     seen = watched["killed"]
     assert seen["armed"] == ["", ""]
