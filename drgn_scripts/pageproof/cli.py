@@ -142,6 +142,12 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="debug info (vmlinux, *.ko) in addition to what drgn finds; repeatable",
     )
+    group.add_argument(
+        "--debug-info",
+        choices=("auto", "dwarf", "btf"),
+        default="auto",
+        help="types from debug packages (dwarf) or from the kernel's own BTF; default: dwarf, else btf",
+    )
 
 
 def _fill_lab(parser: _Parser) -> None:
@@ -179,9 +185,14 @@ def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: 
 def _open(args: argparse.Namespace) -> _Open:
     def open_it(say: Callable[[str], None]) -> Target:
         need_drgn()
-        from pageproof.attach import Wanted, open_target
+        from pageproof.attach import DebugInfo, Wanted, open_target
 
-        wanted = Wanted(qemu=args.qemu, core=args.core, symbols=tuple(args.symbols))
+        wanted = Wanted(
+            qemu=args.qemu,
+            core=args.core,
+            symbols=tuple(args.symbols),
+            debug_info=DebugInfo(args.debug_info),
+        )
         return open_target(wanted, [UMH_SHM], say, lambda: load_parts(args.command, args.format))
 
     return open_it

@@ -6,17 +6,35 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 
 import drgn
 
+from pageproof.attach.btf import use_btf
 from pageproof.errors import PageproofError
 from pageproof.files.inputs import NotAFileError, open_file
 from pageproof.find.kernel.debuginfo import load_module_debug_info
 
 
+class DebugInfo(StrEnum):
+    """The source of types and symbols."""
+
+    AUTO = "auto"
+    DWARF = "dwarf"
+    BTF = "btf"
+
+
+class _NoDwarfError(PageproofError):
+    """The kernel has no DWARF here, so that BTF is the next to try."""
+
+
 def load_debug_info(
-    prog: drgn.Program, release: str, symbols: Sequence[Path], modules: Sequence[str]
+    prog: drgn.Program,
+    release: str,
+    symbols: Sequence[Path],
+    modules: Sequence[str],
+    form: DebugInfo = DebugInfo.AUTO,
 ) -> tuple[str, ...]:
     """Load debug info of the kernel and of the named modules. More would take more time.
 
@@ -25,6 +43,7 @@ def load_debug_info(
         release: the kernel's release, for messages.
         symbols: files that the user named.
         modules: names of modules whose types are needed, if the target has loaded them.
+        form: what to use. AUTO is DWARF, or BTF if there is no DWARF.
 
     Returns:
         Notes for the user.
@@ -33,6 +52,22 @@ def load_debug_info(
         PageproofError: a file cannot be used or belongs to another kernel, or the kernel has no
             debug info.
     """
+    if form is DebugInfo.BTF:
+        return use_btf(prog, release, symbols, modules)
+    try:
+        return _load_dwarf(prog, release, symbols, modules)
+    except _NoDwarfError as missing:
+        if form is DebugInfo.DWARF:
+            raise
+        try:
+            return use_btf(prog, release, symbols, modules)
+        except PageproofError as error:
+            raise PageproofError(f"{missing.what}, and {error.what}", missing.where or error.where, missing.remedy) from None
+
+
+def _load_dwarf(
+    prog: drgn.Program, release: str, symbols: Sequence[Path], modules: Sequence[str]
+) -> tuple[str, ...]:
     build_ids = {path: _build_id(path) for path in symbols}
     prog.debug_info_options.directories += (str(_lab_directory()),)
     with suppress(drgn.MissingDebugInfoError):  # checked below, file by file
@@ -48,7 +83,7 @@ def load_debug_info(
                 "give the vmlinux of exactly this build",
             )
     if main is None or main.wants_debug_file():
-        raise PageproofError(
+        raise _NoDwarfError(
             f"no debug info for Linux {release}",
             f"build ID {kernel_id}" if kernel_id else "",
             f"install the kernel's debug package (Debian: linux-image-{release}-dbg) "

@@ -14,7 +14,7 @@ import drgn
 
 from pageproof import arch
 from pageproof.attach import core, guest, live
-from pageproof.attach.debuginfo import load_debug_info
+from pageproof.attach.debuginfo import DebugInfo, load_debug_info
 from pageproof.attach.dumpfile import DumpFile, inspect_dump
 from pageproof.attach.faults import faults_as_errors
 from pageproof.attach.forks import check_fork
@@ -47,6 +47,7 @@ class Wanted:
     qemu: str | None = None
     core: Path | None = None
     symbols: tuple[Path, ...] = ()
+    debug_info: DebugInfo = DebugInfo.AUTO
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def open_target(
     progress(f"loading debug info of Linux {release}")
     # load_debug_info() reports what drgn would log.
     with drgn_messages(), faults_as_errors(where), in_a_thread(meanwhile):
-        notes += load_debug_info(prog, release, wanted.symbols, modules)
+        notes += load_debug_info(prog, release, wanted.symbols, modules, wanted.debug_info)
     facts = TargetFacts(
         kind=kind,
         where=where,

@@ -6,11 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import wraps
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import drgn
 
 _Said = TypeVar("_Said")
+
+#: Where :mod:`pageproof.attach.btf` leaves what adds the types of modules, if it provides types.
+MODULE_TYPES: Final = "pageproof types of modules"
 
 
 def of_program(ask: Callable[[drgn.Program], _Said]) -> Callable[[drgn.Program], _Said]:
@@ -41,6 +44,10 @@ def load_module_debug_info(prog: drgn.Program, modules: Collection[str]) -> None
 
     Missing debug info is reported where the types are needed.
     """
+    add = prog.cache.get(MODULE_TYPES)
+    if add is not None:
+        add(modules)
+        return
     wanted = [
         module
         for module, _ in prog.loaded_modules()

@@ -7,6 +7,7 @@ import struct
 from typing import Final
 
 import drgn
+from drgn.helpers.linux.kallsyms import module_kallsyms
 
 from pageproof.find.kernel.modules import module_at
 
@@ -61,6 +62,17 @@ def symbols_named(module: drgn.Object, name: str) -> list[int]:
         return [value for place, _, value in symbols if text.startswith(wanted, place)]
     except _BROKEN:
         return []
+
+
+def module_symbols(module: drgn.Object) -> list[drgn.Symbol]:
+    """Return all symbols of a module.
+
+    Raises:
+        drgn.FaultError: they cannot be read.
+        AttributeError: a kernel without CONFIG_KALLSYMS.
+    """
+    found: list[drgn.Symbol] = [one for one in module_kallsyms(module) if one.name]
+    return found
 
 
 def functions(module: drgn.Object) -> list[int]:

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The seam: drgn's finders of types, objects and symbols, from BTF and kallsyms.
+
+drgn's own BTF finder (pull request 625) would replace what is behind :func:`use_btf`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import drgn
+
+from pageproof.attach.btf import sources
+from pageproof.attach.btf.format import Kind
+from pageproof.attach.btf.kallsyms import SymbolTable
+from pageproof.attach.btf.types import Types
+from pageproof.attach.btf.variables import type_of
+from pageproof.find.bounded import DamagedError
+from pageproof.find.kernel.debuginfo import MODULE_TYPES
+from pageproof.find.kernel.kallsyms import module_symbols, symbols_named
+from pageproof.find.kernel.modules import all_modules, module_at
+
+_NAME: Final = "pageproof BTF"
+_UNNAMED: Final = "enum with "
+_FAULTS: Final = (drgn.FaultError, LookupError, AttributeError, ValueError, DamagedError)
+
+
+def use_btf(
+    prog: drgn.Program, release: str, files: Sequence[Path], modules: Sequence[str]
+) -> tuple[str, ...]:
+    """Register finders that need no DWARF.
+
+    Args:
+        prog: attached to a kernel.
+        release: the kernel's release, for messages.
+        files: what the user named with -s: vmlinux, modules, a System.map.
+        modules: modules whose types are needed, if the target has loaded them.
+
+    Returns:
+        Notes for the user.
+
+    Raises:
+        PageproofError: the kernel has no BTF or no symbols, or they are damaged.
+    """
+    local = bool(prog.flags & drgn.ProgramFlags.IS_LOCAL)
+    named = sources.sort_files(files)
+    symbols = sources.find_symbols(prog, release, named, local=local)
+    btf, source = sources.find_kernel(prog, symbols, named, local=local)
+    finders = _Finders(prog, Types(prog, btf), symbols, named, local)
+    prog.register_type_finder(_NAME, finders.find_type, enable_index=0)
+    prog.register_symbol_finder(_NAME, finders.find_symbols, enable_index=0)
+    # After drgn's own, which knows PAGE_SIZE and others.
+    prog.register_object_finder(_NAME, finders.find_object, enable_index=-1)
+    prog.cache[MODULE_TYPES] = finders.add_modules
+    finders.add_modules(modules)
+    return (f"types: BTF from {source}; symbols: {symbols.source}",)
+
+
+class _Finders:
+    """drgn calls these; each answers None or [] for what it does not know."""
+
+    def __init__(
+        self,
+        prog: drgn.Program,
+        kernel: Types,
+        symbols: SymbolTable,
+        named: sources.Named,
+        local: bool,
+    ) -> None:
+        self._prog, self._symbols, self._named, self._local = prog, symbols, named, local
+        self._types = [kernel]
+        self._known = {""}
+
+    def add_modules(self, names: Sequence[str]) -> None:
+        """Add the types of modules that are loaded and have BTF."""
+        for name in names:
+            if name in self._known:
+                continue
+            self._known.add(name)
+            kernel = self._types[0]
+            found = sources.find_module(
+                self._prog, name, kernel.btf, self._named, local=self._local
+            )
+            if found is not None:
+                self._types.append(Types(self._prog, found, kernel))
+
+    def find_type(
+        self, prog: drgn.Program, kinds: drgn.TypeKindSet, name: str, filename: str | None
+    ) -> drgn.Type | None:
+        if filename:
+            return None  # BTF has no names of files
+        return next((one for types in self._types if (one := types.find(kinds, name))), None)
+
+    def find_symbols(
+        self, prog: drgn.Program, name: str | None, address: int | None, one: bool
+    ) -> Sequence[drgn.Symbol]:
+        found = self._symbols.find(name, address, one)
+        if found and one:
+            return found
+        with suppress(*_FAULTS):
+            if address is not None:
+                found += self._at(address, name)
+            elif name is not None:
+                found += self._of_modules(name)
+        return found[:1] if one else found
+
+    def _at(self, address: int, name: str | None) -> list[drgn.Symbol]:
+        module = module_at(self._prog, address)
+        if module is None:
+            return []
+        return [
+            symbol
+            for symbol in module_symbols(module)
+            if symbol.address <= address < symbol.address + max(symbol.size, 1)
+            and name in (None, symbol.name)
+        ]
+
+    def _of_modules(self, name: str) -> list[drgn.Symbol]:
+        return [
+            symbol
+            for module in all_modules(self._prog)
+            if symbols_named(module, name)
+            for symbol in module_symbols(module)
+            if symbol.name == name
+        ]
+
+    def find_object(
+        self, prog: drgn.Program, name: str, flags: drgn.FindObjectFlags, filename: str | None
+    ) -> drgn.Object | None:
+        if flags & drgn.FindObjectFlags.VARIABLE:
+            found = self._variable(name)
+            if found is not None:
+                return found
+        if filename:
+            return None
+        if flags & drgn.FindObjectFlags.CONSTANT:
+            for types in self._types:
+                found = types.find_constant(name)
+                if found is not None:
+                    return found
+        if flags & drgn.FindObjectFlags.FUNCTION:
+            return self._typed(Kind.FUNC, name)
+        return None
+
+    def _variable(self, name: str) -> drgn.Object | None:
+        kind = type_of(name)
+        if kind is None:
+            return self._typed(Kind.VAR, name)
+        address = self._address(name)
+        if address is None:
+            return None
+        try:
+            return drgn.Object(self._prog, self._parse(kind, name), address=address)
+        except LookupError:  # this kernel does not have the type
+            return None
+
+    def _typed(self, kind: Kind, name: str) -> drgn.Object | None:
+        for types in self._types:
+            found = types.find_typed(kind, name)
+            address = None if found is None else self._address(name)
+            if found is not None and address is not None:
+                return drgn.Object(self._prog, found, address=address)
+        return None
+
+    def _address(self, name: str) -> int | None:
+        found = self.find_symbols(self._prog, name, None, True)
+        return int(found[0].address) if found else None
+
+    def _parse(self, kind: str, name: str) -> drgn.Type:
+        if kind.startswith(_UNNAMED):
+            found = self._types[0].find_constant(kind.removeprefix(_UNNAMED))
+            if found is None:
+                raise LookupError(kind)
+            return found.type_
+        if not kind.endswith("[]"):
+            return self._prog.type(kind)
+        element = self._prog.type(kind.removesuffix("[]"))
+        length = self._symbols.extent(name) // drgn.sizeof(element)
+        return self._prog.array_type(element, length or None)

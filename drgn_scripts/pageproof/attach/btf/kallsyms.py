@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Symbols of the kernel: from its own compressed table, ``/proc/kallsyms`` or a ``System.map``.
+
+Sources: ``kernel/kallsyms.c``, ``scripts/kallsyms.c``.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NoReturn
+
+import drgn
+
+from pageproof.errors import PageproofError
+
+#: Limits. Debian's kernels have some 160,000 symbols, whose packed names take 2 MB.
+_MAX_SYMBOLS: Final = 1 << 21
+_MAX_NAMES_BYTES: Final = 32 << 20
+_MAX_TEXT_BYTES: Final = 256 << 20
+#: Limit of the names when they are unpacked.
+_MAX_PLAIN_BYTES: Final = 256 << 20
+_TOKENS: Final = 256
+#: The longest token of Debian's kernels has 30 bytes; the kernel's own limit is not written down.
+_MAX_TOKEN_BYTES: Final = 512
+_NEEDED: Final = ("kallsyms_num_syms", "kallsyms_names", "kallsyms_token_table")
+
+_BINDINGS: Final = {"w": drgn.SymbolBinding.WEAK, "v": drgn.SymbolBinding.WEAK}
+_RANKS: Final = {
+    drgn.SymbolBinding.GLOBAL: 0,
+    drgn.SymbolBinding.WEAK: 1,
+    drgn.SymbolBinding.LOCAL: 2,
+}
+_HALF: Final = 1 << 63
+
+
+class SymbolTable:
+    """Symbols, sorted by address. A symbol ends where the next one begins."""
+
+    def __init__(self, addresses: Sequence[int], names: Sequence[bytes], source: str) -> None:
+        """Index the symbols.
+
+        Args:
+            addresses: sorted.
+            names: each begins with the letter of its type, as in nm(1).
+            source: where they come from, for messages.
+        """
+        self.source = source
+        self._addresses, self._names = addresses, names
+        plain = [name[1:] for name in names]
+        plain.reverse()
+        last = len(plain) - 1
+        self._first = dict(zip(plain, range(last, -1, -1), strict=True))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def address(self, name: str) -> int:
+        """Return the address of the first symbol with a name.
+
+        Raises:
+            LookupError: there is none.
+        """
+        return self._addresses[self._first[name.encode()]]
+
+    def extent(self, name: str) -> int:
+        """Return the bytes from a symbol to the next one; 0 if not known."""
+        return self._size(self._first[name.encode()])
+
+    def find(self, name: str | None, address: int | None, one: bool) -> list[drgn.Symbol]:
+        """Return symbols as drgn's symbol finders do."""
+        if name is None and address is None:
+            numbers = list(range(len(self._names)))
+        elif name is not None:
+            numbers = self._named(name.encode("utf-8", "replace"))
+            if address is not None:
+                numbers = [n for n in numbers if self._holds(n, address)]
+        else:
+            assert address is not None
+            numbers = self._at(address)
+        if one and numbers:
+            numbers = [min(numbers, key=lambda n: _RANKS[self._binding(n)])]
+        return [self._symbol(number) for number in numbers]
+
+    def _named(self, name: bytes) -> list[int]:
+        first = self._first.get(name)
+        if first is None:
+            return []
+        return [first] + [
+            number
+            for number in range(first + 1, len(self._names))
+            if self._names[number].endswith(name) and self._names[number][1:] == name
+        ]
+
+    def _at(self, address: int) -> list[int]:
+        """Return the symbols with the greatest address that is not above the given one."""
+        last = bisect_right(self._addresses, address) - 1
+        if last < 0 or not self._holds(last, address):
+            return []
+        first = last
+        while first and self._addresses[first - 1] == self._addresses[last]:
+            first -= 1
+        return list(range(first, last + 1))
+
+    def _holds(self, number: int, address: int) -> bool:
+        start = self._addresses[number]
+        return start <= address < start + max(self._size(number), 1)
+
+    def _size(self, number: int) -> int:
+        start = self._addresses[number]
+        after = bisect_right(self._addresses, start)
+        if after == len(self._addresses):
+            return 0
+        end = self._addresses[after]
+        # Between the per-CPU variables, which count from 0, and the image is no symbol.
+        return end - start if (start < _HALF) == (end < _HALF) else 0
+
+    def _binding(self, number: int) -> drgn.SymbolBinding:
+        letter = chr(self._names[number][0])
+        if letter.lower() in _BINDINGS:
+            return drgn.SymbolBinding.WEAK
+        return drgn.SymbolBinding.GLOBAL if letter.isupper() else drgn.SymbolBinding.LOCAL
+
+    def _symbol(self, number: int) -> drgn.Symbol:
+        name = self._names[number]
+        kind = drgn.SymbolKind.FUNC if name[:1] in b"tTwW" else drgn.SymbolKind.OBJECT
+        text = name[1:].decode("utf-8", "backslashreplace")
+        return drgn.Symbol(
+            text, self._addresses[number], self._size(number), self._binding(number), kind
+        )
+
+
+def _broken(what: str) -> NoReturn:
+    raise PageproofError(
+        f"the kernel's symbol table is damaged: {what}",
+        "kallsyms",
+        "give the kernel's System.map or vmlinux with -s",
+    )
+
+
+def can_unpack(places: Mapping[str, int]) -> bool:
+    """Return whether VMCOREINFO names the table (since 6.0: f09bddbd8661)."""
+    return all(places.get(name) for name in _NEEDED)
+
+
+def unpack(read: Callable[[int, int], bytes], places: Mapping[str, int]) -> SymbolTable:
+    """Read the table of the kernel itself.
+
+    Args:
+        read: reads memory: (address, length in bytes).
+        places: symbols by name, from VMCOREINFO.
+
+    Raises:
+        PageproofError: the table is damaged.
+        drgn.FaultError: it cannot be read.
+    """
+    (count,) = struct.unpack("<I", read(places["kallsyms_num_syms"], 4))
+    if not 0 < count <= _MAX_SYMBOLS:
+        _broken(f"it has {count} symbols")
+    names = _names(read, places, count)
+    return SymbolTable(_addresses(read, places, names), names, "kallsyms of the target")
+
+
+def _names(
+    read: Callable[[int, int], bytes], places: Mapping[str, int], count: int
+) -> list[bytes]:
+    start = places["kallsyms_names"]
+    # The next part of the table, with the markers in between, which are not needed.
+    end = min((place for place in places.values() if place > start), default=0)
+    if not 0 < end - start <= _MAX_NAMES_BYTES:
+        _broken(f"its names take {end - start} bytes")
+    packed = read(start, end - start)
+    token_of = _tokens(read, places)
+    pieces = list(map(token_of.__getitem__, packed))
+    at, limit = 0, len(packed)
+    try:
+        for _ in range(count):
+            length = packed[at]
+            pieces[at] = b"\0"
+            if length & 0x80:  # since 6.1: 73bbb94466fd
+                length = length & 0x7F | packed[at + 1] << 7
+                at += 1
+                pieces[at] = b""
+            at += 1 + length
+    except IndexError:
+        at = limit + 1
+    if at > limit:
+        _broken(f"its names do not end within {limit} bytes")
+    if sum(map(len, pieces[:at])) > _MAX_PLAIN_BYTES:
+        _broken("its names are too long")
+    names = b"".join(pieces[:at]).split(b"\0")[1:]
+    if len(names) != count or not all(names):
+        _broken(f"{count} symbols have {len(names)} names")
+    return names
+
+
+def _tokens(read: Callable[[int, int], bytes], places: Mapping[str, int]) -> list[bytes]:
+    table, index = places["kallsyms_token_table"], places.get("kallsyms_token_index", 0)
+    if index:
+        starts = struct.unpack(f"<{_TOKENS}H", read(index, 2 * _TOKENS))
+        # The table is a prefix of what is read, which ends where the index begins.
+        length = index - table
+        if not 0 < length <= 1 << 16:
+            _broken(f"its tokens take {length} bytes")
+        text = read(table, length)
+        found = []
+        for start in starts:
+            end = text.find(b"\0", start, start + _MAX_TOKEN_BYTES)
+            if end < 0:
+                _broken(f"the token at byte {start} has no end")
+            found.append(text[start:end])
+        return found
+    _broken("it has no index of tokens")
+
+
+def _addresses(
+    read: Callable[[int, int], bytes], places: Mapping[str, int], names: Sequence[bytes]
+) -> list[int]:
+    count = len(names)
+    if places.get("kallsyms_offsets"):
+        offsets = array("i", read(places["kallsyms_offsets"], 4 * count))
+        base = places.get("kallsyms_relative_base", 0)
+        if base:
+            (base,) = struct.unpack("<Q", read(base, 8))
+        candidates = (
+            # CONFIG_KALLSYMS_ABSOLUTE_PERCPU, until 6.15: positive ones are not relative.
+            lambda: [one if one >= 0 else base - 1 - one for one in offsets],
+            lambda: [base + (one & 0xFFFFFFFF) for one in offsets],
+        )
+    elif places.get("kallsyms_addresses"):
+        plain = array("Q", read(places["kallsyms_addresses"], 8 * count))
+        candidates = (plain.tolist, plain.tolist)
+    else:
+        _broken("VMCOREINFO names neither its offsets nor its addresses")
+    text = places.get("_stext", 0)
+    numbers = [n for n, name in enumerate(names) if name[1:] == b"_stext"]
+    for candidate in candidates:
+        found = candidate()
+        if any(found[n] == text for n in numbers) and found[0] >= 0 and found[-1] < 1 << 64:
+            if any(map(int.__gt__, found, found[1:])):
+                break
+            return found
+    _broken(f"no way to read it puts _stext at {text:#x}, in order")
+
+
+def parse(data: bytes, source: str, shift: int = 0) -> SymbolTable:
+    """Read text in the format of ``/proc/kallsyms`` and ``System.map``.
+
+    Args:
+        data: the text; symbols of modules are left out.
+        source: the file, for messages.
+        shift: added to the addresses of the image (KASLR).
+
+    Raises:
+        PageproofError: it is not in this format, or hides addresses.
+    """
+    if len(data) > _MAX_TEXT_BYTES:
+        raise PageproofError(f"it has {len(data)} bytes", source, "give a System.map")
+    rows = []
+    for line in data.splitlines():
+        words = line.split()
+        if len(words) != 3 or len(words[1]) != 1:
+            if len(words) == 4 and words[3].startswith(b"["):
+                continue
+            raise PageproofError(
+                f"this is no table of symbols: {line[:40]!r}", source, "give a System.map"
+            )
+        try:
+            address = int(words[0], 16)
+        except ValueError:
+            raise PageproofError(
+                f"this is no table of symbols: {line[:40]!r}", source, "give a System.map"
+            ) from None
+        if address >= _HALF:
+            address += shift
+        rows.append((address, words[1] + words[2]))
+        if len(rows) > _MAX_SYMBOLS:
+            raise PageproofError(f"it has more than {_MAX_SYMBOLS} symbols", source)
+    if not any(address for address, _ in rows):
+        raise PageproofError(
+            "no symbols, or their addresses are hidden", source, "become root (kernel.kptr_restrict)"
+        )
+    rows.sort(key=lambda row: row[0])
+    return SymbolTable([address for address, _ in rows], [name for _, name in rows], source)
