@@ -16,12 +16,12 @@ import drgn
 from pageproof.attach.btf import sources
 from pageproof.attach.btf.format import Kind
 from pageproof.attach.btf.kallsyms import SymbolTable
-from pageproof.attach.btf.types import Types
+from pageproof.attach.btf.drgntypes import Types
 from pageproof.attach.btf.variables import type_of
 from pageproof.find.bounded import DamagedError
 from pageproof.find.kernel.debuginfo import MODULE_TYPES
 from pageproof.find.kernel.kallsyms import module_symbols, symbols_named
-from pageproof.find.kernel.modules import all_modules, module_at
+from pageproof.find.kernel.modules import all_modules, module_at, module_name
 
 _NAME: Final = "pageproof BTF"
 _UNNAMED: Final = "enum with "
@@ -109,7 +109,7 @@ class _Finders:
 
     def _at(self, address: int, name: str | None) -> list[drgn.Symbol]:
         module = module_at(self._prog, address)
-        if module is None:
+        if module is None or module_name(module) not in self._known:
             return []
         return [
             symbol
@@ -122,7 +122,7 @@ class _Finders:
         return [
             symbol
             for module in all_modules(self._prog)
-            if symbols_named(module, name)
+            if module_name(module) in self._known and symbols_named(module, name)
             for symbol in module_symbols(module)
             if symbol.name == name
         ]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Final, NoReturn
 
 import drgn
@@ -39,60 +40,76 @@ _HALF: Final = 1 << 63
 class SymbolTable:
     """Symbols, sorted by address. A symbol ends where the next one begins."""
 
-    def __init__(self, addresses: Sequence[int], names: Sequence[bytes], source: str) -> None:
+    def __init__(self, addresses: Sequence[int], names: bytes, source: str) -> None:
         """Index the symbols.
 
         Args:
             addresses: sorted.
-            names: each begins with the letter of its type, as in nm(1).
+            names: in this order, each with a NUL before it, and the letter of its type as in nm(1).
             source: where they come from, for messages.
         """
         self.source = source
-        self._addresses, self._names = addresses, names
-        plain = [name[1:] for name in names]
-        plain.reverse()
-        last = len(plain) - 1
-        self._first = dict(zip(plain, range(last, -1, -1), strict=True))
+        self._addresses, self._text = addresses, names + b"\0"
+        self._names = names.split(b"\0")[1:]
+        # Where the name with a number begins; one byte more for each NUL.
+        self._starts = array("Q", accumulate(map(len, self._names), initial=0))
+        self._found: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self._names)
 
     def address(self, name: str) -> int:
-        """Return the address of the first symbol with a name.
+        """Return the address of a symbol.
 
         Raises:
             LookupError: there is none.
         """
-        return self._addresses[self._first[name.encode()]]
+        return self._addresses[self._best(name)]
 
     def extent(self, name: str) -> int:
-        """Return the bytes from a symbol to the next one; 0 if not known."""
-        return self._size(self._first[name.encode()])
+        """Return the bytes from a symbol to the next one; 0 if not known.
+
+        Raises:
+            LookupError: there is no such symbol.
+        """
+        return self._size(self._best(name))
 
     def find(self, name: str | None, address: int | None, one: bool) -> list[drgn.Symbol]:
         """Return symbols as drgn's symbol finders do."""
-        if name is None and address is None:
-            numbers = list(range(len(self._names)))
-        elif name is not None:
-            numbers = self._named(name.encode("utf-8", "replace"))
+        if name is not None:
+            numbers = self._named(name)
             if address is not None:
                 numbers = [n for n in numbers if self._holds(n, address)]
-        else:
-            assert address is not None
+        elif address is not None:
             numbers = self._at(address)
+        else:
+            numbers = list(range(len(self._names)))
         if one and numbers:
-            numbers = [min(numbers, key=lambda n: _RANKS[self._binding(n)])]
+            numbers = [min(numbers, key=self._rank)]
         return [self._symbol(number) for number in numbers]
 
-    def _named(self, name: bytes) -> list[int]:
-        first = self._first.get(name)
-        if first is None:
-            return []
-        return [first] + [
-            number
-            for number in range(first + 1, len(self._names))
-            if self._names[number].endswith(name) and self._names[number][1:] == name
-        ]
+    def _best(self, name: str) -> int:
+        numbers = self._named(name)
+        if not numbers:
+            raise LookupError(f"no symbol {name}")
+        return min(numbers, key=self._rank)
+
+    def _named(self, name: str) -> list[int]:
+        """Return the symbols with a name. A search is faster than an index of all names."""
+        if name not in self._found:
+            text, found = self._text, []
+            pattern = name.encode("utf-8", "replace") + b"\0"
+            at = text.find(pattern)
+            while at >= 0 and name:
+                if at > 1 and not text[at - 2]:  # the letter of the type is in between
+                    found.append(self._number(at - 1))
+                at = text.find(pattern, at + 1)
+            self._found[name] = found
+        return self._found[name]
+
+    def _number(self, at: int) -> int:
+        """Return the number of the symbol whose name begins at a byte."""
+        return bisect_left(range(len(self._names)), at, key=lambda n: self._starts[n] + n + 1)
 
     def _at(self, address: int) -> list[int]:
         """Return the symbols with the greatest address that is not above the given one."""
@@ -122,6 +139,9 @@ class SymbolTable:
         if letter.lower() in _BINDINGS:
             return drgn.SymbolBinding.WEAK
         return drgn.SymbolBinding.GLOBAL if letter.isupper() else drgn.SymbolBinding.LOCAL
+
+    def _rank(self, number: int) -> int:
+        return _RANKS[self._binding(number)]
 
     def _symbol(self, number: int) -> drgn.Symbol:
         name = self._names[number]
@@ -160,12 +180,12 @@ def unpack(read: Callable[[int, int], bytes], places: Mapping[str, int]) -> Symb
     if not 0 < count <= _MAX_SYMBOLS:
         _broken(f"it has {count} symbols")
     names = _names(read, places, count)
-    return SymbolTable(_addresses(read, places, names), names, "kallsyms of the target")
+    return SymbolTable(_addresses(read, places, count, names), names, "kallsyms of the target")
 
 
 def _names(
     read: Callable[[int, int], bytes], places: Mapping[str, int], count: int
-) -> list[bytes]:
+) -> bytes:
     start = places["kallsyms_names"]
     # The next part of the table, with the markers in between, which are not needed.
     end = min((place for place in places.values() if place > start), default=0)
@@ -190,9 +210,9 @@ def _names(
         _broken(f"its names do not end within {limit} bytes")
     if sum(map(len, pieces[:at])) > _MAX_PLAIN_BYTES:
         _broken("its names are too long")
-    names = b"".join(pieces[:at]).split(b"\0")[1:]
-    if len(names) != count or not all(names):
-        _broken(f"{count} symbols have {len(names)} names")
+    names = b"".join(pieces[:at])
+    if names.count(b"\0") != count or b"\0\0" in names or names.endswith(b"\0"):
+        _broken(f"{count} symbols have {names.count(0)} names, some empty")
     return names
 
 
@@ -216,9 +236,9 @@ def _tokens(read: Callable[[int, int], bytes], places: Mapping[str, int]) -> lis
 
 
 def _addresses(
-    read: Callable[[int, int], bytes], places: Mapping[str, int], names: Sequence[bytes]
+    read: Callable[[int, int], bytes], places: Mapping[str, int], count: int, names: bytes
 ) -> list[int]:
-    count = len(names)
+    """Return the addresses, in the way that puts _stext where VMCOREINFO says."""
     if places.get("kallsyms_offsets"):
         offsets = array("i", read(places["kallsyms_offsets"], 4 * count))
         base = places.get("kallsyms_relative_base", 0)
@@ -235,14 +255,14 @@ def _addresses(
     else:
         _broken("VMCOREINFO names neither its offsets nor its addresses")
     text = places.get("_stext", 0)
-    numbers = [n for n, name in enumerate(names) if name[1:] == b"_stext"]
+    # The names do not end with a NUL, but _stext is not the last.
+    number = names.count(b"\0", 0, names.find(b"T_stext\0")) - 1
     for candidate in candidates:
         found = candidate()
-        if any(found[n] == text for n in numbers) and found[0] >= 0 and found[-1] < 1 << 64:
-            if any(map(int.__gt__, found, found[1:])):
-                break
+        in_order = 0 <= found[0] and found[-1] < 1 << 64 and sorted(found) == found
+        if number >= 0 and found[number] == text and in_order:
             return found
-    _broken(f"no way to read it puts _stext at {text:#x}, in order")
+    _broken(f"its addresses are not in order, with _stext at {text:#x}")
 
 
 def parse(data: bytes, source: str, shift: int = 0) -> SymbolTable:
@@ -283,4 +303,5 @@ def parse(data: bytes, source: str, shift: int = 0) -> SymbolTable:
             "no symbols, or their addresses are hidden", source, "become root (kernel.kptr_restrict)"
         )
     rows.sort(key=lambda row: row[0])
-    return SymbolTable([address for address, _ in rows], [name for _, name in rows], source)
+    names = b"".join(b"\0" + name for _, name in rows)
+    return SymbolTable([address for address, _ in rows], names, source)
