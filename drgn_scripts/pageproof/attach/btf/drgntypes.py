@@ -195,6 +195,8 @@ class Types:
             values.append((self.btf.string(words[at]), value))
         if not values:
             return self._prog.enum_type(name or None)
+        if kind is Kind.ENUM and not signed and any(value >> 31 for _, value in values):
+            signed = not self.btf.marks_signed()  # before pahole 1.24 all were signed
         integer = _ENUM_TYPES.get((size, signed))
         if integer is None:
             self.btf.broken(f"type {type_id} is an enumeration of {size} bytes")

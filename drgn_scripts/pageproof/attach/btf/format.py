@@ -209,6 +209,14 @@ class Btf:
             for type_id in self._enumerators.get(offset, ())
         )
 
+    def marks_signed(self) -> bool:
+        """Return whether enumerations with negative values have the flag for it."""
+        enumeration = 1 << 31 | Kind.ENUM << 24
+        words = self._words
+        return any(words[at + 1] & 0x9F00_0000 == enumeration for at in self._at) or (
+            self.base is not None and self.base.marks_signed()
+        )
+
     def _list_enumerators(self) -> dict[int, list[int]]:
         """Return the enumerations by the offset of an enumerator's name."""
         words, found = self._words, dict[int, list[int]]()

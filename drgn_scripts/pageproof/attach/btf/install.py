@@ -142,8 +142,17 @@ class _Finders:
                 if found is not None:
                     return found
         if flags & drgn.FindObjectFlags.FUNCTION:
-            return self._typed(Kind.FUNC, name)
+            found = self._typed(Kind.FUNC, name)
+            return self._untyped(name) if found is None else found
         return None
+
+    def _untyped(self, name: str) -> drgn.Object | None:
+        """Return a function that only the symbol table has: as ``void (...)``."""
+        found = self.find_symbols(self._prog, name, None, True)
+        if not found or found[0].kind is not drgn.SymbolKind.FUNC:
+            return None
+        kind = self._prog.function_type(self._prog.void_type(), (), True)
+        return drgn.Object(self._prog, kind, address=found[0].address)
 
     def _variable(self, name: str) -> drgn.Object | None:
         kind = type_of(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +28,9 @@ _OFFSET: Final = re.compile(r"^KERNELOFFSET=([0-9a-f]{1,16})$", re.MULTILINE)
 _MAX_SECTIONS: Final = 1 << 16
 _MAX_NAMES_BYTES: Final = 1 << 20
 _SECTION: Final = struct.Struct("<IIQQQQ16x16x")
+#: Symbols whose addresses VMCOREINFO has. It has the value of other variables instead.
+_IN_IMAGE: Final = frozenset({"_stext", "init_uts_ns"})
 _MAX_MODULES: Final = 1 << 16
-_MASK: Final = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -130,10 +131,11 @@ def _system_map(path: Path, text: str, places: dict[str, int]) -> SymbolTable:
     with open_file(path) as file:
         table = kallsyms.parse(file.read((256 << 20) + 1), where, int(shift[1], 16) if shift else 0)
     checked = 0
-    for name, address in places.items():
+    for name in _IN_IMAGE & set(places):
+        address = places[name]
         with suppress(LookupError):
             found, checked = table.address(name), checked + 1
-            if found != address and address >> 63:
+            if found != address:
                 raise PageproofError(
                     f"wrong System.map: it has {name} at {found:#x}, the kernel at {address:#x}",
                     where,
@@ -209,6 +211,3 @@ def _in_memory(prog: drgn.Program) -> Iterator[tuple[bytes, int, int]]:
     ):
         btf = each.btf
         yield btf.name.string_(), int(btf.data.value_()), int(btf.data_size.value_())
-
-
-Loader = Callable[[Sequence[str]], None]

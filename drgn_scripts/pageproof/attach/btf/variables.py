@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Types of the kernel's variables. BTF has those of per-CPU variables only.
+"""Types of the kernel's variables. BTF has those of per-CPU variables only, since pahole 1.18.
 
 The table has what pageproof reads, and the helpers of drgn that it calls. A test compares each line
 with DWARF, on every kernel of the lab (tests/live/test_btf.py).
@@ -26,6 +26,7 @@ btf_modules             struct list_head
 bus_kset                struct kset *
 class_kset              struct kset *
 contig_page_data        struct pglist_data
+cpu_tss_rw              struct tss_struct
 direct_map_physmem_end  unsigned long
 efi_mm                  struct mm_struct
 espfix_stack            unsigned long
@@ -67,6 +68,7 @@ poking_mm               struct mm_struct *
 ptrs_per_p4d            unsigned int
 pvti_cpu0_va            struct pvclock_vsyscall_time_info *
 rodata_enabled          bool
+runqueues               struct rq
 secretmem_aops          const struct address_space_operations
 single                  struct vmap_node
 slab_caches             struct list_head

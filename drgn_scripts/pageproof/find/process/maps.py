@@ -124,7 +124,9 @@ def _heap_has_neighbours(prog: drgn.Program) -> bool:
         # The function exists since 11250fd12eb8 ("mm: factor out VMA stack and heap checks").
         prog.function("vma_is_initial_heap")
     except LookupError:
-        return True
+        # BTF has no inline functions; 6.6 is also the first with 86bfbb7ce4f6 ("sched/fair: Add lag
+        # based placement").
+        return not prog.type("struct sched_entity").has_member("vlag")
     return False
 
 
