@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import drgn
@@ -187,11 +188,12 @@ def _backing_bit(prog: drgn.Program) -> int:
     "fsnotify: opt-in for permission events at file open time" (6.14, and stable kernels of 6.12)
     took bit 25 for another flag.
     """
-    try:
-        prog.function("file_set_fsnotify_mode")
-    except LookupError:
-        return 25
-    return 24
+    # The first became inline, and BTF has no inline functions; newer kernels have the second.
+    for name in ("file_set_fsnotify_mode", "fsnotify_open_perm_and_set_mode"):
+        with suppress(LookupError):
+            prog.function(name)
+            return 24
+    return 25
 
 
 def _gate(prog: drgn.Program, mm: drgn.Object) -> list[VmaLine]:
