@@ -62,7 +62,9 @@ def load_debug_info(
         try:
             return use_btf(prog, release, symbols, modules)
         except PageproofError as error:
-            raise PageproofError(f"{missing.what}, and {error.what}", missing.where or error.where, missing.remedy) from None
+            raise PageproofError(
+                f"{missing.what}, and {error.what}", missing.where or error.where, missing.remedy
+            ) from None
 
 
 def _load_dwarf(

@@ -5,5 +5,4 @@ from __future__ import annotations
 
 from pageproof.attach.btf.install import use_btf
 
-
 __all__ = ["use_btf"]

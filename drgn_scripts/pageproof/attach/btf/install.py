@@ -14,9 +14,9 @@ from typing import Final
 import drgn
 
 from pageproof.attach.btf import sources
+from pageproof.attach.btf.drgntypes import Types
 from pageproof.attach.btf.format import Kind
 from pageproof.attach.btf.kallsyms import SymbolTable
-from pageproof.attach.btf.drgntypes import Types
 from pageproof.attach.btf.variables import type_of
 from pageproof.find.bounded import DamagedError
 from pageproof.find.kernel.debuginfo import MODULE_TYPES

@@ -183,9 +183,7 @@ def unpack(read: Callable[[int, int], bytes], places: Mapping[str, int]) -> Symb
     return SymbolTable(_addresses(read, places, count, names), names, "kallsyms of the target")
 
 
-def _names(
-    read: Callable[[int, int], bytes], places: Mapping[str, int], count: int
-) -> bytes:
+def _names(read: Callable[[int, int], bytes], places: Mapping[str, int], count: int) -> bytes:
     start = places["kallsyms_names"]
     # The next part of the table, with the markers in between, which are not needed.
     end = min((place for place in places.values() if place > start), default=0)
@@ -259,7 +257,7 @@ def _addresses(
     number = names.count(b"\0", 0, names.find(b"T_stext\0")) - 1
     for candidate in candidates:
         found = candidate()
-        in_order = 0 <= found[0] and found[-1] < 1 << 64 and sorted(found) == found
+        in_order = found[0] >= 0 and found[-1] < 1 << 64 and sorted(found) == found
         if number >= 0 and found[number] == text and in_order:
             return found
     _broken(f"its addresses are not in order, with _stext at {text:#x}")
@@ -300,7 +298,9 @@ def parse(data: bytes, source: str, shift: int = 0) -> SymbolTable:
             raise PageproofError(f"it has more than {_MAX_SYMBOLS} symbols", source)
     if not any(address for address, _ in rows):
         raise PageproofError(
-            "no symbols, or their addresses are hidden", source, "become root (kernel.kptr_restrict)"
+            "no symbols, or their addresses are hidden",
+            source,
+            "become root (kernel.kptr_restrict)",
         )
     rows.sort(key=lambda row: row[0])
     names = b"".join(b"\0" + name for _, name in rows)

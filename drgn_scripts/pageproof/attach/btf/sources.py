@@ -100,9 +100,7 @@ def _section(file: int, where: str) -> bytes | None:
     return None
 
 
-def find_symbols(
-    prog: drgn.Program, release: str, named: Named, *, local: bool
-) -> SymbolTable:
+def find_symbols(prog: drgn.Program, release: str, named: Named, *, local: bool) -> SymbolTable:
     """Return the kernel's symbols: from a named file, its own table, or procfs.
 
     Raises:

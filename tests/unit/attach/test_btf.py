@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""BTF and kallsyms, written here by hand, whole and damaged."""
+
+import random
+import resource
+import struct
+import time
+from collections.abc import Callable, Sequence
+
+import drgn
+import pytest
+
+from pageproof.attach.btf import kallsyms
+from pageproof.attach.btf.drgntypes import Types
+from pageproof.attach.btf.format import Btf, Kind
+from pageproof.errors import PageproofError
+
+Row = tuple[str, Kind, int, bool, int, tuple[int | str, ...]]
+CASES = 5000
+CASE_SECONDS = 5
+MEMORY_BYTES = 512 << 20
+_INT, _SIGNED, _BOOL = 32, 1 << 24 | 32, 4 << 24 | 8
+
+#: (name, kind, elements, flag, size or type, words; text is the offset of a name).
+KERNEL: tuple[Row, ...] = (
+    ("int", Kind.INT, 0, False, 4, (_SIGNED,)),  # 1
+    ("unsigned int", Kind.INT, 0, False, 4, (_INT,)),  # 2
+    ("_Bool", Kind.INT, 0, False, 1, (_BOOL,)),  # 3
+    (
+        "node",
+        Kind.STRUCT,
+        4,
+        True,
+        24,
+        ("next", 5, 0, "", 6, 64, "low", 2, 3 << 24 | 128, "high", 2, 29 << 24 | 131),
+    ),
+    ("", Kind.PTR, 0, False, 4, ()),  # 5: struct node *
+    ("", Kind.UNION, 2, False, 8, ("value", 1, 0, "flag", 3, 0)),  # 6
+    ("node_t", Kind.TYPEDEF, 0, False, 8, ()),  # 7
+    ("", Kind.CONST, 0, False, 9, ()),  # 8
+    ("", Kind.VOLATILE, 0, False, 4, ()),  # 9
+    ("", Kind.ARRAY, 0, False, 0, (5, 2, 7)),  # 10: struct node *[7]
+    ("colour", Kind.ENUM, 2, True, 4, ("RED", 0xFFFFFFFF, "BLUE", 3)),  # 11
+    ("wide", Kind.ENUM64, 1, False, 8, ("HUGE", 1, 2)),  # 12
+    ("hidden", Kind.FWD, 0, False, 0, ()),  # 13
+    ("", Kind.FUNC_PROTO, 3, False, 1, ("first", 5, "second", 10, "", 0)),  # 14
+    ("call", Kind.FUNC, 1, False, 14, ()),  # 15
+    ("copy", Kind.VAR, 0, False, 4, (1,)),  # 16
+    (".data..percpu", Kind.DATASEC, 1, False, 24, (16, 0, 24)),  # 17
+    ("double", Kind.FLOAT, 0, False, 8, ()),  # 18
+    ("tag", Kind.DECL_TAG, 0, False, 4, (0,)),  # 19
+    ("user", Kind.TYPE_TAG, 0, False, 2, ()),  # 20
+    ("", Kind.RESTRICT, 0, False, 5, ()),  # 21
+    ("tail", Kind.STRUCT, 2, False, 8, ("length", 1, 0, "data", 23, 64)),  # 22
+    ("", Kind.ARRAY, 0, False, 0, (5, 2, 0)),  # 23
+    ("tagged", Kind.TYPEDEF, 0, False, 20, ()),  # 24
+)
+MODULE: tuple[Row, ...] = (
+    ("own", Kind.STRUCT, 2, False, 32, ("head", 4, 0, "far", 26, 192)),  # 25
+    ("", Kind.PTR, 0, False, 27, ()),  # 26
+    ("node", Kind.FWD, 0, False, 0, ()),  # 27: declared here, known in the kernel
+)
+
+
+def write(rows: Sequence[Row], first: str = "\0", start: int = 0) -> bytes:
+    """Return BTF; a module's names begin at ``start``."""
+    strings = bytearray(first.encode())
+
+    def offset(name: int | str) -> int:
+        if isinstance(name, int):
+            return name
+        if not name:
+            return 0
+        at = strings.find(f"\0{name}\0".encode()) + 1
+        if not at:
+            at = len(strings)
+            strings.extend(f"{name}\0".encode())
+        return start + at
+
+    types = b"".join(
+        struct.pack(
+            f"<III{len(words)}I",
+            offset(name),
+            flag << 31 | kind << 24 | count,
+            size,
+            *map(offset, words),
+        )
+        for name, kind, count, flag, size, words in rows
+    )
+    header = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
+    return header + types + bytes(strings)
+
+
+def program() -> drgn.Program:
+    return drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
+
+
+@pytest.fixture
+def types() -> Types:
+    return Types(program(), Btf(write(KERNEL), "here"))
+
+
+def named(types: Types, kind: drgn.TypeKind, name: str) -> drgn.Type:
+    found = types.find(drgn.TypeKindSet({kind}), name)
+    assert found is not None
+    return found
+
+
+def test_a_structure(types: Types) -> None:
+    node = named(types, drgn.TypeKind.STRUCT, "node")
+    assert node.size == 24
+    assert [(one.name, one.bit_offset, one.bit_field_size) for one in node.members or ()] == [
+        ("next", 0, None),
+        (None, 64, None),
+        ("low", 128, 3),
+        ("high", 131, 29),
+    ]
+    assert node.member("next").type.type.tag == "node"
+    assert node.member("value").type.type_name() == "int"
+    assert node.member("flag").bit_offset == 64
+
+
+@pytest.mark.parametrize(
+    ("type_id", "name"),
+    [
+        (7, "node_t"),
+        (8, "const volatile struct node"),
+        (10, "struct node *[7]"),
+        (13, "struct hidden"),
+        (14, "int (struct node *first, struct node *[7] second, ...)"),
+        (21, "struct node * restrict"),
+        (23, "struct node *[]"),
+        (24, "tagged"),
+        (18, "double"),
+        (0, "void"),
+    ],
+)
+def test_kinds(types: Types, type_id: int, name: str) -> None:
+    found = types.make(type_id)
+    if type_id == 14:
+        assert [one.name for one in found.parameters] == ["first", "second"]
+        assert found.is_variadic
+    else:
+        assert found.type_name() == name
+
+
+def test_constants(types: Types) -> None:
+    for name, value in ("RED", -1), ("BLUE", 3), ("HUGE", 1 | 2 << 32):
+        found = types.find_constant(name)
+        assert found is not None and found.value_() == value
+    assert types.find_constant("next") is None
+
+
+def test_variables_and_functions(types: Types) -> None:
+    variable, function = types.find_typed(Kind.VAR, "copy"), types.find_typed(Kind.FUNC, "call")
+    assert variable is not None and variable.type_name() == "struct node"
+    assert function is not None and function.kind is drgn.TypeKind.FUNCTION
+    assert types.find_typed(Kind.VAR, "call") is None
+
+
+def test_a_module_goes_on_where_the_kernel_ends() -> None:
+    prog = program()
+    types = Types(prog, Btf(write(KERNEL), "here"))
+    btf = Btf(write(MODULE, "", types.btf.end_of_strings), "module", types.btf)
+    module = Types(prog, btf, types)
+    own = named(module, drgn.TypeKind.STRUCT, "own")
+    assert own.member("head").type.size == 24
+    # The declaration is resolved by the kernel's structure.
+    assert own.member("far").type.type.is_complete()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("", Kind.PTR, 0, False, 1, ())], "64 types deep"),
+        ([("a", Kind.TYPEDEF, 0, False, 2, ()), ("b", Kind.TYPEDEF, 0, False, 1, ())], "deep"),
+        ([("s", Kind.STRUCT, 1, False, 8, ("", 1, 0))], "64 types deep"),
+        ([("s", Kind.STRUCT, 1, False, 8, ("m", 1, 65))], "at bit 65"),
+        (
+            [
+                ("", Kind.ARRAY, 0, False, 0, (2, 2, 1 << 31)),
+                *[("", Kind.ARRAY, 0, False, 0, (3, 3, 1 << 31))],
+                ("i", Kind.INT, 0, False, 8, (64,)),
+            ],
+            "an array of",
+        ),
+        ([("", Kind.PTR, 0, False, 9, ())], "type 9 does not exist"),
+        ([("i", Kind.INT, 0, False, 99, (32,))], "integer 'i' of 99 bytes"),
+        ([("", Kind.PTR, 0, False, 2, ()), ("f", Kind.FUNC, 0, False, 0, ())], "is a FUNC"),
+        ([(1 << 20, Kind.FWD, 0, False, 0, ())], "of the strings"),
+    ],
+)
+def test_damaged_types(rows: list[Row], message: str) -> None:
+    types = Types(program(), Btf(write(rows), "here"))
+    with pytest.raises(PageproofError, match=message) as caught:
+        types.make(1)
+    assert caught.value.where == "here"
+
+
+def test_unnamed_members_do_not_multiply() -> None:
+    """Each structure has the next one twice: drgn would list 2^40 members."""
+    rows = [("", Kind.STRUCT, 2, False, 8, ("", n + 1, 0, "", n + 1, 0)) for n in range(1, 40)]
+    types = Types(program(), Btf(write([*rows, ("i", Kind.INT, 0, False, 4, (32,))]), "here"))
+    with pytest.raises(PageproofError, match="members"):
+        types.make(1)
+
+
+@pytest.mark.parametrize("length", range(0, len(write(KERNEL)), 7))
+def test_cut(length: int) -> None:
+    with pytest.raises(PageproofError, match="the BTF is damaged"):
+        Btf(write(KERNEL)[:length], "here")
+
+
+def _damage(data: bytes, chance: random.Random) -> bytes:
+    spoiled = bytearray(data)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(spoiled))
+        if chance.random() < 0.5:
+            spoiled[at] ^= 1 << chance.randrange(8)
+        else:
+            value = chance.choice((0, 1, 0x7FFFFFFF, 0xFFFFFFFF, chance.getrandbits(32), 25))
+            struct.pack_into("<I", spoiled, at & ~3 if at & ~3 <= len(spoiled) - 4 else 0, value)
+    return bytes(spoiled[: chance.randrange(len(spoiled))] if chance.random() < 0.1 else spoiled)
+
+
+def _use_all(data: bytes) -> None:
+    types = Types(program(), Btf(data, "here"))
+    kinds = drgn.TypeKindSet(drgn.TypeKind)
+    for name in ("node", "colour", "own", "tail", "int", "call"):
+        types.find(kinds, name)
+        types.find_typed(Kind.VAR, name)
+    for name in ("RED", "HUGE", "next"):
+        types.find_constant(name)
+    for type_id in range(types.btf.count):
+        made = types.make(type_id)
+        if made.kind in (drgn.TypeKind.STRUCT, drgn.TypeKind.UNION) and made.is_complete():
+            for member in made.members or ():
+                member.type.type_name()
+            made.has_member("none")
+
+
+def _symbols() -> tuple[dict[str, int], dict[int, bytes]]:
+    """Return the places of a table of four symbols, and its memory."""
+    tokens, starts = b"", []
+    for number in range(256):
+        starts.append(len(tokens))
+        tokens += (
+            bytes([number]) if 32 < number < 127 else b"_stext" if number == 1 else b"?"
+        ) + b"\0"
+    base, text = 0xFFFF_FFFF_8100_0000, (b"Afirst", b"T\1", b"tsame", b"dlast")
+    names = b"".join(bytes([len(name)]) + name for name in text)
+    offsets = struct.pack("<4i", 16, -1, -1 - 0x100, -1 - 0x180)
+    parts = {
+        "kallsyms_num_syms": struct.pack("<I", 4),
+        "kallsyms_names": names,
+        "kallsyms_token_table": tokens,
+        "kallsyms_token_index": struct.pack("<256H", *starts),
+        "kallsyms_offsets": offsets,
+        "kallsyms_relative_base": struct.pack("<Q", base),
+    }
+    places, memory, at = {"_stext": base}, {}, 0x1000
+    for name, data in parts.items():
+        places[name], memory[at] = at, data
+        at += len(data)
+    return places, memory
+
+
+def _reader(memory: dict[int, bytes]) -> Callable[[int, int], bytes]:
+    start, whole = min(memory), b"".join(memory[at] for at in sorted(memory))
+
+    def read(address: int, length: int) -> bytes:
+        if not start <= address <= address + length <= start + len(whole):
+            raise drgn.FaultError("not there", address)
+        return whole[address - start : address - start + length]
+
+    return read
+
+
+def test_kallsyms() -> None:
+    places, memory = _symbols()
+    table = kallsyms.unpack(_reader(memory), places)
+    base = places["_stext"]
+    assert len(table) == 4
+    assert table.address("_stext") == base
+    assert table.extent("_stext") == 0x100
+    assert [one.name for one in table.find(None, base + 0x17F, True)] == ["same"]
+    assert [one.name for one in table.find(None, base + 0x180, True)] == ["last"]
+    assert table.find(None, base + 0x181, True) == []  # its length is not known
+    assert table.find(None, 17, True) == []  # no symbol reaches from per-CPU memory to the image
+    assert [one.address for one in table.find("first", None, True)] == [16]
+    assert table.find("irst", None, True) == []
+    with pytest.raises(LookupError):
+        table.address("none")
+
+
+def test_text_of_symbols() -> None:
+    table = kallsyms.parse(b"0 A a\nffffffff81000000 T b\nffffffffc0000000 t c\t[mod]\n", "x", 4096)
+    assert table.address("b") == 0xFFFF_FFFF_8100_1000
+    assert table.find("c", None, False) == []
+    for text in b"0 T a\n", b"hello\n", b"zz T a\n", b"\x7fELF\0\0\n":
+        with pytest.raises(PageproofError):
+            kallsyms.parse(text, "x")
+
+
+def _within_bounds(use: Callable[[int], None]) -> int:
+    """Run all cases; return how many were errors. Any other exception fails the test."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    errors = 0
+    for seed in range(CASES):
+        start = time.monotonic()
+        try:
+            use(seed)
+        except PageproofError as error:
+            assert error.what and error.where, seed
+            errors += 1
+        assert time.monotonic() - start < CASE_SECONDS, seed
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY_BYTES >> 10
+    return errors
+
+
+def test_damaged_btf() -> None:
+    data = write(KERNEL)
+    errors = _within_bounds(lambda seed: _use_all(_damage(data, random.Random(seed))))
+    assert CASES // 4 < errors < CASES
+
+
+def test_damaged_kallsyms() -> None:
+    def use(seed: int) -> None:
+        chance = random.Random(seed)
+        places, memory = _symbols()
+        at = chance.choice(sorted(memory))
+        memory[at] = _damage(memory[at], chance).ljust(len(memory[at]), b"\xff")
+        try:
+            table = kallsyms.unpack(_reader(memory), places)
+        except drgn.FaultError:
+            raise PageproofError("not readable", "memory") from None
+        table.find(None, places["_stext"], True)
+        table.find(None, None, False)
+
+    assert CASES // 4 < _within_bounds(use) < CASES
