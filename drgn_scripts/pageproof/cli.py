@@ -146,7 +146,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         "--debug-info",
         choices=("auto", "dwarf", "btf"),
         default="auto",
-        help="types from debug packages (dwarf) or from the kernel's own BTF; default: dwarf, else btf",
+        help="types from debug packages or from the kernel's own BTF (default: the first found)",
     )
 
 

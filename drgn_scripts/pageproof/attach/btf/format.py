@@ -85,13 +85,13 @@ class Btf:
         """
         self.where, self.base = where, base
         types, self._strings = self._sections(data)
-        self._first_string = base.end_of_strings if base else 0
-        self.end_of_strings = self._first_string + len(self._strings)
+        self._first_string: int = base.end_of_strings if base else 0
+        self.end_of_strings: int = self._first_string + len(self._strings)
         self._bytes = types
         self._words = memoryview(types).cast("I")
         self._at = self._find_types()
-        self.first = base.count if base else 1
-        self.count = self.first + len(self._at)
+        self.first: int = base.count if base else 1
+        self.count: int = self.first + len(self._at)
         words = self._words
         self._names = array("I", [words[at] for at in self._at]).tobytes()
         self._ids: dict[str, tuple[int, ...]] = {}
@@ -246,7 +246,7 @@ class Btf:
 
 def _find_words(data: bytes, word: int) -> list[int]:
     """Return the indexes of the aligned words that have a value."""
-    pattern, found = struct.pack("<I", word), []
+    pattern, found = struct.pack("<I", word), list[int]()
     at = data.find(pattern)
     while at >= 0 and len(found) < _MAX_HITS:
         if at % 4 == 0:

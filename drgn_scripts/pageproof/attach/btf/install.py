@@ -99,13 +99,27 @@ class _Finders:
     ) -> Sequence[drgn.Symbol]:
         found = self._symbols.find(name, address, one)
         if found and one:
-            return found
+            return [self._exact(found[0])]
         with suppress(*_FAULTS):
             if address is not None:
                 found += self._at(address, name)
             elif name is not None:
                 found += self._of_modules(name)
         return found[:1] if one else found
+
+    def _exact(self, symbol: drgn.Symbol) -> drgn.Symbol:
+        """Return a symbol with the size of its type, if that is known; kallsyms has no sizes."""
+        kind = type_of(symbol.name)
+        if kind is None or kind.endswith("[]"):
+            return symbol
+        try:
+            size = drgn.sizeof(self._parse(kind, symbol.name))
+        except LookupError:
+            return symbol
+        if size > symbol.size > 0:
+            return symbol
+        kinds = drgn.SymbolKind
+        return drgn.Symbol(symbol.name, symbol.address, size, symbol.binding, kinds.OBJECT)
 
     def _at(self, address: int, name: str | None) -> list[drgn.Symbol]:
         module = module_at(self._prog, address)

@@ -237,19 +237,28 @@ def _addresses(
     read: Callable[[int, int], bytes], places: Mapping[str, int], count: int, names: bytes
 ) -> list[int]:
     """Return the addresses, in the way that puts _stext where VMCOREINFO says."""
+    candidates: tuple[Callable[[], list[int]], ...]
     if places.get("kallsyms_offsets"):
         offsets = array("i", read(places["kallsyms_offsets"], 4 * count))
         base = places.get("kallsyms_relative_base", 0)
         if base:
             (base,) = struct.unpack("<Q", read(base, 8))
-        candidates = (
-            # CONFIG_KALLSYMS_ABSOLUTE_PERCPU, until 6.15: positive ones are not relative.
-            lambda: [one if one >= 0 else base - 1 - one for one in offsets],
-            lambda: [base + (one & 0xFFFFFFFF) for one in offsets],
-        )
+        at = places["kallsyms_offsets"]
+
+        def absolute() -> list[int]:
+            # CONFIG_KALLSYMS_ABSOLUTE_PERCPU, until 6.15: those that are not negative.
+            return [one if one >= 0 else base - 1 - one for one in offsets]
+
+        def relative() -> list[int]:
+            return [base + (one & 0xFFFFFFFF) for one in offsets]
+
+        def to_itself() -> list[int]:
+            # Without kallsyms_relative_base, as in 7.2: relative to the entry.
+            return [at + 4 * number + one for number, one in enumerate(offsets)]
+
+        candidates = (absolute, relative) if base else (to_itself,)
     elif places.get("kallsyms_addresses"):
-        plain = array("Q", read(places["kallsyms_addresses"], 8 * count))
-        candidates = (plain.tolist, plain.tolist)
+        candidates = (array("Q", read(places["kallsyms_addresses"], 8 * count)).tolist,)
     else:
         _broken("VMCOREINFO names neither its offsets nor its addresses")
     text = places.get("_stext", 0)
