@@ -13,7 +13,7 @@ from machine import Machine, each_kernel, pageproof
 
 from pageproof.attach import DebugInfo, Wanted, open_target
 from pageproof.attach.btf.variables import names
-from pageproof.find.umh_shm import MODULE
+from pageproof.model.kinds import UMH_SHM
 
 #: What differs between two runs, or is known without DWARF only up to the next symbol.
 MASKED = (
@@ -63,9 +63,9 @@ def members_of(member: drgn.TypeMember) -> object:
 
 def variables(machine: Machine, form: DebugInfo, files: tuple[Path, ...]) -> dict[str, object]:
     """Return (address, type) of each variable of the table that the kernel has."""
-    wanted = Wanted(str(machine.guest.sockets.spare), symbols=files, debug_info=form)
+    wanted = Wanted(str(machine.guest.sockets.qmp), symbols=files, debug_info=form)
     found: dict[str, object] = {}
-    target = open_target(wanted, [MODULE])
+    target = open_target(wanted, [UMH_SHM])
     for name in names():
         try:
             one = target.prog.variable(name)
@@ -111,10 +111,10 @@ def test_equal_reports(loaded: Machine, tmp_path: Path, words: tuple[str, ...]) 
     if loaded.setup.kernel == "5.10" and words[0] in ("regions", "verify"):
         words += ("--kind", "vdso")  # modules, and so umh_shm, have BTF since 5.11
     pid, user = loaded.helper_address()
-    (first, *_) = loaded.pfns()
-    places = {"KERNEL": f"phys:{first << 12:x}", "PID": pid, "USER": user}
+    region = loaded.outside("verify", "--format", "json").report["region"]
+    places = {"KERNEL": region["kernel_address"], "PID": pid, "USER": user}
     words = tuple(places.get(word, word) for word in words)
-    socket = "--qemu", str(loaded.guest.sockets.spare)
+    socket = "--qemu", str(loaded.guest.sockets.qmp)
     files = [word for path in system_map(loaded, tmp_path) for word in ("-s", str(path))]
     dwarf = pageproof(*socket, *loaded.symbols, "--debug-info", "dwarf", *words)
     btf = pageproof(*socket, *files, "--debug-info", "btf", *words)
