@@ -39,7 +39,8 @@ def test_vmlinuz_for_vmlinux(machine: Machine) -> None:
 @on_one_kernel
 def test_no_debug_info(machine: Machine, tmp_path: Path) -> None:
     target = ("--qemu", str(machine.guest.sockets.qmp))
-    result = pageproof(*target, "verify", env={"XDG_CACHE_HOME": str(tmp_path)})
+    words = "--debug-info", "dwarf", "verify"
+    result = pageproof(*target, *words, env={"XDG_CACHE_HOME": str(tmp_path)})
     refused(result, "no debug info", machine.kernel.release, "-s")
 
 

@@ -99,7 +99,7 @@ COMMANDS = (
     ("walk", "KERNEL"),
     ("walk", "--pid", "PID", "USER"),
     ("whatis", "KERNEL"),
-    ("whatis", "init_mm"),
+    ("whatis", "system_state"),
     ("whatis", "modules"),
     ("whatis", "--cpu", "0", "runqueues"),
 )

@@ -21,6 +21,7 @@ WRONG: Final = {
     "--baseline": (NOWHERE,),
     "--core": (NOWHERE, "/etc"),
     "--count": ("x", "0", "-1"),
+    "--debug-info": ("none",),
     "--cpu": ("x", "-1"),
     "--device": ("1:x", "foo"),
     "--expect": ("readonly",),

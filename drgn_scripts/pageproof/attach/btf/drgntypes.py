@@ -16,8 +16,8 @@ _MAX_DEPTH: Final = 64
 #: Limit of the members of a structure, those of unnamed members included: drgn lists them all.
 #: ``struct task_struct`` has some 300.
 _MAX_MEMBERS: Final = 1 << 16
-#: Limit of the bits of a type, which drgn counts in 64.
-_MAX_BYTES: Final = 1 << 48
+#: Limit of the bytes of an array; drgn counts bits, in 64 of them.
+_MAX_BYTES: Final = 1 << 46
 
 _QUALIFIERS: Final = {
     Kind.CONST: drgn.Qualifiers.CONST,

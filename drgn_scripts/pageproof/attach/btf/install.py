@@ -113,10 +113,11 @@ class _Finders:
         if kind is None or kind.endswith("[]"):
             return symbol
         try:
-            size = drgn.sizeof(self._parse(kind, symbol.name))
+            made = self._parse(kind, symbol.name)
+            size = drgn.sizeof(made)
         except LookupError:
             return symbol
-        if size > symbol.size > 0:
+        if size > symbol.size > 0 or _may_be_longer(made):
             return symbol
         kinds = drgn.SymbolKind
         return drgn.Symbol(symbol.name, symbol.address, size, symbol.binding, kinds.OBJECT)
@@ -203,3 +204,11 @@ class _Finders:
         element = self._prog.type(kind.removesuffix("[]"))
         length = self._symbols.extent(name) // drgn.sizeof(element)
         return self._prog.array_type(element, length or None)
+
+
+def _may_be_longer(kind: drgn.Type) -> bool:
+    """Return whether a variable of a type may have more bytes: its last member is flexible."""
+    if kind.kind is not drgn.TypeKind.STRUCT or not kind.members:
+        return False
+    last = kind.members[-1].type
+    return last.kind is drgn.TypeKind.ARRAY and not last.length

@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 import drgn
 
 from pageproof.errors import PageproofError
+from pageproof.space.units import ADDRESS_LAST
 
 #: Limits. Debian's kernels have some 160,000 symbols, whose packed names take 2 MB.
 _MAX_SYMBOLS: Final = 1 << 21
@@ -34,7 +35,7 @@ _RANKS: Final = {
     drgn.SymbolBinding.WEAK: 1,
     drgn.SymbolBinding.LOCAL: 2,
 }
-_HALF: Final = 1 << 63
+_HALF: Final = ADDRESS_LAST // 2 + 1
 
 
 class SymbolTable:
@@ -266,7 +267,7 @@ def _addresses(
     number = names.count(b"\0", 0, names.find(b"T_stext\0")) - 1
     for candidate in candidates:
         found = candidate()
-        in_order = found[0] >= 0 and found[-1] < 1 << 64 and sorted(found) == found
+        in_order = found[0] >= 0 and found[-1] <= ADDRESS_LAST and sorted(found) == found
         if number >= 0 and found[number] == text and in_order:
             return found
     _broken(f"its addresses are not in order, with _stext at {text:#x}")
