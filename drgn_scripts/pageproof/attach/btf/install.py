@@ -49,14 +49,17 @@ def use_btf(
     named = sources.sort_files(files)
     symbols = sources.find_symbols(prog, release, named, local=local)
     btf, source = sources.find_kernel(prog, symbols, named, local=local)
-    finders = _Finders(prog, Types(prog, btf), symbols, named, local)
+    finders = _Finders(prog, Types(prog, btf), symbols, local)
     prog.register_type_finder(_NAME, finders.find_type, enable_index=0)
     prog.register_symbol_finder(_NAME, finders.find_symbols, enable_index=0)
     # After drgn's own, which knows PAGE_SIZE and others.
     prog.register_object_finder(_NAME, finders.find_object, enable_index=-1)
     prog.cache[MODULE_TYPES] = finders.add_modules
     finders.add_modules(modules)
-    return (f"types: BTF from {source}; symbols: {symbols.source}",)
+    return (
+        f"types: BTF from {source}; symbols: {symbols.source}",
+        *(f"-s {path} is not used: types come from BTF" for path in named.unused),
+    )
 
 
 class _Finders:
@@ -67,10 +70,9 @@ class _Finders:
         prog: drgn.Program,
         kernel: Types,
         symbols: SymbolTable,
-        named: sources.Named,
         local: bool,
     ) -> None:
-        self._prog, self._symbols, self._named, self._local = prog, symbols, named, local
+        self._prog, self._symbols, self._local = prog, symbols, local
         self._types = [kernel]
         self._known = {""}
 
@@ -81,9 +83,7 @@ class _Finders:
                 continue
             self._known.add(name)
             kernel = self._types[0]
-            found = sources.find_module(
-                self._prog, name, kernel.btf, self._named, local=self._local
-            )
+            found = sources.find_module(self._prog, name, kernel.btf, local=self._local)
             if found is not None:
                 self._types.append(Types(self._prog, found, kernel))
 

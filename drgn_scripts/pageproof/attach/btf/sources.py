@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -35,12 +35,16 @@ _MAX_MODULES: Final = 1 << 16
 
 @dataclass(frozen=True)
 class Named:
-    """Files that the user named with -s, by their content."""
+    """Files that the user named with -s, by their content.
+
+    A module's file is not used: its BTF may count from a base of its own (``.BTF.base``), and
+    cannot be compared with the loaded module.
+    """
 
     kernel: bytes | None = None
     kernel_path: str = ""
-    modules: dict[str, bytes] = field(default_factory=dict)
     system_map: Path | None = None
+    unused: tuple[Path, ...] = ()
 
 
 def sort_files(paths: Sequence[Path]) -> Named:
@@ -49,13 +53,16 @@ def sort_files(paths: Sequence[Path]) -> Named:
     Raises:
         PageproofError: one has no BTF, or cannot be read.
     """
-    kernel, kernel_path, modules, system_map = None, "", {}, None
+    kernel, kernel_path, system_map, unused = None, "", None, list[Path]()
     for path in paths:
         where = f"-s {path}"
         try:
             with open_file(path) as file:
                 if file.read(4) != b"\x7fELF":
                     system_map = path
+                    continue
+                if ".ko" in path.suffixes:
+                    unused.append(path)
                     continue
                 found = _section(file.fileno(), where)
         except NotAFileError as error:
@@ -66,11 +73,8 @@ def sort_files(paths: Sequence[Path]) -> Named:
             raise PageproofError(
                 "this file has no BTF", where, "use one of a kernel with CONFIG_DEBUG_INFO_BTF"
             )
-        if ".ko" in path.suffixes:
-            modules[path.name.split(".")[0].replace("-", "_")] = found
-        else:
-            kernel, kernel_path = found, where
-    return Named(kernel, kernel_path, modules, system_map)
+        kernel, kernel_path = found, where
+    return Named(kernel, kernel_path, system_map, tuple(unused))
 
 
 def _section(file: int, where: str) -> bytes | None:
@@ -153,6 +157,7 @@ def find_kernel(
         PageproofError: there is none, or it is damaged.
     """
     if named.kernel is not None:
+        _compare(prog, symbols, named.kernel, named.kernel_path)
         return Btf(named.kernel, named.kernel_path), named.kernel_path
     if local:
         with suppress(OSError):
@@ -175,16 +180,29 @@ def find_kernel(
     return Btf(data, where), "the target"
 
 
-def find_module(
-    prog: drgn.Program, name: str, base: Btf, named: Named, *, local: bool
-) -> Btf | None:
+def _compare(prog: drgn.Program, symbols: SymbolTable, data: bytes, where: str) -> None:
+    """Raise an error if a file's BTF is not the kernel's own."""
+    try:
+        start, end = symbols.address("__start_BTF"), symbols.address("__stop_BTF")
+        same = end - start == len(data) and prog.read(start, len(data)) == data
+    except LookupError:
+        same = False
+    except drgn.FaultError:
+        same = True  # a dump may omit it; the length is right
+    if not same:
+        raise PageproofError(
+            "wrong vmlinux: its BTF is not the one in the kernel's memory",
+            where,
+            "give the vmlinux of exactly this build",
+        )
+
+
+def find_module(prog: drgn.Program, name: str, base: Btf, *, local: bool) -> Btf | None:
     """Return the BTF of a loaded module; None if it has none.
 
     Raises:
         PageproofError: it is damaged.
     """
-    if name in named.modules:
-        return Btf(named.modules[name], f"-s {name}.ko", base)
     if local:
         with suppress(OSError):
             return Btf((SYSFS / name).read_bytes(), str(SYSFS / name), base)
