@@ -199,11 +199,17 @@ class _Finders:
             if found is None:
                 raise LookupError(kind)
             return found.type_
+        element, bracket, last = kind.removesuffix("]").rpartition("[")
+        if bracket and last and not last.isdecimal():
+            index = self._types[0].find_constant(last)
+            if index is None:
+                raise LookupError(last)
+            return self._prog.array_type(self._prog.type(element.strip()), int(index) + 1)
         if not kind.endswith("[]"):
             return self._prog.type(kind)
-        element = self._prog.type(kind.removesuffix("[]"))
-        length = self._symbols.extent(name) // drgn.sizeof(element)
-        return self._prog.array_type(element, length or None)
+        one = self._prog.type(kind.removesuffix("[]"))
+        length = self._symbols.extent(name) // drgn.sizeof(one)
+        return self._prog.array_type(one, length or None)
 
 
 def _may_be_longer(kind: drgn.Type) -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-#: "[]" is an array up to the next symbol; "enum with X" the unnamed enumeration that has X.
+#: "[]" is an array up to the next symbol, "[X]" one whose last index is the enumerator X, "enum with
+#: X" the unnamed enumeration that has X.
 TABLE: Final = """
 __cpu_online_mask       struct cpumask
 __cpu_possible_mask     struct cpumask
@@ -19,7 +20,7 @@ __kfence_pool           char *
 __per_cpu_offset        unsigned long []
 __pgtable_l5_enabled    unsigned int
 __pte2cachemode_tbl     uint8_t [8]
-address_markers         struct addr_marker []
+address_markers         struct addr_marker [END_OF_SPACE_NR]
 boot_cpu_data           struct cpuinfo_x86
 boot_params             struct boot_params
 btf_modules             struct list_head
