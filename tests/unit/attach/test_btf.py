@@ -293,6 +293,16 @@ def test_kallsyms() -> None:
         table.address("none")
 
 
+def test_offsets_from_their_own_place() -> None:
+    """Without kallsyms_relative_base, as in 7.2, an offset counts from where it is."""
+    places, memory = _symbols()
+    del places["kallsyms_relative_base"]
+    at = places["kallsyms_offsets"]
+    memory[at] = struct.pack("<4i", *(32 * number - 4 * number for number in range(4)))
+    table = kallsyms.unpack(_reader(memory), {**places, "_stext": at + 32})
+    assert [table.address(name) for name in ("first", "_stext", "same")] == [at, at + 32, at + 64]
+
+
 def test_text_of_symbols() -> None:
     table = kallsyms.parse(b"0 A a\nffffffff81000000 T b\nffffffffc0000000 t c\t[mod]\n", "x", 4096)
     assert table.address("b") == 0xFFFF_FFFF_8100_1000

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-#: "[]" is an array up to the next symbol, "[X]" one whose last index is the enumerator X, "enum with
-#: X" the unnamed enumeration that has X.
+#: "[]" is an array up to the next symbol, "[X]" one whose last index is the enumerator X, and
+#: "enum with X" the unnamed enumeration that has X.
 TABLE: Final = """
 __cpu_online_mask       struct cpumask
 __cpu_possible_mask     struct cpumask
