@@ -19,7 +19,7 @@ from pageproof.model.kinds import UMH_SHM
 MASKED = (
     (r"\(attach .*|in [0-9.]+ s", ""),
     (r'"(attach|debug_info|verify|\w+)_seconds": [0-9.]+', ""),
-    (r"(?m)^note +types: BTF.*\n", ""),
+    (r"(?m)^note +types: BTF.*\n(?: {9}.*\n)*", ""),
 )
 
 
