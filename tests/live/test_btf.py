@@ -19,6 +19,7 @@ from pageproof.model.kinds import UMH_SHM
 MASKED = (
     (r"\(attach .*|in [0-9.]+ s", ""),
     (r'"(attach|debug_info|verify|\w+)_seconds": [0-9.]+', ""),
+    (r"sha256 [0-9a-f]+", ""),  # the vvar page has the time
     (r"(?m)^note +types: BTF.*\n(?: {9}.*\n)*", ""),
 )
 
