@@ -73,8 +73,8 @@ def _at_length(setups: Sequence[Setup], *always: str) -> pytest.MarkDecorator:
 
 
 each_kernel_at_length = _at_length(ONE_A_KERNEL, "5.10")
-# For watches through QEMU's gdb stub. Before QEMU 8.0 it does not report locked instructions of
-# guests with several CPUs.
+# One always, and all at length; watches through QEMU's gdb stub want one CPU: before QEMU 8.0 it
+# does not report locked instructions of guests with several.
 each_kernel_with_one_cpu = _at_length([SETUPS[4], *SETUPS[1:3], SETUPS[7]], "6.12")
 # For stress: a set-up with several CPUs.
 each_kernel_under_stress = _at_length(ONE_A_KERNEL, "7.2")

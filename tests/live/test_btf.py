@@ -9,7 +9,7 @@ from pathlib import Path
 
 import drgn
 import pytest
-from machine import Machine, each_kernel, pageproof
+from machine import Machine, each_kernel, each_kernel_with_one_cpu, pageproof
 
 from pageproof.attach import DebugInfo, Wanted, open_target
 from pageproof.attach.btf.variables import names
@@ -110,7 +110,7 @@ COMMANDS = (
 )
 
 
-@each_kernel
+@each_kernel_with_one_cpu
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_equal_reports(loaded: Machine, tmp_path: Path, words: tuple[str, ...]) -> None:
     if loaded.setup.kernel in NO_MODULE_BTF and words[0] in ("regions", "verify"):
@@ -128,7 +128,7 @@ def test_equal_reports(loaded: Machine, tmp_path: Path, words: tuple[str, ...]) 
     assert btf.code == dwarf.code
 
 
-@each_kernel
+@each_kernel_with_one_cpu
 def test_inside(loaded: Machine) -> None:
     words = ("verify", "--format", "json") + (
         ("--kind", "vdso") if loaded.setup.kernel in NO_MODULE_BTF else ()

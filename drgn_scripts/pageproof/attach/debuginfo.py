@@ -11,7 +11,6 @@ from pathlib import Path
 
 import drgn
 
-from pageproof.attach.btf import use_btf
 from pageproof.errors import PageproofError
 from pageproof.files.inputs import NotAFileError, open_file
 from pageproof.find.kernel.debuginfo import load_module_debug_info
@@ -53,18 +52,26 @@ def load_debug_info(
             debug info.
     """
     if form is DebugInfo.BTF:
-        return use_btf(prog, release, symbols, modules)
+        return _use_btf(prog, release, symbols, modules)
     try:
         return _load_dwarf(prog, release, symbols, modules)
     except _NoDwarfError as missing:
         if form is DebugInfo.DWARF:
             raise
         try:
-            return use_btf(prog, release, symbols, modules)
+            return _use_btf(prog, release, symbols, modules)
         except PageproofError as error:
             raise PageproofError(
                 f"{missing.what}, and {error.what}", missing.where or error.where, missing.remedy
             ) from None
+
+
+def _use_btf(
+    prog: drgn.Program, release: str, symbols: Sequence[Path], modules: Sequence[str]
+) -> tuple[str, ...]:
+    from pageproof.attach.btf import use_btf  # here, because it is seldom needed
+
+    return use_btf(prog, release, symbols, modules)
 
 
 def _load_dwarf(

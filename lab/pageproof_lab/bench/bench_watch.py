@@ -23,7 +23,7 @@ RECORDS = "/run/watch.jsonl"
 START_SECONDS = ROUNDS_SECONDS = 600
 #: Fields that both ways can watch, and bytes of the same page that nobody uses.
 STATE, UNUSED = ("--field", "state"), ("--offset", "3200", "--length", "8")
-_RATE = re.compile(r"per_second (\d+)")
+_NANOSECONDS = re.compile(r"ns (\d+)")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Row:
 
     name: str
     rounds: int
-    per_second: int
+    per_second: float
     events: int | None = None
 
 
@@ -65,7 +65,7 @@ def bench_watch(series: str) -> None:
     for row in rows:
         share = f"{100 * row.per_second / rows[0].per_second:.3g} %"
         events = "" if row.events is None else f"{row.events:,}"
-        print(f"| {row.name} | {row.rounds:,} | {row.per_second:,} | {share} | {events} |")
+        print(f"| {row.name} | {row.rounds:,} | {row.per_second:,.3g} | {share} | {events} |")
 
 
 def _row(here: Guest, name: str, rounds: int) -> Row:
@@ -73,10 +73,10 @@ def _row(here: Guest, name: str, rounds: int) -> Row:
     say(name)
     script = f"echo {rounds} > {BENCH} && cat {BENCH}"
     said = here.check("sh", "-c", script, timeout_seconds=ROUNDS_SECONDS)
-    match = _RATE.search(said)
+    match = _NANOSECONDS.search(said)
     if match is None:
         raise LabError(f"{BENCH} says {said!r}")
-    return Row(name, rounds, int(match[1]))
+    return Row(name, rounds, rounds * 1e9 / int(match[1]))
 
 
 def _outside(here: Guest, name: str, words: Sequence[str], rounds: int) -> Row:
