@@ -65,7 +65,11 @@ def bench_watch(series: str) -> None:
     for row in rows:
         share = f"{100 * row.per_second / rows[0].per_second:.3g} %"
         events = "" if row.events is None else f"{row.events:,}"
-        print(f"| {row.name} | {row.rounds:,} | {row.per_second:,.3g} | {share} | {events} |")
+        print(f"| {row.name} | {row.rounds:,} | {_number(row.per_second)} | {share} | {events} |")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _row(here: Guest, name: str, rounds: int) -> Row:
