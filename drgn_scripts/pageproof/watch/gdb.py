@@ -90,7 +90,7 @@ class GdbSource:
                 writes_only=writes_only,
                 stacks=stacks,
             )
-            self._note_atomics(facts)
+            self._note_atomics(facts, writes_only=writes_only)
             self._resume()
         except BaseException:
             self.close()
@@ -206,16 +206,20 @@ class GdbSource:
                 else "watch a guest that runs",
             )
 
-    def _note_atomics(self, facts: qemu.QemuFacts) -> None:
-        # Since 8.0: 417aeaff542e ("accel/tcg: Trigger watchpoints from atomic_mmu_lookup").
-        if facts.kvm or facts.version >= (8, 0):
+    def _note_atomics(self, facts: qemu.QemuFacts, *, writes_only: bool) -> None:
+        """Note what QEMU does not report.
+
+        Since 8.0 it does: 417aeaff542e ("accel/tcg: Trigger watchpoints from atomic_mmu_lookup").
+        Before, atomic_mmu_lookup() falls back to one CPU at a time, which checks watchpoints, if
+        the page is watched for writes and not for reads.
+        """
+        if facts.kvm or facts.version >= (8, 0) or writes_only or len(self._threads) == 1:
             return
-        if len(self._threads) > 1:
-            self.blind = True
-            self.notes += (
-                f"QEMU {facts.version[0]}.{facts.version[1]} does not report locked instructions "
-                "(lock cmpxchg, xchg) of guests with several CPUs; QEMU 8.0 does",
-            )
+        self.blind = True
+        self.notes += (
+            f"QEMU {facts.version[0]}.{facts.version[1]} does not report locked instructions (lock "
+            "cmpxchg, xchg) of guests with several CPUs; it does with --writes, and QEMU 8.0 does",
+        )
 
     def _stopped(self, packet: str) -> None:
         """Decode a stop, and keep its hits.

@@ -67,7 +67,6 @@ class PerfSource:
     """
 
     name = "perf"
-    blind = False
 
     def __init__(
         self,
@@ -105,6 +104,8 @@ class PerfSource:
         self._lost = 0
         _raise_limits()
         cpus = numbers_of(_ONLINE.read_text())
+        #: As in GdbSource: a register for any access watches the page for reads too.
+        self.blind = self._emulated and not writes_only and len(cpus) > 1
         try:
             self._watch: Watch | None = engine.Watch(
                 cpus=cpus,
@@ -207,6 +208,11 @@ class PerfSource:
     def _note(self) -> None:
         """Note which accesses are not told apart."""
         notes = []
+        if self.blind:
+            notes.append(
+                "QEMU emulates this CPU: before 8.0 it does not report locked instructions (lock "
+                "cmpxchg, xchg) of guests with several CPUs; it does with --writes"
+            )
         if self._watch is None or self._writes_only:
             return
         unclear = [one for one in sorted(self._armed) if not self._watch.is_exact(one)]
