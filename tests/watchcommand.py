@@ -83,8 +83,8 @@ class Outside(Watch):
     def __init__(self, machine: Machine, *words: str) -> None:
         self._out: IO[Any] = tempfile.TemporaryFile("w+")  # noqa: SIM115  # until it is killed
         self._err: IO[Any] = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        gdb = str(machine.guest.sockets.gdb)
-        command = ["watch", "--gdb", gdb, *words, "--format", "json"]
+        gdb = () if "--sample" in words else ("--gdb", str(machine.guest.sockets.gdb))
+        command = ["watch", *gdb, *words, "--format", "json"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pageproof", *machine.target, *command],
             env=environment(),

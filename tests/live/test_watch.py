@@ -203,3 +203,63 @@ def test_a_mapping_that_appears_later(machine: Machine) -> None:
         assert all(place["since_seconds"] > 0 for place in found)
         one.end()
     machine.end_mappers()
+
+
+@on_one_kernel
+def test_sampling(counting: Machine) -> None:
+    """The first write of a process makes its entry dirty."""
+    started = counting.start("shares_counter", "--rounds", "4")
+    pid = started["pid"]
+    try:
+        with Outside(counting, "--device", DEVICE, "--pid", str(pid), "--sample") as one:
+            begin(counting, pid)
+            await_done(counting, pid)
+            (start, *events, end) = one.end()
+            assert one.code() == 3  # it never sees everything
+    finally:
+        counting.end_group(pid)
+    assert start["how"] == "sample"
+    (user,) = (place["number"] for place in start["places"] if place["side"] == "user")
+    seen = [(one["place"], one["access"], one["pid"]) for one in events if one["record"] == "event"]
+    assert (user, "write", pid) in seen
+    assert end["findings"] == []
+
+
+@on_one_kernel
+def test_ways_to_name_a_frame(loaded: Machine) -> None:
+    pid, address = loaded.helper_address()
+    (frame,) = loaded.pfns()
+    ways = (
+        ("--frame", f"{frame:x}"),
+        ("--kernel", "umh_shm_region.kaddr"),
+        ("--pid", pid, "--user", address),
+        ("--pid", pid, "--kind", "umh_shm", "--page", "0"),
+    )
+    for way in ways:
+        with Outside(loaded, *way, "--offset", "0", "--length", "4", "--seconds", "1") as one:
+            one.await_end()
+            (start, *_) = one.records()
+        assert number(start["pfn"]) == frame
+        assert [field["name"] for field in start["fields"]] == ["bytes 0 to 3"]
+        users = {place["pid"] for place in start["places"] if place["side"] == "user"}
+        assert users == {int(pid)}
+
+
+@on_one_kernel
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--kind", "umh_shm"), 2, "watching a guest needs QEMU's gdb stub"),
+        (("--kind", "umh_shm", "--sample", "--page", "7"), 2, "the region has 1 pages, from 0"),
+        (("--kind", "io_uring", "--sample"), 3, "no process maps a region of io_uring"),
+        (("--frame", "fee00", "--sample"), 2, "this frame is not RAM"),
+        (("--frame", "fffffffffff", "--sample"), 2, "there is no such frame"),
+        (("--kernel", "0", "--sample"), 2, "not a kernel address"),
+    ],
+)
+def test_what_cannot_be_watched(
+    loaded: Machine, words: tuple[str, ...], code: int, said: str
+) -> None:
+    result = loaded.outside("watch", *words)
+    assert (result.code, result.out) == (code, ""), result.out + result.err
+    assert said in result.err
