@@ -17,7 +17,7 @@ from pageproof.model.kinds import UMH_SHM
 
 #: What differs between two runs, or is known without DWARF only up to the next symbol.
 MASKED = (
-    (r"\(attach .*|in [0-9.]+ s", ""),
+    (r"(?s)\(attach .*?\)|in [0-9.]+ s", ""),  # the line may be wrapped
     (r'"(attach|debug_info|verify|\w+)_seconds": [0-9.]+', ""),
     (r"sha256 [0-9a-f]+", ""),  # the vvar page has the time
     (r"(?m)^note +types: BTF.*\n(?: {9}.*\n)*", ""),

@@ -178,7 +178,7 @@ def test_in_drgns_shell(crashed: Crashed, tmp_path: Path, monkeypatch: pytest.Mo
     script.write_text(SHELL.format(into=into))
     dump = crashed.dumps["lzo"]
     result = drgn_script(str(script), "-c", str(dump), *crashed.machine.symbols)
-    names = "name a command: verify, regions, walk, maps, kmap, whatis, alias, audit"
+    names = "name a command: verify, regions, walk, maps, kmap, whatis, alias, audit, watch"
     assert result.out.splitlines() == ["0", "1", "0", "1", "0", "2", names], result.err
     assert "no such symbol" in result.err
     live = {key: essence(proof) for key, proof in pages(crashed.live).items()}
