@@ -246,6 +246,18 @@ def test_ways_to_name_a_frame(loaded: Machine) -> None:
 
 
 @on_one_kernel
+def test_a_variable_in_the_middle_of_a_page(loaded: Machine) -> None:
+    """The type begins at the variable."""
+    words = "--kernel", "init_uts_ns", "--type", "struct uts_namespace", "--field", "sysname[0:8]"
+    with Outside(loaded, *words) as one:
+        loaded.guest.check("uname", "-s")
+        (start, *events, _) = one.end()
+    assert {place["side"] for place in start["places"]} == {"kernel"}
+    seen = [event for event in events if event["record"] == "event"]
+    assert seen and {event["after"] for event in seen} == {'"Linux"'}
+
+
+@on_one_kernel
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -71,11 +71,14 @@ def choose_fields(prog: drgn.Program, asked: WatchAsked, frame: Chosen) -> Field
     if not name:
         return Fields((_bytes(asked),), MemberWords(prog))
     kind = find_type(prog, name)
-    if drgn.sizeof(kind) > PAGE_BYTES:
-        raise PageproofError(f"{name} is larger than a page", "--type")
-    members = _members(prog, kind, asked)
+    at = frame.offset
+    members = tuple(one._replace(offset=at + one.offset) for one in _members(prog, kind, asked))
+    if any(one.offset + one.length > PAGE_BYTES for one in members):
+        raise PageproofError(
+            f"{name} ends after the page", "--type", "choose members in the page with --field"
+        )
     if asked.owner is not None:
-        return _owned(prog, kind, asked.owner, members)
+        return _owned(prog, kind, asked.owner, members, at)
     if name == SLOT:
         return _slot(prog, kind, members)
     return Fields(members, MemberWords(prog))
@@ -95,14 +98,17 @@ def _members(prog: drgn.Program, kind: drgn.Type, asked: WatchAsked) -> tuple[Me
     return members_of(kind) or (bytes_member(0, drgn.sizeof(kind)),)
 
 
-def _owned(prog: drgn.Program, kind: drgn.Type, text: str, members: tuple[Member, ...]) -> Fields:
+def _owned(
+    prog: drgn.Program, kind: drgn.Type, text: str, members: tuple[Member, ...], at: int
+) -> Fields:
     rule = OwnerRule(prog, kind, text)
-    more = tuple(one for one in rule.members if not _covered(one, members))
+    read = (one._replace(offset=at + one.offset) for one in rule.members)
+    more = tuple(one for one in read if not _covered(one, members))
     return Fields(
         members + more,
         MemberWords(prog),
         judge_owner,
-        rule,
+        lambda page: rule(page[at:]),
         tuple(f"{one.name} is watched too, because --owner reads it" for one in more),
     )
 

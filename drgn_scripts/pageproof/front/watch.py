@@ -69,8 +69,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     part.add_argument(
         "--type",
         metavar="TYPE",
-        help="C type of the page's content, such as 'struct foo' (default: what the finder of the "
-        "region knows)",
+        help="C type at the beginning of the page, or at the address of --kernel or --user: "
+        "'struct foo' (default: what the finder of the region knows)",
     )
     part.add_argument("--offset", type=_number, metavar="N", help="bytes from here on, in the page")
     part.add_argument("--length", type=_number, metavar="BYTES", help="how many of them")

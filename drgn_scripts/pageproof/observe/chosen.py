@@ -34,12 +34,14 @@ class Chosen:
         kind: of the region that it belongs to; "" if the user named an address or the frame.
         name: of the region.
         content: C type at its beginning, as the region's finder knows it; "" for none.
+        offset: of the address that the user named, in the frame; 0 if they named none.
     """
 
     pfn: int
     kind: str = ""
     name: str = ""
     content: str = ""
+    offset: int = 0
 
 
 def choose_frame(target: Target, paging: PagingFacts, walker: Walker, asked: FrameAsked) -> Chosen:
@@ -54,7 +56,8 @@ def choose_frame(target: Target, paging: PagingFacts, walker: Walker, asked: Fra
         return Chosen(asked.pfn)
     if asked.kernel is not None:
         address = kernel_address(target.prog, asked.kernel, UserSide()).address
-        return Chosen(_frame_at(walker, paging.kernel_root, address, f"--kernel {asked.kernel}"))
+        pfn = _frame_at(walker, paging.kernel_root, address, f"--kernel {asked.kernel}")
+        return Chosen(pfn, offset=address % PAGE_BYTES)
     if asked.user is not None and asked.pid is not None:
         return _of_user(target, paging, walker, asked.user, asked.pid)
     return _of_region(target, paging, walker, asked)
@@ -67,7 +70,8 @@ def _of_user(
 
     address = find_address(target.prog, user)
     process, _ = process_at(target.prog, paging, pid, address)
-    return Chosen(_frame_at(walker, process.root, address, f"--user {user}"))
+    pfn = _frame_at(walker, process.root, address, f"--user {user}")
+    return Chosen(pfn, offset=address % PAGE_BYTES)
 
 
 def _frame_at(walker: Walker, root: int, address: int, where: str) -> int:
