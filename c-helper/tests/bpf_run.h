@@ -29,7 +29,7 @@ struct world {
 	struct watch_value value;
 	uint64_t event[WATCH_REGISTERS];	/* counts of perf; a probe of the value hits event 0 */
 	bool probe_hits;
-	unsigned int busy;		/* so often the ring's lock is taken */
+	unsigned int busy;		/* number of times that the ring's lock is taken */
 	bool full;
 	int missing;			/* this look-up from now on fails; 0: none */
 	void *reserved;			/* not submitted yet */

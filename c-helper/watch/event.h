@@ -12,7 +12,7 @@
  */
 int watch_event_open(struct watch *watch, const struct watch_spot *spot, size_t piece, bool write,
 		     int leader);
-/* Its records say from now on whether reads and writes are told apart. */
+/* From now on its records distinguish reads from writes, or not. */
 void watch_event_set_exact(struct watch *watch, int event, bool exact);
 /* Switch a leader and its group on. */
 int watch_event_enable(struct watch *watch, int event);

@@ -93,7 +93,7 @@ int watch_arm(struct watch *watch, const struct watch_place *place);
 /* Nothing happens if no place has the number. */
 void watch_disarm(struct watch *watch, uint32_t number);
 void watch_disarm_all(struct watch *watch);
-/* Whether an armed place's reads and writes are told apart now. */
+/* Whether the reads of an armed place are distinguished from its writes now. */
 bool watch_is_exact(const struct watch *watch, uint32_t number);
 
 /* The next record: 1, or 0 if there is none. */

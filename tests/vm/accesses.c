@@ -148,15 +148,11 @@ int main(int argc, char **argv)
 	if (read(ready[0], &twin, sizeof(twin)) != sizeof(twin))
 		die("read");
 	page[0] = 'z';
-	snprintf(unfinished, sizeof(unfinished), "%s.part", argv[1]);
-	out = fopen(unfinished, "w");
-	if (!out)
-		die(unfinished);
+	open_output(argv[1]);
 	fprintf(out, "{\"pid\": %d, \"address\": %" PRIuPTR ", \"frame\": %" PRIu64, getpid(),
 		(uintptr_t)page, frame_of(page));
 	fprintf(out, ", \"twin\": %d, \"twin_frame\": %" PRIu64, twin.pid, twin.frame);
 	fprintf(out, ", \"shared_frame\": %" PRIu64 "}\n", frame_of(page + PAGE));
-	if (fclose(out) || rename(unfinished, argv[1]))
-		die(argv[1]);
+	publish(argv[1]);
 	serve(argv[1], page, 0);
 }

@@ -159,17 +159,13 @@ int main(int argc, char **argv)
 	block_signal();
 	map();
 	others = start_others((int)processes, pids, argv[1], in_thread);
-	snprintf(unfinished, sizeof(unfinished), "%s.part", argv[1]);
-	out = fopen(unfinished, "w");
-	if (!out)
-		die(unfinished);
+	open_output(argv[1]);
 	fprintf(out, "{\"pid\": %d, \"address\": %" PRIuPTR ", \"rounds\": %lu", getpid(),
 		(uintptr_t)page, rounds);
 	fprintf(out, ", \"user_adds\": %" PRIuPTR ", \"pids\": [%d", (uintptr_t)user_adds, getpid());
 	for (int i = 0; i < others; i++)
 		fprintf(out, ", %d", pids[i]);
 	fputs("]}\n", out);
-	if (fclose(out) || rename(unfinished, argv[1]))
-		die(argv[1]);
+	publish(argv[1]);
 	wait_and_count(argv[1], in_thread);
 }

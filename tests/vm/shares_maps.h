@@ -177,21 +177,31 @@ static inline void replace_page(const struct region *region, size_t page)
 	report(&part);
 }
 
-static inline void begin(const char *output)
+static inline void open_output(const char *output)
 {
 	snprintf(unfinished, sizeof(unfinished), "%s.part", output);
 	out = fopen(unfinished, "w");
 	if (!out)
 		die(unfinished);
-	fprintf(out, "{\"pid\": %d, \"regions\": [", getpid());
 }
 
 /* Renames the output, so that it is complete when it appears. */
+static inline void publish(const char *output)
+{
+	if (fclose(out) || rename(unfinished, output))
+		die(output);
+}
+
+static inline void begin(const char *output)
+{
+	open_output(output);
+	fprintf(out, "{\"pid\": %d, \"regions\": [", getpid());
+}
+
 static inline void finish(const char *output)
 {
 	fputs("]}\n", out);
-	if (fclose(out) || rename(unfinished, output))
-		die(output);
+	publish(output);
 }
 
 static inline void end(const char *output)

@@ -87,13 +87,9 @@ int main(int argc, char **argv)
 	device = checked_fd(open(SHARES_SLOTS_DEVICE, O_RDWR | O_CLOEXEC), SHARES_SLOTS_DEVICE);
 	slot = checked(mmap(NULL, PAGE, READ_WRITE, MAP_SHARED, device, 0), "mmap");
 
-	snprintf(unfinished, sizeof(unfinished), "%s.part", argv[1]);
-	out = fopen(unfinished, "w");
-	if (!out)
-		die(unfinished);
+	open_output(argv[1]);
 	fprintf(out, "{\"pid\": %d, \"address\": %" PRIuPTR "}\n", getpid(), (uintptr_t)slot);
-	if (fclose(out) || rename(unfinished, argv[1]))
-		die(argv[1]);
+	publish(argv[1]);
 
 	if (sigwait(&signals, &caught))
 		die("sigwait");

@@ -190,7 +190,7 @@ def refusals(target: Target) -> Json:
 
 
 def unprivileged(target: Target) -> str:
-    """What a process that is not root is told."""
+    """The error that a process without root gets."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:

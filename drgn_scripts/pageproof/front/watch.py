@@ -247,8 +247,8 @@ def _sink(form: str, write: Write, options: Options) -> Sink:
 WATCH: Final = Command(
     name="watch",
     help="show every access to shared memory, from both of its sides",
-    description="Find every address of a frame, watch all of them, and show who reads and writes "
-    "what: the kernel's side and the user's. With a protocol (umh_shm's own, or --owner), report "
+    description="Find every address of a frame, watch all of them, and show each read and write: "
+    "the kernel's side and the user's. With a protocol (umh_shm's own, or --owner), report "
     "accesses that break it.",
     epilog=EPILOG,
     add_options=add_options,

@@ -273,7 +273,7 @@ class WatchAsked:
         offset, length: bytes of the frame, instead of members.
         gdb: the socket of QEMU's gdb stub, or HOST:PORT.
         sample: read accessed and dirty bits, instead of stopping at each access.
-        count, seconds: end after so many events, after so long; None for no limit.
+        count, seconds: end after this number of events, of seconds; None for no limit.
         owner: expression over the members, for who may write.
         stacks: the kernel's stack of each event.
         programs: ELF files of user programs.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pageproof import arch
 from pageproof.attach import Target
 from pageproof.errors import Exit, PageproofError
-from pageproof.find.kernel.expression import UserSide, kernel_address
+from pageproof.find.kernel.expression import UserSide, find_address, kernel_address
 from pageproof.find.process.mappings import process_at
 from pageproof.find.shared import Claimed, all_finders, by_region, kernel_pages
 from pageproof.find.shared.device import DEVICE, device_finder
@@ -66,8 +66,6 @@ def choose_frame(target: Target, paging: PagingFacts, walker: Walker, asked: Fra
 def _of_user(
     target: Target, paging: PagingFacts, walker: Walker, user: str | int, pid: int
 ) -> Chosen:
-    from pageproof.find.kernel.expression import find_address
-
     address = find_address(target.prog, user)
     process, _ = process_at(target.prog, paging, pid, address)
     pfn = _frame_at(walker, process.root, address, f"--user {user}")

@@ -54,7 +54,7 @@ class CurrentTasks:
     def __init__(self, prog: drgn.Program, reader: Reader) -> None:
         self._reader = reader
         try:
-            self._current, self._preempt = _variables(prog)
+            self._current, self._preempt = current_variables(prog)
             task = prog.type("struct task_struct")
             self._pid, self._tgid = offsetof(task, "pid"), offsetof(task, "tgid")
             self._comm = offsetof(task, "comm")
@@ -100,7 +100,7 @@ def context_of(preempt_count: int) -> Context:
     return next((one for bits, one in _CONTEXTS if preempt_count & bits), Context.TASK)
 
 
-def _variables(prog: drgn.Program) -> tuple[int, int]:
+def current_variables(prog: drgn.Program) -> tuple[int, int]:
     """Return the per-CPU addresses of the current task and of the preempt count."""
     try:
         # 6.2 to 6.14: d7b6d709a76a ("x86/percpu: Move preempt_count next to current_task").

@@ -30,7 +30,7 @@ from pageproof.watch.watchpoints import Watchpoints
 _LEAVE_SECONDS: Final = 10.0
 #: A step takes a millisecond.
 _STEP_SECONDS: Final = 1.0
-#: QMP events are read after so many stops, each of which sends two.
+#: Number of stops between two readings of QMP events; each stop sends two.
 _STOPS_BETWEEN_READS: Final = 256
 
 

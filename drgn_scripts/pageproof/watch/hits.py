@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from pageproof.model.watch import Access, Context, Place
+from pageproof.watch import current
 
-#: Bits of the preempt count (include/linux/preempt.h).
-_SOFTIRQ_OFFSET: Final = 1 << 8
-_HARDIRQ: Final = 0xF << 16
-_NMI: Final = 0xF << 20
+#: Bits of the preempt count for NMIs and hard interrupts (include/linux/preempt.h).
+_INTERRUPTS: Final = 0xFF << 16
 #: What the #DB handler adds in the kernel: __nmi_enter() in include/linux/hardirq.h.
 _HANDLER: Final = (1 << 16) + (1 << 20)
 
@@ -69,10 +68,6 @@ def context_of(preempt_count: int) -> Context:
     Args:
         preempt_count: in the handler; 0 if it could not be read.
     """
-    if preempt_count & (_NMI | _HARDIRQ) >= _HANDLER:
+    if preempt_count & _INTERRUPTS >= _HANDLER:
         preempt_count -= _HANDLER
-    if preempt_count & _NMI:
-        return Context.NMI
-    if preempt_count & _HARDIRQ:
-        return Context.HARDIRQ
-    return Context.SOFTIRQ if preempt_count & _SOFTIRQ_OFFSET else Context.TASK
+    return current.context_of(preempt_count)

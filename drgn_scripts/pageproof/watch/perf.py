@@ -34,6 +34,7 @@ from pageproof.errors import PageproofError
 from pageproof.find.kernel.paging import page_offset
 from pageproof.model import MemoryGap, TargetKind
 from pageproof.model.watch import Context, Mode, Place
+from pageproof.watch.current import current_variables
 from pageproof.watch.hits import Values, context_of
 from pageproof.watch.source import Hit
 
@@ -111,7 +112,7 @@ class PerfSource:
                 cpus=cpus,
                 ring_bytes=ring_bytes,
                 per_cpu_offset=target.prog.symbol("__per_cpu_offset").address,
-                preempt_count=_preempt_count(target.prog),
+                preempt_count=current_variables(target.prog)[1],
                 task_mm=drgn.offsetof(target.prog.type("struct task_struct"), "mm"),
                 own_pid=os.getpid(),
                 writes_only=writes_only,
@@ -162,7 +163,7 @@ class PerfSource:
         self._note()
 
     def hits(self, seconds: float) -> Iterator[Hit]:
-        """Yield hits in their order; return when there was none for so many seconds."""
+        """Yield hits in their order; return after that many seconds without a hit."""
         if self._watch is None:
             return
         poll = select.poll()
@@ -206,7 +207,7 @@ class PerfSource:
         return ""
 
     def _note(self) -> None:
-        """Note which accesses are not told apart."""
+        """Note where reads cannot be distinguished from writes."""
         notes = []
         if self.blind:
             notes.append(
@@ -297,21 +298,6 @@ def _overlap(one: Place, other: Place) -> bool:
         one.address < other.address + other.length_bytes
         and other.address < one.address + one.length_bytes
     )
-
-
-def _preempt_count(prog: drgn.Program) -> int:
-    """Return the address of the preempt count in the image of per-CPU variables."""
-    from drgn.helpers.linux.percpu import per_cpu_ptr
-
-    try:
-        # Since 6.15: 46e8fff6d45f ("x86/preempt: Move preempt count to percpu hot section"), and
-        # before 6.2.
-        variable = prog["__preempt_count"]
-    except KeyError:
-        # 64701838bf05 ("x86/percpu: Move preempt_count next to current_task")
-        variable = prog["pcpu_hot"].preempt_count
-    first = per_cpu_ptr(variable.address_of_(), 0).value_()
-    return int(first - prog["__per_cpu_offset"][0].value_()) & (1 << 64) - 1
 
 
 def numbers_of(text: str) -> tuple[int, ...]:

@@ -68,7 +68,7 @@ class Source(Protocol):
         """
 
     def hits(self, seconds: float) -> Iterator[Hit]:
-        """Yield hits in their order; return when there was none for so many seconds."""
+        """Yield hits in their order; return after that many seconds without a hit."""
 
     @property
     def lost(self) -> int:

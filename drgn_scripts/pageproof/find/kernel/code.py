@@ -9,7 +9,7 @@ import drgn
 
 from pageproof.find.bounded import DamagedError
 from pageproof.find.kernel.modules import module_at, module_name
-from pageproof.find.kernel.symbols import module_symbol
+from pageproof.find.kernel.symbols import symbol_at
 from pageproof.model.watch import CodePlace
 
 
@@ -28,11 +28,7 @@ def kernel_code(prog: drgn.Program, pc: int) -> CodePlace:
 
 def _symbol(prog: drgn.Program, pc: int) -> drgn.Symbol | None:
     try:
-        return prog.symbol(pc)
-    except LookupError:
-        pass
-    try:
-        return module_symbol(prog, pc)
+        return symbol_at(prog, pc)
     except (drgn.FaultError, DamagedError, ValueError):
         return None
 

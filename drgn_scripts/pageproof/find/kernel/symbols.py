@@ -33,13 +33,22 @@ def code_words(prog: drgn.Program, address: int) -> str:
     """
     if not address:
         return ""
-    try:
-        symbol: drgn.Symbol | None = prog.symbol(address)
-    except LookupError:
-        symbol = module_symbol(prog, address)
+    symbol = symbol_at(prog, address)
     if symbol is None:
         return f"{address:#x}"
     return f"{symbol.name}+{address - symbol.address:#x}"
+
+
+def symbol_at(prog: drgn.Program, address: int) -> drgn.Symbol | None:
+    """Return the symbol at an address, from debug info or from its module; None if none is known.
+
+    Raises:
+        as :func:`module_symbol`.
+    """
+    try:
+        return prog.symbol(address)
+    except LookupError:
+        return module_symbol(prog, address)
 
 
 def module_symbol(prog: drgn.Program, address: int) -> drgn.Symbol | None:

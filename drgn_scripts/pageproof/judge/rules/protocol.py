@@ -113,6 +113,14 @@ def judge_owner(event: Event, member: str, side: Mode) -> str:
     return "nobody may write then" if event.state == "nobody" else f"only {event.state} may write"
 
 
+def _value(event: Event) -> str:
+    return event.after if event.access is Access.READ else f"{event.before} -> {event.after}"
+
+
+def _code(event: Event) -> str:
+    return event.code.symbol or f"{event.code.address:#x}"
+
+
 @dataclass
 class ProtocolCheck:
     """Judges events one by one, and keeps the findings.
@@ -157,15 +165,10 @@ class ProtocolCheck:
         name = self.names[place.field]
         verb = {Access.READ: "reads", Access.WRITE: "writes", Access.ACCESS: "changes"}
         who = f"{event.comm} (pid {event.pid})"
-        code = event.code.symbol or f"{event.code.address:#x}"
+        code = _code(event), event.code.module, event.code.source
         shown = [
-            (
-                "access",
-                f"{event.before} -> {event.after}"
-                if event.access is not Access.READ
-                else event.after,
-            ),
-            ("code", " ".join(filter(None, (code, event.code.module, event.code.source)))),
+            ("access", _value(event)),
+            ("code", " ".join(filter(None, code))),
             ("at", f"{event.seconds:.6f} s, CPU {event.cpu}"),
         ]
         for side, words in (
@@ -192,9 +195,8 @@ class ProtocolCheck:
 
     def _words(self, event: Event) -> str:
         name = self.names[self.places[event.place].field]
-        value = event.after if event.access is Access.READ else f"{event.before} -> {event.after}"
-        code = event.code.symbol or f"{event.code.address:#x}"
-        return f"{event.access} of {name}: {value}, by {code}, at {event.seconds:.6f} s"
+        how = f"{event.access} of {name}: {_value(event)}, by {_code(event)}"
+        return f"{how}, at {event.seconds:.6f} s"
 
     @property
     def findings(self) -> tuple[Finding, ...]:
