@@ -280,6 +280,7 @@ def test_busy(loaded: Machine) -> None:
         with pytest.raises(PageproofError, match="the gdb stub is busy"):
             GdbSource(target, address)
         assert qemu_state(loaded) == "running"
+        other.synchronize(10)
         other.detach(10)
         other.close()
         # Nothing waits to be accepted, which would stop the guest.

@@ -93,3 +93,7 @@ class Cpu(ABC):
             after: up to ahead_bytes bytes from there on.
             registers: after the instruction.
         """
+
+    @abstractmethod
+    def has_halted(self, before: bytes) -> bool:
+        """Return whether the instruction before the instruction pointer waits for an interrupt."""

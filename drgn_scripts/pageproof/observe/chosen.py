@@ -117,7 +117,9 @@ def _not_one(asked: FrameAsked, regions: Sequence[Sequence[Claimed]]) -> Pagepro
     what = asked.device or (f"a region of {', '.join(asked.kinds)}" if asked.kinds else "a region")
     if not regions:
         return PageproofError(
-            f"no process maps {what}",
+            f"no process maps {what}"
+            if asked.pid is None
+            else f"pid {asked.pid} does not map {what}",
             "",
             "name an address (--kernel, or --pid and --user) or a frame (--frame)",
             Exit.UNDECIDED,

@@ -23,13 +23,15 @@ from pageproof.model.watch import Place
 from pageproof.watch import qemu, remote
 from pageproof.watch.record import RecordFile, identity
 from pageproof.watch.source import Hit
-from pageproof.watch.stops import STOP, Stops
+from pageproof.watch.stops import STOP, Stopped, Stops
 from pageproof.watch.watchpoints import Watchpoints
 
 #: How long close() may take.
 _LEAVE_SECONDS: Final = 10.0
 #: A step takes a millisecond.
 _STEP_SECONDS: Final = 1.0
+#: A hit, the interrupt that it has left, an instruction.
+_MOST_STEPS: Final = 4
 #: Number of stops between two readings of QMP events; each stop sends two.
 _STOPS_BETWEEN_READS: Final = 256
 
@@ -63,7 +65,7 @@ class GdbSource:
             )
         self._monitor = target.monitor
         self._pending: deque[Hit] = deque()
-        self._running = self._not_ours = self._together = False
+        self._running = self._watched = self._not_ours = self._together = False
         self._stops = 0
         self._left = ""
         self._remote: remote.Remote | None = None
@@ -91,6 +93,8 @@ class GdbSource:
                 stacks=stacks,
             )
             self._note_atomics(facts, writes_only=writes_only)
+            if not facts.kvm:
+                self._forget_old_hits()
             self._resume()
         except BaseException:
             self.close()
@@ -117,6 +121,7 @@ class GdbSource:
                 )
             there.places[place.number] = place
             return ""
+        self._watched = True
         paused = self._pause()
         try:
             return self._watchpoints.insert(self._stub, place)
@@ -155,7 +160,7 @@ class GdbSource:
                 return
 
     def close(self) -> None:
-        stub, self._remote = self._remote, None
+        stub = self._remote
         if stub is None:
             if not self._left:
                 self._record.remove()
@@ -165,11 +170,15 @@ class GdbSource:
                 # Without a detach the guest stays stopped.
                 stub.remove_all(self._threads)
             else:
+                stub.synchronize(_LEAVE_SECONDS)
+                if self._watched:
+                    self._forget_hits(stub)
                 stub.detach(_LEAVE_SECONDS)
                 self._check_running()
         except PageproofError as error:
             self._left = self._not_undone(error)
         finally:
+            self._remote = None
             stub.close()
         if not self._left:
             self._record.remove()
@@ -259,24 +268,66 @@ class GdbSource:
         found: list[Hit] = []
         others = [thread for thread in self._threads if thread != reported]
         for one in self._decode.look(*others) if others else ():
-            if one.registers == self._last.get(one.thread) or not self._decode.is_near(one):
-                continue  # it has not run since its last hit, or has used another page
+            if not self._may_have_hit(one):
+                continue
             hits = self._decode.unreported(one, now)
-            self._stub.step(one.thread)
-            packet = self._stub.stop(_STEP_SECONDS)
-            if packet is None:  # the instruction was hlt
-                self._stub.interrupt()
-                packet = self._stub.stop(remote.ANSWER_SECONDS) or ""
+            stop = STOP.match(self._step(one.thread))
             (after,) = self._decode.look(one.thread)
             self._last[one.thread] = after.registers
-            stop = STOP.match(packet)
             if stop is None or stop["address"] is None:
                 continue
             self._together = True
-            found += hits
+            address, kind = int(stop["address"], 16), stop["kind"]
+            found += hits or self._decode.reported(one, address, kind, now)
             if after.registers != one.registers:  # QEMU does not report this access either
                 found += self._decode.unreported(after, now, one.registers)
         return found
+
+    def _forget_hits(self, stub: remote.Remote) -> None:
+        """Make QEMU forget hits that it has not reported, or the next debugger would see them."""
+        try:
+            near = [one for one in self._decode.look(*self._threads) if self._may_have_hit(one)]
+            for watchpoint in tuple(self._watchpoints):
+                self._watchpoints.remove(stub, watchpoint)
+            for one in near:
+                self._forget(one)
+        except PageproofError:
+            stub.synchronize(_LEAVE_SECONDS)
+
+    def _forget_old_hits(self) -> None:
+        """Make QEMU forget hits that an earlier debugger has not seen.
+
+        A vCPU that waits for an interrupt cannot be stepped. A watch that was killed leaves none
+        there, as the guest has not run since.
+        """
+        for one in self._decode.look(*self._threads):
+            if not self._decode.has_halted(one):
+                self._forget(one)
+
+    def _forget(self, one: Stopped) -> None:
+        """Step a vCPU until it has executed an instruction and QEMU has nothing more to report.
+
+        If something is left, the guest stops once more, also after a detach.
+        """
+        for _ in range(_MOST_STEPS):
+            stop = STOP.match(self._step(one.thread))
+            (after,) = self._decode.look(one.thread)
+            if stop is None or (stop["address"] is None and after.registers != one.registers):
+                return
+            one = after
+
+    def _may_have_hit(self, one: Stopped) -> bool:
+        """Return whether a vCPU has run since its last hit and may have used a watched page."""
+        return one.registers != self._last.get(one.thread) and self._decode.is_near(one)
+
+    def _step(self, thread: str) -> str:
+        """Let one vCPU execute one instruction, and return the stop reply."""
+        self._stub.step(thread)
+        packet = self._stub.stop(_STEP_SECONDS)
+        if packet is None:  # the instruction was hlt
+            self._stub.interrupt()
+            packet = self._stub.stop(remote.ANSWER_SECONDS)
+        return packet or ""
 
     def _pause(self) -> bool:
         """Stop the guest if it runs, and return whether it did."""

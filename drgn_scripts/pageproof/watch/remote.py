@@ -154,18 +154,15 @@ class Remote:
             if self.stop(ANSWER_SECONDS) is None:
                 raise self._slow(ANSWER_SECONDS)
 
-    def detach(self, seconds: float) -> None:
-        """Stop the guest if it runs, end the session and let it run.
-
-        QEMU removes the watchpoints of all vCPUs (handle_detach()).
+    def synchronize(self, seconds: float) -> None:
+        """Stop the guest if it runs, and drop the answers to what was asked before.
 
         It works at any time, also after an error between a question and its answer.
 
         Raises:
-            PageproofError: QEMU did not do it in time.
+            PageproofError: QEMU did not do it in time, or the connection failed.
         """
         deadline = time.monotonic() + seconds
-        last = "no answer"
         # If QEMU waits for an ack, it takes the "+" as one; otherwise the "+" stops a running
         # guest. After it the interrupt stops the guest or is ignored as garbage. Then QEMU reads
         # packets. The answer to qC ("current thread") marks the end of what was asked before.
@@ -173,13 +170,28 @@ class Remote:
         try:
             for _ in range(_MOST_OLD_ANSWERS):
                 if self._packet(deadline).startswith("QC"):
-                    break
-            # Only now: if a vCPU has hit meanwhile, QEMU's main loop stops the guest once more
-            # (qemu_debug_requested()), which does nothing while it is stopped.
-            self._write(pack("D;1" if self.multiprocess else "D"))
-            last = self._answer(deadline)
+                    self._stops.clear()
+                    return
         except TimeoutError:
             pass
+        raise self._slow(seconds)
+
+    def detach(self, seconds: float) -> None:
+        """End the session and let the guest run, which must be stopped.
+
+        QEMU removes the watchpoints of all vCPUs (handle_detach()).
+
+        If a vCPU has hit since QEMU stopped the guest, QEMU's main loop stops it once more
+        (qemu_debug_requested()), which does nothing before this.
+
+        Raises:
+            PageproofError: QEMU did not do it in time.
+        """
+        self._write(pack("D;1" if self.multiprocess else "D"))
+        try:
+            last = self._answer(time.monotonic() + seconds)
+        except TimeoutError:
+            last = "no answer"
         if last != "OK":
             raise PageproofError(f"QEMU's gdb stub did not detach: {last[:40]!r}", self.where)
 

@@ -9,8 +9,9 @@ What QEMU reports is not always what happened, so the instruction is decoded too
   words around it.
 - An access to several places is reported once.
 - If a vCPU hits while the guest is being stopped, because another vCPU has hit or a byte came, this
-  is not reported. cpu->watchpoint_hit stays set, and the vCPU's next access to the page is reported
-  with the old watchpoint.
+  is not reported. cpu->watchpoint_hit stays set, also after a detach. Then the vCPU's next access
+  to a watched range is reported with the old watchpoint, and only at the end of its block of
+  instructions (cpu_check_watchpoint()), so others in the block are lost.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ class Stops:
             ns: when it stopped.
         """
         watchpoint = self._watchpoints.at(address)
-        if watchpoint is None:  # it was disarmed meanwhile
-            return []
+        if watchpoint is None:  # disarmed meanwhile, or kept by QEMU from an earlier watch
+            return self.unreported(one, ns)
         operand, certain = find_operand(
             self._cpu, one.code, one.registers, watchpoint.address, watchpoint.length
         )
@@ -122,7 +123,7 @@ class Stops:
         return self._of_places(one, watchpoint.places.values(), access, ns)
 
     def is_near(self, one: Stopped) -> bool:
-        """Return whether the last instruction of a vCPU has used a page with a watchpoint.
+        """Return whether the last instruction of a vCPU may have used a page with a watchpoint.
 
         The address spaces do not matter here, as they do not to QEMU.
         """
@@ -135,9 +136,13 @@ class Stops:
             )
         }
         return any(
-            operand.address is not None and operand.address & ~_PAGE_LAST in pages
+            operand.address is None or operand.address & ~_PAGE_LAST in pages
             for operand in self._cpu.operands(*one.code, one.registers)
         )
+
+    def has_halted(self, one: Stopped) -> bool:
+        """Return whether a vCPU waits for an interrupt."""
+        return self._cpu.has_halted(one.code[0])
 
     def unreported(self, one: Stopped, ns: int, before: Registers | None = None) -> list[Hit]:
         """Return the hits of the instruction that a vCPU has just executed.

@@ -135,7 +135,7 @@ def test_closed_in_the_middle(path: Path) -> None:
         with pytest.raises(remote.RemoteGoneError):
             stub.ask("Hgp1.1", "g")
         with pytest.raises(PageproofError):
-            stub.detach(1)
+            stub.synchronize(1)
         stub.close()
 
 

@@ -20,6 +20,7 @@ _PT_REGS: Final = {
 #: Bits 12 to 51 of CR3: the table. Below are the PCID and flags, above LAM's (Intel SDM, 4.5).
 _CR3_TABLE: Final = 0x000F_FFFF_FFFF_F000
 _CS_RPL: Final = 3
+_HLT: Final = b"\xf4"
 
 
 class X86Registers(Registers):
@@ -64,3 +65,6 @@ class X86Cpu(Cpu):
 
     def operands(self, before: bytes, after: bytes, registers: Registers) -> Iterator[Operand]:
         return operands(before, after, registers)
+
+    def has_halted(self, before: bytes) -> bool:
+        return before.endswith(_HLT)
