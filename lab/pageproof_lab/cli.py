@@ -84,6 +84,11 @@ def _add_boot_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--gdb", action="store_true", help="open a socket for gdb")
     parser.add_argument(
+        "--no-vmcoreinfo",
+        action="store_true",
+        help="a guest that nobody prepared: no vmcoreinfo device",
+    )
+    parser.add_argument(
         "--append", default="", metavar="WORDS", help="words to append to the kernel's command line"
     )
     parser.add_argument(
@@ -130,6 +135,7 @@ def _options(args: argparse.Namespace) -> qemu.Options:
         cpus=args.cpus,
         nodes=args.nodes,
         gdb=args.gdb,
+        vmcoreinfo=not args.no_vmcoreinfo,
         append=args.append,
         deadline_seconds=args.deadline,
     )

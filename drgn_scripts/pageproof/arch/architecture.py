@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pageproof.arch.cpu import Cpu
+from pageproof.arch.image import ImagePlace
 from pageproof.arch.paging import Paging
 from pageproof.errors import PageproofError
 from pageproof.model import MemoryType, PagingFacts
@@ -137,6 +138,27 @@ class Architecture(ABC):
     @abstractmethod
     def page_prot_words(self, prot: int) -> str:
         """Return ``vm_page_prot`` as names of bits joined with "|"."""
+
+    # A kernel that nothing is known of but its VMCOREINFO.
+
+    def image_place(self, info: Mapping[str, str]) -> ImagePlace:
+        """Return where a VMCOREINFO places the kernel's image.
+
+        Args:
+            info: its lines; nothing in them is trusted.
+
+        Raises:
+            Unsuitable: it is not a whole one of this architecture.
+        """
+        raise NotImplementedError(f"kernels of {self.name} are not searched for")
+
+    def cpu_roots(self, registers: str) -> tuple[frozenset[int], ...]:
+        """Return for each CPU the physical addresses that its topmost table may have.
+
+        Args:
+            registers: of all CPUs, as QEMU's monitor prints them (``info registers -a``).
+        """
+        return ()
 
     # Facts that are read from a target.
 

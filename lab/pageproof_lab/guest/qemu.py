@@ -40,6 +40,7 @@ class Options:
     oops_panics: bool = True
     debian: bool = False  # a plain Debian with systemd; pageproof is not installed in it
     emulate: bool = False  # even where KVM works: its CPUs have four debug registers
+    vmcoreinfo: bool = True  # the device through which the guest names its VMCOREINFO
 
 
 def accelerator(vmlinuz: Path) -> str:
@@ -228,8 +229,9 @@ def arguments(
         "-chardev", f"socket,path={sockets.agent},server=on,wait=off,id=agent",
         "-device", "virtio-serial",
         "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
-        "-device", "vmcoreinfo",
     ]  # fmt: skip
+    if options.vmcoreinfo:
+        words += ["-device", "vmcoreinfo"]
     for number, (image, keep) in enumerate(disks):
         words += [
             "-drive",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from pageproof.arch.architecture import Architecture, RowText, TopTableForm
 from pageproof.arch.cpu import Cpu
+from pageproof.arch.image import ImagePlace
 from pageproof.arch.paging import Paging
 from pageproof.arch.x86_64 import drgncode, words
 from pageproof.arch.x86_64.memtypes import X86MemoryType
@@ -85,6 +86,16 @@ class X86(Architecture):
 
     def page_prot_words(self, prot: int) -> str:
         return words.page_prot_words(prot)
+
+    def image_place(self, info: Mapping[str, str]) -> ImagePlace:
+        from pageproof.arch.x86_64.vmcoreinfo import image_place
+
+        return image_place(info)
+
+    def cpu_roots(self, registers: str) -> tuple[frozenset[int], ...]:
+        from pageproof.arch.x86_64.vmcoreinfo import cpu_roots
+
+        return cpu_roots(registers)
 
     def read_paging(self, prog: drgn.Program) -> PagingFacts:
         from pageproof.arch.x86_64.kernel import read_paging
