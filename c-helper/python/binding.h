@@ -92,6 +92,9 @@ const struct pw_kdump *kdump_of(PyObject *kdump);
 struct pw_file_memory;
 const struct pw_file_memory *file_memory_of(PyObject *file);
 
+/* heads.c: a function, see pageproof_pagewalk.pyi. */
+PyObject *read_heads(PyObject *module, PyObject *args);
+
 /* form.c: the engine's form in a Form. It lives as long as the object. */
 const struct pw_form *form_of(PyObject *form);
 

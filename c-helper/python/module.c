@@ -175,6 +175,7 @@ static PyMethodDef module_methods[] = {
 	{ "watch_is_emulated", is_emulated, METH_NOARGS, NULL },
 	{ "classify", classify, METH_VARARGS, NULL },
 	{ "account_merge", account_merge, METH_VARARGS, NULL },
+	{ "read_heads", read_heads, METH_VARARGS, NULL },
 	{ 0 },
 };
 

@@ -75,6 +75,21 @@ def account_merge(
         ValueError: the arrays differ in length.
     """
 
+def read_heads(pid: int, address: int, pages: int, page_bytes: int, head_bytes: int, /) -> bytes:
+    """Read the first bytes of each page of another process. Releases the GIL.
+
+    Args:
+        pid: the process.
+        address: of the first page there.
+
+    Returns:
+        head_bytes of each page; zeros for a page that cannot be read.
+
+    Raises:
+        ValueError: more than 1 GiB, or more bytes than a page has.
+        OSError: the process cannot be read.
+    """
+
 _Rule = tuple[str, int, int, int, bool]
 """kind, mask, value, reserved, inverted.
 

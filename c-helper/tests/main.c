@@ -105,6 +105,7 @@ int main(void)
 	test_gather();
 	test_kdump();
 	test_filememory();
+	test_heads();
 	test_watch();
 	test_ring();
 	printf("%u passed, %u failed\n", passed, failed);

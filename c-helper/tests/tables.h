@@ -96,6 +96,7 @@ void test_structs(void);
 void test_gather(void);
 void test_kdump(void);
 void test_filememory(void);
+void test_heads(void);
 void test_watch(void);
 void test_ring(void);
 

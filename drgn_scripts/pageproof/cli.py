@@ -148,6 +148,11 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="types from debug packages or from the kernel's own BTF (default: the first found)",
     )
+    group.add_argument(
+        "--which-kernel",
+        choices=("running", "crashed"),
+        help="of a guest that panicked into its crash kernel, which is in the same memory",
+    )
 
 
 def _fill_lab(parser: _Parser) -> None:
@@ -185,13 +190,14 @@ def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: 
 def _open(args: argparse.Namespace) -> _Open:
     def open_it(say: Callable[[str], None]) -> Target:
         need_drgn()
-        from pageproof.attach import DebugInfo, Wanted, open_target
+        from pageproof.attach import DebugInfo, KernelChoice, Wanted, open_target
 
         wanted = Wanted(
             qemu=args.qemu,
             core=args.core,
             symbols=tuple(args.symbols),
             debug_info=DebugInfo(args.debug_info),
+            which_kernel=KernelChoice(args.which_kernel) if args.which_kernel else None,
         )
         return open_target(wanted, [UMH_SHM], say, lambda: load_parts(args.command, args.format))
 

@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import drgn
 
+from pageproof import arch
 from pageproof.attach.messages import drgn_messages
 from pageproof.errors import PageproofError
 
 if TYPE_CHECKING:
     from pageproof.attach.guestmemory import GuestMemory
     from pageproof.attach.monitor import Monitor
+    from pageproof.attach.monitormemory import MonitorMemory
+    from pageproof.attach.vmcoreinfo.choice import KernelChoice
 
 #: How to give QEMU the guest's VMCOREINFO.
 VMCOREINFO_REMEDY = (
@@ -29,29 +35,94 @@ class Attached(NamedTuple):
         memory: RAM that the engine can read itself.
         monitor: drgn's connection to QEMU, to ask it between drgn's calls; None if drgn is in the
             middle of an event.
+        slow: memory through the monitor, if that is the only way.
     """
 
     prog: drgn.Program
     notes: tuple[str, ...]
     memory: GuestMemory | None
     monitor: Monitor | None
+    slow: MonitorMemory | None = None
 
 
-def attach_guest(address: str) -> Attached:
+@dataclass
+class _Session:
+    """A connection that drgn uses."""
+
+    prog: drgn.Program
+    shared: socket.socket
+    memory: GuestMemory | None
+    monitor: Monitor | None
+    slow: MonitorMemory | None
+    notes: tuple[str, ...]
+
+    def close(self) -> None:
+        """Hang up, so that QEMU accepts the next client; drgn's descriptor stays open."""
+        self.shared.shutdown(socket.SHUT_RDWR)
+        self.shared.close()
+
+    @property
+    def attached(self) -> Attached:
+        return Attached(self.prog, self.notes, self.memory, self.monitor, self.slow)
+
+
+def attach_guest(
+    address: str,
+    which: KernelChoice | None = None,
+    progress: Callable[[str], None] = lambda message: None,
+) -> Attached:
     """Attach to a running guest.
 
     Args:
         address: path of QEMU's QMP socket, or host:port.
+        which: of several kernels in its memory; None: the one that the vmcoreinfo device names,
+            else the running one.
+        progress: called with one line now and then.
 
     Raises:
         PageproofError: the guest cannot be read.
+    """
+    where = f"--qemu {address}"
+    session = _open(address)
+    arch.of_program(session.prog, where)
+    try:
+        # Here, because most guests have the device.
+        from pageproof.attach import unprepared
+
+        named = bool(session.prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL)
+        if named and which is None:
+            note = unprepared.note_on_device(session.attached)
+            session.notes += (note,) if note else ()
+            return session.attached
+        chosen = unprepared.search_guest(session.attached, which, where, progress)
+    except BaseException:
+        session.close()
+        raise
+    text = chosen.kernel.text
+    if named:
+        # This program is of the device's kernel already.
+        platform = session.prog.platform
+        session.close()
+        session = _open(address, drgn.Program(platform, vmcoreinfo=text))
+    # drgn 0.3.0: set_qemu_qmp() leaves out what makes a program a kernel's if it has a VMCOREINFO.
+    session.prog.set_linux_kernel_custom(text, True)
+    session.notes += chosen.notes
+    return session.attached
+
+
+def _open(address: str, prog: drgn.Program | None = None) -> _Session:
+    """Connect, and attach drgn.
+
+    Args:
+        address: of the socket.
+        prog: with a VMCOREINFO that overrides the guest's own.
     """
     # Here, because most targets need no sockets.
     from pageproof.attach import guestmemory, qmp
     from pageproof.attach.monitor import Monitor, Unusable
 
     where = f"--qemu {address}"
-    prog = drgn.Program()
+    prog = drgn.Program() if prog is None else prog
     if not hasattr(prog, "set_qemu_qmp") or not drgn._with_json_c:
         raise PageproofError(
             "this drgn can't talk to QEMU",
@@ -59,9 +130,9 @@ def attach_guest(address: str) -> Attached:
             "it was built without json-c: use drgn 0.3 or newer from PyPI (pip install drgn)",
         )
     connection = qmp.connect(address)
-    family = connection.family
     process = guestmemory.open_process(connection)
     shared = connection.dup()
+    slow = None
     try:
         with (
             drgn_messages() as messages,
@@ -74,6 +145,8 @@ def attach_guest(address: str) -> Attached:
                 monitor: Monitor | None = Monitor(shared)
             except Unusable:
                 monitor = None
+            if memory is None and monitor is not None:
+                slow = _read_through(monitor, prog)
     except BaseException as error:
         shared.close()
         if not isinstance(error, Exception):
@@ -90,18 +163,36 @@ def attach_guest(address: str) -> Attached:
                 f"QEMU stopped answering for {qmp.ANSWER_SECONDS} s", where, "is its host busy?"
             ) from None
         raise PageproofError(f"QEMU refused: {error}", where) from None
-    if not prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
-        raise PageproofError(
-            "the guest is not recognised as Linux: QEMU has no vmcoreinfo of it",
-            where,
-            VMCOREINFO_REMEDY
-            if family.name == "AF_UNIX"
-            else "drgn gets vmcoreinfo through a Unix socket only: use -qmp unix:PATH",
+    notes: tuple[str, ...] = ()
+    if slow is not None:
+        reasons = [one for one in messages if "process memory reading disabled" in one]
+        reason = reasons[0].partition(": ")[2] if reasons else "its process cannot be read"
+        notes = (
+            f"memory is read through QEMU's monitor, which is slow: {reason}; run as the user of "
+            "QEMU with ptrace permission (root, or kernel.yama.ptrace_scope=0), in the same PID "
+            "namespace",
         )
-    slow = [message for message in messages if "process memory reading disabled" in message]
-    notes = tuple(
-        f"memory is read through QEMU's monitor, which is slow: {message.partition(': ')[2]}; run "
-        "as the user of QEMU with ptrace permission (root, or kernel.yama.ptrace_scope=0)"
-        for message in slow
-    )
-    return Attached(prog, notes, memory, monitor)
+    return _Session(prog, shared, memory, monitor, slow, notes)
+
+
+def _read_through(monitor: Monitor, prog: drgn.Program) -> MonitorMemory | None:
+    """Give drgn the memory that the monitor reads; None if QEMU does not name it."""
+    from pageproof.attach.monitor import Unusable
+    from pageproof.attach.monitormemory import MonitorMemory
+    from pageproof.model import MemoryGap
+    from pageproof.space.units import ADDRESS_LAST
+
+    try:
+        memory = MonitorMemory(monitor)
+    except Unusable:
+        return None
+
+    def read(address: int, count: int, offset: int, physical: bool) -> bytes:
+        try:
+            return memory.read(address, count)
+        except MemoryGap as gap:
+            raise drgn.FaultError(str(gap), address) from None
+
+    # It takes precedence over drgn's own segments (drgn_memory_reader_add_segment()).
+    prog.add_memory_segment(0, ADDRESS_LAST, read, True)
+    return memory

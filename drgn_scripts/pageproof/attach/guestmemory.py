@@ -43,6 +43,9 @@ _OF_MEMORY: Final = re.compile(r'^ *AS "memory", ', re.MULTILINE)
 _RAM: Final = re.compile(
     r"^ *([0-9a-f]{1,16})-([0-9a-f]{1,16}) \(prio -?[0-9]+, (?:nv-)?ram\): ", re.MULTILINE
 )
+_RAM_OR_ROM: Final = re.compile(
+    r"^ *([0-9a-f]{1,16})-([0-9a-f]{1,16}) \(prio -?[0-9]+, (?:nv-)?(?:ram|rom)\): ", re.MULTILINE
+)
 #: hmp_gpa2hva() of QEMU's monitor/misc.c.
 _HOST_ADDRESS: Final = re.compile(
     r"Host virtual address for 0x([0-9a-f]{1,16}) \(.*\) is 0x([0-9a-f]{1,16})\s*"
@@ -55,10 +58,13 @@ class GuestMemory:
     Args:
         descriptor: ``/proc/PID/mem`` of QEMU, which belongs to this object now.
         parts: (paddr, length, address in QEMU), sorted and apart.
+        pid: of QEMU.
     """
 
-    def __init__(self, descriptor: int, parts: Sequence[tuple[int, int, int]] = ()) -> None:
-        self.descriptor, self.parts = descriptor, tuple(parts)
+    def __init__(
+        self, descriptor: int, parts: Sequence[tuple[int, int, int]] = (), pid: int = 0
+    ) -> None:
+        self.descriptor, self.parts, self.pid = descriptor, tuple(parts), pid
         weakref.finalize(self, os.close, descriptor)
 
     def for_engine(self) -> FileMemory:
@@ -86,7 +92,8 @@ def open_process(connection: socket.socket) -> GuestMemory | None:
         # A /proc of another PID namespace has another process at this number.
         if pid <= 0 or Path("/proc/self").readlink().name != str(os.getpid()):
             return None
-        return GuestMemory(os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC))
+        descriptor = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        return GuestMemory(descriptor, pid=pid)
     except OSError:
         return None
 
@@ -169,21 +176,30 @@ def ram_ranges(text: str) -> list[tuple[int, int]]:
     Raises:
         Unusable: the answer is not that.
     """
-    views = [view for view in _VIEW.split(text) if _OF_MEMORY.search(view)]
-    if len(views) != 1:
-        raise Unusable(f"{len(views)} flat views of memory")
-    ranges = sorted((int(first, 16), int(last, 16)) for first, last in _RAM.findall(views[0]))
-    if any(first > last for first, last in ranges) or any(
-        after[0] <= before[1] for before, after in pairwise(ranges)
-    ):
-        raise Unusable("ranges overlap")
     large = [
         (first, last)
-        for first, last in ranges
+        for first, last in _ranges(text, _RAM)
         if not first % PAGE_BYTES and not (last + 1) % PAGE_BYTES and last - first >= _LEAST_BYTES
     ]
     largest = sorted(large, key=lambda one: one[0] - one[1])[:_MOST_RANGES]
     return sorted(largest)
+
+
+def memory_ranges(text: str) -> list[tuple[int, int]]:
+    """Return all ranges of RAM and ROM, as :func:`ram_ranges`, also the small ones."""
+    return _ranges(text, _RAM_OR_ROM)
+
+
+def _ranges(text: str, kind: re.Pattern[str]) -> list[tuple[int, int]]:
+    views = [view for view in _VIEW.split(text) if _OF_MEMORY.search(view)]
+    if len(views) != 1:
+        raise Unusable(f"{len(views)} flat views of memory")
+    ranges = sorted((int(first, 16), int(last, 16)) for first, last in kind.findall(views[0]))
+    if any(first > last for first, last in ranges) or any(
+        after[0] <= before[1] for before, after in pairwise(ranges)
+    ):
+        raise Unusable("ranges overlap")
+    return ranges
 
 
 def host_address(text: str, paddr: int) -> int:

@@ -48,8 +48,18 @@ class Monitor:
             raise Unusable("QEMU refused")
         return text
 
-    def execute(self, command: str, arguments: dict[str, object] | None = None) -> object:
+    def execute(
+        self,
+        command: str,
+        arguments: dict[str, object] | None = None,
+        descriptor: int | None = None,
+    ) -> object:
         """Run a command of QMP and return what it returns.
+
+        Args:
+            command: the command.
+            arguments: its arguments.
+            descriptor: goes to QEMU with the command; the socket is a Unix one.
 
         Raises:
             Unusable: QEMU refused, or drgn has read the first part of an event.
@@ -63,7 +73,11 @@ class Monitor:
         message: dict[str, object] = {"execute": command, "id": name}
         if arguments:
             message["arguments"] = arguments
-        self.connection.sendall(json.dumps(message).encode() + b"\r\n")
+        line = json.dumps(message).encode() + b"\r\n"
+        sent = 0
+        if descriptor is not None:
+            sent = socket.send_fds(self.connection, [line], [descriptor])
+        self.connection.sendall(line[sent:])
         while "event" in (answer := self._message()):
             pass
         if answer.get("id") != name:

@@ -14,6 +14,7 @@ from pageproof.model import MemoryGap, Outcome
 
 if TYPE_CHECKING:
     from pageproof.attach.guestmemory import GuestMemory
+    from pageproof.attach.monitormemory import MonitorMemory
 
 
 class Reader:
@@ -25,8 +26,9 @@ class Reader:
         elf_map: ElfMap | None = None,
         kdump: KdumpPages | None = None,
         guest: GuestMemory | None = None,
+        slow: MonitorMemory | None = None,
     ) -> None:
-        self._prog = prog
+        self._prog, self._slow = prog, slow
         self._elf_map, self._kdump, self._guest = elf_map, kdump, guest
 
     def read_physical(self, paddr: int, length: int) -> bytes:
@@ -38,6 +40,8 @@ class Reader:
         """
         if self._elf_map is not None and self._elf_map.is_excluded(paddr, length):
             raise MemoryGap.left_out(paddr)
+        if self._slow is not None:
+            return self._slow.read(paddr, length)
         return self._read(paddr, length, physical=True)
 
     def direct_memory(self) -> DirectMemory:

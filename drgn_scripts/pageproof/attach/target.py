@@ -22,6 +22,7 @@ from pageproof.attach.kdump import REASSEMBLE
 from pageproof.attach.messages import drgn_messages
 from pageproof.attach.reader import Reader
 from pageproof.attach.thread import in_a_thread
+from pageproof.attach.vmcoreinfo.choice import KernelChoice
 from pageproof.errors import PageproofError
 from pageproof.find.kernel.reader import READER
 from pageproof.model import TargetFacts, TargetKind
@@ -29,6 +30,7 @@ from pageproof.model import TargetFacts, TargetKind
 if TYPE_CHECKING:
     from pageproof.attach.guestmemory import GuestMemory
     from pageproof.attach.monitor import Monitor
+    from pageproof.attach.monitormemory import MonitorMemory
 
 _SPLIT_NOTE = (
     f"the dump is one part of several; the pages in the other parts are missing; {REASSEMBLE}"
@@ -48,6 +50,7 @@ class Wanted:
     core: Path | None = None
     symbols: tuple[Path, ...] = ()
     debug_info: DebugInfo = DebugInfo.AUTO
+    which_kernel: KernelChoice | None = None
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,13 @@ def open_target(
     dump: DumpFile | None = None
     memory: GuestMemory | None = None
     monitor: Monitor | None = None
+    slow: MonitorMemory | None = None
     if wanted.qemu is not None:
         kind, where = TargetKind.QEMU, wanted.qemu
         progress(f"connecting to {where}")
-        prog, notes, memory, monitor = guest.attach_guest(wanted.qemu)
+        prog, notes, memory, monitor, slow = guest.attach_guest(
+            wanted.qemu, wanted.which_kernel, progress
+        )
         form = "qmp"
     elif wanted.core is not None:
         kind, where = TargetKind.CORE, str(wanted.core)
@@ -125,13 +131,21 @@ def open_target(
         arch=architecture.name,
         notes=notes,
     )
-    reader = _reader(prog, dump, memory)
+    reader = _reader(prog, dump, memory, slow)
     return Target(prog, reader, facts, attached - start, time.monotonic() - attached, monitor)
 
 
-def _reader(prog: drgn.Program, dump: DumpFile | None, memory: GuestMemory | None = None) -> Reader:
+def _reader(
+    prog: drgn.Program,
+    dump: DumpFile | None,
+    memory: GuestMemory | None = None,
+    slow: MonitorMemory | None = None,
+) -> Reader:
     """Make the reader of a target, and leave it for the rooms that only have the program."""
-    reader = Reader(prog, dump.elf_map, dump.kdump) if dump else Reader(prog, guest=memory)
+    if dump:
+        reader = Reader(prog, dump.elf_map, dump.kdump)
+    else:
+        reader = Reader(prog, guest=memory, slow=slow)
     prog.cache[READER] = reader
     return reader
 

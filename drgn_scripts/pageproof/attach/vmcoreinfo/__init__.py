@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
-from pageproof.attach.vmcoreinfo.kernels import Found, FoundKernel, Rejected, find_kernels
+from pageproof.attach.vmcoreinfo.kernels import (
+    Found,
+    FoundKernel,
+    Rejected,
+    find_kernels,
+    kernel_named,
+)
 
-__all__ = ["Found", "FoundKernel", "Rejected", "find_kernels"]
+__all__ = ["Found", "FoundKernel", "Rejected", "find_kernels", "kernel_named"]

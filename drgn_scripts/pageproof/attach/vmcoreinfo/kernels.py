@@ -21,7 +21,7 @@ from pageproof.attach.physical import PhysicalMemory
 from pageproof.attach.vmcoreinfo.search import Candidate, search
 from pageproof.model import MemoryGap, Outcome
 from pageproof.space.units import ADDRESS_END, PAGE_BYTES
-from pageproof.walk import walk_address
+from pageproof.walk import ReadPhysical, walk_address
 
 #: Limit of candidates that are examined, which takes 0.1 ms each. A sound guest has two or three; a
 #: program can fill all memory with them.
@@ -144,30 +144,30 @@ def parse(text: bytes) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
-def leads_to(memory: PhysicalMemory, place: ImagePlace, root: int, address: int) -> int | None:
+def leads_to(read: ReadPhysical, place: ImagePlace, root: int, address: int) -> int | None:
     """Return the physical address that tables give a virtual one; None if they map nothing."""
     if not 0 <= root < ADDRESS_END:
         return None
-    walk = walk_address(memory.read, root, address, place.paging)
+    walk = walk_address(read, root, address, place.paging)
     return walk.paddr if walk.outcome is Outcome.MAPPED else None
 
 
-def release_in(memory: PhysicalMemory, place: ImagePlace, root: int, address: int) -> str:
+def release_in(read: ReadPhysical, place: ImagePlace, root: int, address: int) -> str:
     """Return the release in a ``struct new_utsname``; "" if it is not mapped."""
     data = b""
     while len(data) < _UTS_BYTES:
-        paddr = leads_to(memory, place, root, address + len(data))
+        paddr = leads_to(read, place, root, address + len(data))
         if paddr is None:
             return ""
         some = min(_UTS_BYTES - len(data), PAGE_BYTES - paddr % PAGE_BYTES)
         try:
-            data += memory.read(paddr, some)
+            data += read(paddr, some)
         except MemoryGap:
             return ""
     return data.partition(b"\0")[0].decode("ascii", "replace")
 
 
-def runs_on(memory: PhysicalMemory, kernel: FoundKernel, root: int) -> bool:
+def runs_on(read: ReadPhysical, kernel: FoundKernel, root: int) -> bool:
     """Return whether a topmost table has the entry of this kernel's image.
 
     Every address space has it (pgd_ctor() of arch/x86/mm/pgtable.c), and it names a table that is
@@ -177,7 +177,7 @@ def runs_on(memory: PhysicalMemory, kernel: FoundKernel, root: int) -> bool:
     offset = paging.tables[0].index_of(kernel.place.tables) * ENTRY_BYTES
     try:
         ours, theirs = (
-            int.from_bytes(memory.read(table + offset, ENTRY_BYTES), "little")
+            int.from_bytes(read(table + offset, ENTRY_BYTES), "little")
             for table in (kernel.root, root)
         )
     except MemoryGap:
@@ -204,10 +204,10 @@ def _examine(
         small = isinstance(error, OtherWordSize)
         return Rejected(candidate.paddr, release[:_UTS_BYTES], str(error), small)
     root = place.physical(place.tables)
-    if leads_to(memory, place, root, place.tables) != root:
+    if leads_to(memory.read, place, root, place.tables) != root:
         why = f"there are no page tables at {root:#x} that lead to themselves"
         return Rejected(candidate.paddr, release, why, False, place, release_at)
-    if release_in(memory, place, root, release_at) != release:
+    if release_in(memory.read, place, root, release_at) != release:
         why = "its page tables do not lead to its release"
         return Rejected(candidate.paddr, release, why, False, place, release_at)
     crashed = _CRASHED in info
@@ -223,6 +223,16 @@ def _release_address(info: Mapping[str, str]) -> int:
     if not 0 <= offset < PAGE_BYTES or not 0 <= address < ADDRESS_END - 2 * PAGE_BYTES:
         raise Unsuitable("its init_uts_ns is damaged")
     return address + offset + 2 * _UTS_BYTES
+
+
+def kernel_named(text: bytes, architecture: Architecture) -> FoundKernel | None:
+    """Return the kernel that a trusted VMCOREINFO describes; None if that cannot be used."""
+    info = parse(text)
+    try:
+        place = architecture.image_place(info)
+    except Unsuitable:
+        return None
+    return FoundKernel(text, 0, info.get("OSRELEASE", ""), "", place, _CRASHED in info)
 
 
 def _merge(known: FoundKernel, other: FoundKernel) -> FoundKernel:
