@@ -189,7 +189,7 @@ def _read_through(monitor: Monitor, prog: drgn.Program) -> MonitorMemory | None:
 
     def read(address: int, count: int, offset: int, physical: bool) -> bytes:
         try:
-            return memory.read(address, count)
+            return memory.blocks.read(address, count)
         except MemoryGap as gap:
             raise drgn.FaultError(str(gap), address) from None
 

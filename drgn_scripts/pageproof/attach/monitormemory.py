@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Final
 
 from pageproof.attach.guestmemory import memory_ranges, ram_ranges
+from pageproof.attach.looks import Blocks
 from pageproof.attach.monitor import Monitor, Unusable
 from pageproof.attach.physical import Heads
 from pageproof.model import MemoryGap, Outcome
@@ -59,6 +60,7 @@ class MonitorMemory:
         if self._window is not None and not self._same():
             self._window = None
         monitor.finish()
+        self.blocks = Blocks(self._now)
 
     @property
     def quick(self) -> bool:
@@ -66,11 +68,15 @@ class MonitorMemory:
         return self._window is not None
 
     def read(self, paddr: int, length: int) -> bytes:
-        """Read memory, now: nothing is kept from an earlier read.
+        """Read memory, now: nothing is kept from an earlier read, nor what drgn has read.
 
         Raises:
             MemoryGap: it is no memory, or QEMU does not answer.
         """
+        self.blocks.forget()
+        return self._now(paddr, length)
+
+    def _now(self, paddr: int, length: int) -> bytes:
         self._check(paddr, length)
         try:
             return b"".join(self._blocks(paddr, length))

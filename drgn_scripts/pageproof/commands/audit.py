@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pageproof import __version__
 from pageproof.attach import Target
+from pageproof.attach.looks import new_look
 from pageproof.find.kernel.paging import read_paging
 from pageproof.judge.audit.check import Check
 from pageproof.judge.audit.engine import (
@@ -49,6 +50,7 @@ def audit(
     walker = walker_of(target, paging, progress=progress)
 
     def look(some: Sequence[Check]) -> dict[str, Result]:
+        new_look()
         facts = Collector(target, paging, walker, progress).collect(needs_of(some))
         progress("judging")
         return {check.rule.id: run_check(check, facts) for check in some}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 from typing import Final, TypeVar
 
+from pageproof.attach.looks import new_look
 from pageproof.errors import TornError
 
 #: Looks at changing data before it is given up.
@@ -32,6 +33,7 @@ def look_until(
     for attempt in range(1, ATTEMPTS):
         if not live:
             break
+        new_look()
         try:
             seen = look()
             if settled(seen):
@@ -39,6 +41,7 @@ def look_until(
         except TornError:
             pass
         time.sleep(PAUSE_SECONDS)
+    new_look()
     return look(), ATTEMPTS if live else 1
 
 
