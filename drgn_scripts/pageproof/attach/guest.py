@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,11 +91,17 @@ def attach_guest(
         from pageproof.attach import unprepared
 
         named = bool(session.prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL)
+        chosen = None
         if named and which is None:
-            note = unprepared.note_on_device(session.attached)
+            note, stale = unprepared.check_device(session.attached)
             session.notes += (note,) if note else ()
-            return session.attached
-        chosen = unprepared.search_guest(session.attached, which, where, progress)
+            if stale:
+                with suppress(PageproofError):
+                    chosen = unprepared.search_guest(session.attached, which, where, progress)
+            if chosen is None:
+                return session.attached
+        else:
+            chosen = unprepared.search_guest(session.attached, which, where, progress)
     except BaseException:
         session.close()
         raise
@@ -103,7 +110,9 @@ def attach_guest(
         # This program is of the device's kernel already.
         platform = session.prog.platform
         session.close()
+        notes = session.notes
         session = _open(address, drgn.Program(platform, vmcoreinfo=text))
+        session.notes = tuple(dict.fromkeys((*session.notes, *notes)))
     # drgn 0.3.0: set_qemu_qmp() leaves out what makes a program a kernel's if it has a VMCOREINFO.
     session.prog.set_linux_kernel_custom(text, True)
     session.notes += chosen.notes

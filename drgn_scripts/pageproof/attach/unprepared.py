@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import drgn
@@ -13,7 +14,7 @@ from pageproof.attach.guest import VMCOREINFO_REMEDY
 from pageproof.attach.monitor import Monitor, Unusable
 from pageproof.attach.physical import PhysicalMemory
 from pageproof.attach.processmemory import ProcessMemory
-from pageproof.attach.vmcoreinfo import find_kernels, kernel_named
+from pageproof.attach.vmcoreinfo import Found, find_kernels, kernel_named
 from pageproof.attach.vmcoreinfo.choice import Chosen, CpuRoots, KernelChoice, choose, running
 from pageproof.errors import PageproofError
 from pageproof.model import MemoryGap
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 #: Limit of a search by ``xp``, at two minutes a GiB.
 _MOST_PRINTED_BYTES: Final = 2 << 30
 _NAME_LETTERS: Final = 60
+_MOMENTS: Final = 10
+_PAUSE_SECONDS: Final = 0.02
 
 
 def search_guest(
@@ -46,7 +49,7 @@ def search_guest(
         _refuse_encrypted(monitor, where)
         memory = _memory(attached, where)
         found = find_kernels(memory, progress, architecture)
-        roots = _roots(monitor, attached.prog)
+        roots = _roots_seen(monitor, attached.prog, memory, found)
         return choose(memory, found, roots, which, where, VMCOREINFO_REMEDY)
     except Unusable as error:
         raise PageproofError(f"QEMU refused: {error}", where, VMCOREINFO_REMEDY) from None
@@ -54,27 +57,34 @@ def search_guest(
         raise PageproofError(f"QEMU does not answer: {error}", where) from None
 
 
-def note_on_device(attached: Attached) -> str:
-    """Return a note if the guest does not run the kernel that its vmcoreinfo device names.
+def check_device(attached: Attached) -> tuple[str, bool]:
+    """Check that the guest runs the kernel that its vmcoreinfo device names.
 
     A crash kernel leaves the device to the kernel that has crashed (fw_cfg_sysfs_probe() of
-    drivers/firmware/qemu_fw_cfg.c).
+    drivers/firmware/qemu_fw_cfg.c), and another kernel may not have loaded the driver yet.
+
+    Returns:
+        A note for the user, "" for none; and whether no CPU runs it, though it has not crashed.
     """
     prog, monitor = attached.prog, attached.monitor
-    if monitor is None:
-        return ""
     kernel = kernel_named(prog["VMCOREINFO"].string_(), arch.of_program(prog))
+    if kernel is None or monitor is None:
+        return "", False
+    if kernel.crashed:
+        return (
+            f"this is Linux {kernel.release} that has crashed; the guest may run its crash kernel: "
+            "--which-kernel running selects that",
+            False,
+        )
     try:
-        roots = _roots(monitor, prog)
-        if kernel is None or not roots or running(_reader(prog), kernel, roots):
-            return ""
+        seen = any(
+            not now or running(_reader(prog), kernel, now) for now in _moments(monitor, prog)
+        )
     except (Unusable, OSError, ValueError):
-        return ""
-    return (
-        f"no CPU runs Linux {kernel.release}, which the vmcoreinfo device names: the guest may run "
-        "its crash kernel; this report is on the one of the device, which has crashed then; "
-        "--which-kernel running selects the other"
-    )
+        return "", False
+    if seen:
+        return "", False
+    return f"no CPU runs Linux {kernel.release}, which the vmcoreinfo device names", True
 
 
 def _memory(attached: Attached, where: str) -> PhysicalMemory:
@@ -106,8 +116,25 @@ def _reader(prog: drgn.Program) -> ReadPhysical:
     return read
 
 
-def _roots(monitor: Monitor, prog: drgn.Program) -> CpuRoots:
-    return arch.of_program(prog).cpu_roots(monitor.ask("info registers -a"))
+def _roots_seen(
+    monitor: Monitor, prog: drgn.Program, memory: PhysicalMemory, found: Found
+) -> CpuRoots:
+    """Return the tables that CPUs run on, of several moments if they are not those of a kernel.
+
+    A CPU may be in firmware for a moment, or in a table of Xen's that only user mode has.
+    """
+    roots: list[frozenset[int]] = []
+    for now in _moments(monitor, prog):
+        roots += now
+        if any(running(memory.read, kernel, now) for kernel in found.kernels):
+            break
+    return roots
+
+
+def _moments(monitor: Monitor, prog: drgn.Program) -> Iterator[CpuRoots]:
+    for _ in range(_MOMENTS):
+        yield arch.of_program(prog).cpu_roots(monitor.ask("info registers -a"))
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _refuse_encrypted(monitor: Monitor, where: str) -> None:

@@ -199,12 +199,15 @@ class Guest:
 
     # Crashing it
 
-    def load_crash_kernel(self, formats: Iterable[str] = FORMATS, level: int = 31) -> None:
+    def load_crash_kernel(
+        self, formats: Iterable[str] = FORMATS, level: int = 31, *, stay: bool = False
+    ) -> None:
         """Load the crash kernel, which saves dumps when the guest panics (kdump/load).
 
         Args:
             formats: formats of the dumps, of `FORMATS`.
             level: makedumpfile's dump level.
+            stay: it saves nothing and stays up.
         """
         self.check(
             "/opt/pageproof/kdump/load",
@@ -212,6 +215,7 @@ class Guest:
             "/opt/pageproof/capture.img",
             f"pageproof.formats={','.join(formats)}",
             f"pageproof.level={level}",
+            f"pageproof.stay={int(stay)}",
         )
 
     def crash(
@@ -244,9 +248,7 @@ class Guest:
         Raises:
             LabError: the crash kernel did not end, or did not save a dump.
         """
-        self.hang_up()
-        agent = Agent(self.sockets.agent)
-        agent.send("guest-exec", {"path": "/bin/sh", "arg": ["-c", "echo c > /proc/sysrq-trigger"]})
+        agent = self._panic()
         self._wait_end(timeout_seconds)
         agent.close()
         disk = self.disks / "dump.ext4"
@@ -265,6 +267,26 @@ class Guest:
             dumps[name] = into / f"vmcore.{name}"
             disks.read_from_disk(disk, f"/vmcore.{name}", dumps[name])
         return dumps
+
+    def panic_and_stay(self, timeout_seconds: float = 180) -> None:
+        """Panic into a crash kernel that was loaded with `stay`, and wait until it is up.
+
+        Raises:
+            LabError: it did not come up.
+        """
+        agent = self._panic()
+        deadline = time.monotonic() + timeout_seconds
+        while "capture: staying up" not in self.sockets.serial.read_text(errors="replace"):
+            if time.monotonic() > deadline or not self.alive():
+                raise LabError(f"the crash kernel did not come up{self.log_tail()}")
+            time.sleep(0.05)
+        agent.close()
+
+    def _panic(self) -> Agent:
+        self.hang_up()
+        agent = Agent(self.sockets.agent)
+        agent.send("guest-exec", {"path": "/bin/sh", "arg": ["-c", "echo c > /proc/sysrq-trigger"]})
+        return agent
 
     def _wait_end(self, timeout_seconds: float) -> None:
         deadline = time.monotonic() + timeout_seconds

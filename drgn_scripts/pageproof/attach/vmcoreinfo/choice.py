@@ -76,20 +76,21 @@ def choose(
     runs = [one for one in found.kernels if running(memory.read, one, roots)]
     if not found.kernels or (roots and not runs and which is not KernelChoice.CRASHED):
         raise _none(memory, found, roots, where, remedy)
+    crashed = [one for one in found.kernels if one.crashed]
     if which is KernelChoice.CRASHED:
-        able = [one for one in found.kernels if one.crashed and one not in runs]
+        # The other CPUs of a kernel that has panicked stay in it, halted (arch/x86/kernel/reboot.c,
+        # crash_nmi_callback()). Without them, an earlier boot may have left a second one.
+        able = [one for one in crashed if one in runs] or crashed
         what = "crashed"
     else:
-        able = runs if roots else [one for one in found.kernels if not one.crashed]
-        if not roots and len(found.kernels) == 1:
-            able = list(found.kernels)
+        able = [one for one in runs or found.kernels if not one.crashed] or runs
         what = "running"
     if len(able) != 1:
         raise PageproofError(
             f"{len(able) or 'none'} of the kernels in memory can be the {what} one: "
             f"{', '.join(map(_words, found.kernels))}",
             where,
-            "choose with --which-kernel" if not able or which is None else remedy,
+            "choose with --which-kernel" if which is None else f"omit --which-kernel, or {remedy}",
         )
     (kernel,) = able
     if kernel.contradicted:
@@ -109,7 +110,7 @@ def _notes(found: Found, kernel: FoundKernel, runs: Sequence[FoundKernel], what:
     others = [one for one in found.kernels if one is not kernel]
     if others:
         other = KernelChoice.RUNNING if what == "crashed" else KernelChoice.CRASHED
-        able = runs if what == "crashed" else [one for one in others if one.crashed]
+        able = [one for one in others if one.crashed is (what == "running")]
         choice = f"; --which-kernel {other} selects the other" if able else ""
         notes.append(
             f"memory has {len(found.kernels)} kernels; this is the {what} one"
