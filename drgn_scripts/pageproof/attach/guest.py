@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +14,9 @@ import drgn
 from pageproof import arch
 from pageproof.attach.messages import drgn_messages
 from pageproof.errors import PageproofError
+from pageproof.model import MemoryGap
+from pageproof.space.units import ADDRESS_LAST
+from pageproof.walk import ReadPhysical
 
 if TYPE_CHECKING:
     from pageproof.attach.guestmemory import GuestMemory
@@ -154,8 +157,8 @@ def _open(address: str, prog: drgn.Program | None = None) -> _Session:
                 monitor: Monitor | None = Monitor(shared)
             except Unusable:
                 monitor = None
-            if memory is None and monitor is not None:
-                slow = _read_through(monitor, prog)
+            if monitor is not None and not _reads_a_process(prog, monitor, messages):
+                memory, slow = None, _read_through(monitor, prog)
     except BaseException as error:
         shared.close()
         if not isinstance(error, Exception):
@@ -175,21 +178,40 @@ def _open(address: str, prog: drgn.Program | None = None) -> _Session:
     notes: tuple[str, ...] = ()
     if slow is not None:
         reasons = [one for one in messages if "process memory reading disabled" in one]
-        reason = reasons[0].partition(": ")[2] if reasons else "its process cannot be read"
+        reason = reasons[0].partition(": ")[2] if reasons else "its process is not known"
         notes = (
-            f"memory is read through QEMU's monitor, which is slow: {reason}; run as the user of "
-            "QEMU with ptrace permission (root, or kernel.yama.ptrace_scope=0), in the same PID "
+            f"memory comes through QEMU's monitor, which is slow: {reason}; run as the user of "
+            "QEMU with ptrace permission (root, or kernel.yama.ptrace_scope=0), in its PID "
             "namespace",
         )
     return _Session(prog, shared, memory, monitor, slow, notes)
+
+
+def _reads_a_process(prog: drgn.Program, monitor: Monitor, messages: Sequence[str]) -> bool:
+    """Return whether drgn reads the memory of the guest's own QEMU."""
+    from pageproof.attach.monitormemory import reads_the_guest
+
+    enabled = any("process memory reading enabled" in message for message in messages)
+    return enabled and reads_the_guest(monitor, physical_reader(prog))
+
+
+def physical_reader(prog: drgn.Program) -> ReadPhysical:
+    """Return drgn's way to physical memory, with our errors."""
+
+    def read(paddr: int, length: int) -> bytes:
+        try:
+            data: bytes = prog.read(paddr, length, True)
+        except (drgn.FaultError, OSError) as error:
+            raise MemoryGap.from_fault(error) from None
+        return data
+
+    return read
 
 
 def _read_through(monitor: Monitor, prog: drgn.Program) -> MonitorMemory | None:
     """Give drgn the memory that the monitor reads; None if QEMU does not name it."""
     from pageproof.attach.monitor import Unusable
     from pageproof.attach.monitormemory import MonitorMemory
-    from pageproof.model import MemoryGap
-    from pageproof.space.units import ADDRESS_LAST
 
     try:
         memory = MonitorMemory(monitor)

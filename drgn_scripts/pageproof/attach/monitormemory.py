@@ -24,6 +24,7 @@ from pageproof.attach.monitor import Monitor, Unusable
 from pageproof.attach.physical import Heads
 from pageproof.model import MemoryGap, Outcome
 from pageproof.space.units import PAGE_BYTES
+from pageproof.walk import ReadPhysical
 
 #: Bytes of one command. QEMU serves nothing else meanwhile: 16 MiB take it some 20 ms.
 _SAVED_BYTES: Final = 16 << 20
@@ -34,7 +35,8 @@ _WORD_BYTES: Final = 8
 _WORDS: Final = re.compile(r"0x([0-9a-f]{16})\b")
 #: A running guest may write to a page between two reads.
 _TRIES: Final = 20
-_COMPARED_BYTES: Final = 1024
+_COMPARED_BYTES: Final = 64
+_COMPARED_PLACES: Final = 16
 
 
 class MonitorMemory:
@@ -57,7 +59,7 @@ class MonitorMemory:
             (first, last + 1 - first) for first, last in ram_ranges(text)
         )
         self._window = _Window.open(monitor)
-        if self._window is not None and not self._same():
+        if self._window is not None and not _agrees(monitor, self._window.read, self.ranges):
             self._window = None
         monitor.finish()
         self.blocks = Blocks(self._now)
@@ -105,34 +107,54 @@ class MonitorMemory:
         size = _SAVED_BYTES if self.quick else _PRINTED_BYTES
         for at in range(paddr, paddr + length, size):
             some = min(size, paddr + length - at)
-            yield self._printed(at, some) if self._window is None else self._window.read(at, some)
+            if self._window is None:
+                yield _printed(self._monitor, at, some)
+            else:
+                yield self._window.read(at, some)
 
-    def _printed(self, paddr: int, length: int) -> bytes:
-        """Read by ``xp``, which prints words; the first and the last may be read in part."""
-        first = paddr & -_WORD_BYTES
-        words = -(-(paddr + length - first) // _WORD_BYTES)
-        found = _WORDS.findall(self._monitor.ask(f"xp /{words}gx {first:#x}"))
-        # Each line begins with its address, without 0x.
-        if len(found) != words:
-            raise Unusable(f"it printed {len(found)} words instead of {words}")
-        data = b"".join(int(word, 16).to_bytes(_WORD_BYTES, "little") for word in found)
-        return data[paddr - first : paddr - first + length]
 
-    def _same(self) -> bool:
-        """Return whether the memfd gets the bytes that ``xp`` prints."""
-        assert self._window is not None
-        try:
-            for first, length in self.ranges:
-                for paddr in (first, first + length // PAGE_BYTES // 2 * PAGE_BYTES):
-                    for _ in range(_TRIES):
-                        saved = self._window.read(paddr, _COMPARED_BYTES)
-                        if saved == self._printed(paddr, _COMPARED_BYTES):
-                            break
-                    else:
-                        return False
-        except Unusable:
-            return False
-        return True
+def reads_the_guest(monitor: Monitor, read: ReadPhysical) -> bool:
+    """Return whether another way of reading gives what the monitor prints.
+
+    The process that listens on a QMP socket may be another one than its QEMU, which got the socket
+    from it.
+
+    Raises:
+        OSError, ValueError: see :meth:`Monitor.execute`.
+    """
+    try:
+        ranges = ram_ranges(monitor.ask("info mtree -f"))
+        return _agrees(monitor, read, [(first, last + 1 - first) for first, last in ranges])
+    except Unusable:
+        return True  # nothing to compare with: a QEMU that prints no memory
+
+
+def _agrees(monitor: Monitor, read: ReadPhysical, ranges: Sequence[tuple[int, int]]) -> bool:
+    for first, length in ranges:
+        step = length // PAGE_BYTES // _COMPARED_PLACES * PAGE_BYTES
+        for paddr in range(first, first + length, step):
+            for _ in range(_TRIES):
+                printed = _printed(monitor, paddr, _COMPARED_BYTES)
+                try:
+                    if read(paddr, _COMPARED_BYTES) == printed:
+                        break
+                except (MemoryGap, Unusable):
+                    return False
+            else:
+                return False
+    return True
+
+
+def _printed(monitor: Monitor, paddr: int, length: int) -> bytes:
+    """Read by ``xp``, which prints words; the first and the last may be read in part."""
+    first = paddr & -_WORD_BYTES
+    words = -(-(paddr + length - first) // _WORD_BYTES)
+    found = _WORDS.findall(monitor.ask(f"xp /{words}gx {first:#x}"))
+    # Each line begins with its address, without 0x.
+    if len(found) != words:
+        raise Unusable(f"it printed {len(found)} words instead of {words}")
+    data = b"".join(int(word, 16).to_bytes(_WORD_BYTES, "little") for word in found)
+    return data[paddr - first : paddr - first + length]
 
 
 class _Window:

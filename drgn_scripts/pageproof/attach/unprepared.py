@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Final
 import drgn
 
 from pageproof import arch
-from pageproof.attach.guest import VMCOREINFO_REMEDY
+from pageproof.attach.guest import VMCOREINFO_REMEDY, physical_reader
 from pageproof.attach.monitor import Monitor, Unusable
 from pageproof.attach.physical import PhysicalMemory
 from pageproof.attach.processmemory import ProcessMemory
 from pageproof.attach.vmcoreinfo import Found, find_kernels, kernel_named
 from pageproof.attach.vmcoreinfo.choice import Chosen, CpuRoots, KernelChoice, choose, running
 from pageproof.errors import PageproofError
-from pageproof.model import MemoryGap
-from pageproof.walk import ReadPhysical
 
 if TYPE_CHECKING:
     from pageproof.attach.guest import Attached
@@ -78,7 +76,8 @@ def check_device(attached: Attached) -> tuple[str, bool]:
         )
     try:
         seen = any(
-            not now or running(_reader(prog), kernel, now) for now in _moments(monitor, prog)
+            not now or running(physical_reader(prog), kernel, now)
+            for now in _moments(monitor, prog)
         )
     except (Unusable, OSError, ValueError):
         return "", False
@@ -90,7 +89,7 @@ def check_device(attached: Attached) -> tuple[str, bool]:
 def _memory(attached: Attached, where: str) -> PhysicalMemory:
     """Return the quickest way to a guest's memory."""
     if attached.memory is not None:
-        return ProcessMemory(attached.memory, _reader(attached.prog))
+        return ProcessMemory(attached.memory, physical_reader(attached.prog))
     slow = attached.slow
     if slow is None:
         raise PageproofError("QEMU does not name the guest's memory", where, VMCOREINFO_REMEDY)
@@ -103,17 +102,6 @@ def _memory(attached: Attached, where: str) -> PhysicalMemory:
             f"use QEMU's Unix socket, as a user that may read its process; or {VMCOREINFO_REMEDY}",
         )
     return slow
-
-
-def _reader(prog: drgn.Program) -> ReadPhysical:
-    def read(paddr: int, length: int) -> bytes:
-        try:
-            data: bytes = prog.read(paddr, length, True)
-        except (drgn.FaultError, OSError) as error:
-            raise MemoryGap.from_fault(error) from None
-        return data
-
-    return read
 
 
 def _roots_seen(
