@@ -214,6 +214,8 @@ def _run(argv: Sequence[str]) -> int:
         return int(args.run(args))
     if isinstance(args.chosen, Offline) and (args.core or args.qemu or args.symbols):
         raise PageproofError(f"{args.chosen.name} reads no target", "", "omit -c, --qemu and -s")
+    if args.which_kernel and not args.qemu:
+        raise PageproofError("--which-kernel is for a guest", "", "omit it, or add --qemu SOCKET")
     return _run_command(args.chosen, args, _open(args))
 
 

@@ -7,46 +7,23 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import drgn
 
 from pageproof import arch
+from pageproof.attach.attached import VMCOREINFO_REMEDY as VMCOREINFO_REMEDY
+from pageproof.attach.attached import Attached, physical_reader
 from pageproof.attach.messages import drgn_messages
 from pageproof.errors import PageproofError
 from pageproof.model import MemoryGap
 from pageproof.space.units import ADDRESS_LAST
-from pageproof.walk import ReadPhysical
 
 if TYPE_CHECKING:
     from pageproof.attach.guestmemory import GuestMemory
     from pageproof.attach.monitor import Monitor
     from pageproof.attach.monitormemory import MonitorMemory
     from pageproof.attach.vmcoreinfo.choice import KernelChoice
-
-#: How to give QEMU the guest's VMCOREINFO.
-VMCOREINFO_REMEDY = (
-    'run QEMU with "-device vmcoreinfo" and load qemu_fw_cfg in the guest (modprobe qemu_fw_cfg), '
-    "then try again"
-)
-
-
-class Attached(NamedTuple):
-    """A guest that drgn is attached to.
-
-    Attributes:
-        notes: for the user.
-        memory: RAM that the engine can read itself.
-        monitor: drgn's connection to QEMU, to ask it between drgn's calls; None if drgn is in the
-            middle of an event.
-        slow: memory through the monitor, if that is the only way.
-    """
-
-    prog: drgn.Program
-    notes: tuple[str, ...]
-    memory: GuestMemory | None
-    monitor: Monitor | None
-    slow: MonitorMemory | None = None
 
 
 @dataclass
@@ -193,19 +170,6 @@ def _reads_a_process(prog: drgn.Program, monitor: Monitor, messages: Sequence[st
 
     enabled = any("process memory reading enabled" in message for message in messages)
     return enabled and reads_the_guest(monitor, physical_reader(prog))
-
-
-def physical_reader(prog: drgn.Program) -> ReadPhysical:
-    """Return drgn's way to physical memory, with our errors."""
-
-    def read(paddr: int, length: int) -> bytes:
-        try:
-            data: bytes = prog.read(paddr, length, True)
-        except (drgn.FaultError, OSError) as error:
-            raise MemoryGap.from_fault(error) from None
-        return data
-
-    return read
 
 
 def _read_through(monitor: Monitor, prog: drgn.Program) -> MonitorMemory | None:

@@ -196,6 +196,7 @@ class _Window:
 
 def _close(monitor: Monitor, descriptor: int, fdset: int) -> None:
     os.close(descriptor)
-    # QEMU closes its own copy by itself once no monitor is connected (monitor/fds.c).
+    # QEMU closes its own copy while the guest runs, and by itself once no monitor is connected
+    # (monitor_fdset_cleanup() of monitor/fds.c).
     with suppress(Unusable, OSError, ValueError):
         monitor.execute("remove-fd", {"fdset-id": fdset})

@@ -5,21 +5,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import drgn
 
 from pageproof import arch
-from pageproof.attach.guest import VMCOREINFO_REMEDY, physical_reader
+from pageproof.attach.attached import VMCOREINFO_REMEDY, Attached, physical_reader
 from pageproof.attach.monitor import Monitor, Unusable
 from pageproof.attach.physical import PhysicalMemory
 from pageproof.attach.processmemory import ProcessMemory
 from pageproof.attach.vmcoreinfo import Found, find_kernels, kernel_named
 from pageproof.attach.vmcoreinfo.choice import Chosen, CpuRoots, KernelChoice, choose, running
 from pageproof.errors import PageproofError
-
-if TYPE_CHECKING:
-    from pageproof.attach.guest import Attached
 
 #: Limit of a search by ``xp``, at two minutes a GiB.
 _MOST_PRINTED_BYTES: Final = 2 << 30

@@ -7,17 +7,16 @@ import fcntl
 import json
 import os
 import random
-import shutil
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import drgn
 import pageproof_pagewalk as engine
 import pytest
+from bareqemu import bare_qemu
 
 from pageproof.attach import guestmemory, monitor, qmp
 from pageproof.attach.guestmemory import (
@@ -346,27 +345,10 @@ def test_a_connection_out_of_step_is_an_error(
 @pytest.fixture
 def qemu(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[bytes], dict[int, bytes]]]:
     """Start QEMU with RAM below and above 4 GiB, of which it touches only what is loaded."""
-    program = shutil.which("qemu-system-x86_64")
-    if program is None:
-        pytest.skip("qemu-system-x86_64 is not installed")
-    path = tmp_path / "qmp"
-    words = ["-S", "-machine", "q35", "-accel", "tcg", "-m", "4608M", "-display", "none"]
-    words += ["-nodefaults", "-qmp", f"unix:{path},server=on,wait=off"]
-    loaded = {}
-    for address in (0x200000, 0x7FFFF000, 0x100000000, 0x19FFFF000):
-        loaded[address] = random.Random(address).randbytes(PAGE_BYTES)
-        file = tmp_path / f"{address:x}"
-        file.write_bytes(loaded[address])
-        words += ["-device", f"loader,file={file},addr={address:#x},force-raw=on"]
-    process = subprocess.Popen([program, *words], stdin=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while not path.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+    addresses = (0x200000, 0x7FFFF000, 0x100000000, 0x19FFFF000)
+    loaded = {each: random.Random(each).randbytes(PAGE_BYTES) for each in addresses}
+    with bare_qemu(tmp_path, loaded) as (path, process):
         yield path, process, loaded
-    finally:
-        process.kill()
-        process.wait(10)
 
 
 def test_a_real_qemu(qemu: tuple[Path, subprocess.Popen[bytes], dict[int, bytes]]) -> None:

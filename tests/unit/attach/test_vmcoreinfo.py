@@ -75,9 +75,12 @@ def test_two_kernels_and_who_runs() -> None:
     memory.space(OTHER, 0x6000)
     first, second = find_kernels(memory.mapped).kernels
     for root, runs in ((KERNEL.root, (True, False)), (0x6000, (False, True))):
-        assert (runs_on(memory.mapped, first, root), runs_on(memory.mapped, second, root)) == runs
+        assert (
+            runs_on(memory.mapped.read, first, root),
+            runs_on(memory.mapped.read, second, root),
+        ) == runs
     for root in (0x8000, 0, 1 << 40, (1 << 52) - PAGE_BYTES):
-        assert not runs_on(memory.mapped, first, root)
+        assert not runs_on(memory.mapped.read, first, root)
 
 
 @pytest.mark.parametrize("release", ["6.12.0-other", "6.12.0-test2"])

@@ -43,6 +43,7 @@ WRONG: Final = {
     "--seconds": ("x", "0", "nan", "1e99"),
     "--skip": ("nosuch",),
     "--walker": ("rust",),
+    "--which-kernel": ("first",),
     "--write-baseline": (NOWHERE, "/"),
 }
 #: Any value may be right, or only the target shows that it is wrong.

@@ -130,8 +130,8 @@ def _none(
 ) -> PageproofError:
     """Return the error for memory without a kernel that can be examined."""
     searched = (
-        f"{found.searched_bytes >> 20} MiB of memory were searched, and {found.candidates} pages "
-        "look like VMCOREINFO"
+        f"{found.searched_bytes >> 20} MiB of memory were searched for VMCOREINFO (candidates: "
+        f"{found.candidates})"
     )
     if found.ended_early:
         searched += ", where the search ended"
@@ -152,7 +152,7 @@ def _none(
         )
     if not found.candidates and _looks_encrypted(memory):
         return PageproofError(
-            f"the memory looks encrypted: {searched}, and its pages look random",
+            f"the memory looks encrypted: its pages look random; {searched}",
             where,
             "memory of SEV, TDX and similar guests is readable only inside them",
         )
