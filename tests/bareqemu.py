@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+
+def _listens(path: Path) -> bool:
+    """Return whether a socket accepts a client; it exists a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 @contextmanager
@@ -42,7 +49,7 @@ def bare_qemu(
     process = subprocess.Popen([program, *words], stdin=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
-        while not path.exists() and time.monotonic() < deadline:
+        while not _listens(path) and time.monotonic() < deadline:
             time.sleep(0.05)
         yield path, process
     finally:
