@@ -109,7 +109,7 @@ def main(option: str, where: str, vmlinux: str) -> None:
     target.leave_out_shell_plugins()
     if option == "--qemu":
         attached = guest.attach_guest(where)
-        guest.attach_guest = lambda address: attached
+        guest.attach_guest = lambda address, which=None, progress=str: attached
         prog = attached[0]
     else:
         opened = core.attach_core(Path(where))
