@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from pageproof.attach.debuginfo import DebugInfo
+from pageproof.attach.kernelchoice import KernelChoice
 from pageproof.attach.reader import Reader
 from pageproof.attach.target import Target, Wanted, given_target, open_target
-from pageproof.attach.vmcoreinfo.choice import KernelChoice
 
 __all__ = [
     "DebugInfo",

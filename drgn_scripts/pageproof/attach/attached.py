@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import drgn
 
 from pageproof.model import MemoryGap
-from pageproof.walk import ReadPhysical
 
 if TYPE_CHECKING:
     from pageproof.attach.guestmemory import GuestMemory
     from pageproof.attach.monitor import Monitor
     from pageproof.attach.monitormemory import MonitorMemory
+    from pageproof.walk import ReadPhysical
 
 #: How to give QEMU the guest's VMCOREINFO.
 VMCOREINFO_REMEDY = (

@@ -21,9 +21,9 @@ from pageproof.space.units import ADDRESS_LAST
 
 if TYPE_CHECKING:
     from pageproof.attach.guestmemory import GuestMemory
+    from pageproof.attach.kernelchoice import KernelChoice
     from pageproof.attach.monitor import Monitor
     from pageproof.attach.monitormemory import MonitorMemory
-    from pageproof.attach.vmcoreinfo.choice import KernelChoice
 
 
 @dataclass

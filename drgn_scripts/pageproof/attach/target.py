@@ -19,10 +19,10 @@ from pageproof.attach.dumpfile import DumpFile, inspect_dump
 from pageproof.attach.faults import faults_as_errors
 from pageproof.attach.forks import check_fork
 from pageproof.attach.kdump import REASSEMBLE
+from pageproof.attach.kernelchoice import KernelChoice
 from pageproof.attach.messages import drgn_messages
 from pageproof.attach.reader import Reader
 from pageproof.attach.thread import in_a_thread
-from pageproof.attach.vmcoreinfo.choice import KernelChoice
 from pageproof.errors import PageproofError
 from pageproof.find.kernel.reader import READER
 from pageproof.model import TargetFacts, TargetKind

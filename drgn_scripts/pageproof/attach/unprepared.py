@@ -11,11 +11,12 @@ import drgn
 
 from pageproof import arch
 from pageproof.attach.attached import VMCOREINFO_REMEDY, Attached, physical_reader
+from pageproof.attach.kernelchoice import KernelChoice
 from pageproof.attach.monitor import Monitor, Unusable
 from pageproof.attach.physical import PhysicalMemory
 from pageproof.attach.processmemory import ProcessMemory
 from pageproof.attach.vmcoreinfo import Found, find_kernels, kernel_named
-from pageproof.attach.vmcoreinfo.choice import Chosen, CpuRoots, KernelChoice, choose, running
+from pageproof.attach.vmcoreinfo.choice import Chosen, CpuRoots, choose, running
 from pageproof.errors import PageproofError
 
 #: Limit of a search by ``xp``, at two minutes a GiB.

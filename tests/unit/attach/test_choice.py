@@ -14,11 +14,12 @@ import pytest
 from unit.attach.kernelmemory import IMAGE, Made, Memory
 
 from pageproof import arch
+from pageproof.attach.kernelchoice import KernelChoice
 from pageproof.attach.monitor import Unusable
 from pageproof.attach.physical import MappedMemory
 from pageproof.attach.unprepared import _refuse_encrypted
 from pageproof.attach.vmcoreinfo import find_kernels
-from pageproof.attach.vmcoreinfo.choice import Chosen, KernelChoice, choose
+from pageproof.attach.vmcoreinfo.choice import Chosen, choose
 from pageproof.errors import Exit, PageproofError
 from pageproof.space.units import PAGE_BYTES
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from pageproof.attach.kernelchoice import KernelChoice
 from pageproof.attach.physical import PhysicalMemory
 from pageproof.attach.vmcoreinfo.kernels import (
     Found,
@@ -31,13 +31,6 @@ _SAMPLED_PAGES: Final = 512
 _CHI_SQUARED: Final = 400.0
 _ENCRYPTED_SHARE: Final = 0.9
 _FEWEST_PAGES: Final = 16
-
-
-class KernelChoice(StrEnum):
-    """Which of several kernels in one memory, of which one has panicked into the other."""
-
-    RUNNING = "running"
-    CRASHED = "crashed"
 
 
 @dataclass(frozen=True)
