@@ -235,6 +235,11 @@ def _exec(args: argparse.Namespace) -> int:
 
 
 def _crash(args: argparse.Namespace) -> int:
+    if args.stay:
+        here = guest.attach(args.name)
+        here.load_crash_kernel(stay=True)
+        here.panic_and_stay()
+        return 0
     args.output.mkdir(parents=True, exist_ok=True)
     with guest.attach(args.name) as here:
         dumps = here.crash(args.output, args.dump_format or ("lzo",), args.level)
@@ -363,6 +368,9 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
     )
     crash.add_argument(
         "-o", "--output", type=Path, default=Path(), metavar="DIR", help="(default: here)"
+    )
+    crash.add_argument(
+        "--stay", action="store_true", help="save nothing, and leave the crash kernel up"
     )
 
     down = add("down", _down, "end the guest")
