@@ -100,6 +100,14 @@ def test_without_any_debug_package(here: Guest) -> None:
 
 
 @on_the_first
+@pytest.mark.parametrize("words", [("regions",), ("kmap",), ("whatis", "init_mm"), ("audit",)])
+def test_commands_without_any_debug_package(here: Guest, words: tuple[str, ...]) -> None:
+    done = outside(here, "--debug-info", "btf", *words)
+    assert done.code == 0, done.err + done.out
+    assert "VMCOREINFO was found by searching" in done.out
+
+
+@on_the_first
 def test_in_another_pid_namespace(here: Guest) -> None:
     """Memory comes through the monitor, never from a process that happens to have QEMU's PID."""
     unshare = ["unshare", *(["-r"] if os.getuid() else []), "-pf", "--mount-proc"]

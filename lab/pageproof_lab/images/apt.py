@@ -70,7 +70,7 @@ def mirrors() -> Mirrors:
 class Apt:
     """A private apt root for some suites. Its index is in the cache."""
 
-    def __init__(self, name: str, suites: Sequence[str]) -> None:
+    def __init__(self, name: str, suites: Sequence[str], architecture: str = "amd64") -> None:
         if not KEYRING.is_file():
             raise LabError(f"{KEYRING}: no such file; install debian-archive-keyring")
         self.name = name
@@ -92,7 +92,7 @@ class Apt:
             f'Dir::State::lists "{self.dir}/lists";\n'
             f'Dir::State::status "{self.dir}/status";\n'
             f'Dir::Cache "{self.dir}/cache";\n'
-            'APT::Architecture "amd64";\n'
+            f'APT::Architecture "{architecture}";\n'
             'APT::Sandbox::User "";\n'
             'Acquire::Languages "none";\n'
             'Acquire::Check-Valid-Until "false";\n'
