@@ -38,7 +38,9 @@ _SPAN = re.compile(r"`([\w.-]+/[\w./-]*)`")
 _PROMPT = re.compile(r"(?:\w*[#$] |\$$)")
 #: A command of a document: at the beginning of a line or behind a prompt.
 _PAGEPROOF = re.compile(r"^(?:\$ |# )?(?:sudo )?pageproof (.*)")
-_TARGET_OPTIONS = frozenset({"-c", "--core", "--qemu", "-s", "--symbols"})
+_TARGET_OPTIONS = frozenset(
+    {"-c", "--core", "--qemu", "-s", "--symbols", "--debug-info", "--which-kernel"}
+)
 
 
 def lines_outside(text: str) -> Iterator[tuple[int, str]]:
