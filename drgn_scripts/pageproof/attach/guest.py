@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,24 +63,19 @@ def attach_guest(
         PageproofError: the guest cannot be read.
     """
     where = f"--qemu {address}"
-    session = _open(address)
-    arch.of_program(session.prog, where)
-    try:
-        # Here, because most guests have the device.
-        from pageproof.attach import unprepared
+    from pageproof.attach import unprepared  # here, because other targets do not need it
 
+    session = _open(address)
+    try:
+        arch.of_program(session.prog, where)
+        unprepared.refuse_encrypted(session.attached, where)
         named = bool(session.prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL)
-        chosen = None
         if named and which is None:
-            note, stale = unprepared.check_device(session.attached)
+            note, sure = unprepared.check_device(session.attached)
             session.notes += (note,) if note else ()
-            if stale:
-                with suppress(PageproofError):
-                    chosen = unprepared.search_guest(session.attached, which, where, progress)
-            if chosen is None:
+            if sure:
                 return session.attached
-        else:
-            chosen = unprepared.search_guest(session.attached, which, where, progress)
+        chosen = unprepared.search_guest(session.attached, which, where, progress)
     except BaseException:
         session.close()
         raise
@@ -135,10 +129,10 @@ def _open(address: str, prog: drgn.Program | None = None) -> _Session:
             except Unusable:
                 monitor = None
             if monitor is not None and not _reads_a_process(prog, monitor, messages):
-                memory, slow = None, _read_through(monitor, prog)
+                memory, slow = None, _read_through(monitor, prog, where)
     except BaseException as error:
         shared.close()
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception) or isinstance(error, PageproofError):
             raise
         # drgn raises bare Exception for errors without a class of their own.
         if hung_up():
@@ -172,15 +166,17 @@ def _reads_a_process(prog: drgn.Program, monitor: Monitor, messages: Sequence[st
     return enabled and reads_the_guest(monitor, physical_reader(prog))
 
 
-def _read_through(monitor: Monitor, prog: drgn.Program) -> MonitorMemory | None:
-    """Give drgn the memory that the monitor reads; None if QEMU does not name it."""
+def _read_through(monitor: Monitor, prog: drgn.Program, where: str) -> MonitorMemory:
+    """Give drgn the memory that the monitor reads."""
     from pageproof.attach.monitor import Unusable
     from pageproof.attach.monitormemory import MonitorMemory
 
     try:
         memory = MonitorMemory(monitor)
-    except Unusable:
-        return None
+    except Unusable as error:
+        raise PageproofError(
+            f"QEMU's process cannot be read, and its monitor names no memory: {error}", where
+        ) from None
 
     def read(address: int, count: int, offset: int, physical: bool) -> bytes:
         try:

@@ -15,7 +15,7 @@ from pageproof.attach.kernelchoice import KernelChoice
 from pageproof.attach.monitor import Monitor, Unusable
 from pageproof.attach.physical import PhysicalMemory
 from pageproof.attach.processmemory import ProcessMemory
-from pageproof.attach.vmcoreinfo import Found, find_kernels, kernel_named
+from pageproof.attach.vmcoreinfo import Found, find_kernels, is_confirmed, kernel_named
 from pageproof.attach.vmcoreinfo.choice import Chosen, CpuRoots, choose, running
 from pageproof.errors import PageproofError
 
@@ -42,7 +42,6 @@ def search_guest(
         raise PageproofError("QEMU is in the middle of an event", where, "try again")
     architecture = arch.of_program(attached.prog, where)
     try:
-        _refuse_encrypted(monitor, where)
         memory = _memory(attached, where)
         found = find_kernels(memory, progress, architecture)
         roots = _roots_seen(monitor, attached.prog, memory, found)
@@ -60,28 +59,30 @@ def check_device(attached: Attached) -> tuple[str, bool]:
     drivers/firmware/qemu_fw_cfg.c), and another kernel may not have loaded the driver yet.
 
     Returns:
-        A note for the user, "" for none; and whether no CPU runs it, though it has not crashed.
+        A note for the user, "" for none; and whether the kernel may be examined, as far as this
+        can be seen. Otherwise it is searched for.
     """
     prog, monitor = attached.prog, attached.monitor
     kernel = kernel_named(prog["VMCOREINFO"].string_(), arch.of_program(prog))
     if kernel is None or monitor is None:
-        return "", False
+        return "", True
+    read = physical_reader(prog)
+    if not is_confirmed(read, kernel):  # Xen PV, or what an earlier kernel left
+        return f"memory has no Linux {kernel.release}, which the vmcoreinfo device names", False
     if kernel.crashed:
         return (
             f"this is Linux {kernel.release} that has crashed; the guest may run its crash kernel: "
             "--which-kernel running selects that",
-            False,
+            True,
         )
     try:
-        seen = any(
-            not now or running(physical_reader(prog), kernel, now)
-            for now in _moments(monitor, prog)
-        )
+        seen = any(not now or running(read, kernel, now) for now in _moments(monitor, prog))
     except (Unusable, OSError, ValueError):
-        return "", False
+        seen = True
     if seen:
-        return "", False
-    return f"no CPU runs Linux {kernel.release}, which the vmcoreinfo device names", True
+        return "", True
+    # It has not crashed, but another one may have been started by kexec.
+    return f"no CPU runs Linux {kernel.release}, which the vmcoreinfo device names", False
 
 
 def _memory(attached: Attached, where: str) -> PhysicalMemory:
@@ -123,17 +124,22 @@ def _moments(monitor: Monitor, prog: drgn.Program) -> Iterator[CpuRoots]:
         time.sleep(_PAUSE_SECONDS)
 
 
-def _refuse_encrypted(monitor: Monitor, where: str) -> None:
+def refuse_encrypted(attached: Attached, where: str) -> None:
     """Refuse a guest whose memory its host cannot read.
 
     The machine's property names the object with its keys: sev-guest, tdx-guest and others (QEMU's
     hw/core/machine.c, since 6.0).
+
+    Raises:
+        PageproofError: it is one.
     """
     question: dict[str, object] = {"path": "/machine", "property": "confidential-guest-support"}
     try:
-        named = monitor.execute("qom-get", question)
+        named = attached.monitor and attached.monitor.execute("qom-get", question)
     except Unusable:  # an older QEMU, or a machine without it
         return
+    except (OSError, ValueError) as error:
+        raise PageproofError(f"QEMU does not answer: {error}", where) from None
     if named:
         raise PageproofError(
             "the guest's memory is encrypted (confidential-guest-support is "

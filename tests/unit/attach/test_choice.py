@@ -8,17 +8,21 @@ import json
 import random
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import drgn
 import pytest
 from unit.attach.kernelmemory import IMAGE, Made, Memory
 
 from pageproof import arch
+from pageproof.attach.attached import Attached
 from pageproof.attach.kernelchoice import KernelChoice
 from pageproof.attach.monitor import Unusable
 from pageproof.attach.physical import MappedMemory
-from pageproof.attach.unprepared import _refuse_encrypted
-from pageproof.attach.vmcoreinfo import find_kernels
+from pageproof.attach.unprepared import refuse_encrypted
+from pageproof.attach.vmcoreinfo import find_kernels, is_confirmed, kernel_named
 from pageproof.attach.vmcoreinfo.choice import Chosen, choose
 from pageproof.errors import Exit, PageproofError
 from pageproof.space.units import PAGE_BYTES
@@ -197,10 +201,31 @@ class FakeMonitor:
 
 def test_confidential_guests() -> None:
     for answer in ("", None, Unusable("QEMU refused")):
-        _refuse_encrypted(FakeMonitor(answer), "here")  # type: ignore[arg-type]
+        refuse_encrypted(attached(FakeMonitor(answer)), "here")
+    refuse_encrypted(attached(None), "here")
     with pytest.raises(PageproofError) as error:
-        _refuse_encrypted(FakeMonitor("/objects/sev0"), "here")  # type: ignore[arg-type]
+        refuse_encrypted(attached(FakeMonitor("/objects/sev0")), "here")
     assert "memory is encrypted" in error.value.what and "/objects/sev0" in error.value.what
+    with pytest.raises(PageproofError, match="does not answer"):
+        refuse_encrypted(attached(FakeMonitor(ConnectionError("gone"))), "here")
+
+
+def attached(monitor: Any) -> Attached:
+    return Attached(drgn.Program(), (), None, monitor)
+
+
+def test_a_kernel_that_a_device_names() -> None:
+    memory = both()
+    for made, confirmed in ((FIRST, True), (SECOND, True), (replace(FIRST, release="5"), False)):
+        kernel = kernel_named(made.text(), arch.ASSUMED)
+        assert kernel is not None
+        assert is_confirmed(memory.mapped.read, kernel) is confirmed
+    assert kernel_named(b"", arch.ASSUMED) is None
+    # The one of Xen's dom0 has its text, but no tables where that places them.
+    xen, _ = recorded("xen-pv.json")
+    page = next(at for at, _ in xen.ranges if xen.read(at, 10) == b"OSRELEASE=")
+    kernel = kernel_named(xen.read(page, PAGE_BYTES).rstrip(b"\0"), arch.ASSUMED)
+    assert kernel is not None and not is_confirmed(xen.read, kernel)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pageproof.attach.vmcoreinfo.kernels import (
     FoundKernel,
     Rejected,
     find_kernels,
+    is_confirmed,
     kernel_named,
 )
 
-__all__ = ["Found", "FoundKernel", "Rejected", "find_kernels", "kernel_named"]
+__all__ = ["Found", "FoundKernel", "Rejected", "find_kernels", "is_confirmed", "kernel_named"]

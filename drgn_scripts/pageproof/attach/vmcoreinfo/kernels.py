@@ -30,6 +30,9 @@ _MOST_CANDIDATES: Final = 20_000
 _MOST_REJECTED: Final = 16
 #: ``__NEW_UTS_LEN`` + 1 (include/uapi/linux/utsname.h): sysname, nodename, then release.
 _UTS_BYTES: Final = 65
+#: Before 5.11 VMCOREINFO lacks the offset of ``uts_namespace.name``, which then has only a kref
+#: before it (9a56493f6942, "uts: Use generic ns_common::count").
+_KREF_BYTES: Final = 4
 _RELEASE: Final = re.compile(r"[\x21-\x7e]{1,64}")
 _BUILD_ID: Final = re.compile(r"[0-9a-f]{16,128}")
 #: ``crash_save_vmcoreinfo()`` appends it when the kernel panics.
@@ -203,21 +206,36 @@ def _examine(
     except Unsuitable as error:
         small = isinstance(error, OtherWordSize)
         return Rejected(candidate.paddr, release[:_UTS_BYTES], str(error), small)
-    root = place.physical(place.tables)
-    if leads_to(memory.read, place, root, place.tables) != root:
-        why = f"there are no page tables at {root:#x} that lead to themselves"
-        return Rejected(candidate.paddr, release, why, False, place, release_at)
-    if release_in(memory.read, place, root, release_at) != release:
-        why = "its page tables do not lead to its release"
+    why = _doubt(memory.read, place, release, release_at)
+    if why:
         return Rejected(candidate.paddr, release, why, False, place, release_at)
     crashed = _CRASHED in info
     return FoundKernel(candidate.text, candidate.paddr, release, build_id, place, crashed)
 
 
+def _doubt(read: ReadPhysical, place: ImagePlace, release: str, release_at: int) -> str:
+    """Return what is wrong with the page tables of a VMCOREINFO, "" for nothing."""
+    root = place.physical(place.tables)
+    if leads_to(read, place, root, place.tables) != root:
+        return f"there are no page tables at {root:#x} that lead to themselves"
+    if release_in(read, place, root, release_at) != release:
+        return "its page tables do not lead to its release"
+    return ""
+
+
+def is_confirmed(read: ReadPhysical, kernel: FoundKernel) -> bool:
+    """Return whether a kernel's own page tables confirm it."""
+    try:
+        release_at = _release_address(parse(kernel.text))
+    except Unsuitable:
+        return False
+    return not _doubt(read, kernel.place, kernel.release, release_at)
+
+
 def _release_address(info: Mapping[str, str]) -> int:
     try:
         address = int(info["SYMBOL(init_uts_ns)"], 16)
-        offset = int(info["OFFSET(uts_namespace.name)"])
+        offset = int(info.get("OFFSET(uts_namespace.name)", _KREF_BYTES))
     except (KeyError, ValueError):
         raise Unsuitable("it does not name init_uts_ns") from None
     if not 0 <= offset < PAGE_BYTES or not 0 <= address < ADDRESS_END - 2 * PAGE_BYTES:
