@@ -23,8 +23,8 @@ from pageproof.model import MemoryGap, Outcome
 from pageproof.space.units import ADDRESS_END, PAGE_BYTES
 from pageproof.walk import ReadPhysical, walk_address
 
-#: Limit of candidates that are examined, which takes 0.3 ms each, and 15 ms through QEMU's monitor. A
-#: sound guest has two or three; a program can fill all memory with them.
+#: Limit of candidates that are examined, which takes 0.3 ms each, and 15 ms through QEMU's monitor.
+#: A sound guest has two or three; a program can fill all memory with them.
 _MOST_CANDIDATES: Final = 2_000
 #: Limit of reasons that are kept.
 _MOST_REJECTED: Final = 16
