@@ -40,6 +40,7 @@ class Options:
     oops_panics: bool = True
     debian: bool = False  # a plain Debian with systemd; pageproof is not installed in it
     emulate: bool = False  # even where KVM works: its CPUs have four debug registers
+    memory_file: Path | None = None  # the guest's memory is this file, which is created
     vmcoreinfo: bool = True  # the device through which the guest names its VMCOREINFO
 
 
@@ -240,6 +241,10 @@ def arguments(
         words += ["-device", f"virtio-blk-pci,drive=disk{number}"]
     if options.nodes > 1:
         words += _numa(options)
+    if options.memory_file is not None:
+        size, path = f"{options.memory_mib}M", options.memory_file
+        words += ["-object", f"memory-backend-file,id=ram,size={size},mem-path={path},share=on"]
+        words += ["-machine", "memory-backend=ram"]
     if options.gdb:
         words += ["-gdb", f"unix:{sockets.gdb},server=on,wait=off"]
     return words
