@@ -16,6 +16,7 @@ from pageproof.judge.audit.engine import (
     exit_code,
     is_clean,
     needs_of,
+    of_a_torn_image,
     outcome_of,
     run_check,
     standing,
@@ -71,6 +72,8 @@ def audit(
         doubtful = [check for check in doubtful if not is_clean(results[check.rule.id])]
         if settled:
             break
+    if target.facts.may_be_torn:
+        results = {name: of_a_torn_image(result) for name, result in results.items()}
     told = [outcome_of(results[check.rule.id], accepted) for check in checks]
     outcomes = tuple(outcome for outcome, _, _ in told)
     return AuditReport(

@@ -28,7 +28,8 @@ class TargetFacts:
 
     Attributes:
         where: path of the socket or dump; "/proc/kcore" for live.
-        format: source of memory: "kcore", "qmp", "elf", "kdump", "flattened", "given".
+        format: source of memory: "kcore", "qmp", "elf", "kdump", "flattened", "raw", "lime",
+            "avml", "given".
         release: ``uname -r`` of the kernel under test.
         live: True if memory can change while it is read.
         zero_fills: True if missing memory may read as zeros.
@@ -44,6 +45,14 @@ class TargetFacts:
     zero_fills: bool
     arch: str = field(compare=False, metadata=UNSAVED)
     notes: tuple[str, ...] = ()
+
+    @property
+    def may_be_torn(self) -> bool:
+        """Whether pages may be of different moments, with no second look at them.
+
+        LiME and AVML run in the machine whose memory they copy.
+        """
+        return self.format in ("lime", "avml")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from pageproof.model.audit import RuleOutcome, Ruling
 from pageproof.model.auditfacts import AuditFacts, Need
 from pageproof.model.where import Where
 
+#: Facts that change while an image is taken.
+_MOVING: Final = frozenset({Need.USERS, Need.FRAMES, Need.AREAS})
 _WORST_FIRST: Final = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
@@ -76,6 +78,25 @@ def standing(before: Result, after: Result) -> Result:
     if decided and (is_clean(best) or _places(best.judged.findings) == _places(kept)):
         undecided = ""
     return Result(after.check, Judged(best.judged.checked, kept, more, undecided or moving))
+
+
+def of_a_torn_image(result: Result) -> Result:
+    """Return a result for memory whose pages may be of different moments.
+
+    Tables and counters of processes change all the time, so what compares them proves nothing.
+    The kernel's own tables hardly change.
+    """
+    serious = [one for one in result.judged.findings if one.severity is not Severity.NOTE]
+    if not serious or _MOVING.isdisjoint(result.check.needs):
+        return result
+    rest = tuple(one for one in result.judged.findings if one.severity is Severity.NOTE)
+    count = len(serious) + result.judged.more
+    reasons = (
+        result.judged.undecided,
+        f"{count} findings, which a torn image may have made up",
+    )
+    undecided = "; ".join(reason for reason in reasons if reason)
+    return Result(result.check, Judged(result.judged.checked, rest, 0, undecided))
 
 
 def _places(findings: Iterable[Finding]) -> Collection[tuple[str, Where]]:
