@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 
 from pageproof import cli, commands, front, judge, render
 from pageproof.attach import core, guest, target
+from pageproof.attach.dumpfile import inspect_dump
 
 ANSWER_SECONDS = 600
 
@@ -112,8 +113,8 @@ def main(option: str, where: str, vmlinux: str) -> None:
         guest.attach_guest = lambda address, which=None, progress=str: attached
         prog = attached[0]
     else:
-        opened = core.attach_core(Path(where))
-        core.attach_core = lambda path: opened
+        opened = core.attach_core(Path(where), inspect_dump(Path(where)))
+        core.attach_core = lambda *asked: opened
         prog = opened[0]
     # Load the kernel's only, as drgn would remember the present addresses of modules.
     kernel, _ = next(iter(prog.loaded_modules()))

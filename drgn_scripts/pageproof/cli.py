@@ -22,6 +22,7 @@ from pageproof.front.command import Described, load_parts, need_drgn, with_bug_c
 from pageproof.front.verify import EPILOG
 from pageproof.model.kinds import UMH_SHM
 from pageproof.render.printable import printable
+from pageproof.space.ramranges import parse_ram
 
 if TYPE_CHECKING:
     from pageproof.attach import Target
@@ -131,8 +132,18 @@ def _described(command: Described) -> dict[str, Any]:
 def _add_target(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target (default: the live kernel)")
     which = group.add_mutually_exclusive_group()
-    which.add_argument("-c", "--core", metavar="VMCORE", type=Path, help="a vmcore")
+    which.add_argument(
+        "-c", "--core", metavar="FILE", type=Path, help="a vmcore, or an image of memory"
+    )
     which.add_argument("--qemu", metavar="SOCKET", help="a running QEMU guest, by its QMP socket")
+    group.add_argument(
+        "--ram",
+        metavar="START-END@OFFSET",
+        action="append",
+        default=[],
+        help="where a raw image has RAM: its physical addresses and the offset in the file, in "
+        "hex; repeatable (default: the file is memory from address 0 on)",
+    )
     group.add_argument(
         "-s",
         "--symbols",
@@ -188,6 +199,10 @@ def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: 
 
 
 def _open(args: argparse.Namespace) -> _Open:
+    ram = tuple(parse_ram(text) for text in args.ram)
+    if ram and args.core is None:
+        raise PageproofError("--ram is for a raw image of memory", "", "give the image with -c")
+
     def open_it(say: Callable[[str], None]) -> Target:
         need_drgn()
         from pageproof.attach import DebugInfo, KernelChoice, Wanted, open_target
@@ -195,6 +210,7 @@ def _open(args: argparse.Namespace) -> _Open:
         wanted = Wanted(
             qemu=args.qemu,
             core=args.core,
+            ram=ram,
             symbols=tuple(args.symbols),
             debug_info=DebugInfo(args.debug_info),
             which_kernel=KernelChoice(args.which_kernel) if args.which_kernel else None,

@@ -20,6 +20,27 @@ def test_compressed(machine: Machine, tmp_path: Path) -> None:
 
 
 @on_one_kernel
+def test_elf_that_names_no_kernel(machine: Machine, tmp_path: Path) -> None:
+    """As of a guest without the vmcoreinfo device, or VirtualBox's: the kernel is searched for."""
+    machine.load()
+    dump = tmp_path / "elf"
+    with closing(monitor(machine.guest)) as control:
+        control.call("dump-guest-memory", 120, paging=False, protocol=f"file:{dump}")
+    with dump.open("r+b") as file:
+        note = file.read(1 << 16).index(b"VMCOREINFO\0")
+        file.seek(note)
+        file.write(b"something\0\0")
+    words = ("verify", "--kind", "umh_shm", "--format", "json")
+    result = pageproof("-c", dump, *machine.symbols, *words)
+    dump.unlink()
+    assert result.code == 0, result.out + result.err
+    assert verdicts(result.report) == ["SAME"]
+    named, found, *_ = result.report["target"]["notes"]
+    assert named == "the dump does not name its kernel"
+    assert found.startswith("VMCOREINFO was found by searching")
+
+
+@on_one_kernel
 def test_a_part_of_memory(machine: Machine, tmp_path: Path) -> None:
     """QEMU can dump a single range, which does not have the kernel's tables."""
     dump = tmp_path / "part"

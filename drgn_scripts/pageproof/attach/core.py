@@ -3,18 +3,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import drgn
 
 from pageproof import arch
+from pageproof.attach.dumpfile import DumpFile
 from pageproof.attach.guest import VMCOREINFO_REMEDY
 from pageproof.attach.messages import drgn_messages
 from pageproof.errors import PageproofError
 
+if TYPE_CHECKING:
+    from pageproof.attach.kernelchoice import KernelChoice
 
-def attach_core(path: Path) -> tuple[drgn.Program, tuple[str, ...]]:
-    """Attach to a dump, which :mod:`pageproof.attach.dumpfile` has checked before.
+
+def attach_core(
+    path: Path,
+    dump: DumpFile,
+    which: KernelChoice | None = None,
+    progress: Callable[[str], None] = lambda message: None,
+) -> tuple[drgn.Program, tuple[str, ...]]:
+    """Attach to a dump.
+
+    Args:
+        path: its path.
+        dump: the dump, which was checked.
+        which: of several kernels in an ELF dump that names none.
+        progress: called with one line now and then.
 
     Returns:
         The program, and notes for the user.
@@ -25,6 +42,7 @@ def attach_core(path: Path) -> tuple[drgn.Program, tuple[str, ...]]:
     where = f"-c {path}"
     notes: tuple[str, ...] = ()
     prog = drgn.Program()
+    platform = drgn.Platform(drgn.Architecture[arch.ASSUMED.platform])
     try:
         with drgn_messages():  # drgn warns about flattened dumps, which are fine
             try:
@@ -34,26 +52,26 @@ def attach_core(path: Path) -> tuple[drgn.Program, tuple[str, ...]]:
                     raise
                 # QEMU's kdump formats leave most of utsname empty, so libkdumpfile cannot find
                 # out the machine.
-                prog = drgn.Program(drgn.Platform(drgn.Architecture[arch.ASSUMED.platform]))
+                prog = drgn.Program(platform)
                 prog.set_core_dump(str(path))
                 notes = (
                     "the dump's header does not name the machine (QEMU wrote it); "
                     f"{arch.ASSUMED.name} is assumed",
                 )
+            named = bool(prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL)
     except Exception as error:  # drgn raises bare Exception for errors without a class of their own
         message = str(error)
-        if "vmcoreinfo" in message.lower():
+        if "vmcoreinfo" not in message.lower():
             raise PageproofError(
-                "the dump has no vmcoreinfo", where, f"for the next one: {VMCOREINFO_REMEDY}"
+                f"can't read the dump: {message}", where, "copy it again; the original may be whole"
             ) from None
+        named = False
+    if named:
+        return prog, notes
+    if dump.elf_map is None:
         raise PageproofError(
-            f"can't read the dump: {message}", where, "copy it again; the original may be whole"
-        ) from None
-    if not prog.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
-        raise PageproofError(
-            "the dump has no vmcoreinfo: it is the core of a process, or of a guest without "
-            "vmcoreinfo",
-            where,
-            f"give a kernel's vmcore; for a guest {VMCOREINFO_REMEDY}",
+            "the dump has no vmcoreinfo", where, f"for the next one: {VMCOREINFO_REMEDY}"
         )
-    return prog, notes
+    from pageproof.attach.searched import attach_unnamed  # here, because it is seldom needed
+
+    return attach_unnamed(path, dump.elf_map, which, progress)

@@ -18,13 +18,13 @@ from typing import BinaryIO, Final
 from pageproof import arch
 from pageproof.attach.elfmap import ElfMap, Segment, map_file
 from pageproof.attach.filebytes import FileBytes, FlattenedBytes, PlainBytes, cut, damaged
+from pageproof.attach.formats import HEAD_BYTES, Form, recognise
+from pageproof.attach.image import Image, open_image
 from pageproof.attach.kdump import KdumpLayout, KdumpPages, check_kdump
 from pageproof.errors import PageproofError
 from pageproof.files.inputs import NotAFileError, open_file
+from pageproof.space.ramranges import RamRange
 
-_ELF_MAGIC: Final = b"\x7fELF"
-_KDUMP_MAGIC: Final = b"KDUMP   "
-_FLAT_MAGIC: Final = b"makedumpfile\0\0\0\0"
 _ET_CORE: Final = 4
 _PT_LOAD: Final = 1
 _PHDR: Final = struct.Struct("<IIQQQQQQ")
@@ -34,24 +34,18 @@ _PN_XNUM: Final = 0xFFFF
 #: omits. Each takes some hundred bytes of memory here.
 _MAX_SEGMENTS: Final = 1 << 18
 
-_PACKERS: Final = (
-    (b"\x1f\x8b", "gzip", "gunzip"),
-    (b"\xfd7zXZ\0", "xz", "unxz"),
-    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
-    (b"BZh", "bzip2", "bunzip2"),
-)
-
 
 @dataclass(frozen=True)
 class DumpFile:
     """A dump that passed the checks.
 
     Attributes:
-        format: "elf", "kdump" or "flattened".
+        format: "elf", "kdump", "flattened", or that of an image: "raw", "lime", "avml".
         zero_fills: omitted pages may read as zeros, and it is not known which they are.
         elf_map: physical memory of an "elf" dump; None for other formats.
         split: the file is one of several, and has only a part of the pages.
         kdump: the pages of a kdump-compressed dump.
+        image: an image of memory; None for dumps, which drgn opens itself.
     """
 
     format: str
@@ -59,10 +53,15 @@ class DumpFile:
     elf_map: ElfMap | None = None
     split: bool = False
     kdump: KdumpPages | None = None
+    image: Image | None = None
 
 
-def inspect_dump(path: Path) -> DumpFile:
+def inspect_dump(path: Path, ram: Sequence[RamRange] = ()) -> DumpFile:
     """Recognise and check a dump.
+
+    Args:
+        path: the file.
+        ram: where a raw image has RAM; none if it is memory from address 0 on.
 
     Raises:
         PageproofError: the file does not exist or may not be read, or it is not a dump, or it is
@@ -71,7 +70,7 @@ def inspect_dump(path: Path) -> DumpFile:
     where = str(path)
     try:
         with open_file(path) as file:
-            return _inspect(file, where)
+            return _inspect(file, ram, where)
     except FileNotFoundError:
         raise PageproofError("there is no such dump", where, "check the path") from None
     except PermissionError:
@@ -85,37 +84,36 @@ def inspect_dump(path: Path) -> DumpFile:
         raise PageproofError(f"can't read the dump: {error.strerror}", where) from None
 
 
-def _inspect(file: BinaryIO, where: str) -> DumpFile:
+def _inspect(file: BinaryIO, ram: Sequence[RamRange], where: str) -> DumpFile:
     plain = PlainBytes(file)
-    head = plain.read(0, 64)
-    if head.startswith(_FLAT_MAGIC):
+    found = recognise(plain.read(0, HEAD_BYTES))
+    form = found.form
+    if form is None:
+        raise PageproofError(f"this is not a dump but {found.name}", where, found.remedy)
+    if ram and form is not Form.RAW:
+        raise PageproofError(
+            f"--ram is for raw images, and this is {found.name}", where, "omit --ram"
+        )
+    if form is Form.FLATTENED:
         flattened = FlattenedBytes(plain, where)
-        inner = flattened.read(0, 64)
-        if inner.startswith(_KDUMP_MAGIC):
-            return _kdump("flattened", file, check_kdump(flattened, where), flattened.parts())
-        if inner.startswith(_ELF_MAGIC):
+        inner = recognise(flattened.read(0, HEAD_BYTES)).form
+        if inner is Form.KDUMP:
+            return _kdump(form, file, check_kdump(flattened, where), flattened.parts())
+        if inner is Form.ELF:
             _read_elf(flattened, where, flattened=True)
-            return DumpFile("flattened", zero_fills=True)
+            return DumpFile(form, zero_fills=True)
         raise damaged(where, "its flattened content is neither ELF nor kdump-compressed")
-    if head.startswith(_KDUMP_MAGIC):
+    if form is Form.KDUMP:
         parts = [(0, plain.size, 0)]
-        return _kdump("kdump", file, check_kdump(plain, where), parts)
-    if head.startswith(_ELF_MAGIC):
-        return DumpFile("elf", elf_map=ElfMap(_read_elf(plain, where), map_file(file)))
-    for magic, name, tool in _PACKERS:
-        if head.startswith(magic):
-            raise PageproofError(f"this is not a dump but a {name} file", where, f"{tool} it first")
-    if not plain.size:
-        raise PageproofError("this is not a dump but an empty file", where, "dump again")
-    raise PageproofError(
-        "this is not a dump: neither ELF nor makedumpfile's formats",
-        where,
-        "give a vmcore as kexec, makedumpfile or QEMU's dump-guest-memory writes it",
-    )
+        return _kdump(form, file, check_kdump(plain, where), parts)
+    if form is Form.ELF:
+        return DumpFile(form, elf_map=ElfMap(_read_elf(plain, where), map_file(file)))
+    image = open_image(form, file, ram, where)
+    return DumpFile(form, elf_map=image.elf_map, image=image)
 
 
 def _kdump(
-    form: str, file: BinaryIO, layout: KdumpLayout, parts: Sequence[tuple[int, int, int]]
+    form: Form, file: BinaryIO, layout: KdumpLayout, parts: Sequence[tuple[int, int, int]]
 ) -> DumpFile:
     memory = None if layout.split else map_file(file)
     pages = None if memory is None else KdumpPages(memory, parts, layout)

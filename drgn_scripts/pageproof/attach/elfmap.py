@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The physical memory of an ELF dump: its place in the file, and the parts that were omitted.
+"""Physical memory in an ELF dump or an image: its place in the file, and what was omitted.
 
 Segments may overlap: /proc/vmcore has the kernel's text in its own segment and in the segment of
 all memory. The later program header takes precedence, as in drgn.
@@ -68,6 +68,14 @@ class ElfMap:
                 return True
             paddr = piece.paddr + piece.length
         return False
+
+    def segments(self) -> list[Segment]:
+        """Return the memory that is in the file, by physical address, without overlaps."""
+        return [
+            Segment(piece.paddr, piece.length, piece.length, order, piece.file_offset)
+            for order, piece in enumerate(self.pieces)
+            if piece.file_offset is not None
+        ]
 
     def direct(self) -> list[tuple[int, memoryview | int]]:
         """Return the memory that needs no read, by physical address, without overlaps.

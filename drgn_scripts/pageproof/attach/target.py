@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from pageproof.attach.thread import in_a_thread
 from pageproof.errors import PageproofError
 from pageproof.find.kernel.reader import READER
 from pageproof.model import TargetFacts, TargetKind
+from pageproof.space.ramranges import RamRange
 
 if TYPE_CHECKING:
     from pageproof.attach.guestmemory import GuestMemory
@@ -44,13 +46,18 @@ _SHELL_PLUGINS = "builtin_commands,crash_commands,pageproof"
 
 @dataclass(frozen=True)
 class Wanted:
-    """The target that the user named. Without a socket and a core it is the live kernel."""
+    """The target that the user named. Without a socket and a core it is the live kernel.
+
+    Attributes:
+        ram: where the core, a raw image, has RAM.
+    """
 
     qemu: str | None = None
     core: Path | None = None
     symbols: tuple[Path, ...] = ()
     debug_info: DebugInfo = DebugInfo.AUTO
     which_kernel: KernelChoice | None = None
+    ram: tuple[RamRange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ def open_target(
     memory: GuestMemory | None = None
     monitor: Monitor | None = None
     slow: MonitorMemory | None = None
+    checked: AbstractContextManager[None] = nullcontext()
     if wanted.qemu is not None:
         kind, where = TargetKind.QEMU, wanted.qemu
         progress(f"connecting to {where}")
@@ -104,8 +112,15 @@ def open_target(
     elif wanted.core is not None:
         kind, where = TargetKind.CORE, str(wanted.core)
         progress(f"opening {where}")
-        dump = inspect_dump(wanted.core)
-        prog, notes = core.attach_core(wanted.core)
+        dump = inspect_dump(wanted.core, wanted.ram)
+        if dump.image is not None:
+            from pageproof.attach.searched import attach_image, image_checked
+
+            prog, notes = attach_image(dump.image, wanted.core, wanted.which_kernel, progress)
+            checked = image_checked(prog, dump.image, where)
+            memory = dump.image.guest
+        else:
+            prog, notes = core.attach_core(wanted.core, dump, wanted.which_kernel, progress)
         if dump.split:
             notes += (_SPLIT_NOTE,)
         form = dump.format
@@ -118,14 +133,14 @@ def open_target(
     attached = time.monotonic()
     progress(f"loading debug info of Linux {release}")
     # load_debug_info() reports what drgn would log.
-    with drgn_messages(), faults_as_errors(where), in_a_thread(meanwhile):
+    with drgn_messages(), faults_as_errors(where), in_a_thread(meanwhile), checked:
         notes += load_debug_info(prog, release, wanted.symbols, modules, wanted.debug_info)
     facts = TargetFacts(
         kind=kind,
         where=where,
         format=form,
         release=release,
-        live=kind is not TargetKind.CORE,
+        live=kind is not TargetKind.CORE or memory is not None,
         # /proc/kcore gives zeros for offline, poisoned and non-RAM pages.
         zero_fills=dump.zero_fills if dump else kind is TargetKind.LIVE,
         arch=architecture.name,
@@ -142,10 +157,8 @@ def _reader(
     slow: MonitorMemory | None = None,
 ) -> Reader:
     """Make the reader of a target, and leave it for the rooms that only have the program."""
-    if dump:
-        reader = Reader(prog, dump.elf_map, dump.kdump)
-    else:
-        reader = Reader(prog, guest=memory, slow=slow)
+    elf_map, kdump = (dump.elf_map, dump.kdump) if dump else (None, None)
+    reader = Reader(prog, elf_map, kdump, memory, slow)
     prog.cache[READER] = reader
     return reader
 

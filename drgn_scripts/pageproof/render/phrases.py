@@ -28,6 +28,8 @@ from pageproof.model import (
 )
 from pageproof.render.where import where_words
 
+#: Formats of images of memory; other files are vmcores.
+_IMAGES: Final = ("raw", "lime", "avml")
 #: For the facts "page" and "vma" of several reports.
 NO_STRUCT_PAGE: Final = "no struct page: the kernel does not manage this memory"
 NO_VMA: Final = "no VMA covers this address"
@@ -55,6 +57,8 @@ def target(facts: TargetFacts) -> str:
         return "live, /proc/kcore"
     if facts.kind is TargetKind.QEMU:
         return f"QEMU guest, {facts.where}"
+    if facts.format in _IMAGES:
+        return f"{facts.format} image of memory, {facts.where}"
     return f"{facts.format} vmcore, {facts.where}"
 
 

@@ -160,7 +160,7 @@ def test_a_part_of_a_split_dump_without_pages(tmp_path: Path) -> None:
         (elf([], kind=1), "an ELF executable or object", "with -s"),
         (elf([], machine=183), "not of an x86_64 machine", "only x86_64"),
         (b"\x1f\x8b" + b"x" * 90, "a gzip file", "gunzip it first"),
-        (b"\xfd7zXZ\0" + b"x" * 90, "a xz file", "unxz it first"),
+        (b"\xfd7zXZ\0" + b"x" * 90, "an xz file", "unxz it first"),
         (b"\x28\xb5\x2f\xfd" + b"x" * 90, "a zstd file", "unzstd it first"),
     ],
 )

@@ -39,6 +39,7 @@ WRONG: Final = {
     "--pid": ("x", "0", "-1"),
     "--program": (NOWHERE, "/etc", "/etc/passwd"),
     "--qemu": (NOWHERE,),
+    "--ram": ("x", "0-fff", "0-ff0@0", "1000-fff@0", "0-fff@0"),
     "--rule": ("nosuch",),
     "--seconds": ("x", "0", "nan", "1e99"),
     "--skip": ("nosuch",),
