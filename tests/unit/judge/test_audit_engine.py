@@ -21,6 +21,7 @@ from pageproof.judge.audit.engine import (
     exit_code,
     is_clean,
     needs_of,
+    of_a_torn_image,
     outcome_of,
     run_check,
     standing,
@@ -101,6 +102,36 @@ def test_only_what_two_looks_see_stands() -> None:
     both = standing(result("a", "b"), result("b", "c"))
     assert [where_words(one.where) for one in both.judged.findings] == ["b"]
     assert (both.check, both.judged.checked) == (WX, 1)
+
+
+MOVING = (Need.USERS, Need.FRAMES, Need.AREAS)
+
+
+@pytest.mark.parametrize("need", Need)
+def test_what_moves_is_undecided_in_a_torn_image(need: Need) -> None:
+    found = result("physmap", "vmalloc", more=3)
+    found = replace(found, check=replace(found.check, needs=(Need.KERNEL, need)))
+    told = of_a_torn_image(found)
+    if need not in MOVING:
+        assert told is found
+        return
+    assert told.judged == Judged(1, undecided="5 findings, which a torn image may have made up")
+    assert exit_code([outcome_of(told, {})[0]]) is Exit.UNDECIDED
+
+
+def test_a_torn_image_keeps_notes_and_reasons() -> None:
+    check = replace(WX, needs=(Need.USERS,))
+    sound = Result(check, Judged(7))
+    assert of_a_torn_image(sound) is sound
+    error, *_ = result("physmap").judged.findings
+    note = replace(error, severity=Severity.NOTE)
+    only_note = Result(check, Judged(7, (note,)))
+    assert of_a_torn_image(only_note) is only_note
+    told = of_a_torn_image(Result(check, Judged(7, (error, note), undecided="a part is missing")))
+    assert told.judged.findings == (note,)
+    assert told.judged.undecided == (
+        "a part is missing; 1 finding, which a torn image may have made up"
+    )
 
 
 def test_more_findings_stand_if_the_first_ones_do() -> None:

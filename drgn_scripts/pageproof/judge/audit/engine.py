@@ -93,7 +93,7 @@ def of_a_torn_image(result: Result) -> Result:
     count = len(serious) + result.judged.more
     reasons = (
         result.judged.undecided,
-        f"{count} findings, which a torn image may have made up",
+        f"{count} finding{'s' if count > 1 else ''}, which a torn image may have made up",
     )
     undecided = "; ".join(reason for reason in reasons if reason)
     return Result(result.check, Judged(result.judged.checked, rest, 0, undecided))
