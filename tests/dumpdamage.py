@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run pageproof on damaged copies of a vmcore: it must exit as documented.
+"""Run pageproof on damaged copies of a vmcore or an image: it must exit as documented.
 
 A run is a command on a copy of a dump that is damaged in one place. A seed chooses both. Any
 verdict is fine. Exit code 70, a signal, a traceback, and more memory or time than the limits are
@@ -138,14 +138,20 @@ def changes(dump: Path, variables: dict[str, int]) -> list[Change]:
 
     Args:
         dump: an undamaged one.
-        variables: name -> physical address, for an ELF dump.
+        variables: name -> physical address, for an ELF dump or a raw image.
     """
     form = inspect_dump(dump)
     with dump.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     info = data.find(b"OSRELEASE=")
     found: list[Change] = [ends, told(info, info + 3000)]
-    if form.elf_map is not None:
+    if form.image is not None:
+        found.append(somewhere("memory", 0, len(data)))
+        if form.format == "raw":
+            found += [everywhere(name, [at], VARIABLES[name]) for name, at in variables.items()]
+        else:
+            found += [somewhere("header", 0, 32), somewhere("first chunks", 32, 1 << 20)]
+    elif form.elf_map is not None:
         phoff, phnum = struct.unpack_from("<Q", data, 32)[0], struct.unpack_from("<H", data, 56)[0]
         found += [
             somewhere("ELF header", 0, 64),
@@ -274,9 +280,9 @@ def physical_addresses(dump: Path, vmlinux: Path) -> dict[str, int]:
     import drgn
     from drgn.helpers.linux.mm import follow_phys
 
-    prog = drgn.Program()
-    prog.set_core_dump(str(dump))
-    prog.load_debug_info([str(vmlinux)])
+    from pageproof.attach import Wanted, open_target
+
+    prog = open_target(Wanted(core=dump, symbols=(vmlinux,)), ()).prog
     found = {}
     for name in VARIABLES:
         try:
@@ -291,8 +297,8 @@ def runs(
     dump: Path, vmlinux: Path, scratch: Path, seeds: range, env: dict[str, str]
 ) -> Iterator[Outcome]:
     """Damage a dump once per seed and run a command on it."""
-    elf = inspect_dump(dump).format == "elf"
-    ways = changes(dump, physical_addresses(dump, vmlinux) if elf else {})
+    plain = inspect_dump(dump).format in ("elf", "raw")
+    ways = changes(dump, physical_addresses(dump, vmlinux) if plain else {})
     for seed in seeds:
         change, command = ways[seed % len(ways)], COMMANDS[seed // len(ways) % len(COMMANDS)]
         with damaged(dump, scratch, change, seed) as what:

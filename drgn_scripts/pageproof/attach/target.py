@@ -198,7 +198,7 @@ def given_target(prog: drgn.Program) -> Target:
     form = dump.format if dump else "kcore" if local else "qmp" if running else "given"
     facts = TargetFacts(
         kind=kind,
-        where=path or ("/proc/kcore" if local else "QMP"),
+        where=path or ("/proc/kcore" if local else "QMP" if running else "drgn"),
         format=form,
         release=release,
         live=running,
