@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bisect
 import errno
+import mmap
 import os
 import weakref
 from collections.abc import Iterator, Sequence
@@ -104,6 +105,9 @@ class ImageMemory:
         offset = self._offset(paddr, length)
         if self.mapped is not None:
             yield Heads(paddr, self.mapped[offset : offset + length], PAGE_BYTES)
+            if isinstance(self.mapped.obj, mmap.mmap):
+                # Else all of the file would count as memory of this process.
+                self.mapped.obj.madvise(mmap.MADV_DONTNEED)
             return
         for at in range(0, length, _READ_BYTES):
             some = min(_READ_BYTES, length - at)

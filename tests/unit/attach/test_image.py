@@ -109,6 +109,24 @@ def test_memory(tmp_path: Path, form: str) -> None:
     holds(image, PARTS)
 
 
+def test_a_file_that_cannot_be_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on some file systems, or with a limit of address space: it is read in pieces."""
+    monkeypatch.setattr("pageproof.attach.image.map_file", lambda file: None)
+    monkeypatch.setattr("pageproof.attach.image._READ_BYTES", 3 * PAGE)
+    dump, image = opened(written(tmp_path, lime(PARTS)))
+    holds(image, PARTS)
+    assert dump.elf_map is not None
+    assert not dump.elf_map.direct()
+
+
+def test_a_file_that_becomes_shorter(tmp_path: Path) -> None:
+    path = written(tmp_path, noise(256))
+    _, image = opened(path)
+    os.truncate(path, PAGE)
+    with pytest.raises(MemoryGap, match="the file has become shorter"):
+        image.memory.read(PAGE - 4, 8)
+
+
 def test_headers_that_lime_wrote(tmp_path: Path) -> None:
     sizes = 0x9FC00 - 0x1000, 0x1FFD7000 - 0x100000
     path = tmp_path / "image"
