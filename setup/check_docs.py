@@ -39,7 +39,7 @@ _PROMPT = re.compile(r"(?:\w*[#$] |\$$)")
 #: A command of a document: at the beginning of a line or behind a prompt.
 _PAGEPROOF = re.compile(r"^(?:\$ |# )?(?:sudo )?pageproof (.*)")
 _TARGET_OPTIONS = frozenset(
-    {"-c", "--core", "--qemu", "-s", "--symbols", "--debug-info", "--which-kernel"}
+    {"-c", "--core", "--qemu", "-s", "--symbols", "--debug-info", "--ram", "--which-kernel"}
 )
 
 
