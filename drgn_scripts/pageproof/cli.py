@@ -162,7 +162,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--which-kernel",
         choices=("running", "crashed"),
-        help="of a guest that panicked into its crash kernel, which is in the same memory",
+        help="of a machine that panicked into its crash kernel, which is in the same memory",
     )
 
 
@@ -230,8 +230,12 @@ def _run(argv: Sequence[str]) -> int:
         return int(args.run(args))
     if isinstance(args.chosen, Offline) and (args.core or args.qemu or args.symbols):
         raise PageproofError(f"{args.chosen.name} reads no target", "", "omit -c, --qemu and -s")
-    if args.which_kernel and not args.qemu:
-        raise PageproofError("--which-kernel is for a guest", "", "omit it, or add --qemu SOCKET")
+    if args.which_kernel and not (args.qemu or args.core):
+        raise PageproofError(
+            "--which-kernel is for a guest or an image of memory",
+            "",
+            "add --qemu or -c",
+        )
     return _run_command(args.chosen, args, _open(args))
 
 

@@ -63,7 +63,9 @@ def says_the_same(machine: Machine, form: str, tmp_path: Path) -> None:
         control.call("dump-guest-memory", 120, paging=False, protocol=f"file:{dump}", format=form)
     words = ("verify", "--kind", "umh_shm", "--format", "json")
     result = pageproof("-c", dump, *machine.symbols, *words)
+    other = pageproof("-c", dump, "--which-kernel", "crashed", "verify")
     dump.unlink()
+    assert (other.code, "this dump names its kernel" in other.err) == (2, True), other.err
     assert result.code == 0, result.out + result.err
     assert verdicts(result.report) == ["SAME"]
     live = pages(machine.outside(*words).report)

@@ -66,6 +66,8 @@ def attach_core(
                 f"can't read the dump: {message}", where, "copy it again; the original may be whole"
             ) from None
         named = False
+    if named and which is not None:
+        raise PageproofError("this dump names its kernel", where, "omit --which-kernel")
     if named:
         return prog, notes
     if dump.elf_map is None:

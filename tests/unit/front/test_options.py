@@ -209,3 +209,19 @@ def test_a_file_that_can_be_written_stays_as_it_is(
         assert "no such dump" in error_of(["-c", NOWHERE, "regions", "-o", str(path)], capsys)
     assert not new.exists()
     assert old.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (("--ram", "0-fff@0"), "--ram is for a raw image of memory; give the image with -c"),
+        (
+            ("--which-kernel", "crashed"),
+            "--which-kernel is for a guest or an image of memory; add --qemu or -c",
+        ),
+    ],
+)
+def test_an_option_of_another_target(
+    typed: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert error_of([*typed, "verify"], capsys) == message
