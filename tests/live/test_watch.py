@@ -88,9 +88,14 @@ def test_a_known_sequence(counting: Machine, where: str, schema: Json) -> None:
     events = kinds(records, "event")
     assert (end["events"], end["lost"], end["missed"]) == (2 * ROUNDS, 0, 0)
     places = start["places"]
+    # A page that the kernel has freed of its image has two kernel addresses. Then the debug
+    # registers of a CPU do not suffice to tell a read from a write that changes nothing.
+    unclear = where == "inside" and sum(place["side"] == "kernel" for place in places) > 1
+    assert unclear is any("one debug register" in note for note in start["notes"])
+    read = "access" if unclear else "read"
     seen = [
-        (places[one["place"]]["side"], one["mode"], one["access"], one["before"], one["after"],
-         function(one), one["pid"])
+        (places[one["place"]]["side"], one["mode"], one["access"].replace(read, "read"),
+         one["before"], one["after"], function(one), one["pid"])
         for one in events
     ]  # fmt: skip
     expected = []
