@@ -24,10 +24,6 @@ MASKED = (
 )
 
 
-#: Modules have BTF since 5.11, but Debian's headers of 6.1 lack what building it needs.
-NO_MODULE_BTF = ("5.10", "6.1")
-
-
 def system_map(machine: Machine, tmp_path: Path) -> tuple[Path, ...]:
     """Return the kernel's System.map where VMCOREINFO does not name kallsyms."""
     if machine.setup.kernel != "5.10":
@@ -88,8 +84,6 @@ def test_variables(loaded: Machine, tmp_path: Path) -> None:
     dwarf = variables(loaded, DebugInfo.DWARF, (loaded.kernel.vmlinux, loaded.built.module))
     btf = variables(loaded, DebugInfo.BTF, system_map(loaded, tmp_path))
     assert len(btf) > 50
-    if loaded.setup.kernel in NO_MODULE_BTF:
-        del dwarf["umh_shm_region"]
     for name in sorted(dwarf | btf):
         assert btf.get(name) == dwarf.get(name), name
 
@@ -113,8 +107,6 @@ COMMANDS = (
 @each_kernel_with_one_cpu
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_equal_reports(loaded: Machine, tmp_path: Path, words: tuple[str, ...]) -> None:
-    if loaded.setup.kernel in NO_MODULE_BTF and words[0] in ("regions", "verify"):
-        words += ("--kind", "vdso")
     pid, user = loaded.helper_address()
     region = loaded.outside("verify", "--format", "json").report["region"]
     places = {"KERNEL": region["kernel_address"], "PID": pid, "USER": user}
@@ -130,9 +122,6 @@ def test_equal_reports(loaded: Machine, tmp_path: Path, words: tuple[str, ...]) 
 
 @each_kernel_with_one_cpu
 def test_inside(loaded: Machine) -> None:
-    words = ("verify", "--format", "json") + (
-        ("--kind", "vdso") if loaded.setup.kernel in NO_MODULE_BTF else ()
-    )
-    report = loaded.inside("--debug-info", "btf", *words).report
+    report = loaded.inside("--debug-info", "btf", "verify", "--format", "json").report
     assert any("types: BTF from sysfs" in note for note in report["target"]["notes"])
     assert "SAME" in json.dumps(report)

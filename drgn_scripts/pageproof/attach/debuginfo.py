@@ -69,16 +69,24 @@ def load_debug_info(
 def _use_btf(
     prog: drgn.Program, release: str, symbols: Sequence[Path], modules: Sequence[str]
 ) -> tuple[str, ...]:
+    """Use BTF for the kernel, and DWARF for modules that were built without BTF."""
     from pageproof.attach.btf import use_btf  # here, because it is seldom needed
 
-    return use_btf(prog, release, symbols, modules)
+    files = {path: _build_id(path) for path in symbols if ".ko" in path.suffixes}
+    notes = use_btf(prog, release, [path for path in symbols if path not in files])
+    _look_in_the_lab(prog)
+    if files:
+        with suppress(drgn.MissingDebugInfoError):
+            prog.load_debug_info([str(path) for path in files])
+    load_module_debug_info(prog, modules)
+    return (*notes, *_notes_on_unused(prog, files))
 
 
 def _load_dwarf(
     prog: drgn.Program, release: str, symbols: Sequence[Path], modules: Sequence[str]
 ) -> tuple[str, ...]:
     build_ids = {path: _build_id(path) for path in symbols}
-    prog.debug_info_options.directories += (str(_lab_directory()),)
+    _look_in_the_lab(prog)
     with suppress(drgn.MissingDebugInfoError):  # checked below, file by file
         prog.load_debug_info([str(path) for path in symbols], main=True)
     main = _main_module(prog)
@@ -102,10 +110,12 @@ def _load_dwarf(
     return _notes_on_unused(prog, build_ids)
 
 
-def _lab_directory() -> Path:
-    """Directory of the lab's debug info by build ID (lab/pageproof_lab/images/debuginfo.py)."""
+def _look_in_the_lab(prog: drgn.Program) -> None:
+    """Add the lab's debug info by build ID (lab/pageproof_lab/images/debuginfo.py)."""
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "pageproof" / "debug"
+    path = (Path(cache) if cache else Path.home() / ".cache") / "pageproof" / "debug"
+    if str(path) not in prog.debug_info_options.directories:
+        prog.debug_info_options.directories += (str(path),)
 
 
 def _main_module(prog: drgn.Program) -> drgn.Module | None:

@@ -6,7 +6,7 @@ drgn's own BTF finder (pull request 625) would replace what is behind :func:`use
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -21,23 +21,20 @@ from pageproof.attach.btf.variables import type_of
 from pageproof.find.bounded import DamagedError
 from pageproof.find.kernel.debuginfo import MODULE_TYPES
 from pageproof.find.kernel.kallsyms import module_symbols, symbols_named
-from pageproof.find.kernel.modules import all_modules, module_at, module_name
+from pageproof.find.kernel.modules import all_modules, is_named, module_at, module_name
 
 _NAME: Final = "pageproof BTF"
 _UNNAMED: Final = "enum with "
 _FAULTS: Final = (drgn.FaultError, LookupError, AttributeError, ValueError, DamagedError)
 
 
-def use_btf(
-    prog: drgn.Program, release: str, files: Sequence[Path], modules: Sequence[str]
-) -> tuple[str, ...]:
+def use_btf(prog: drgn.Program, release: str, files: Sequence[Path]) -> tuple[str, ...]:
     """Register finders that need no DWARF.
 
     Args:
         prog: attached to a kernel.
         release: the kernel's release, for messages.
-        files: what the user named with -s: vmlinux, modules, a System.map.
-        modules: modules whose types are needed, if the target has loaded them.
+        files: what the user named with -s: vmlinux, a System.map.
 
     Returns:
         Notes for the user.
@@ -55,11 +52,7 @@ def use_btf(
     # After drgn's own, which knows PAGE_SIZE and others.
     prog.register_object_finder(_NAME, finders.find_object, enable_index=-1)
     prog.cache[MODULE_TYPES] = finders.add_modules
-    finders.add_modules(modules)
-    return (
-        f"types: BTF from {source}; symbols: {symbols.source}",
-        *(f"-s {path} is not used: types come from BTF" for path in named.unused),
-    )
+    return (f"types: BTF from {source}; symbols: {symbols.source}",)
 
 
 class _Finders:
@@ -76,8 +69,9 @@ class _Finders:
         self._types = [kernel]
         self._known = {""}
 
-    def add_modules(self, names: Sequence[str]) -> None:
-        """Add the types of modules that are loaded and have BTF."""
+    def add_modules(self, names: Collection[str]) -> list[str]:
+        """Add the types of modules that have BTF; return the names of loaded ones without."""
+        without = []
         for name in names:
             if name in self._known:
                 continue
@@ -86,6 +80,11 @@ class _Finders:
             found = sources.find_module(self._prog, name, kernel.btf, local=self._local)
             if found is not None:
                 self._types.append(Types(self._prog, found, kernel))
+                continue
+            with suppress(*_FAULTS):
+                if is_named(self._prog, name):
+                    without.append(name)
+        return without
 
     def find_type(
         self, prog: drgn.Program, kinds: drgn.TypeKindSet, name: str, filename: str | None

@@ -35,16 +35,11 @@ _MAX_MODULES: Final = 1 << 16
 
 @dataclass(frozen=True)
 class Named:
-    """Files that the user named with -s, by their content.
-
-    A module's file is not used: its BTF may count from a base of its own (``.BTF.base``), and
-    cannot be compared with the loaded module.
-    """
+    """Files that the user named with -s, by their content."""
 
     kernel: bytes | None = None
     kernel_path: str = ""
     system_map: Path | None = None
-    unused: tuple[Path, ...] = ()
 
 
 def sort_files(paths: Sequence[Path]) -> Named:
@@ -53,16 +48,13 @@ def sort_files(paths: Sequence[Path]) -> Named:
     Raises:
         PageproofError: one has no BTF, or cannot be read.
     """
-    kernel, kernel_path, system_map, unused = None, "", None, list[Path]()
+    kernel, kernel_path, system_map = None, "", None
     for path in paths:
         where = f"-s {path}"
         try:
             with open_file(path) as file:
                 if file.read(4) != b"\x7fELF":
                     system_map = path
-                    continue
-                if ".ko" in path.suffixes:
-                    unused.append(path)
                     continue
                 found = _section(file.fileno(), where)
         except NotAFileError as error:
@@ -74,7 +66,7 @@ def sort_files(paths: Sequence[Path]) -> Named:
                 "this file has no BTF", where, "use one of a kernel with CONFIG_DEBUG_INFO_BTF"
             )
         kernel, kernel_path = found, where
-    return Named(kernel, kernel_path, system_map, tuple(unused))
+    return Named(kernel, kernel_path, system_map)
 
 
 def _section(file: int, where: str) -> bytes | None:

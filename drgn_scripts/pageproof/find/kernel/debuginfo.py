@@ -13,6 +13,7 @@ import drgn
 _Said = TypeVar("_Said")
 
 #: Where :mod:`pageproof.attach.btf` leaves what adds the types of modules, if it provides types.
+#: It takes the names of modules, and returns those that have no BTF.
 MODULE_TYPES: Final = "pageproof types of modules"
 
 
@@ -46,8 +47,9 @@ def load_module_debug_info(prog: drgn.Program, modules: Collection[str]) -> None
     """
     add = prog.cache.get(MODULE_TYPES)
     if add is not None:
-        add(modules)
-        return
+        modules = add(modules)
+        if not modules:
+            return
     wanted = [
         module
         for module, _ in prog.loaded_modules()
