@@ -37,6 +37,7 @@ GUESTS = (
     *(f"{kind}-{setup.kernel}" for kind in ("numa", "crowd") for setup in ONE_A_KERNEL),
     "test_debian.py",
     "test_unprepared.py",
+    "test_flavours.py",
     "test_on_guests.py",  # its tests look for files that are left
 )
 

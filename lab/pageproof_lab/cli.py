@@ -52,6 +52,16 @@ def _add_kernel(parser: argparse.ArgumentParser, default: str | None = demo.KERN
     )
 
 
+def _add_flavour(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--flavour",
+        choices=kernels.FLAVOURS,
+        default=kernels.CLOUD,
+        help="as in the names of Debian's packages; pageproof reads the types of all but "
+        "cloud-amd64 from BTF (default: %(default)s)",
+    )
+
+
 def _add_name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--name", default="lab", help="name of the lab, if several are up (default: lab)"
@@ -101,7 +111,9 @@ def _add_boot_options(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("a kernel of your own, instead of --kernel")
     own.add_argument("--your-kernel", type=Path, metavar="IMAGE", help="bzImage or vmlinuz")
     own.add_argument("--your-modules", type=Path, metavar="DIR", help="its lib/modules/RELEASE")
-    own.add_argument("--vmlinux", type=Path, metavar="FILE", help="its vmlinux with debug info")
+    own.add_argument(
+        "--vmlinux", type=Path, metavar="FILE", help="its vmlinux with debug info (default: BTF)"
+    )
     own.add_argument(
         "--module", type=Path, metavar="FILE", help="umh_shm.ko that is built for it (optional)"
     )
@@ -142,21 +154,22 @@ def _options(args: argparse.Namespace) -> qemu.Options:
 
 
 def _kernel(args: argparse.Namespace) -> tuple[Kernel, build.Built | None]:
-    yours = (args.your_kernel, args.your_modules, args.vmlinux)
-    if not any(yours):
+    image, modules, vmlinux = args.your_kernel, args.your_modules, args.vmlinux
+    if not (image or modules or vmlinux):
         if args.module:
             raise LabError(
                 "--module needs --your-kernel; the lab builds the module for its own kernels"
             )
-        kernel = kernels.fetch(args.kernel)
+        kernel = kernels.fetch(args.kernel, args.flavour)
         return kernel, build.build(kernel)
-    if not all(yours):
-        raise LabError(
-            "a kernel of your own needs all of --your-kernel, --your-modules and --vmlinux"
-        )
+    if not (image and modules):
+        raise LabError("a kernel of your own needs both --your-kernel and --your-modules")
+    if args.flavour != kernels.CLOUD:
+        raise LabError("--flavour: it is for the lab's kernels, not for --your-kernel")
     if args.module and not args.module.is_file():
         raise LabError(f"{args.module}: no such file")
-    return kernels.own(*yours), build.Built(args.module) if args.module else None
+    own = kernels.own(image, modules, vmlinux)
+    return own, build.Built(args.module) if args.module else None
 
 
 def _target(here: guest.Guest) -> str:
@@ -170,10 +183,12 @@ def _target(here: guest.Guest) -> str:
 
 def _list(args: argparse.Namespace) -> int:
     for one in kernels.SERIES:
-        kernel = kernels.cached(one.name)
-        where = kernel.release if kernel else "not fetched yet"
         levels = " or ".join(map(str, one.levels))
-        print(f"{one.name:6}{where:32} {levels}-level paging, {one.compiler}")
+        for flavour in kernels.FLAVOURS:
+            kernel = kernels.cached(one.name, flavour)
+            where = kernel.release if kernel else "not fetched yet"
+            how = f"{levels}-level paging, {one.compiler}"
+            print(f"{one.name:6}{flavour:13}{where:32} {how}")
     for directory in sorted(run_dir().iterdir()):
         if (directory / guest.STATE).is_file():
             try:
@@ -259,20 +274,20 @@ def _chosen(args: argparse.Namespace) -> list[str]:
 
 def _fetch(args: argparse.Namespace) -> int:
     for name in _chosen(args):
-        print(kernels.fetch(name).home)
+        print(kernels.fetch(name, args.flavour).home)
     return 0
 
 
 def _build(args: argparse.Namespace) -> int:
     for name in _chosen(args):
-        print(build.build(kernels.fetch(name)).module)
+        print(build.build(kernels.fetch(name, args.flavour)).module)
     return 0
 
 
 def _make(args: argparse.Namespace) -> int:
     if not (args.directory / "Makefile").is_file():
         raise LabError(f"{args.directory}: there is no Makefile; name the directory of a driver")
-    kernel = kernels.fetch(args.kernel)
+    kernel = kernels.fetch(args.kernel, args.flavour)
     for path in driver.make(kernel, args.directory, args.output, args.words):
         print(path)
     return 0
@@ -297,7 +312,7 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    return demo.demo(args.kernel, _options(args))
+    return demo.demo(args.kernel, _options(args), args.flavour)
 
 
 def _article(args: argparse.Namespace) -> int:
@@ -323,6 +338,7 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
 
     up = add("up", _up, "boot a guest, load umh_shm.ko, leave it up")
     _add_kernel(up)
+    _add_flavour(up)
     _add_name(up)
     _add_boot_options(up)
     up.add_argument(
@@ -379,9 +395,11 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
     for name, function, text in (
         ("fetch", _fetch, "fetch kernels with headers and debug info into the cache"),
         ("build", _build, "build umh_shm.ko and print its path"),
-        ("lint", _lint, "run checkpatch and sparse on the module"),
     ):
-        _add_kernel(add(name, function, text), None)
+        of_kernels = add(name, function, text)
+        _add_kernel(of_kernels, None)
+        _add_flavour(of_kernels)
+    _add_kernel(add("lint", _lint, "run checkpatch and sparse on the module"), None)
 
     own = add(
         "make",
@@ -389,6 +407,7 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
         "build your own driver for a kernel of the lab; print the paths of the results",
     )
     _add_kernel(own)
+    _add_flavour(own)
     own.add_argument(
         "-o", "--output", type=Path, default=Path(), metavar="DIR", help="(default: here)"
     )
@@ -408,6 +427,7 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
         "demo", _demo, "the proof three times: from outside, inside the guest, from its vmcore"
     )
     _add_kernel(show)
+    _add_flavour(show)
     _add_boot_options(show)
 
     replay = add(

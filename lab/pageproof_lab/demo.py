@@ -27,12 +27,13 @@ def _title(number: int, text: str, words: Sequence[str]) -> None:
     print(f"\n━━ {number}. {text}\n$ pageproof {shlex.join(words)}\n", flush=True)
 
 
-def demo(series: str, options: qemu.Options) -> int:
+def demo(series: str, options: qemu.Options, flavour: str = kernels.CLOUD) -> int:
     """Boot, load the module, prove from outside and inside, panic, prove from the vmcore.
 
     Args:
         series: the kernel to boot.
         options: options of the guest.
+        flavour: the kernel's flavour.
 
     Returns:
         0 if all three proofs report SAME, else 1.
@@ -40,7 +41,7 @@ def demo(series: str, options: qemu.Options) -> int:
     Raises:
         LabError: the guest did not come up, or the module's helper did not answer.
     """
-    kernel = kernels.fetch(series)
+    kernel = kernels.fetch(series, flavour)
     built = build.build(kernel)
     kept = cache_dir() / "demo"
     kept.mkdir(exist_ok=True)

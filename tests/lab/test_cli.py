@@ -139,7 +139,12 @@ def test_a_kernel_that_dies(runtime: dict[str, str]) -> None:
         (("up", "--paging", "3"), "invalid choice: 3"),
         (("up", "--kernel", "5.10", "--paging", "5"), "no 5-level paging"),
         (("up", "--memory", "64"), "512 MiB"),
-        (("up", "--your-kernel", "/nowhere"), "needs all of --your-kernel"),
+        (("up", "--flavour", "rt"), "invalid choice: 'rt' (choose from "),
+        (("up", "--your-kernel", "/nowhere"), "needs both --your-kernel"),
+        (
+            ("up", "--your-kernel", "/dev/null", "--your-modules", "/", "--flavour", "amd64"),
+            "--flavour: it is for the lab's kernels",
+        ),
         (("up", "--debian", "--parameter", "map=fault"), "a plain Debian does not have"),
         (("exec", "--name", "nobody", "--", "true"), "no lab 'nobody' is up"),
         (("down", "--name", "nobody"), "no lab 'nobody' is up"),

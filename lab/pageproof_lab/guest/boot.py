@@ -75,10 +75,10 @@ def _boot_once(
     append = qemu.command_line(options)
     directory = _new_directory(name)
     facts = Facts(
-        kernel=kernel.series,
+        kernel=kernel.name,
         release=kernel.release,
         accelerator=accel,
-        vmlinux=str(kernel.vmlinux),
+        vmlinux=str(kernel.dwarf) if kernel.dwarf else "",
         module=str(built.module) if built else None,
         append=append,
     )

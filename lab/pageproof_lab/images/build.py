@@ -34,7 +34,7 @@ def build(kernel: Kernel) -> Built:
         LabError: make failed.
     """
     digest = digest_of(source_files(*SOURCES), kernel.release)
-    place = cache_dir() / "modules" / kernel.series / digest
+    place = cache_dir() / "modules" / kernel.name / digest
     with _lock(kernel):
         if not place.is_dir():
             _build(kernel, place)
@@ -57,12 +57,12 @@ def make(kernel: Kernel, *words: str) -> str:
 
 def _lock(kernel: Kernel) -> AbstractContextManager[None]:
     """Return the lock of a kernel's build directory, which all clones of a user share."""
-    return cache_lock(f"module-{kernel.series}")
+    return cache_lock(f"module-{kernel.name}")
 
 
 def _make_fresh(kernel: Kernel, *words: str) -> str:
     root = build_root()
-    work = root / "build" / kernel.series
+    work = root / "build" / kernel.name
     copy_sources(source_files(*SOURCES), work)
     return _make(kernel, root, "module", *words)
 
@@ -74,11 +74,11 @@ def _make(kernel: Kernel, root: Path, directory: str, *words: str) -> str:
             # TMPDIR: each build has its own PID namespace, so two makes that run at once would
             # use the same names in /tmp, such as the jobserver's /tmp/GMfifo1.
             "env",
-            f"TMPDIR=/build/{kernel.series}",
+            f"TMPDIR=/build/{kernel.name}",
             "make",
             "-j2",
             "-C",
-            f"/build/{kernel.series}/{directory}",
+            f"/build/{kernel.name}/{directory}",
             f"KDIR={kernel.headers}",
             f"CC={kernel.compiler}",
             *(["V=1"] if VERBOSE else []),
@@ -91,7 +91,7 @@ def _build(kernel: Kernel, place: Path) -> None:
     say(f"building umh_shm.ko for {kernel.release} ({kernel.compiler})")
     _make_fresh(kernel)
     root = build_root()
-    work = root / "build" / kernel.series
+    work = root / "build" / kernel.name
     if (work / "tests/vm/Makefile").is_file():
         _make(kernel, root, "tests/vm")
     part = place.with_suffix(".part")

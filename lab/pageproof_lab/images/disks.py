@@ -9,6 +9,7 @@ from pageproof_lab.images.bytecode import PACKAGES, compiled_packages
 from pageproof_lab.images.debuginfo import by_build_id
 from pageproof_lab.images.initramfs import DISK_MODULES, GUEST_MODULES, copy_program, pack
 from pageproof_lab.images.kernels import Kernel
+from pageproof_lab.images.modules import module_index
 from pageproof_lab.images.roots import guest_root, make_ext4, size_mib
 from pageproof_lab.paths import cache_lock, source_dir
 from pageproof_lab.proc import run
@@ -17,30 +18,24 @@ from pageproof_lab.proc import run
 def kernel_disk(kernel: Kernel) -> Path:
     """Return the disk with a kernel's modules and debug info: the guest's /usr/lib/debug."""
     image = kernel.home / "kernel-disk.ext4"
-    with cache_lock(f"disk-{kernel.series}"):
+    with cache_lock(f"disk-{kernel.name}"):
         if not image.exists():
             (kernel.home / "disk.ext4").unlink(missing_ok=True)  # of an older version
             tree = image.with_suffix(".tree")
             shutil.rmtree(tree, ignore_errors=True)
             debug = tree / "lib" / "modules" / kernel.release
             debug.mkdir(parents=True)
-            _link_or_copy(kernel.vmlinux, debug / "vmlinux")
+            if kernel.dwarf is not None:
+                _link_or_copy(kernel.dwarf, debug / "vmlinux")
             _link_or_copy(kernel.vmlinuz, tree / "vmlinuz")
-            shutil.copytree(kernel.modules, tree / "modules" / kernel.release, symlinks=True)
-            _index_modules(tree, kernel.release)
+            modules = tree / "modules" / kernel.release
+            shutil.copytree(kernel.modules, modules, symlinks=True)
+            for file in module_index(kernel).iterdir():
+                if not file.is_symlink():
+                    shutil.copyfile(file, modules / file.name)
             make_ext4(image, size_mib(tree, spare_mib=16), tree)
             shutil.rmtree(tree)
     return image
-
-
-def _index_modules(tree: Path, release: str) -> None:
-    """Run depmod here, because it takes 15 s in an emulated guest."""
-    base = tree / "base"
-    for lib in ("lib", "usr/lib"):  # depmod looks in one of them, depending on the distribution
-        (base / lib).mkdir(parents=True)
-        (base / lib / "modules").symlink_to(tree / "modules")
-    run(["depmod", "-b", base, release])
-    shutil.rmtree(base)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -32,9 +32,9 @@ def make(kernel: Kernel, source: Path, into: Path, words: list[str]) -> list[Pat
         LabError: make failed.
     """
     root = build_root()
-    place = f"build/driver-{kernel.series}"
+    place = f"build/driver-{kernel.name}"
     work = root / place
-    with cache_lock(f"driver-{kernel.series}"):
+    with cache_lock(f"driver-{kernel.name}"):
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(source, work, ignore=_NOT_COPIED)
         before = {path: path.stat().st_mtime_ns for path in _made(work)}

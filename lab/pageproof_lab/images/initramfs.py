@@ -5,38 +5,42 @@ Format: "newc" cpio, uncompressed (linux Documentation/driver-api/early-userspac
 buffer-format.rst).
 """
 
+import gzip
 import lzma
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pageproof_lab import LabError
 from pageproof_lab.images.kernels import Kernel
+from pageproof_lab.images.modules import load_order
 from pageproof_lab.proc import run
 
-# In the order of their dependencies. Modules that a kernel has built in are skipped.
-DISK_MODULES = (
-    "virtio_ring",
-    "virtio",
-    "virtio_pci_modern_dev",
-    "virtio_pci_legacy_dev",
-    "virtio_pci",
-    "virtio_blk",
-)
+DISK_MODULES = ("virtio_pci", "virtio_blk", "ext4")
+#: By the end of a module's file name. Python reads zstd from 3.14 on.
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.decompress,
+    ".xz": lzma.decompress,
+}
 GUEST_MODULES = (*DISK_MODULES, "virtio_console", "qemu_fw_cfg")
 
 
 def copy_modules(kernel: Kernel, names: Iterable[str], into: Path) -> None:
-    """Copy modules uncompressed. File names begin with a number that gives the order of loading."""
+    """Copy modules and what they depend on, uncompressed.
+
+    File names begin with a number that gives the order of loading.
+
+    Raises:
+        LabError: a module is compressed in a way that Python cannot read.
+    """
     into.mkdir(parents=True)
-    found = {
-        path.name.split(".ko")[0].replace("-", "_"): path for path in kernel.modules.rglob("*.ko*")
-    }
-    for number, name in enumerate(n for n in names if n in found):
-        data = found[name].read_bytes()
-        if found[name].suffix == ".xz":
-            data = lzma.decompress(data)
+    for number, path in enumerate(load_order(kernel, names)):
+        name, _, packed = path.name.partition(".ko")
+        if packed not in _UNPACK:
+            raise LabError(f"{path}: cannot unpack {packed}; unpack the modules and run depmod")
+        data = _UNPACK[packed](path.read_bytes())
         (into / f"{number:02d}-{name}.ko").write_bytes(data)
 
 
@@ -90,7 +94,7 @@ def pack(
         files: path in the image -> file; all are executable in the image.
         trees: path in the image -> directory to copy.
         kernel: the kernel to take `modules` from.
-        modules: names of modules, in the order of loading.
+        modules: names of modules; what they depend on comes too.
 
     Raises:
         LabError: cpio failed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian's cloud kernels: the list of series, and the download of image, headers and debug info."""
+"""Debian's kernels: the list of series and flavours, and the download of what the lab needs."""
 
 import hashlib
 import json
@@ -22,37 +22,50 @@ class Series:
 
     name: str
     suites: tuple[str, ...]
-    release: str  # regular expression that matches its releases
+    version: str  # regular expression that matches its releases without their flavour
     compiler: str
     levels: tuple[int, ...]  # numbers of page-table levels that it supports
 
 
 SERIES = (
     # Debian built 5.10 without CONFIG_X86_5LEVEL.
-    Series("5.10", ("bullseye", "bullseye-security"), r"5\.10\.0-\d+-cloud-amd64", "gcc-12", (4,)),
-    Series("6.1", ("bookworm", "bookworm-security"), r"6\.1\.0-\d+-cloud-amd64", "gcc-12", (4, 5)),
-    Series(
-        "6.12", ("trixie", "trixie-security"), r"6\.12\.\d+\+deb13-cloud-amd64", "gcc-14", (4, 5)
-    ),
-    Series("7.2", ("trixie-backports",), r"7\.2\.\d+\+deb13-cloud-amd64", "gcc-14", (4, 5)),
+    Series("5.10", ("bullseye", "bullseye-security"), r"5\.10\.0-\d+", "gcc-12", (4,)),
+    Series("6.1", ("bookworm", "bookworm-security"), r"6\.1\.0-\d+", "gcc-12", (4, 5)),
+    Series("6.12", ("trixie", "trixie-security"), r"6\.12\.\d+\+deb13", "gcc-14", (4, 5)),
+    Series("7.2", ("trixie-backports",), r"7\.2\.\d+\+deb13", "gcc-14", (4, 5)),
 )
 
-OWN = "own"  # series of a kernel that the user brought
+CLOUD = "cloud-amd64"
+#: Debian's names. The debug package of the others is three times as large (1 GB), and BTF does
+#: without it, so the lab has debug info of the cloud kernels only.
+FLAVOURS = (CLOUD, "amd64", "rt-amd64")
+OWN = "own"  # name of a kernel that the user brought
 
 
 @dataclass(frozen=True)
 class Kernel:
     """A complete kernel in the cache."""
 
-    series: str
+    name: str  # "6.12", "6.12-rt-amd64" or `OWN`: names what is made from it
     release: str
     compiler: str
     levels: tuple[int, ...]
     home: Path  # directory for files that are made from it
     vmlinuz: Path
     modules: Path  # the directory lib/modules/RELEASE
-    vmlinux: Path  # with DWARF, for drgn
+    dwarf: Path | None  # vmlinux with debug info, for drgn; None: pageproof uses BTF
     headers: str | None  # build directory inside the build root
+
+    @property
+    def vmlinux(self) -> Path:
+        """vmlinux with debug info.
+
+        Raises:
+            LabError: the lab has none of this kernel.
+        """
+        if self.dwarf is None:
+            raise LabError(f"{self.release}: the lab has no debug info of this kernel")
+        return self.dwarf
 
 
 def series(name: str) -> Series:
@@ -67,44 +80,51 @@ def series(name: str) -> Series:
     raise LabError(f"unknown kernel {name!r}; choose from {', '.join(s.name for s in SERIES)}")
 
 
-def cached(name: str) -> Kernel | None:
-    """Return the kernel of a series if it is in the cache, else None."""
-    one = series(name)
-    home = cache_dir() / "kernels" / name
+def _name(series_name: str, flavour: str) -> str:
+    """Return the name of a kernel; the flavour counts from the second on."""
+    return series_name if flavour == CLOUD else f"{series_name}-{flavour}"
+
+
+def cached(name: str, flavour: str = CLOUD) -> Kernel | None:
+    """Return the kernel of a series and a flavour if it is in the cache, else None."""
+    one, called = series(name), _name(name, flavour)
+    home = cache_dir() / "kernels" / called
     try:
         release: str = json.loads((home / "complete.json").read_text())["release"]
     except FileNotFoundError:
         return None
     tree = home / release
     return Kernel(
-        one.name,
+        called,
         release,
         one.compiler,
         one.levels,
         tree,
         tree / "vmlinuz",
         tree / "modules" / release,
-        tree / "vmlinux",
+        tree / "vmlinux" if flavour == CLOUD else None,
         f"/usr/src/linux-headers-{release}",
     )
 
 
-def fetch(name: str) -> Kernel:
-    """Return the kernel of a series; download it unless it is in the cache.
+def fetch(name: str, flavour: str = CLOUD) -> Kernel:
+    """Return the kernel of a series and a flavour; download it unless it is in the cache.
 
     Raises:
         LabError: it could not be downloaded.
     """
-    with cache_lock(f"kernel-{name}"):
-        kernel = cached(name)
+    called = _name(name, flavour)
+    with cache_lock(f"kernel-{called}"):
+        kernel = cached(name, flavour)
         if kernel is None:
-            release = _download(series(name))
-            (cache_dir() / "kernels" / name / "complete.json").write_text(
+            release = _download(series(name), flavour)
+            (cache_dir() / "kernels" / called / "complete.json").write_text(
                 json.dumps({"release": release})
             )
-            kernel = cached(name)
+            kernel = cached(name, flavour)
             assert kernel is not None
-            debuginfo.publish(kernel.vmlinux)
+            if kernel.dwarf is not None:
+                debuginfo.publish(kernel.dwarf)
     _install_headers(kernel)
     return kernel
 
@@ -113,18 +133,20 @@ def _version(release: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", release)))
 
 
-def _download(one: Series) -> str:
+def _download(one: Series, flavour: str = CLOUD) -> str:
     apt = Apt(f"kernel-{one.name}", one.suites)
-    apt.update()
+    with cache_lock(f"apt-{apt.name}"):  # the flavours of a series share an index
+        apt.update()
+    debug, what = ("-dbg", "debug info: about 400 MB") if flavour == CLOUD else ("", "150 MB")
     releases = [
-        n.removeprefix("linux-image-").removesuffix("-dbg")
-        for n in apt.names(rf"linux-image-{one.release}-dbg")
+        n.removeprefix("linux-image-").removesuffix(debug)
+        for n in apt.names(rf"linux-image-{one.version}-{flavour}{debug}")
     ]
     failure = "the index lists none"
     for release in sorted(releases, key=_version, reverse=True):
-        say(f"fetching kernel {release} (image, headers, debug info: about 400 MB)")
+        say(f"fetching kernel {release} (image, headers, {what})")
         try:
-            _fetch_release(apt, one, release)
+            _fetch_release(apt, _name(one.name, flavour), release, debug)
             return release
         except NotInArchive as error:
             # The index may list a package that was removed from the pool (seen in
@@ -134,35 +156,39 @@ def _download(one: Series) -> str:
     raise LabError(f"no kernel {one.name} in {', '.join(one.suites)}: {failure}")
 
 
-def _packages(apt: Apt, release: str) -> dict[str, list[str]]:
+def _packages(apt: Apt, release: str, debug: str) -> dict[str, list[str]]:
     """Return package names by use. 7.2 has kernel and modules in dependencies of the image."""
-    version = release.removesuffix("-cloud-amd64")
     image = [f"linux-image-{release}"]
     image += [
         n
         for n in apt.depends(image[0])
         if re.fullmatch(rf"linux-(binary|modules)-{re.escape(release)}", n)
     ]
-    headers = [f"linux-headers-{release}", f"linux-headers-{version}-common"]
-    headers += [n for n in apt.depends(headers[0]) if n.startswith("linux-kbuild-")]
-    return {"image": image, "headers": headers, "debug": [f"linux-image-{release}-dbg"]}
+    headers = [f"linux-headers-{release}"]
+    headers += [  # before 7.2, real-time kernels have common headers of their own
+        n
+        for n in apt.depends(headers[0])
+        if re.fullmatch(r"linux-headers-.*-common(-rt)?|linux-kbuild-.*", n)
+    ]
+    return {"image": image, "headers": headers, "debug": [image[0] + debug] if debug else []}
 
 
-def _fetch_release(apt: Apt, one: Series, release: str) -> None:
-    home = cache_dir() / "kernels" / one.name
+def _fetch_release(apt: Apt, called: str, release: str, debug: str) -> None:
+    home = cache_dir() / "kernels" / called
     part = home / f"{release}.part"
     shutil.rmtree(part, ignore_errors=True)
     try:
-        _fill(part, apt, release)
+        _fill(part, apt, release, debug)
         shutil.rmtree(home / release, ignore_errors=True)
         part.rename(home / release)
     finally:  # drop an incomplete release
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _fill(part: Path, apt: Apt, release: str) -> None:
+def _fill(part: Path, apt: Apt, release: str, debug: str) -> None:
     """Download the packages of a release and keep what the lab needs."""
-    debs = {use: apt.download(names, part / use) for use, names in _packages(apt, release).items()}
+    packages = _packages(apt, release, debug)
+    debs = {use: apt.download(names, part / use) for use, names in packages.items() if names}
     for deb in debs["image"]:
         run(["dpkg-deb", "-x", deb, part / "tree"])
     lib = "lib/modules" if (part / "tree/lib/modules").is_dir() else "usr/lib/modules"
@@ -171,8 +197,10 @@ def _fill(part: Path, apt: Apt, release: str) -> None:
         raise LabError(f"{release}: no vmlinuz in its packages")
     images[0].rename(part / "vmlinuz")
     (part / "tree" / lib).rename(part / "modules")
-    _extract_vmlinux(debs["debug"][0], part)
-    for leftover in ("tree", "image", "debug"):
+    if debug:
+        _extract_vmlinux(debs["debug"][0], part)
+        shutil.rmtree(part / "debug")
+    for leftover in ("tree", "image"):
         shutil.rmtree(part / leftover)
 
 
@@ -189,18 +217,19 @@ def _extract_vmlinux(deb: Path, into: Path) -> None:
     run(["objcopy", *[f"--remove-section={s}" for s in drop], found[0], into / "vmlinux"])
 
 
-def own(image: Path, modules: Path, vmlinux: Path) -> Kernel:
+def own(image: Path, modules: Path, vmlinux: Path | None) -> Kernel:
     """Return a kernel that the user brought.
 
     Args:
         image: bzImage or vmlinuz.
         modules: its directory lib/modules/RELEASE, or a directory with only that in it.
-        vmlinux: its vmlinux with debug info.
+        vmlinux: its vmlinux with debug info; None: pageproof uses BTF.
 
     Raises:
         LabError: a file is missing, or `modules` has the modules of several kernels.
     """
-    for path in (image, modules, vmlinux):
+    files = [image, vmlinux] if vmlinux is not None else [image]
+    for path in (*files, modules):
         if not path.exists():
             raise LabError(f"{path}: no such file or directory")
     if not (modules / "modules.order").exists():
@@ -210,7 +239,7 @@ def own(image: Path, modules: Path, vmlinux: Path) -> Kernel:
                 f"{modules}: modules of {len(found)} kernels; name one lib/modules/RELEASE"
             )
         modules = found[0].parent
-    key = "".join(f"{p.resolve()} {p.stat().st_mtime_ns}\n" for p in (image, modules, vmlinux))
+    key = "".join(f"{p.resolve()} {p.stat().st_mtime_ns}\n" for p in (*files, modules))
     home = cache_dir() / "kernels" / OWN / hashlib.sha256(key.encode()).hexdigest()[:12]
     home.mkdir(parents=True, exist_ok=True)
     return Kernel(OWN, modules.name, "", (4, 5), home, image, modules, vmlinux, None)

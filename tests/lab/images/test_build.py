@@ -19,7 +19,7 @@ def test_one_make_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     def fresh(kernel: Any, *words: str) -> str:
         nonlocal most
-        at_work.append(kernel.series)
+        at_work.append(kernel.name)
         most = max(most, len(at_work))
         time.sleep(0.05)
         at_work.pop()
@@ -27,7 +27,7 @@ def test_one_make_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(build, "_make_fresh", fresh)
-    kernel: Any = SimpleNamespace(series="6.1")
+    kernel: Any = SimpleNamespace(name="6.1")
     with ThreadPoolExecutor(4) as makers:
         list(makers.map(lambda _: build.make(kernel, "sparse"), range(4)))
     assert most == 1

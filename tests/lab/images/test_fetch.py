@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Downloads: if the archive has dropped a package, the next older kernel is used."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,39 +11,58 @@ from pageproof_lab import LabError
 from pageproof_lab.images import kernels
 from pageproof_lab.images.apt import Apt, NotInArchive
 
+#: Directory in the cache, and the end of the debug package's name.
+NAMES = {
+    "cloud-amd64": ("5.10", "-dbg"),
+    "amd64": ("5.10-amd64", ""),
+    "rt-amd64": ("5.10-rt-amd64", ""),
+}
 RELEASES = ("5.10.0-9", "5.10.0-46", "5.10.0-45", "5.10.0-43")
 
 
 class SomeGone(Apt):
     """An index that lists `RELEASES`, and an archive that has only some of them."""
 
-    def __init__(self, *_: object) -> None:
-        pass
+    def __init__(self, name: str, *_: object) -> None:
+        self.name = name
 
     def update(self) -> None:
         pass
 
     def names(self, pattern: str) -> list[str]:
-        return [f"linux-image-{release}-cloud-amd64-dbg" for release in RELEASES]
+        packages = [
+            f"linux-image-{release}-{flavour}{kind}"
+            for release in RELEASES
+            for flavour in kernels.FLAVOURS
+            for kind in ("", "-dbg", "-unsigned")
+        ]
+        return [one for one in packages if re.fullmatch(pattern, one)]
 
 
+@pytest.mark.parametrize("flavour", kernels.FLAVOURS)
 @pytest.mark.parametrize(
     ("there", "taken"), [(RELEASES, "5.10.0-46"), (RELEASES[-1:], "5.10.0-43"), ((), None)]
 )
 def test_next_older(
-    monkeypatch: pytest.MonkeyPatch, there: tuple[str, ...], taken: str | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    there: tuple[str, ...],
+    taken: str | None,
+    flavour: str,
 ) -> None:
-    def fetch(apt: Apt, one: kernels.Series, release: str) -> None:
-        if release.removesuffix("-cloud-amd64") not in there:
+    def fetch(apt: Apt, called: str, release: str, debug: str) -> None:
+        assert (called, debug) == NAMES[flavour]
+        if release.removesuffix(f"-{flavour}") not in there:
             raise NotInArchive(release)
 
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(kernels, "Apt", SomeGone)
     monkeypatch.setattr(kernels, "_fetch_release", fetch)
     if taken is None:
         with pytest.raises(LabError, match=r"no kernel 5\.10"):
-            kernels._download(kernels.series("5.10"))
+            kernels._download(kernels.series("5.10"), flavour)
     else:
-        assert kernels._download(kernels.series("5.10")) == f"{taken}-cloud-amd64"
+        assert kernels._download(kernels.series("5.10"), flavour) == f"{taken}-{flavour}"
 
 
 class NoHeaders(SomeGone):
