@@ -3,12 +3,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jsonschema
 import pytest
 from machine import Json, Machine, Region, Result, each_kernel, number, on_one_kernel, verdicts
+from watching import target_of
+
+from pageproof.commands import verify_regions
+from pageproof.find.kernel.paging import read_paging
+from pageproof.model import Reason
+from pageproof.model.asked import VerifyAsked
 
 DEVICE = "/dev/umh_shm"
+#: Of tests/vm/bugs/shares_other.c.
+OTHER = "/dev/shares_other"
 REGION = 'prog["umh_shm_region"]'
 #: Expression for struct umh_shm_region from the device's file.
 CONTEXT = 'cast("struct umh_shm_region *", file.private_data)'
@@ -365,3 +374,30 @@ def test_a_device_that_nobody_maps(loaded: Machine) -> None:
     result = loaded.outside("verify", "--device", "/dev/umh_sh")
     assert (result.code, result.err) == (3, "")
     assert "no process maps /dev/umh_sh now: there is nothing to verify" in result.out
+
+
+@on_one_kernel
+def test_a_process_ends_while_it_is_judged(
+    loaded: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver then frees what the file points at, which is no bug."""
+    loaded.load_test_module("shares_other")
+    pids = [loaded.start("maps_device.py", OTHER, "0", "1")["pid"] for _ in range(2)]
+    judge_proofs = verify_regions._proofs
+
+    def end_one(*rest: Any) -> Any:
+        if len(pids) > 1:
+            loaded.end_group(pids.pop())
+        return judge_proofs(*rest)
+
+    monkeypatch.setattr(verify_regions, "_proofs", end_one)
+    try:
+        with target_of(loaded) as target:
+            asked = VerifyAsked(device=OTHER)
+            proved = verify_regions.prove_regions(target, read_paging(target.prog), asked, print)
+    finally:
+        for pid in pids:
+            loaded.end_group(pid)
+    assert {one.id for one in proved.findings} == {"mapping-kind", "kernel-side-unknown"}
+    reasons = [run.reason for region in proved.regions for use in region.uses for run in use.runs]
+    assert sorted(reasons) == sorted((Reason.NO_KERNEL_SIDE, Reason.TORN))

@@ -25,6 +25,7 @@ from pageproof.model import (
     PagingFacts,
     ProvedRegion,
     ProvedUse,
+    Severity,
     SlabState,
     TaskFault,
     Verdict,
@@ -32,7 +33,7 @@ from pageproof.model import (
 from pageproof.model.asked import VerifyAsked
 from pageproof.model.quick import quick
 from pageproof.model.where import NOWHERE
-from pageproof.observe.attempts import look_until, nothing_new
+from pageproof.observe.attempts import ATTEMPTS, look_until, nothing_new
 from pageproof.observe.devices import maps_device
 from pageproof.observe.kernel_aliases import Spot, kernel_aliases
 from pageproof.observe.search import search_claims, search_shared
@@ -99,24 +100,47 @@ def prove_regions(
     if uses and all(use.misaligned for use in uses):
         raise PageproofError(uses[0].unread)
     unclaimed = found.unclaimed
-    if live and (found.claimed or unclaimed):
-        after = search_claims(target, paging, finders, asked.pid, of_device)
-        uses = observer.without_truncated(without_vanished(uses, after.claims))
-        unclaimed = tuple(one for one in unclaimed if one in after.unclaimed)
     mappings = tuple(one.mapping for one in claimed)
-    uses, proofs = _proofs(target, mappings, uses)
-    found_in = _Findings(target, paging, walker, asked, observer, uses)
+    judged: _Judged | None = None
+    # A process that ends while its mappings are judged frees what rules look at. So they are looked
+    # for again after that.
+    for _ in range(ATTEMPTS):
+        if live and (found.claimed or found.unclaimed):
+            after = search_claims(target, paging, finders, asked.pid, of_device)
+            there = without_vanished(uses, after.claims)
+            if judged is not None and _vanished(there) == _vanished(uses):
+                break
+            uses = observer.without_truncated(there)
+            unclaimed = tuple(one for one in unclaimed if one in after.unclaimed)
+        proved, proofs = _proofs(target, mappings, uses)
+        found_in = _Findings(target, paging, walker, asked, observer, proved)
+        judged = _Judged(proved, proofs, tuple(found_in.of_uses()))
+        if all(one.severity is Severity.NOTE for one in judged.findings):
+            break
+    assert judged is not None
+    unread_tasks = bool(found.faults)
     return Proved(
-        regions=tuple(_proved(region) for region in _by_region(uses)),
+        regions=tuple(_proved(region) for region in _by_region(judged.uses)),
         mappings=mappings,
-        proofs=proofs,
+        proofs=judged.proofs,
         faults=found.faults,
         findings=(
             *(judge.unread(one.kind, one.vma, one.message) for one in unclaimed),
             *judge.unknown_parts((one.kind, one.what, one.mapping) for one in found.unknown),
-            *(found_in.of_uses() if uses else (_nothing(asked, unread_tasks=bool(found.faults)),)),
+            *(judged.findings if judged.uses else (_nothing(asked, unread_tasks=unread_tasks),)),
         ),
     )
+
+
+@dataclass(frozen=True)
+class _Judged:
+    uses: Sequence[Use]
+    proofs: tuple[PageProof, ...]
+    findings: tuple[Finding, ...]
+
+
+def _vanished(uses: Sequence[Use]) -> list[bool]:
+    return [use.vanished for use in uses]
 
 
 def _by_region(uses: Sequence[Use]) -> list[list[Use]]:

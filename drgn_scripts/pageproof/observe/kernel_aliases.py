@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pageproof.attach import Target
-from pageproof.find.identify.drgns import identified
+from pageproof.find.identify.drgns import owners_of
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
 from pageproof.model.alias import Alias, KernelSides, SweepGap
 from pageproof.observe.sweep import Sweep
@@ -47,10 +47,13 @@ def kernel_aliases(
     frames = [tuple(_frames(walker, spot)) for spot in spots]
     sweep = Sweep(target, paging, walker, {pfn for some in frames for _, pfn in some})
     yield from sweep.doubts
-    for spot, some in zip(spots, frames, strict=True):
-        for run in _runs(sweep, some):
-            named = tuple((one, _owner(target, one.address)) for one in run.aliases)
-            yield KernelSides(spot.mapping.pid, run.address, run.pages, run.pfn, named)
+    runs = [
+        (spot, run) for spot, some in zip(spots, frames, strict=True) for run in _runs(sweep, some)
+    ]
+    owners = owners_of(target.prog, [one.address for _, run in runs for one in run.aliases])
+    for spot, run in runs:
+        named = tuple((one, next(owners)) for one in run.aliases)
+        yield KernelSides(spot.mapping.pid, run.address, run.pages, run.pfn, named)
 
 
 def _frames(walker: Walker, spot: Spot) -> Iterator[tuple[int, int]]:
@@ -80,11 +83,3 @@ def _runs(sweep: Sweep, frames: Iterable[tuple[int, int]]) -> Iterator[_Run]:
         run = _Run(address, 1, pfn, aliases)
     if run is not None:
         yield run
-
-
-def _owner(target: Target, address: int) -> str:
-    """Return how drgn identifies a kernel address."""
-    try:
-        return ", ".join(str(one) for one in identified(target.prog, address))
-    except Exception as error:  # drgn's helpers raise whatever broken lists make of them
-        return f"not known: {error}"

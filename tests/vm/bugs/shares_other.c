@@ -4,23 +4,43 @@
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/slab.h>
 #include <linux/vmalloc.h>
+
+/* file->private_data */
+struct other {
+	void *area;
+};
 
 static int other_open(struct inode *inode, struct file *file)
 {
-	file->private_data = vmalloc_user(PAGE_SIZE);
-	return file->private_data ? 0 : -ENOMEM;
+	struct other *other = kzalloc(sizeof(*other), GFP_KERNEL);
+
+	if (!other)
+		return -ENOMEM;
+	other->area = vmalloc_user(PAGE_SIZE);
+	if (!other->area) {
+		kfree(other);
+		return -ENOMEM;
+	}
+	file->private_data = other;
+	return 0;
 }
 
 static int other_release(struct inode *inode, struct file *file)
 {
-	vfree(file->private_data);
+	struct other *other = file->private_data;
+
+	vfree(other->area);
+	kfree(other);
 	return 0;
 }
 
 static int other_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	return remap_vmalloc_range(vma, file->private_data, 0);
+	struct other *other = file->private_data;
+
+	return remap_vmalloc_range(vma, other->area, 0);
 }
 
 static const struct file_operations other_fops = {
@@ -30,7 +50,7 @@ static const struct file_operations other_fops = {
 	.mmap		= other_mmap,
 };
 
-static struct miscdevice other = {
+static struct miscdevice other_device = {
 	.minor	= MISC_DYNAMIC_MINOR,
 	.name	= "shares_other",
 	.fops	= &other_fops,
@@ -39,12 +59,12 @@ static struct miscdevice other = {
 
 static int __init other_init(void)
 {
-	return misc_register(&other);
+	return misc_register(&other_device);
 }
 
 static void __exit other_exit(void)
 {
-	misc_deregister(&other);
+	misc_deregister(&other_device);
 }
 
 module_init(other_init);

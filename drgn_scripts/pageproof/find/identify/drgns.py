@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import drgn
 from drgn.helpers.common.memory import IdentifiedAddress, identify_address_all
@@ -46,6 +46,25 @@ def identified(prog: drgn.Program, address: int) -> Iterator[IdentifiedAddress]:
     check_tasks(prog)
     area_at(prog, address)
     yield from identify_address_all(prog, address)
+
+
+def owners_of(prog: drgn.Program, addresses: Sequence[int]) -> Iterator[str]:
+    """Yield how drgn identifies each address, or why it does not; a vmalloc area once."""
+    try:
+        check_tasks(prog)
+    except Exception as error:
+        yield from (f"not known: {error}" for _ in addresses)
+        return
+    of_area: dict[int, str] = {}
+    for address in addresses:
+        try:
+            area = area_at(prog, address)
+            key = address if area is None else area.start
+            if key not in of_area:
+                of_area[key] = ", ".join(map(str, identify_address_all(prog, address)))
+            yield of_area[key]
+        except Exception as error:  # drgn's helpers raise whatever broken lists make of them
+            yield f"not known: {error}"
 
 
 def _task(one: IdentifiedTaskStack | IdentifiedTaskStruct) -> TaskFacts:
