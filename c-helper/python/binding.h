@@ -19,6 +19,8 @@ struct state {
 	PyObject *kdump_type;
 	PyObject *file_memory_type;
 	PyObject *watch_type;
+	PyObject *names_type;
+	PyObject *types_type;
 };
 
 /* A paging form and memory. Never changes after its creation, so threads may share it. */
@@ -47,7 +49,7 @@ struct call {
 };
 
 extern PyType_Spec form_spec, walker_spec, index_spec, structures_spec, words_spec, kdump_spec;
-extern PyType_Spec file_memory_spec, watch_spec;
+extern PyType_Spec file_memory_spec, watch_spec, names_spec, types_spec;
 
 /* arguments.c: converters for O& of PyArg_Parse. They return 1, or 0 with an exception set. */
 
@@ -83,6 +85,11 @@ PyObject *wrap_sweep(PyObject *walker, struct pw_words *ranges,
 /* account.c: methods, see pageproof_pagewalk.pyi. */
 PyObject *walker_account(PyObject *self, PyObject *args, PyObject *keywords);
 PyObject *account_merge(PyObject *module, PyObject *args);
+
+/* btf.c: functions, see pageproof_pagewalk_btf.pyi. */
+PyObject *unpack_symbols(PyObject *module, PyObject *args);
+PyObject *parse_symbols(PyObject *module, PyObject *args);
+PyObject *symbol_addresses(PyObject *module, PyObject *args);
 
 /* kdump.c: the engine's reader in a Kdump. It lives as long as the object. */
 struct pw_kdump;

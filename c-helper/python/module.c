@@ -2,6 +2,7 @@
 /* The module pageproof_pagewalk: its types and names. */
 #include "binding.h"
 
+#include "btf.h"
 #include "watch.h"
 
 #define MOST_CLASSES 32
@@ -51,6 +52,8 @@ static int module_exec(PyObject *module)
 	    add_type(module, &kdump_spec, &state->kdump_type) ||
 	    add_type(module, &file_memory_spec, &state->file_memory_type) ||
 	    add_type(module, &watch_spec, &state->watch_type) ||
+	    add_type(module, &names_spec, &state->names_type) ||
+	    add_type(module, &types_spec, &state->types_type) ||
 	    add_names(module, "KINDS", PW_KINDS, kind_name) ||
 	    add_names(module, "MEMORY_TYPES", pw_x86_64_4_levels.memory_types, type_name) ||
 	    PyModule_AddStringConstant(module, "RANGE_FORMAT", "=6Q4BI") ||
@@ -60,6 +63,9 @@ static int module_exec(PyObject *module)
 #define ADD_WATCH(name) PyModule_AddIntConstant(module, #name, name)
 	if (ADD_WATCH(WATCH_REGISTERS) || ADD_WATCH(WATCH_VALUE_BYTES) || ADD_WATCH(WATCH_USER) ||
 	    ADD_WATCH(WATCH_WRITE) || ADD_WATCH(WATCH_EXACT))
+		return -1;
+#define ADD_BTF(name) PyModule_AddIntConstant(module, #name, BTF_##name)
+	if (ADD_BTF(OFFSETS_PERCPU) || ADD_BTF(OFFSETS_BASE) || ADD_BTF(OFFSETS_PLACE))
 		return -1;
 #define ADD(name) PyModule_AddIntConstant(module, #name, PW_##name)
 	return ADD(WRITE) || ADD(EXECUTE) || ADD(USER) || ADD(USER_EXECUTE) || ADD(ACCESS) ||
@@ -85,6 +91,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
 	Py_VISIT(state->kdump_type);
 	Py_VISIT(state->file_memory_type);
 	Py_VISIT(state->watch_type);
+	Py_VISIT(state->names_type);
+	Py_VISIT(state->types_type);
 	return 0;
 }
 
@@ -100,6 +108,8 @@ static int module_clear(PyObject *module)
 	Py_CLEAR(state->kdump_type);
 	Py_CLEAR(state->file_memory_type);
 	Py_CLEAR(state->watch_type);
+	Py_CLEAR(state->names_type);
+	Py_CLEAR(state->types_type);
 	return 0;
 }
 
@@ -176,6 +186,9 @@ static PyMethodDef module_methods[] = {
 	{ "classify", classify, METH_VARARGS, NULL },
 	{ "account_merge", account_merge, METH_VARARGS, NULL },
 	{ "read_heads", read_heads, METH_VARARGS, NULL },
+	{ "unpack_symbols", unpack_symbols, METH_VARARGS, NULL },
+	{ "parse_symbols", parse_symbols, METH_VARARGS, NULL },
+	{ "symbol_addresses", symbol_addresses, METH_VARARGS, NULL },
 	{ 0 },
 };
 

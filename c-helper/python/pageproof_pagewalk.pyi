@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from mmap import mmap
 from typing import Final
 
+from pageproof_pagewalk_btf import *  # noqa: F403  # re-exports all of it
 from pageproof_pagewalk_structures import *  # noqa: F403  # re-exports all of it
 from pageproof_pagewalk_watch import *  # noqa: F403  # the same
 

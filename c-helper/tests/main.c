@@ -108,6 +108,7 @@ int main(void)
 	test_heads();
 	test_watch();
 	test_ring();
+	test_btf();
 	printf("%u passed, %u failed\n", passed, failed);
 	return failed != 0;
 }

@@ -99,5 +99,6 @@ void test_filememory(void);
 void test_heads(void);
 void test_watch(void);
 void test_ring(void);
+void test_btf(void);
 
 #endif

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import struct
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
-from typing import Final, NoReturn
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import drgn
 
+from pageproof.attach.btf.engine import engine
+from pageproof.attach.btf.format import encoded
 from pageproof.errors import PageproofError
 from pageproof.space.units import ADDRESS_LAST
+
+if TYPE_CHECKING:
+    from pageproof_pagewalk import SymbolNames
 
 #: Limits. Debian's kernels have some 160,000 symbols, whose packed names take 2 MB.
 _MAX_SYMBOLS: Final = 1 << 21
 _MAX_NAMES_BYTES: Final = 32 << 20
 _MAX_TEXT_BYTES: Final = 256 << 20
-#: Limit of the names when they are unpacked.
-_MAX_PLAIN_BYTES: Final = 256 << 20
 _TOKENS: Final = 256
 #: The longest token of Debian's kernels has 30 bytes; the kernel's own limit is not written down.
 _MAX_TOKEN_BYTES: Final = 512
@@ -36,25 +38,16 @@ _RANKS: Final = {
     drgn.SymbolBinding.LOCAL: 2,
 }
 _HALF: Final = ADDRESS_LAST // 2 + 1
+_GIVE: Final = "give the System.map of exactly this build"
 
 
 class SymbolTable:
     """Symbols, sorted by address. A symbol ends where the next one begins."""
 
-    def __init__(self, addresses: Sequence[int], names: bytes, source: str) -> None:
-        """Index the symbols.
-
-        Args:
-            addresses: sorted.
-            names: in this order, each with a NUL before it, and the letter of its type as in nm(1).
-            source: where they come from, for messages.
-        """
+    def __init__(self, addresses: Sequence[int], names: SymbolNames, source: str) -> None:
+        """Take symbols and where they come from, for messages."""
         self.source = source
-        self._addresses, self._text = addresses, names + b"\0"
-        self._names = names.split(b"\0")[1:]
-        # Where the name with a number begins; one byte more for each NUL.
-        self._starts = array("Q", accumulate(map(len, self._names), initial=0))
-        self._found: dict[str, list[int]] = {}
+        self._addresses, self._names = addresses, names
 
     def __len__(self) -> int:
         return len(self._names)
@@ -96,21 +89,7 @@ class SymbolTable:
         return min(numbers, key=self._rank)
 
     def _named(self, name: str) -> list[int]:
-        """Return the symbols with a name. A search is faster than an index of all names."""
-        if name not in self._found:
-            text, found = self._text, []
-            pattern = name.encode("utf-8", "replace") + b"\0"
-            at = text.find(pattern)
-            while at >= 0 and name:
-                if at > 1 and not text[at - 2]:  # the letter of the type is in between
-                    found.append(self._number(at - 1))
-                at = text.find(pattern, at + 1)
-            self._found[name] = found
-        return self._found[name]
-
-    def _number(self, at: int) -> int:
-        """Return the number of the symbol whose name begins at a byte."""
-        return bisect_left(range(len(self._names)), at, key=lambda n: self._starts[n] + n + 1)
+        return self._names.find(encoded(name))
 
     def _at(self, address: int) -> list[int]:
         """Return the symbols with the greatest address that is not above the given one."""
@@ -136,7 +115,7 @@ class SymbolTable:
         return end - start if (start < _HALF) == (end < _HALF) else 0
 
     def _binding(self, number: int) -> drgn.SymbolBinding:
-        letter = chr(self._names[number][0])
+        letter = chr(self._names.name(number)[0])
         if letter.lower() in _BINDINGS:
             return drgn.SymbolBinding.WEAK
         return drgn.SymbolBinding.GLOBAL if letter.isupper() else drgn.SymbolBinding.LOCAL
@@ -145,7 +124,7 @@ class SymbolTable:
         return _RANKS[self._binding(number)]
 
     def _symbol(self, number: int) -> drgn.Symbol:
-        name = self._names[number]
+        name = self._names.name(number)
         kind = drgn.SymbolKind.FUNC if name[:1] in b"tTwW" else drgn.SymbolKind.OBJECT
         text = name[1:].decode("utf-8", "backslashreplace")
         return drgn.Symbol(
@@ -181,41 +160,23 @@ def unpack(read: Callable[[int, int], bytes], places: Mapping[str, int]) -> Symb
     if not 0 < count <= _MAX_SYMBOLS:
         _broken(f"it has {count} symbols")
     names = _names(read, places, count)
-    return SymbolTable(_addresses(read, places, count, names), names, "kallsyms of the target")
+    return SymbolTable(_addresses(read, places, names), names, "kallsyms of the target")
 
 
-def _names(read: Callable[[int, int], bytes], places: Mapping[str, int], count: int) -> bytes:
+def _names(read: Callable[[int, int], bytes], places: Mapping[str, int], count: int) -> SymbolNames:
     start = places["kallsyms_names"]
     # The next part of the table, with the markers in between, which are not needed.
     end = min((place for place in places.values() if place > start), default=0)
     if not 0 < end - start <= _MAX_NAMES_BYTES:
         _broken(f"its names take {end - start} bytes")
-    packed = read(start, end - start)
-    token_of = _tokens(read, places)
-    pieces = list(map(token_of.__getitem__, packed))
-    at, limit = 0, len(packed)
+    tokens = _tokens(read, places)
     try:
-        for _ in range(count):
-            length = packed[at]
-            pieces[at] = b"\0"
-            if length & 0x80:  # since 6.1: 73bbb94466fd
-                length = length & 0x7F | packed[at + 1] << 7
-                at += 1
-                pieces[at] = b""
-            at += 1 + length
-    except IndexError:
-        at = limit + 1
-    if at > limit:
-        _broken(f"its names do not end within {limit} bytes")
-    if sum(map(len, pieces[:at])) > _MAX_PLAIN_BYTES:
-        _broken("its names are too long")
-    names = b"".join(pieces[:at])
-    if names.count(b"\0") != count or b"\0\0" in names or names.endswith(b"\0"):
-        _broken(f"{count} symbols have {names.count(0)} names, some empty")
-    return names
+        return engine.unpack_symbols(read(start, end - start), count, tokens)
+    except ValueError as error:
+        _broken(f"{error}, of {count} in {end - start} bytes")
 
 
-def _tokens(read: Callable[[int, int], bytes], places: Mapping[str, int]) -> list[bytes]:
+def _tokens(read: Callable[[int, int], bytes], places: Mapping[str, int]) -> tuple[bytes, ...]:
     table, index = places["kallsyms_token_table"], places.get("kallsyms_token_index", 0)
     if index:
         starts = struct.unpack(f"<{_TOKENS}H", read(index, 2 * _TOKENS))
@@ -230,47 +191,42 @@ def _tokens(read: Callable[[int, int], bytes], places: Mapping[str, int]) -> lis
             if end < 0:
                 _broken(f"the token at byte {start} has no end")
             found.append(text[start:end])
-        return found
+        return tuple(found)
     _broken("it has no index of tokens")
 
 
 def _addresses(
-    read: Callable[[int, int], bytes], places: Mapping[str, int], count: int, names: bytes
-) -> list[int]:
+    read: Callable[[int, int], bytes], places: Mapping[str, int], names: SymbolNames
+) -> Sequence[int]:
     """Return the addresses, in the way that puts _stext where VMCOREINFO says."""
-    candidates: tuple[Callable[[], list[int]], ...]
-    if places.get("kallsyms_offsets"):
-        offsets = array("i", read(places["kallsyms_offsets"], 4 * count))
+    count, text = len(names), places.get("_stext", 0)
+    number = next((one for one in names.find(b"_stext") if names.name(one) == b"T_stext"), -1)
+    for found in _readings(read, places, count):
+        if found is not None and number >= 0 and found[number] == text:
+            return found
+    _broken(f"its addresses are not in order, with _stext at {text:#x}")
+
+
+def _readings(
+    read: Callable[[int, int], bytes], places: Mapping[str, int], count: int
+) -> Iterator[Sequence[int] | None]:
+    """Yield the addresses in each way that they may be written; None if not in order."""
+    at = places.get("kallsyms_offsets", 0)
+    if at:
+        offsets = read(at, 4 * count)
         base = places.get("kallsyms_relative_base", 0)
         if base:
             (base,) = struct.unpack("<Q", read(base, 8))
-        at = places["kallsyms_offsets"]
-
-        def absolute() -> list[int]:
-            # CONFIG_KALLSYMS_ABSOLUTE_PERCPU, until 6.15: those that are not negative.
-            return [one if one >= 0 else base - 1 - one for one in offsets]
-
-        def relative() -> list[int]:
-            return [base + (one & 0xFFFFFFFF) for one in offsets]
-
-        def to_itself() -> list[int]:
-            # Without kallsyms_relative_base, as in 7.2: relative to the entry.
-            return [at + 4 * number + one for number, one in enumerate(offsets)]
-
-        candidates = (absolute, relative) if base else (to_itself,)
+            # CONFIG_KALLSYMS_ABSOLUTE_PERCPU, until 6.15.
+            yield engine.symbol_addresses(offsets, engine.OFFSETS_PERCPU, base)
+            yield engine.symbol_addresses(offsets, engine.OFFSETS_BASE, base)
+        else:  # as in 7.2
+            yield engine.symbol_addresses(offsets, engine.OFFSETS_PLACE, at)
     elif places.get("kallsyms_addresses"):
-        candidates = (array("Q", read(places["kallsyms_addresses"], 8 * count)).tolist,)
+        found = array("Q", read(places["kallsyms_addresses"], 8 * count)).tolist()
+        yield found if sorted(found) == found else None
     else:
         _broken("VMCOREINFO names neither its offsets nor its addresses")
-    text = places.get("_stext", 0)
-    # The names do not end with a NUL, but _stext is not the last.
-    number = names.count(b"\0", 0, names.find(b"T_stext\0")) - 1
-    for candidate in candidates:
-        found = candidate()
-        in_order = found[0] >= 0 and found[-1] <= ADDRESS_LAST and sorted(found) == found
-        if number >= 0 and found[number] == text and in_order:
-            return found
-    _broken(f"its addresses are not in order, with _stext at {text:#x}")
 
 
 def parse(data: bytes, source: str, shift: int = 0) -> SymbolTable:
@@ -285,33 +241,15 @@ def parse(data: bytes, source: str, shift: int = 0) -> SymbolTable:
         PageproofError: it is not in this format, or hides addresses.
     """
     if len(data) > _MAX_TEXT_BYTES:
-        raise PageproofError(f"it has {len(data)} bytes", source, "give a System.map")
-    rows = []
-    for line in data.splitlines():
-        words = line.split()
-        if len(words) != 3 or len(words[1]) != 1:
-            if len(words) == 4 and words[3].startswith(b"["):
-                continue
-            raise PageproofError(
-                f"this is no table of symbols: {line[:40]!r}", source, "give a System.map"
-            )
-        try:
-            address = int(words[0], 16)
-        except ValueError:
-            raise PageproofError(
-                f"this is no table of symbols: {line[:40]!r}", source, "give a System.map"
-            ) from None
-        if address >= _HALF:
-            address += shift
-        rows.append((address, words[1] + words[2]))
-        if len(rows) > _MAX_SYMBOLS:
-            raise PageproofError(f"it has more than {_MAX_SYMBOLS} symbols", source)
-    if not any(address for address, _ in rows):
+        raise PageproofError(f"it has more than {_MAX_TEXT_BYTES} bytes", source, _GIVE)
+    try:
+        addresses, names = engine.parse_symbols(data, shift)
+    except ValueError as error:
+        raise PageproofError(f"this is no table of symbols: {error}", source, _GIVE) from None
+    if not addresses or not addresses[-1]:
         raise PageproofError(
             "no symbols, or their addresses are hidden",
             source,
             "become root (kernel.kptr_restrict)",
         )
-    rows.sort(key=lambda row: row[0])
-    names = b"".join(b"\0" + name for _, name in rows)
-    return SymbolTable([address for address, _ in rows], names, source)
+    return SymbolTable(addresses, names, source)
