@@ -13,6 +13,7 @@ from pageproof_lab import LabError, demo, lint
 from pageproof_lab.article.command import add_article_options, article
 from pageproof_lab.bench.bench_engine import bench_engine
 from pageproof_lab.bench.bench_server import bench_server
+from pageproof_lab.bench.bench_start import bench_start
 from pageproof_lab.bench.bench_verify import bench_verify
 from pageproof_lab.bench.bench_watch import bench_watch
 from pageproof_lab.bench.server_options import add_server_options, wishes_of
@@ -22,7 +23,7 @@ from pageproof_lab.images.kernels import Kernel
 from pageproof_lab.paths import lab_dir, run_dir
 
 Command = Callable[[argparse.Namespace], int]
-_PARTS = ("engine", "verify", "server", "watch")
+_PARTS = ("engine", "start", "verify", "server", "watch")
 
 
 @contextlib.contextmanager
@@ -302,6 +303,8 @@ def _bench(args: argparse.Namespace) -> int:
     wishes = wishes_of(args, asked="server" in parts)
     if "engine" in parts:
         bench_engine(args.kernel)
+    if "start" in parts:
+        bench_start(args.kernel)
     if "verify" in parts:
         bench_verify(args.kernel)
     if "server" in parts:
