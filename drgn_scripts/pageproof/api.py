@@ -50,6 +50,7 @@ def verify(
     qemu: str | os.PathLike[str] | None = None,
     core: str | os.PathLike[str] | None = None,
     symbols: Iterable[str | os.PathLike[str]] = (),
+    debug_info: str = "auto",
     kinds: Iterable[str] = (),
     device: str | None = None,
     pid: int | None = None,
@@ -68,6 +69,7 @@ def verify(
         qemu: QMP socket of a guest.
         core: path of a vmcore. Without ``qemu`` and ``core`` the target is the live kernel.
         symbols: files with debug info (vmlinux, ``*.ko``) in addition to those that drgn finds.
+        debug_info: "dwarf", "btf" (the kernel's own), or "auto": BTF if there is no DWARF.
         kinds: check regions of these kinds only.
         device: check mappings of this device only, given by path or MAJOR:MINOR.
         pid: check this process only.
@@ -94,17 +96,23 @@ def verify(
     )
     if qemu is not None and core is not None:
         raise PageproofError("a target is a guest or a vmcore, and not both")
-    from pageproof.attach import Wanted, open_target
+    from pageproof.attach import DebugInfo, Wanted, open_target
     from pageproof.attach.faults import faults_as_errors
     from pageproof.commands.regions import check_kinds
     from pageproof.commands.verify import verify as run
     from pageproof.find.umh_shm.region import MODULE
 
     check_kinds(asked.kinds)
+    forms = [str(one) for one in DebugInfo]
+    if debug_info not in forms:
+        raise PageproofError(
+            f"unknown debug info {debug_info!r}; choose from {', '.join(forms)}", "debug_info"
+        )
     wanted = Wanted(
         qemu=None if qemu is None else os.fspath(qemu),
         core=None if core is None else Path(core),
         symbols=tuple(Path(one) for one in symbols),
+        debug_info=DebugInfo(debug_info),
     )
     target = open_target(wanted, [MODULE])
     with faults_as_errors(target.facts.where):

@@ -33,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="debug info (vmlinux, *.ko) beside what drgn finds; repeatable",
     )
+    group.addoption(
+        "--pageproof-debug-info",
+        choices=("auto", "dwarf", "btf"),
+        default="auto",
+        help="source of types and symbols (default: BTF if there is no DWARF)",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +49,7 @@ def pageproof_verify(pytestconfig: pytest.Config) -> Callable[..., api.Verificat
         qemu=pytestconfig.getoption("--pageproof-qemu"),
         core=pytestconfig.getoption("--pageproof-core"),
         symbols=pytestconfig.getoption("--pageproof-symbols"),
+        debug_info=pytestconfig.getoption("--pageproof-debug-info"),
     )
 
 

@@ -40,6 +40,8 @@ def test_nobody_maps_it(pageproof_verify):
 def test_usage(pageproof_verify):
     with pytest.raises(pageproof.PageproofError, match="--kernel goes with --user or --device"):
         pageproof_verify(kernel=RING)
+    with pytest.raises(pageproof.PageproofError, match="choose from auto, dwarf, btf"):
+        pageproof_verify(debug_info="stabs")
 """
 
 
