@@ -2,10 +2,16 @@
 """BTF and kallsyms made by hand, and damage to them."""
 
 import random
+import resource
 import struct
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from pageproof.attach.btf.format import Kind
+from pageproof.errors import PageproofError
+
+CASE_SECONDS = 5
+MEMORY_BYTES = 512 << 20
 
 Row = tuple[str, Kind, int, bool, int, tuple[int | str, ...]]
 _INT, _SIGNED, _BOOL = 32, 1 << 24 | 32, 4 << 24 | 8
@@ -117,3 +123,22 @@ def packed_symbols() -> tuple[dict[str, int], dict[int, bytes]]:
         places[name], memory[at] = at, data
         at += len(data)
     return places, memory
+
+
+def within_bounds(cases: int, use: Callable[[int], None]) -> int:
+    """Run all cases, by seed; return how many were errors. Any other exception fails the test.
+
+    Acceptance: each takes less than 5 s, all together 512 MiB.
+    """
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    errors = 0
+    for seed in range(cases):
+        start = time.monotonic()
+        try:
+            use(seed)
+        except PageproofError as error:
+            assert error.what and error.where, seed
+            errors += 1
+        assert time.monotonic() - start < CASE_SECONDS, seed
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEMORY_BYTES >> 10
+    return errors

@@ -51,7 +51,7 @@ def load_debug_info(
         PageproofError: a file cannot be used or belongs to another kernel, or the kernel has no
             debug info.
     """
-    if form is DebugInfo.BTF:
+    if form is DebugInfo.BTF or (form is DebugInfo.AUTO and _has_system_map(symbols)):
         return _use_btf(prog, release, symbols, modules)
     try:
         return _load_dwarf(prog, release, symbols, modules)
@@ -64,6 +64,15 @@ def load_debug_info(
             raise PageproofError(
                 f"{missing.what}, and {error.what}", missing.where or error.where, missing.remedy
             ) from None
+
+
+def _has_system_map(symbols: Sequence[Path]) -> bool:
+    """Return whether the user named a System.map, of which DWARF has no use."""
+    if not symbols:
+        return False
+    from pageproof.attach.btf import is_system_map
+
+    return any(map(is_system_map, symbols))
 
 
 def _use_btf(
@@ -148,7 +157,8 @@ def _build_id(path: Path) -> str:
     except Exception as error:
         raise PageproofError(f"can't use the debug info: {error}", where) from None
     if module.wants_debug_file():
-        raise PageproofError(
+        kind = PageproofError if ".ko" in path.suffixes else _NoDwarfError
+        raise kind(
             "this file has no debug info (DWARF)",
             where,
             "give one from the kernel's -dbg package, or build with CONFIG_DEBUG_INFO",

@@ -137,15 +137,18 @@ def _pat(prog: drgn.Program) -> tuple[MemoryType, ...]:
 def has_cpu_flag(prog: drgn.Program, name: bytes, number: int) -> bool:
     """Return whether ``boot_cpu_data`` has a feature, by its name in ``x86_cap_flags``.
 
-    Until "x86/cpu: Remove X86_FEATURE_NAMES" (6.5) a configuration could omit the names. Then
-    ``number``, the feature's bit, is used.
+    Until "x86/cpu: Remove X86_FEATURE_NAMES" (6.5) a kernel may lack the names, and BTF may
+    leave their number open. Then ``number``, the feature's bit, is used.
     """
     capability = prog["boot_cpu_data"].x86_capability
     try:
         names = prog["x86_cap_flags"]
+        length = names.type_.length
     except LookupError:
+        length = None
+    if length is None:
         return bool(capability[number // 32].value_() >> number % 32 & 1)
-    for bit in range(names.type_.length or 0):
+    for bit in range(length):
         pointer = names[bit]
         if pointer.value_() and pointer.string_() == name:
             return bool(capability[bit // 32].value_() >> bit % 32 & 1)

@@ -4,5 +4,6 @@
 from __future__ import annotations
 
 from pageproof.attach.btf.install import use_btf
+from pageproof.attach.btf.sources import is_system_map
 
-__all__ = ["use_btf"]
+__all__ = ["is_system_map", "use_btf"]

@@ -25,6 +25,7 @@ from pageproof.find.kernel.modules import all_modules, is_named, module_at, modu
 
 _NAME: Final = "pageproof BTF"
 _UNNAMED: Final = "enum with "
+_BY_NEXT: Final = ("[]", "[32n]")
 _FAULTS: Final = (drgn.FaultError, LookupError, AttributeError, ValueError, DamagedError)
 
 
@@ -109,7 +110,7 @@ class _Finders:
     def _exact(self, symbol: drgn.Symbol) -> drgn.Symbol:
         """Return a symbol with the size of its type, if that is known; kallsyms has no sizes."""
         kind = type_of(symbol.name)
-        if kind is None or kind.endswith("[]"):
+        if kind is None or kind.endswith(_BY_NEXT):
             return symbol
         try:
             made = self._parse(kind, symbol.name)
@@ -198,17 +199,35 @@ class _Finders:
             if found is None:
                 raise LookupError(kind)
             return found.type_
-        element, bracket, last = kind.removesuffix("]").rpartition("[")
-        if bracket and last and not last.isdecimal():
-            index = self._types[0].find_constant(last)
-            if index is None:
-                raise LookupError(last)
-            return self._prog.array_type(self._prog.type(element.strip()), int(index) + 1)
-        if not kind.endswith("[]"):
+        element, bracket, length = kind.removesuffix("]").rpartition("[")
+        if not bracket:
             return self._prog.type(kind)
-        one = self._prog.type(kind.removesuffix("[]"))
-        length = self._symbols.extent(name) // drgn.sizeof(one)
-        return self._prog.array_type(one, length or None)
+        one = self._prog.type(element.strip())
+        return self._prog.array_type(one, self._length(length, name, drgn.sizeof(one)))
+
+    def _length(self, words: str, name: str, size_bytes: int) -> int | None:
+        """Return the length of an array as the table writes it; None if it is not known."""
+        if words.isdecimal():
+            return int(words)
+        if words in ("", "32n"):
+            step = 32 if words else 1
+            lengths = self._symbols.lengths(name, size_bytes)
+            found = [length for length in lengths if length % step == 0]
+            return found[0] if len(found) == 1 else None
+        if "." in words:
+            return self._length_of_member(words)
+        constant, _, one = words.partition(" + ")
+        index = self._types[0].find_constant(constant)
+        if index is None:
+            raise LookupError(constant)
+        return int(index) + int(one or 0)
+
+    def _length_of_member(self, words: str) -> int:
+        for word in words.split():
+            tag, _, member = word.partition(".")
+            with suppress(LookupError, AttributeError, TypeError):
+                return int(self._prog.type(f"struct {tag}").member(member).type.length)
+        raise LookupError(words)
 
 
 def _may_be_longer(kind: drgn.Type) -> bool:

@@ -60,13 +60,29 @@ class SymbolTable:
         """
         return self._addresses[self._best(name)]
 
-    def extent(self, name: str) -> int:
-        """Return the bytes from a symbol to the next one; 0 if not known.
+    def lengths(self, name: str, size_bytes: int) -> range:
+        """Return the possible lengths of an array.
+
+        It ends where the next symbol begins, or before: at most the bytes that align that symbol.
+        A variable is not aligned to more than its own size, which ends at the one after it.
+
+        Args:
+            name: the array.
+            size_bytes: of an element.
 
         Raises:
             LookupError: there is no such symbol.
         """
-        return self._size(self._best(name))
+        number = self._best(name)
+        extent = self._size(number)
+        after = bisect_right(self._addresses, self._addresses[number])
+        if not extent or not size_bytes:
+            return range(0)
+        own = self._size(after)
+        alignment = self._addresses[after] & -self._addresses[after]
+        if own:
+            alignment = min(alignment, 1 << own.bit_length() - 1)
+        return range(max(-(-(extent - alignment + 1) // size_bytes), 1), extent // size_bytes + 1)
 
     def find(self, name: str | None, address: int | None, one: bool) -> list[drgn.Symbol]:
         """Return symbols as drgn's symbol finders do."""

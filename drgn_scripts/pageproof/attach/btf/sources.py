@@ -27,10 +27,12 @@ _OFFSET: Final = re.compile(r"^KERNELOFFSET=([0-9a-f]{1,16})$", re.MULTILINE)
 #: Limits of an ELF file: its section headers, and the names of sections.
 _MAX_SECTIONS: Final = 1 << 16
 _MAX_NAMES_BYTES: Final = 1 << 20
-_SECTION: Final = struct.Struct("<IIQQQQ16x16x")
+_SECTION: Final = struct.Struct("<IIQQQQ24x")
 #: Symbols whose addresses VMCOREINFO has. It has the value of other variables instead.
-_IN_IMAGE: Final = frozenset({"_stext", "init_uts_ns"})
+_IN_IMAGE: Final = ("_stext", "init_uts_ns")
+_BANNER: Final = b"Linux version "
 _MAX_MODULES: Final = 1 << 16
+_EXACT: Final = "give the one of exactly this build"
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,23 @@ def find_symbols(prog: drgn.Program, release: str, named: Named, *, local: bool)
     Raises:
         PageproofError: there are none.
     """
+    table = _find_symbols(prog, release, named, local)
+    try:
+        table.address("init_task")
+    except LookupError:
+        raise PageproofError(
+            "this table of symbols has functions only (the kernel lacks CONFIG_KALLSYMS_ALL)",
+            table.source,
+            f"give its System.map with -s (Debian: /boot/System.map-{release}), or its vmlinux",
+        ) from None
+    return table
+
+
+def _find_symbols(prog: drgn.Program, release: str, named: Named, local: bool) -> SymbolTable:
     text = prog["VMCOREINFO"].string_().decode("utf-8", "replace")
     places = {match[1]: int(match[2], 16) for match in _SYMBOL.finditer(text)}
     if named.system_map is not None:
-        return _system_map(named.system_map, text, places)
+        return _system_map(prog, named.system_map, text, places)
     if kallsyms.can_unpack(places):
         return kallsyms.unpack(prog.read, places)
     if local:
@@ -118,25 +133,42 @@ def find_symbols(prog: drgn.Program, release: str, named: Named, *, local: bool)
     )
 
 
-def _system_map(path: Path, text: str, places: dict[str, int]) -> SymbolTable:
-    """Read a System.map, moved by KASLR, and check it against the symbols of VMCOREINFO."""
+def is_system_map(path: Path) -> bool:
+    """Return whether a file looks like a table of symbols. False if it cannot be read."""
+    try:
+        with open_file(path) as file:
+            return re.match(rb"[0-9a-f]{8,16} [A-Za-z] \S+\n", file.read(1024)) is not None
+    except (OSError, NotAFileError):
+        return False
+
+
+def _system_map(prog: drgn.Program, path: Path, text: str, places: dict[str, int]) -> SymbolTable:
+    """Read a System.map, moved by KASLR, and check it against the kernel's memory."""
     where = f"-s {path}"
     shift = _OFFSET.search(text)
     with open_file(path) as file:
         table = kallsyms.parse(file.read((256 << 20) + 1), where, int(shift[1], 16) if shift else 0)
-    checked = 0
-    for name in _IN_IMAGE & set(places):
-        address = places[name]
-        with suppress(LookupError):
-            found, checked = table.address(name), checked + 1
-            if found != address:
-                raise PageproofError(
-                    f"wrong System.map: it has {name} at {found:#x}, the kernel at {address:#x}",
-                    where,
-                    "give the one of exactly this build",
-                )
-    if not checked:
-        raise PageproofError("wrong System.map: it lacks the kernel's symbols", where)
+    for name in (*_IN_IMAGE, "linux_banner", "_end"):
+        try:
+            found = table.address(name)
+        except LookupError:
+            raise PageproofError(
+                f"this System.map has no {name}: it is cut off, or another file", where, _EXACT
+            ) from None
+        address = places.get(name, found)
+        if found != address:
+            raise PageproofError(
+                f"wrong System.map: it has {name} at {found:#x}, the kernel at {address:#x}",
+                where,
+                _EXACT,
+            )
+    # Another build of the same version has _stext, and perhaps init_uts_ns, at the same place.
+    banner = table.address("linux_banner")
+    with suppress(drgn.FaultError):
+        if prog.read(banner, len(_BANNER)) != _BANNER:
+            raise PageproofError(
+                f"wrong System.map: the kernel has no linux_banner at {banner:#x}", where, _EXACT
+            )
     return table
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-#: "[]" is an array up to the next symbol, "[X]" one whose last index is the enumerator X, and
-#: "enum with X" the unnamed enumeration that has X.
+#: Lengths of arrays: a number; an enumerator, or one and 1; "S.a S.b", the length of a member of
+#: ``struct S``, the first that there is. "[]" and "[32n]" are known by the next symbol only; the
+#: latter is a multiple of 32. "enum with X" is the unnamed enumeration that has X.
 TABLE: Final = """
 __cpu_online_mask       struct cpumask
 __cpu_possible_mask     struct cpumask
@@ -20,7 +21,7 @@ __kfence_pool           char *
 __per_cpu_offset        unsigned long []
 __pgtable_l5_enabled    unsigned int
 __pte2cachemode_tbl     uint8_t [8]
-address_markers         struct addr_marker [END_OF_SPACE_NR]
+address_markers         struct addr_marker [END_OF_SPACE_NR + 1]
 boot_cpu_data           struct cpuinfo_x86
 boot_params             struct boot_params
 btf_modules             struct list_head
@@ -49,8 +50,8 @@ memblock                struct memblock
 min_low_pfn             unsigned long
 mod_tree                struct mod_tree_root
 modules                 struct list_head
-node_data               struct pglist_data *[]
-node_states             nodemask_t []
+node_data               struct pglist_data *[kmem_cache.per_node kmem_cache.node]
+node_states             nodemask_t [NR_NODE_STATES]
 nr_cpu_ids              unsigned int
 nr_node_ids             unsigned int
 nr_swapfiles            unsigned int
@@ -98,7 +99,7 @@ vmap_zone_size          unsigned int
 vmemmap_base            unsigned long
 vsyscall_mode           enum with XONLY
 vvar_mapping            const struct vm_special_mapping
-x86_cap_flags           const char * const []
+x86_cap_flags           const char * const [32n]
 zero_pfn                unsigned long
 """
 
