@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from machine import PYTHONPATH
+from machine import PYTHONPATH, ROOT
 
 
 def entry_points(project: Path) -> str:
@@ -34,9 +34,13 @@ def install(folder: Path, wheel: Path) -> dict[str, str]:
 
 
 def make_wheel(
-    folder: Path, name: str, version: str, files: Mapping[str, str], entry_points: str = ""
+    folder: Path,
+    name: str,
+    version: str,
+    files: Mapping[str, str | bytes],
+    entry_points: str = "",
 ) -> Path:
-    """Pack Python files into a wheel ("Binary distribution format" of packaging.python.org).
+    """Pack files into a wheel ("Binary distribution format" of packaging.python.org).
 
     Args:
         folder: directory for the wheel.
@@ -47,7 +51,7 @@ def make_wheel(
     """
     stem = f"{name.replace('-', '_')}-{version}"
     info = f"{stem}.dist-info"
-    content = {
+    content: dict[str, str | bytes] = {
         **files,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n"
@@ -57,11 +61,25 @@ def make_wheel(
         content[f"{info}/entry_points.txt"] = entry_points
     record = ""
     for path, text in content.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest())
-        record += f"{path},sha256={digest.decode().rstrip('=')},{len(text)}\n"
+        data = text if isinstance(text, bytes) else text.encode()
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest())
+        record += f"{path},sha256={digest.decode().rstrip('=')},{len(data)}\n"
     content[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n"
     wheel = folder / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in content.items():
             archive.writestr(path, text)
     return wheel
+
+
+def wheel_of_this_clone(folder: Path) -> Path:
+    """Pack pageproof as pip would install it: its package, and the engine that was built."""
+    package = ROOT / "drgn_scripts/pageproof"
+    files: dict[str, str | bytes] = {
+        f"pageproof/{path.relative_to(package)}": path.read_bytes()
+        for path in package.rglob("*")
+        if path.suffix in (".py", ".json", ".typed")
+    }
+    for engine in (ROOT / "build/lib").glob("*.so"):
+        files[engine.name] = engine.read_bytes()
+    return make_wheel(folder, "pageproof", "0.1.0", files, entry_points(ROOT / "pyproject.toml"))

@@ -5,9 +5,11 @@ found and proven, even while io_uring and the network are under full load.
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from machine import Json, Result, pageproof
+from machine import COMMAND_SECONDS, Json, Result, pageproof
+from wheels import wheel_of_this_clone
 
 from pageproof_lab.guest import boot, qemu
 from pageproof_lab.guest.guest import Guest
@@ -25,6 +27,13 @@ PROGRAMS = {
     "bpftrace": 'bpftrace -e interval:ms:100{printf("tick\\n");}',
     "qemu-img": "qemu-img bench -f raw -i io_uring -t none -c 1000000000 -d 8 /var/tmp/image",
 }
+INSIDE = (
+    ("verify",),
+    ("regions",),
+    ("kmap",),
+    ("whatis", "system_state"),
+    ("audit",),
+)
 NETWORK = {
     "iperf3-server": "iperf3 --server",
     "iperf3-client": "iperf3 --client 127.0.0.1 --udp --bitrate 0 --time 0",
@@ -75,6 +84,23 @@ def test_nothing_of_ours_is_in_it(debian: Guest) -> None:
     assert debian.check("readlink", "/proc/1/exe").strip() == "/usr/lib/systemd/systemd"
     assert debian.run("modprobe", "umh_shm").code != 0
     assert debian.run("test", "-e", "/opt/pageproof").code != 0
+
+
+def test_from_inside_without_debug_info(debian: Guest, tmp_path: Path) -> None:
+    """With only the wheel, without network and without a debug package."""
+    debian.check("umount", "/usr/lib/debug")
+    assert debian.check("find", "/usr/lib/debug", "-type", "f") == ""
+    assert debian.check("ls", "/sys/class/net").split() == ["lo"]
+    debian.agent.write_file("/run/pageproof.whl", wheel_of_this_clone(tmp_path).read_bytes())
+    debian.check("python3", "-m", "zipfile", "-e", "/run/pageproof.whl", "/run/site")
+    command = "env", "PYTHONPATH=/run/site", "python3", "-m", "pageproof"
+    for words in INSIDE:
+        ran = debian.run(*command, *words, timeout_seconds=COMMAND_SECONDS)
+        assert "types: BTF from sysfs; symbols: kallsyms of the target" in ran.out, ran.err
+        # A worker of udev may end during a run: its pages are undecided.
+        assert ran.code in (0, 3), (words, ran.out, ran.err)
+    dwarf = debian.run(*command, "--debug-info", "dwarf", "kmap")
+    assert dwarf.code == 2 and "no debug info for Linux" in dwarf.err
 
 
 def test_what_it_shares_is_found_and_proven(debian: Guest) -> None:
