@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 OFFSETS_PERCPU: Final[int]
-"""Offsets of kallsyms: those that are not negative are addresses, others count down from the base."""
+"""Offsets of kallsyms: negative ones count from the base, others are addresses themselves."""
 OFFSETS_BASE: Final[int]
 """Without a sign, from the base."""
 OFFSETS_PLACE: Final[int]
