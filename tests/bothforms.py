@@ -9,31 +9,39 @@ reports differ, the command is run again for both, a few times.
 import contextlib
 import io
 import json
-import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from pageproof.attach import DebugInfo, Wanted, open_target
 from pageproof.cli import main_in_drgn
 from pageproof.model.kinds import UMH_SHM
 
 LOOKS = 4
-#: Durations, the digest of the page with the time, and how often it was read.
-CHANGING = ("times", "seconds", "sha256", "attempts")
-#: A digest in the evidence of a finding. Addresses begin with 0x.
-_DIGEST = re.compile(r"\b[0-9a-f]{16}\b")
+#: Durations, how often the page with the time was read, its digest, and notes on that.
+CHANGING = ("times", "seconds", "attempts", "sha256", "content_stable", "notes")
+CHANGING_FINDINGS = ("content-changing", "content-routes-differ")
 
 
 def difference(one: object, other: object, path: str = "") -> str:
     """Return where two reports differ first; "" if only in what changes from run to run."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         pairs = [(f"{path}.{key}", one[key], other[key]) for key in one if key not in CHANGING]
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+    elif isinstance(one, list) and isinstance(other, list):
+        one, other = still(one), still(other)
+        if len(one) != len(other):
+            return f"{path}: {one!r}, {other!r}"
         pairs = [(f"{path}[{i}]", *two) for i, two in enumerate(zip(one, other, strict=True))]
     else:
-        same = _DIGEST.sub("", str(one)) == _DIGEST.sub("", str(other))
-        return "" if same else f"{path}: {one!r}, {other!r}"
+        return "" if one == other else f"{path}: {one!r}, {other!r}"
     return next((found for at, a, b in pairs if (found := difference(a, b, at))), "")
+
+
+def still(items: list[Any]) -> list[Any]:
+    """Return a list without findings that come and go with the time."""
+    return [
+        one for one in items if not (isinstance(one, dict) and one.get("id") in CHANGING_FINDINGS)
+    ]
 
 
 def run(prog: object, words: list[str]) -> tuple[int, str, str]:
