@@ -18,15 +18,20 @@ from pageproof.cli import main_in_drgn
 from pageproof.model.kinds import UMH_SHM
 
 LOOKS = 4
-#: Durations, how often the page with the time was read, its digest, and notes on that.
-CHANGING = ("times", "seconds", "attempts", "sha256", "content_stable", "notes")
+#: Durations, how often the page with the time was read, its digest, and notes on that. Exiting
+#: processes mark the pages that they mapped as referenced (mark_page_accessed()).
+CHANGING = (
+    *(".times", ".seconds", ".attempts", ".sha256", ".content_stable", ".notes"),
+    *(".page.flags", ".page.flags_words"),
+)
 CHANGING_FINDINGS = ("content-changing", "content-routes-differ")
 
 
 def difference(one: object, other: object, path: str = "") -> str:
     """Return where two reports differ first; "" if only in what changes from run to run."""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        pairs = [(f"{path}.{key}", one[key], other[key]) for key in one if key not in CHANGING]
+        pairs = [(f"{path}.{key}", one[key], other[key]) for key in one]
+        pairs = [pair for pair in pairs if not pair[0].endswith(CHANGING)]
     elif isinstance(one, list) and isinstance(other, list):
         one, other = still(one), still(other)
         if len(one) != len(other):
