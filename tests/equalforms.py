@@ -11,12 +11,16 @@ from typing import Any
 from bothforms import difference
 from machine import COMMAND_SECONDS, ROOT, Machine, environment
 
+from pageproof.model.kinds import OWN_KINDS, UMH_SHM, VDSO
+
 PROGRAM = ROOT / "tests/bothforms.py"
 #: Modules have BTF since 5.11, but Debian's headers of 6.1 lack what building it needs.
 NO_MODULE_BTF = ("5.10", "6.1")
 
 
-def commands(machine: Machine, kernel: str, pid: str, user: str) -> list[tuple[str, ...]]:
+def commands(
+    machine: Machine, kernel: str, pid: str, user: str, *, live: bool
+) -> list[tuple[str, ...]]:
     """Return all commands that read a target.
 
     Args:
@@ -24,12 +28,17 @@ def commands(machine: Machine, kernel: str, pid: str, user: str) -> list[tuple[s
         kernel: an address of the kernel.
         pid: a process that sleeps.
         user: an address in it.
+        live: it runs. Then processes come and go, and each maps the vDSO.
     """
-    without = machine.setup.kernel in NO_MODULE_BTF
-    kind = ("--kind", "vdso") if without else ()
+    wanted = set(OWN_KINDS)
+    if live:
+        wanted.remove(VDSO)
+    if machine.setup.kernel in NO_MODULE_BTF:
+        wanted.remove(UMH_SHM)
+    kinds = [word for kind in sorted(wanted) for word in ("--kind", kind)]
     return [
-        ("regions", *kind),
-        ("verify", *kind),
+        ("regions", *kinds),
+        ("verify", *kinds),
         ("walk", kernel),
         ("walk", "--pid", pid, user),
         ("maps", "--pid", pid),

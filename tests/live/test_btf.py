@@ -101,7 +101,7 @@ def test_equal_reports(loaded: Machine, tmp_path: Path) -> None:
     region = loaded.outside("verify", "--format", "json").report["region"]
     socket = "--qemu", str(loaded.guest.sockets.qmp)
     files = [word for path in system_map(loaded, tmp_path) for word in ("-s", str(path))]
-    for words in commands(loaded, region["kernel_address"], pid, user):
+    for words in commands(loaded, region["kernel_address"], pid, user, live=True):
         dwarf = loaded.outside("--debug-info", "dwarf", *words)
         btf = pageproof(*socket, *files, "--debug-info", "btf", *words)
         assert "types: BTF from the target" in btf.out, btf.err
@@ -113,7 +113,7 @@ def test_equal_reports(loaded: Machine, tmp_path: Path) -> None:
 def test_equal_reports_inside(loaded: Machine) -> None:
     pid, user = loaded.helper_address()
     region = loaded.outside("verify", "--format", "json").report["region"]
-    asked = commands(loaded, region["kernel_address"], pid, user)
+    asked = commands(loaded, region["kernel_address"], pid, user, live=True)
     dwarf = [f"/opt/pageproof/vm/{module.name}" for module in loaded.test_modules]
     assert check_equal(in_the_guest(loaded, request(asked, dwarf, ())), "sysfs") == len(asked)
 

@@ -15,7 +15,7 @@ def test_equal_reports(crashed: Crashed, tmp_path: Path, form: str) -> None:
     proof = crashed.live["proofs"][0]["evidence"]
     pid = str(crashed.maps["process"]["pid"])
     user = hex(number(crashed.maps["vmas"][0]["line"]["vma"]["start"]))
-    asked = commands(crashed.machine, proof["kernel_walk"]["address"], pid, user)
+    asked = commands(crashed.machine, proof["kernel_walk"]["address"], pid, user, live=False)
     dwarf = crashed.machine.symbols[1::2]
     btf = system_map(crashed.machine, tmp_path)
     out = on_the_host(request(asked, dwarf, btf, str(crashed.dumps[form])))
