@@ -62,7 +62,7 @@ def test_a_key_at_each_step(
     if code == 0 and not long:
         assert out.read_text() != "old"
         return
-    assert code == INTERRUPTED
+    assert code == INTERRUPTED, seen
     assert out.read_text() == "old"
     assert seen.endswith("\r\x1b[Kpageproof: interrupted\r\n")
     assert "Traceback" not in seen

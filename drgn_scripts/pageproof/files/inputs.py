@@ -14,7 +14,6 @@ from pageproof.errors import PageproofError
 MAX_TEXT_BYTES: Final = 64 << 20
 
 _KINDS: Final = (
-    (stat.S_ISDIR, "a directory"),
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
     (stat.S_ISCHR, "a character device"),
@@ -44,16 +43,23 @@ def open_file(path: Path) -> BinaryIO:
         NotAFileError: it is not a regular file.
         OSError: as open(2).
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
-        mode = os.fstat(descriptor).st_mode
+        file = open(path, "rb", opener=_open)  # noqa: SIM115  Path.open() has no opener
+    except IsADirectoryError:
+        raise NotAFileError("a directory") from None
+    try:
+        mode = os.fstat(file.fileno()).st_mode
         if not stat.S_ISREG(mode):
             kind = next((name for test, name in _KINDS if test(mode)), "not a regular file")
             raise NotAFileError(kind)
-        return os.fdopen(descriptor, "rb")
     except BaseException:
-        os.close(descriptor)
+        file.close()
         raise
+    return file
+
+
+def _open(path: str, _: int) -> int:
+    return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
 
 def read_text(path: Path, what: str, where: str) -> str:
