@@ -12,15 +12,19 @@ from attached import frozen
 from machine import ONE_A_KERNEL, Json, Machine, each_kernel_at_length, pageproof
 from unit.attach.images import Part, avml, header
 
+from pageproof.model.kinds import DEVMEM, OWN_KINDS
 from pageproof_lab.guest import boot, qemu
 from pageproof_lab.images import build, kernels
 
-QUESTIONS = (("verify",), ("regions",), ("audit",))
+#: Without what may be memory of devices and firmware, which an image does not have.
+KINDS = sorted(OWN_KINDS - {DEVMEM, "pci", "uio"})
+VERIFY = ("verify", *(word for kind in KINDS for word in ("--kind", kind)))
+QUESTIONS = (VERIFY, ("regions",), ("audit",))
 MIB = 1 << 20
 #: Of a record that AVML writes (MAX_BLOCK_SIZE of its image.rs).
 RECORD = 16 * MIB
 #: What a report has of the target itself, and what is of one run.
-OF_A_RUN = {"target", "times", "seconds"}
+OF_A_RUN = {"target", "times", "seconds", "attempts"}
 
 
 def essence(report: Json) -> Json:
@@ -67,8 +71,9 @@ def test_reports_are_equal(loaded: Machine, tmp_path: Path) -> None:
         expected = {}
         for words in QUESTIONS:
             result = loaded.outside(*words, "--format", "json")
-            assert result.code == 0, result.out + result.err
-            expected[words] = essence(result.report)
+            # Other tests have shared memory in this guest that is not all sound.
+            assert result.code in (0, 1, 3), result.out + result.err
+            expected[words] = result.code, essence(result.report)
     with raw.open("rb") as memory:
 
         def read(paddr: int, length: int) -> bytes:
@@ -81,12 +86,12 @@ def test_reports_are_equal(loaded: Machine, tmp_path: Path) -> None:
                     file.writelines(records(read, start, end))
     for form in ("raw", "lime", "avml"):
         for words in QUESTIONS if form == "raw" else QUESTIONS[::2]:
-            report = ask("-c", tmp_path / form, *loaded.symbols, *words)
-            target = report["target"]
+            result = pageproof("-c", tmp_path / form, *loaded.symbols, *words, "--format", "json")
+            target = result.report["target"]
             assert (target["kind"], target["format"], target["live"]) == ("core", form, False)
-            assert essence(report) == expected[words], (form, words)
+            assert (result.code, essence(result.report)) == expected[words], (form, words)
         (tmp_path / form).unlink()
-    assert json.dumps(expected[("verify",)]).count('"SAME"') > 5
+    assert json.dumps(expected[VERIFY]).count('"SAME"') > 5
 
 
 @pytest.mark.parametrize(
