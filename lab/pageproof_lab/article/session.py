@@ -87,6 +87,7 @@ class Session:
     def close(self) -> None:
         """Detach, so that the guest runs on."""
         try:
+            self._remote.synchronize(_LEAVE_SECONDS)
             self._remote.detach(_LEAVE_SECONDS)
         finally:
             self._remote.close()
