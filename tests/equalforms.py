@@ -14,8 +14,9 @@ from machine import COMMAND_SECONDS, ROOT, Machine, environment
 from pageproof.model.kinds import OWN_KINDS, UMH_SHM, VDSO
 
 PROGRAM = ROOT / "tests/bothforms.py"
-#: Modules have BTF since 5.11, but Debian's headers of 6.1 lack what building it needs.
-NO_MODULE_BTF = ("5.10", "6.1")
+#: Kinds whose types have no BTF: that of modules is since 5.11, and Debian's headers of 6.1 lack
+#: what building it needs.
+NO_BTF = {"5.10": {UMH_SHM, "kvm", "udmabuf", "uio"}, "6.1": {UMH_SHM}}
 
 
 def commands(
@@ -30,11 +31,9 @@ def commands(
         user: an address in it.
         live: it runs. Then processes come and go, and each maps the vDSO.
     """
-    wanted = set(OWN_KINDS)
+    wanted = OWN_KINDS - NO_BTF.get(machine.setup.kernel, set())
     if live:
-        wanted.remove(VDSO)
-    if machine.setup.kernel in NO_MODULE_BTF:
-        wanted.remove(UMH_SHM)
+        wanted -= {VDSO}
     kinds = [word for kind in sorted(wanted) for word in ("--kind", kind)]
     return [
         ("regions", *kinds),

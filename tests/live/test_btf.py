@@ -10,7 +10,7 @@ from pathlib import Path
 
 import drgn
 from equalforms import (
-    NO_MODULE_BTF,
+    NO_BTF,
     check_equal,
     commands,
     in_the_guest,
@@ -140,7 +140,7 @@ def test_a_drivers_own_tests(loaded: Machine, tmp_path: Path) -> None:
     """The option of the pytest plugin, and the argument of pageproof.verify()."""
     tests = tmp_path / "test_driver.py"
     socket = str(loaded.guest.sockets.qmp)
-    kind = "vdso" if loaded.setup.kernel in NO_MODULE_BTF else "umh_shm"
+    kind = "vdso" if loaded.setup.kernel in NO_BTF else "umh_shm"
     tests.write_text(TESTS.format(socket=socket, kind=kind))
     words = ["-m", "pytest", "-p", "no:cacheprovider", "-p", "pageproof.pytest_plugin"]
     files = (f"--pageproof-symbols={path}" for path in system_map(loaded, tmp_path))
