@@ -8,12 +8,13 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import drgn
+import pytest
 from drgn.helpers.linux.pid import for_each_task
 from machine import Machine
 
 from pageproof.arch import Paging
 from pageproof.arch.x86_64.architecture import PTI_USER_HALF
-from pageproof.attach import Target, given_target
+from pageproof.attach import Target, given_target, qmp
 from pageproof.find.kernel.paging import read_paging
 from pageproof.model import PagingFacts
 from pageproof.model.asked import WalkerChoice
@@ -105,3 +106,26 @@ def frozen(machine: Machine) -> Iterator[Monitor]:
             yield control
         finally:
             control.call("cont")
+
+
+@contextmanager
+def closed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the connections to QEMU that the block opens. A failed test keeps drgn.
+
+    QEMU's socket serves one client.
+    """
+    kept: list[socket.socket] = []
+    connect = qmp.connect
+
+    def keep(address: str) -> socket.socket:
+        connection = connect(address)
+        kept.append(connection.dup())
+        return connection
+
+    monkeypatch.setattr(qmp, "connect", keep)
+    try:
+        yield
+    finally:
+        for one in kept:
+            one.shutdown(socket.SHUT_RDWR)
+            one.close()

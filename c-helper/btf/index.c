@@ -5,7 +5,7 @@
 
 #include "btf.h"
 
-/* A hash looks at so many bytes, because many types can share one name of megabytes. */
+/* Bytes of a name that are hashed: many types can share one name of megabytes. */
 #define MOST_HASHED 64
 
 static uint32_t hash(const struct btf_index *index, const char *name)

@@ -2,16 +2,15 @@
 """A guest's RAM that the engine reads itself: the same bytes as drgn's, and no call of Python."""
 
 import random
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pageproof_pagewalk as engine
 import pytest
-from attached import View, frozen
+from attached import View, closed_at_the_end, frozen
 from machine import Machine, on_one_kernel
 
-from pageproof.attach import Reader, Target, Wanted, open_target, qmp
+from pageproof.attach import Reader, Target, Wanted, open_target
 from pageproof.find.bulk import bulk_of
 from pageproof.find.bulk.engine import EngineBulk
 from pageproof.find.kernel.paging import read_paging
@@ -27,23 +26,10 @@ FIRST_MIB = 1 << 20
 
 @contextmanager
 def opened(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
-    """Open the guest as commands do. A failed test keeps drgn, so its connection is closed here."""
-    kept: list[socket.socket] = []
-    connect = qmp.connect
-
-    def keep(address: str) -> socket.socket:
-        connection = connect(address)
-        kept.append(connection.dup())
-        return connection
-
-    monkeypatch.setattr(qmp, "connect", keep)
+    """Open the guest as commands do."""
     wanted = Wanted(str(machine.guest.sockets.qmp), None, (machine.kernel.vmlinux,))
-    try:
+    with closed_at_the_end(monkeypatch):
         yield open_target(wanted, ())
-    finally:
-        for one in kept:
-            one.shutdown(socket.SHUT_RDWR)
-            one.close()
 
 
 @on_one_kernel

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+from attached import closed_at_the_end
 from drgn.helpers.linux.mm import follow_phys
 from machine import COMMAND_SECONDS, Json, Result, environment, number, pageproof, verdicts
+from mappedmemory import MappedMemory
 
-from pageproof.attach import Target, Wanted, guest, looks, open_target, qmp
-from pageproof.attach.physical import MappedMemory
+from pageproof.attach import Target, Wanted, guest, looks, open_target
 from pageproof.attach.vmcoreinfo import find_kernels
 from pageproof.attach.vmcoreinfo.choice import choose
 from pageproof.errors import PageproofError
@@ -129,22 +129,8 @@ def test_in_another_pid_namespace(here: Guest) -> None:
 @contextmanager
 def through_the_monitor(here: Guest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     monkeypatch.setattr(guest, "_reads_a_process", lambda *_: False)
-    kept: list[socket.socket] = []
-    connect = qmp.connect
-
-    def keep(address: str) -> socket.socket:
-        connection = connect(address)
-        kept.append(connection.dup())
-        return connection
-
-    monkeypatch.setattr(qmp, "connect", keep)
-    try:
+    with closed_at_the_end(monkeypatch):
         yield open_target(Wanted(str(here.sockets.qmp)), [])
-    finally:
-        # QEMU's socket serves one client, and a failed test keeps drgn.
-        for one in kept:
-            one.shutdown(socket.SHUT_RDWR)
-            one.close()
 
 
 @on_the_first

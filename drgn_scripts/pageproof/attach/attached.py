@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import drgn
 
-from pageproof.model import MemoryGap
-
 if TYPE_CHECKING:
     from pageproof.attach.guestmemory import GuestMemory
     from pageproof.attach.monitor import Monitor
     from pageproof.attach.monitormemory import MonitorMemory
-    from pageproof.walk import ReadPhysical
 
 #: How to give QEMU the guest's VMCOREINFO.
 VMCOREINFO_REMEDY = (
@@ -38,16 +35,3 @@ class Attached(NamedTuple):
     memory: GuestMemory | None
     monitor: Monitor | None
     slow: MonitorMemory | None = None
-
-
-def physical_reader(prog: drgn.Program) -> ReadPhysical:
-    """Return drgn's way to physical memory, with our errors."""
-
-    def read(paddr: int, length: int) -> bytes:
-        try:
-            data: bytes = prog.read(paddr, length, True)
-        except (drgn.FaultError, OSError) as error:
-            raise MemoryGap.from_fault(error) from None
-        return data
-
-    return read

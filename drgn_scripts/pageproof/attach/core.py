@@ -13,6 +13,7 @@ from pageproof import arch
 from pageproof.attach.dumpfile import DumpFile
 from pageproof.attach.guest import VMCOREINFO_REMEDY
 from pageproof.attach.messages import drgn_messages
+from pageproof.attach.physical import assumed_platform
 from pageproof.errors import PageproofError
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ def attach_core(
     where = f"-c {path}"
     notes: tuple[str, ...] = ()
     prog = drgn.Program()
-    platform = drgn.Platform(drgn.Architecture[arch.ASSUMED.platform])
     try:
         with drgn_messages():  # drgn warns about flattened dumps, which are fine
             try:
@@ -52,7 +52,7 @@ def attach_core(
                     raise
                 # QEMU's kdump formats leave most of utsname empty, so libkdumpfile cannot find
                 # out the machine.
-                prog = drgn.Program(platform)
+                prog = drgn.Program(assumed_platform())
                 prog.set_core_dump(str(path))
                 notes = (
                     "the dump's header does not name the machine (QEMU wrote it); "

@@ -12,10 +12,11 @@ import drgn
 
 from pageproof import arch
 from pageproof.attach.attached import VMCOREINFO_REMEDY as VMCOREINFO_REMEDY
-from pageproof.attach.attached import Attached, physical_reader
+from pageproof.attach.attached import Attached
 from pageproof.attach.messages import drgn_messages
+from pageproof.attach.physical import add_to_drgn
+from pageproof.attach.reader import Reader
 from pageproof.errors import PageproofError
-from pageproof.model import MemoryGap
 from pageproof.space.units import ADDRESS_LAST
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def _reads_a_process(prog: drgn.Program, monitor: Monitor, messages: Sequence[st
     from pageproof.attach.monitormemory import reads_the_guest
 
     enabled = any("process memory reading enabled" in message for message in messages)
-    return enabled and reads_the_guest(monitor, physical_reader(prog))
+    return enabled and reads_the_guest(monitor, Reader(prog).read_physical)
 
 
 def _read_through(monitor: Monitor, prog: drgn.Program, where: str) -> MonitorMemory:
@@ -178,12 +179,5 @@ def _read_through(monitor: Monitor, prog: drgn.Program, where: str) -> MonitorMe
             f"QEMU's process cannot be read, and its monitor names no memory: {error}", where
         ) from None
 
-    def read(address: int, count: int, offset: int, physical: bool) -> bytes:
-        try:
-            return memory.blocks.read(address, count)
-        except MemoryGap as gap:
-            raise drgn.FaultError(str(gap), address) from None
-
-    # It takes precedence over drgn's own segments (drgn_memory_reader_add_segment()).
-    prog.add_memory_segment(0, ADDRESS_LAST, read, True)
+    add_to_drgn(prog, 0, ADDRESS_LAST, memory.blocks.read)
     return memory

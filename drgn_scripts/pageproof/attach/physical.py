@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from pageproof.model import MemoryGap, Outcome
-from pageproof.space.units import PAGE_BYTES
+import drgn
+
+from pageproof import arch
+from pageproof.model import MemoryGap
 
 #: Bytes of each page's beginning that a search sees.
 HEAD_BYTES: Final = 32
@@ -49,28 +50,23 @@ class PhysicalMemory(Protocol):
         """
 
 
-class MappedMemory:
-    """Memory that is mapped here, such as an image.
+def assumed_platform() -> drgn.Platform:
+    """Return the platform of memory that does not name its machine."""
+    return drgn.Platform(drgn.Architecture[arch.ASSUMED.platform])
 
-    Args:
-        parts: (paddr, bytes), sorted and apart. A file that is truncated later is a SIGBUS.
+
+def add_to_drgn(
+    prog: drgn.Program, paddr: int, length: int, read: Callable[[int, int], bytes]
+) -> None:
+    """Let drgn read physical memory by a function that raises MemoryGap.
+
+    It takes precedence over drgn's own segments (drgn_memory_reader_add_segment()).
     """
 
-    def __init__(self, parts: Sequence[tuple[int, memoryview]]) -> None:
-        self._parts = tuple(parts)
-        self._starts = [paddr for paddr, _ in self._parts]
-        self.ranges = tuple((paddr, len(data) & -PAGE_BYTES) for paddr, data in self._parts)
+    def read_segment(address: int, count: int, offset: int, physical: bool) -> bytes:
+        try:
+            return read(address, count)
+        except MemoryGap as gap:
+            raise drgn.FaultError(str(gap), address) from None
 
-    def read(self, paddr: int, length: int) -> bytes:
-        return bytes(self._slice(paddr, length))
-
-    def heads(self, paddr: int, length: int) -> Iterator[Heads]:
-        yield Heads(paddr, self._slice(paddr, length), PAGE_BYTES)
-
-    def _slice(self, paddr: int, length: int) -> memoryview:
-        at = bisect.bisect_right(self._starts, paddr) - 1
-        if at >= 0:
-            start, data = self._parts[at]
-            if paddr - start + length <= len(data):
-                return data[paddr - start : paddr - start + length]
-        raise MemoryGap(Outcome.UNREADABLE, f"{paddr:#x} is not in the memory")
+    prog.add_memory_segment(paddr, length, read_segment, True)

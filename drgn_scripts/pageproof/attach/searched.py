@@ -10,11 +10,11 @@ from typing import Final
 
 import drgn
 
-from pageproof import arch
 from pageproof.attach.elfmap import ElfMap
 from pageproof.attach.guest import VMCOREINFO_REMEDY
 from pageproof.attach.image import Image, ImageMemory, check_end
 from pageproof.attach.kernelchoice import KernelChoice
+from pageproof.attach.physical import add_to_drgn, assumed_platform
 from pageproof.attach.vmcoreinfo import find_kernels
 from pageproof.attach.vmcoreinfo.choice import choose
 from pageproof.errors import PageproofError
@@ -33,10 +33,6 @@ _UNNAMED_REMEDY: Final = (
 )
 
 
-def _platform() -> drgn.Platform:
-    return drgn.Platform(drgn.Architecture[arch.ASSUMED.platform])
-
-
 def attach_unnamed(
     path: Path, elf_map: ElfMap, which: KernelChoice | None, progress: Callable[[str], None]
 ) -> tuple[drgn.Program, tuple[str, ...]]:
@@ -45,7 +41,7 @@ def attach_unnamed(
         memory = ImageMemory(file, elf_map.segments())
     found = find_kernels(memory, progress)
     chosen = choose(memory, found, (), which, f"-c {path}", _UNNAMED_REMEDY)
-    prog = drgn.Program(_platform(), vmcoreinfo=chosen.kernel.text)
+    prog = drgn.Program(assumed_platform(), vmcoreinfo=chosen.kernel.text)
     prog.set_core_dump(str(path))
     return prog, ("the dump does not name its kernel", *chosen.notes)
 
@@ -69,18 +65,11 @@ def attach_image(
     """
     found = find_kernels(image.memory, progress)
     chosen = choose(image.memory, found, (), which, f"-c {path}", image.remedy)
-    prog = drgn.Program(_platform())
+    prog = drgn.Program(assumed_platform())
     prog.set_linux_kernel_custom(chosen.kernel.text, image.guest is not None)
-
-    def read(address: int, count: int, offset: int, physical: bool) -> bytes:
-        try:
-            return image.memory.read(address, count)
-        except MemoryGap as gap:
-            raise drgn.FaultError(str(gap), address) from None
-
     prog.cache[_SHIFT] = chosen.kernel.place.shift
     for start, end in image.parts:
-        prog.add_memory_segment(start, end - start, read, True)
+        add_to_drgn(prog, start, end - start, image.memory.read)
     return prog, (*chosen.notes, *image.notes)
 
 

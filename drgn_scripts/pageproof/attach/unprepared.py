@@ -10,11 +10,12 @@ from typing import Final
 import drgn
 
 from pageproof import arch
-from pageproof.attach.attached import VMCOREINFO_REMEDY, Attached, physical_reader
+from pageproof.attach.attached import VMCOREINFO_REMEDY, Attached
 from pageproof.attach.kernelchoice import KernelChoice
 from pageproof.attach.monitor import Monitor, Unusable
 from pageproof.attach.physical import PhysicalMemory
 from pageproof.attach.processmemory import ProcessMemory
+from pageproof.attach.reader import Reader
 from pageproof.attach.vmcoreinfo import Found, find_kernels, is_confirmed, kernel_named
 from pageproof.attach.vmcoreinfo.choice import Chosen, CpuRoots, choose, running
 from pageproof.errors import PageproofError
@@ -66,7 +67,7 @@ def check_device(attached: Attached) -> tuple[str, bool]:
     kernel = kernel_named(prog["VMCOREINFO"].string_(), arch.of_program(prog))
     if kernel is None or monitor is None:
         return "", True
-    read = physical_reader(prog)
+    read = Reader(prog).read_physical
     if not is_confirmed(read, kernel):  # Xen PV, or what an earlier kernel left
         return f"memory has no Linux {kernel.release}, which the vmcoreinfo device names", False
     if kernel.crashed:
@@ -88,7 +89,7 @@ def check_device(attached: Attached) -> tuple[str, bool]:
 def _memory(attached: Attached, where: str) -> PhysicalMemory:
     """Return the quickest way to a guest's memory."""
     if attached.memory is not None:
-        return ProcessMemory(attached.memory, physical_reader(attached.prog))
+        return ProcessMemory(attached.memory, Reader(attached.prog).read_physical)
     slow = attached.slow
     if slow is None:
         raise PageproofError("QEMU does not name the guest's memory", where, VMCOREINFO_REMEDY)

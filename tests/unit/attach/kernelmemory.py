@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mappedmemory import MappedMemory
 from unit.tables import RW, TABLE, A, P
 
-from pageproof.attach.physical import MappedMemory
 from pageproof.space.units import PAGE_BYTES
 
 IMAGE = 0xFFFFFFFF80000000

@@ -14,13 +14,13 @@ from typing import Any
 
 import drgn
 import pytest
+from mappedmemory import MappedMemory
 from unit.attach.kernelmemory import IMAGE, Made, Memory
 
 from pageproof import arch
 from pageproof.attach.attached import Attached
 from pageproof.attach.kernelchoice import KernelChoice
 from pageproof.attach.monitor import Unusable
-from pageproof.attach.physical import MappedMemory
 from pageproof.attach.unprepared import refuse_encrypted
 from pageproof.attach.vmcoreinfo import find_kernels, is_confirmed, kernel_named
 from pageproof.attach.vmcoreinfo.choice import Chosen, choose

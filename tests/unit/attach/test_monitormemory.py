@@ -19,11 +19,11 @@ from bareqemu import bare_qemu
 from unit.attach.kernelmemory import Made, Memory
 
 from pageproof.attach import guest, guestmemory, monitormemory, qmp
-from pageproof.attach.attached import physical_reader
 from pageproof.attach.monitor import Monitor, Unusable
 from pageproof.attach.monitormemory import MonitorMemory
 from pageproof.attach.physical import PhysicalMemory
 from pageproof.attach.processmemory import ProcessMemory
+from pageproof.attach.reader import Reader
 from pageproof.attach.vmcoreinfo import find_kernels
 from pageproof.errors import PageproofError
 from pageproof.model import MemoryGap
@@ -127,7 +127,7 @@ def by_process(path: Path) -> Iterator[PhysicalMemory]:
             prog.set_qemu_qmp(connection.detach())
             memory = guestmemory.map_guest(prog, shared, process)
             assert memory is not None
-            yield ProcessMemory(memory, physical_reader(prog))
+            yield ProcessMemory(memory, Reader(prog).read_physical)
 
 
 @contextmanager

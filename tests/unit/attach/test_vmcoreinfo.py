@@ -8,9 +8,9 @@ import struct
 from collections.abc import Iterator
 
 import pytest
+from mappedmemory import MappedMemory
 from unit.attach.kernelmemory import IMAGE, Made, Memory
 
-from pageproof.attach.physical import MappedMemory
 from pageproof.attach.vmcoreinfo import find_kernels
 from pageproof.attach.vmcoreinfo.kernels import runs_on
 from pageproof.space.units import PAGE_BYTES
