@@ -13,7 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import rule_tables
@@ -21,7 +21,7 @@ import transcripts
 from check_sources import tracked_files
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = [str(ROOT / "drgn_scripts"), str(ROOT / "lab")]
+PACKAGES = [str(ROOT / name) for name in ("drgn_scripts", "kdump", "lab")]
 sys.path[:0] = PACKAGES
 
 WIDTH = 100
@@ -73,7 +73,7 @@ def length_faults(text: str) -> Iterator[tuple[int, str]]:
 
 
 def command_faults(
-    text: str, commands: Collection[str], lab: Collection[str]
+    text: str, commands: Collection[str], groups: Mapping[str, Collection[str]]
 ) -> Iterator[tuple[int, str]]:
     """Yield commands without a section in docs/commands.md, and sections without a command."""
     found = {match[1]: text.count("\n", 0, match.start()) + 1 for match in _HEADING.finditer(text)}
@@ -83,9 +83,10 @@ def command_faults(
     for name, number in found.items():
         if name not in commands:
             yield number, f"section {name}: there is no such command"
-    for name in lab:
-        if not re.search(rf"`lab {name}\b", text):
-            yield 1, f"command lab {name}: it is not described"
+    for group, names in groups.items():
+        for name in names:
+            if not re.search(rf"`{group} {name}\b", text):
+                yield 1, f"command {group} {name}: it is not described"
 
 
 def folder_faults(text: str, folders: Collection[str]) -> Iterator[tuple[int, str]]:
@@ -217,7 +218,8 @@ def main() -> int:
         for path in paths:
             path.write_text(rule_tables.filled(path.read_text(encoding="utf-8")), encoding="utf-8")
     texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in paths}
-    commands, lab = known_commands(), known_commands("lab")
+    commands = known_commands()
+    groups = {name: known_commands(name) for name in ("kdump", "lab")}
     guests = {transcripts.CLONE}.union(*map(transcripts.guests_of, texts.values()))
     every = [path.relative_to(ROOT) for path in tracked_files(ROOT)]
     files = {path.as_posix() for path in every}
@@ -227,7 +229,7 @@ def main() -> int:
         found = [*width_faults(text), *transcript_faults(text, guests, commands)]
         found += [*rule_tables.table_faults(text), *room_faults(text, files)]
         found += length_faults(text) if name == "README.md" else ()
-        found += command_faults(text, commands, lab) if name == COMMANDS else ()
+        found += command_faults(text, commands, groups) if name == COMMANDS else ()
         found += folder_faults(text, folders) if name == CONTRIBUTING else ()
         faults += [(name, number, what) for number, what in found]
     faults += [("docs", 1, what) for what in rule_tables.missing_faults(texts.values())]

@@ -151,7 +151,7 @@ link_clone() {
 	put "$root/build/bin/pageproof" 755 <<-EOF
 		#!/bin/bash
 		# Made by setup/setup.sh: runs this clone's pageproof, from anywhere and under sudo too.
-		export PYTHONPATH=$(printf %q "$root/drgn_scripts:$root/lab:$root/build/lib")\${PYTHONPATH:+:\$PYTHONPATH}
+		export PYTHONPATH=$(printf %q "$root/drgn_scripts:$root/kdump:$root/lab:$root/build/lib")\${PYTHONPATH:+:\$PYTHONPATH}
 		exec $(printf %q "$venv/bin/python") -m pageproof "\$@"
 	EOF
 }

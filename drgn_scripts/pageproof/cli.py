@@ -7,7 +7,6 @@ import argparse
 import errno
 import signal
 import sys
-import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from pageproof import __version__
 from pageproof.errors import Exit, PageproofError, TerminatedError
 from pageproof.files.outputs import check_writable
 from pageproof.front import COMMANDS, OFFLINE, Command, Offline, output
-from pageproof.front.command import Described, load_parts, need_drgn, with_bug_code
+from pageproof.front.command import described, load_parts, need_drgn, with_bug_code
 from pageproof.front.verify import EPILOG
 from pageproof.model.kinds import UMH_SHM
 from pageproof.render.printable import printable
@@ -112,21 +111,17 @@ def build_parser() -> argparse.ArgumentParser:
             help=command.help,
             before=parser,
             fill=command.add_options,
-            **_described(command),
+            **described(command),
         )
         one.set_defaults(chosen=command)
+    commands.add_parser(
+        "kdump",
+        help="is this machine ready for a crash, and is this dump whole?",
+        fill=_fill_kdump,
+        allow_abbrev=False,
+    )
     commands.add_parser("lab", help="real kernels in QEMU to try pageproof on", fill=_fill_lab)
     return parser
-
-
-def _described(command: Described) -> dict[str, Any]:
-    """Return the options for the parser of a command."""
-    return {
-        "description": textwrap.fill(command.description, 80),
-        "epilog": with_bug_code(command.epilog),
-        "formatter_class": argparse.RawDescriptionHelpFormatter,  # keeps the lines of exit codes
-        "allow_abbrev": False,
-    }
 
 
 def _add_target(parser: argparse.ArgumentParser) -> None:
@@ -164,6 +159,13 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         choices=("running", "crashed"),
         help="of a machine that panicked into its crash kernel, which is in the same memory",
     )
+
+
+def _fill_kdump(parser: _Parser) -> None:
+    """Add the commands of crash capture, which are in a package of their own."""
+    from pageproof.front.kdump import add_commands
+
+    add_commands(parser)
 
 
 def _fill_lab(parser: _Parser) -> None:
@@ -229,7 +231,7 @@ def _run(argv: Sequence[str]) -> int:
     if args.command == "lab":
         return int(args.run(args))
     if isinstance(args.chosen, Offline) and (args.core or args.qemu or args.symbols):
-        raise PageproofError(f"{args.chosen.name} reads no target", "", "omit -c, --qemu and -s")
+        raise PageproofError(f"{args.chosen.name} reads no target", "", args.chosen.without_target)
     if args.which_kernel and not (args.qemu or args.core):
         raise PageproofError(
             "--which-kernel is for a guest or an image of memory",
@@ -338,7 +340,7 @@ def main_in_drgn(prog: object, name: str, argv: Sequence[str], called: str = "")
         assert isinstance(prog, drgn.Program)
         parser = _Parser(
             prog=called or f"{name}.py",
-            **_described(command),
+            **described(command),
         )
         command.add_options(parser)
         return _run_command(command, parser.parse_args(argv), lambda say: given_target(prog))

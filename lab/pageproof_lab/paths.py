@@ -90,7 +90,9 @@ def python_path(source: Path) -> str:
 
     setup/setup.sh writes the same into build/bin/pageproof.
     """
-    return os.pathsep.join(f"{source}/{sub}" for sub in ("drgn_scripts", "lab", "build/lib"))
+    return os.pathsep.join(
+        f"{source}/{sub}" for sub in ("drgn_scripts", "kdump", "lab", "build/lib")
+    )
 
 
 @contextlib.contextmanager

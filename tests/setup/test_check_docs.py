@@ -52,14 +52,14 @@ def test_length() -> None:
 
 def test_commands_and_sections() -> None:
     text = "## `verify`\n## `walk`\n## `lab`\n`lab up`, `lab exec -- COMMAND`\n"
-    assert list(command_faults(text, COMMANDS, ("up", "exec"))) == []
-    assert whats(command_faults(text, (*COMMANDS, "maps"), ())) == [
+    assert list(command_faults(text, COMMANDS, {"lab": ("up", "exec")})) == []
+    assert whats(command_faults(text, (*COMMANDS, "maps"), {})) == [
         "command maps: there is no heading '## `maps`'"
     ]
-    assert list(command_faults(text, ("walk", "lab"), ())) == [
+    assert list(command_faults(text, ("walk", "lab"), {})) == [
         (1, "section verify: there is no such command")
     ]
-    assert whats(command_faults(text, COMMANDS, ("down",))) == [
+    assert whats(command_faults(text, COMMANDS, {"lab": ("down",)})) == [
         "command lab down: it is not described"
     ]
 
@@ -134,6 +134,7 @@ def test_the_order_of_rooms() -> None:
 def test_known_commands() -> None:
     assert {"verify", "diff", "explain", "lab"} <= set(known_commands())
     assert {"list", "up", "down", "demo"} <= set(known_commands("lab"))
+    assert known_commands("kdump") == ["check", "setup", "remove", "verify"]
 
 
 def test_tables_of_rules() -> None:

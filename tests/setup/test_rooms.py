@@ -126,3 +126,10 @@ def test_it_sees_a_circle() -> None:
     edges = [("walk.a", "walk.b"), ("walk.b", "walk.c"), ("walk.c", "walk.a"), ("walk.c", "model")]
     assert circle(iter(edges)) == ["walk.a", "walk.b", "walk.c", "walk.a"]
     assert circle(iter(edges[:2])) == []
+
+
+def test_one_module_knows_of_kdump() -> None:
+    """Crash capture is built on this package."""
+    text = {name: path.read_text(encoding="utf-8") for name, path in modules(PACKAGE).items()}
+    assert [name for name in text if "import pageproof_kdump" in text[name]] == []
+    assert [name for name in text if "from pageproof_kdump" in text[name]] == ["front.kdump"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,9 +96,21 @@ class Offline(Described):
 
     Attributes:
         run: writes the answer, returns the exit code.
+        without_target: what to do if the options of a target were given.
     """
 
     run: Callable[[argparse.Namespace, Progress], int]
+    without_target: str = "omit -c, --qemu and -s"
+
+
+def described(command: Described) -> dict[str, Any]:
+    """Return the options for the parser of a command."""
+    return {
+        "description": textwrap.fill(command.description, 80),
+        "epilog": with_bug_code(command.epilog),
+        "formatter_class": argparse.RawDescriptionHelpFormatter,  # keeps the lines of exit codes
+        "allow_abbrev": False,
+    }
 
 
 def with_bug_code(epilog: str) -> str:

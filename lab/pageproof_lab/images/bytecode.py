@@ -12,11 +12,13 @@ from pageproof_lab.paths import cache_dir, cache_lock, drop_unused
 from pageproof_lab.proc import run_in_root
 
 PACKAGES = "drgn_scripts"
+#: Goes into the same directory of the guest.
+_KDUMP = "kdump/pageproof_kdump"
 
 
 def compiled_packages() -> Path:
-    """Return a copy of drgn_scripts/ that the guest's Python compiled; cached by the sources."""
-    root, files = guest_root(), source_files(PACKAGES)
+    """Return a copy of the packages that the guest's Python compiled; cached by the sources."""
+    root, files = guest_root(), source_files(PACKAGES, _KDUMP)
     place = cache_dir() / "python" / digest_of(files, root.name)
     with cache_lock("python"):
         if not place.is_dir():
@@ -31,6 +33,7 @@ def compiled_packages() -> Path:
                 how = ("-q", "--invalidation-mode", "unchecked-hash", "-s", f"{inside}/copy")
                 run_in_root(root, [f"python{PYTHON}", "-m", "compileall", *how, f"{inside}/copy"])
                 shutil.copytree(Path(work, "copy", PACKAGES), part)
+                shutil.copytree(Path(work, "copy", _KDUMP), part / Path(_KDUMP).name)
             part.rename(place)
         os.utime(place)
     return place

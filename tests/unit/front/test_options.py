@@ -71,7 +71,11 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
             for name, one in action.choices.items():
                 if name != "lab":  # its commands are in a package that may be missing
                     one.fill()
-            return dict(action.choices)
+            found = dict(action.choices)
+            if "kdump" in found:
+                for name, one in subcommands(found["kdump"]).items():
+                    found[f"kdump {name}"] = one
+            return found
     return {}
 
 
@@ -79,7 +83,7 @@ def options() -> Iterator[tuple[str, argparse.Action]]:
     """Yield (command, option) of all commands; the command is "" for an option of the target."""
     parser = cli.build_parser()
     of_all = {TARGET: parser, **subcommands(parser)}
-    del of_all["lab"]
+    del of_all["lab"], of_all["kdump"]  # groups
     for command, one in of_all.items():
         for action in one._actions:
             if action.option_strings:
@@ -104,7 +108,7 @@ def words(command: str, *typed: str, needed: bool = True) -> list[str]:
     """Return a command line with what the user typed for a command, or for the target."""
     if command == TARGET:
         return [*typed, "verify"]
-    return [command, *(NEEDED.get(command, ()) if needed else ()), *typed]
+    return [*command.split(), *(NEEDED.get(command, ()) if needed else ()), *typed]
 
 
 def error_of(typed: list[str], capsys: pytest.CaptureFixture[str]) -> str:
