@@ -117,6 +117,12 @@ def _audit_diff() -> Drawing:
     return Drawing(draw_audit_diff)
 
 
+def _kdump() -> Drawing:
+    from pageproof.render.draw.kdump import draw_kdump
+
+    return Drawing(draw_kdump)
+
+
 def _explained() -> Drawing:
     from pageproof.render.draw.rules import draw_explained, write_explained_json
 
@@ -148,6 +154,7 @@ REPORTS: Final[dict[str, Callable[[], Drawing]]] = {
     "AuditReport": _audit,
     "DiffReport": _diff,
     "AuditDiffReport": _audit_diff,
+    "KdumpReport": _kdump,
     "ExplainedRules": _explained,
     "ListedRules": _listed,
     "ExplainedArea": _explained_area,

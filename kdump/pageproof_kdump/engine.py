@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run checks. A check that fails, or that lacks a fact, is unknown and does not stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from pageproof.errors import PageproofError
+from pageproof.model.kdump import Checked, unknown
+from pageproof_kdump.check.machine import NoFact
+
+_Facts = TypeVar("_Facts")
+
+
+@dataclass(frozen=True)
+class Check(Generic[_Facts]):
+    """A check.
+
+    Attributes:
+        id: its name in reports.
+        run: returns its result, which has this id.
+    """
+
+    id: str
+    run: Callable[[_Facts], Checked]
+
+
+def run_checks(checks: Sequence[Check[_Facts]], facts: _Facts) -> tuple[Checked, ...]:
+    """Return the result of each check."""
+    return tuple(_run(checks, facts))
+
+
+def _run(checks: Iterable[Check[_Facts]], facts: _Facts) -> Iterator[Checked]:
+    for check in checks:
+        try:
+            yield check.run(facts)
+        except NoFact as error:
+            yield unknown(check.id, str(error), error.remedy)
+        except PageproofError as error:
+            yield unknown(check.id, str(error))
+        except Exception as error:  # a broken check must not lose the report
+            what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            yield unknown(check.id, f"the check failed: {what}")
