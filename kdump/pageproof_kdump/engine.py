@@ -9,9 +9,22 @@ from typing import Generic, TypeVar
 
 from pageproof.errors import PageproofError
 from pageproof.model.kdump import Checked, unknown
-from pageproof_kdump.check.machine import NoFact
 
 _Facts = TypeVar("_Facts")
+
+
+class NoFact(Exception):
+    """Something about the machine or the dump cannot be found out; the message gives the reason.
+
+    Attributes:
+        remedy: what to do; "" if that is not known.
+        is_absent: the file does not exist.
+    """
+
+    def __init__(self, reason: str, remedy: str = "", *, is_absent: bool = False) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
+        self.is_absent = is_absent
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from typing import Final
 
 from pageproof.model.kdump import Checked, bad, ok, unknown
 from pageproof_kdump.check.facts import Facts
-from pageproof_kdump.check.machine import NoFact
-from pageproof_kdump.engine import Check
+from pageproof_kdump.engine import Check, NoFact
 from pageproof_kdump.filter import (
     CACHE,
     CACHE_PRIVATE,

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from pageproof_kdump.check.machine import PROGRAM_BYTES, Machine, NoFact
+from pageproof_kdump.check.machine import PROGRAM_BYTES, Machine
 from pageproof_kdump.check.settings import Settings, read_settings
 from pageproof_kdump.check.vmcoreinfo import read_vmcoreinfo
+from pageproof_kdump.engine import NoFact
 from pageproof_kdump.makedumpfile import PLACES, Program, Wanted, parse_arguments, program_of
 
 SETUP: str = "run pageproof kdump setup"

@@ -9,8 +9,7 @@ from typing import Final
 
 from pageproof.model.kdump import Checked, bad, ok, unknown
 from pageproof_kdump.check.facts import SETUP, Facts
-from pageproof_kdump.check.machine import NoFact
-from pageproof_kdump.engine import Check
+from pageproof_kdump.engine import Check, NoFact
 
 _MIB: Final = 1 << 20
 #: Smallest reserved memory in which the project's capture environment has saved a dump; in 64 MiB

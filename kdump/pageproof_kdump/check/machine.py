@@ -14,25 +14,13 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from pageproof_kdump.engine import NoFact
+
 #: Limits: of a text that is read, of one read, of a program, and of links that lead to links.
 _TEXT_BYTES: Final = 4 << 20
 _READ_BYTES: Final = 64 << 10
 PROGRAM_BYTES: Final = 64 << 20
 _MAX_LINKS: Final = 40
-
-
-class NoFact(Exception):
-    """Something about the machine cannot be found out; the message gives the reason.
-
-    Attributes:
-        remedy: what to do; "" if that is not known.
-        is_absent: the file does not exist.
-    """
-
-    def __init__(self, reason: str, remedy: str = "", *, is_absent: bool = False) -> None:
-        super().__init__(reason)
-        self.remedy = remedy
-        self.is_absent = is_absent
 
 
 class Machine:

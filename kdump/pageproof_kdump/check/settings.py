@@ -6,7 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pageproof_kdump.check.machine import Machine, NoFact, shell_variables
+from pageproof_kdump.check.machine import Machine, shell_variables
+from pageproof_kdump.engine import NoFact
 
 #: kdump-tools' own files (its kdump-config).
 DEFAULTS: Final = "/etc/default/kdump-tools"

@@ -115,7 +115,7 @@ def part_at(module: drgn.Object, address: int) -> ModulePart:
     Raises:
         ValueError: no part contains it, though the kernel's tree of modules does.
     """
-    for part in _parts(module):
+    for part in module_parts(module):
         if part.start <= address < part.start + part.length_bytes:
             return part
     raise ValueError(f"no part of the module {module_name(module)} has this address")
@@ -126,7 +126,12 @@ def module_name(module: drgn.Object) -> str:
     return str(module.name.string_().decode("utf-8", "replace"))
 
 
-def _parts(module: drgn.Object) -> Iterator[ModulePart]:
+def module_parts(module: drgn.Object) -> Iterator[ModulePart]:
+    """Yield the parts of a module's memory.
+
+    Raises:
+        drgn.FaultError: ``struct module`` cannot be read.
+    """
     try:
         memory = module.mem  # since 6.4: ac3b43283923 ("module: replace module_layout …")
     except AttributeError:

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a dump's headers say: format, level, compression, which pages it has.
+
+Sources: makedumpfile's ``diskdump_mod.h`` and ``IMPLEMENTATION``, ``elf.h``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from pageproof.attach.filebytes import FileBytes, FlattenedBytes, PlainBytes
+from pageproof.attach.formats import HEAD_BYTES, Form, recognise
+from pageproof.errors import PageproofError
+from pageproof.files.inputs import NotAFileError, open_file
+from pageproof_kdump.elfnotes import vmcoreinfo_note, vmcoreinfo_text
+
+_BLOCK: Final = 4096
+_HEADER_BYTES: Final = 464
+#: ``struct disk_dump_header``: status, block_size, sub_hdr_size, bitmap_blocks.
+_WORDS: Final = struct.Struct("<IiiI")
+_WORDS_AT: Final = 424
+#: ``struct kdump_sub_header``: dump_level, split; offset and size of VMCOREINFO.
+_LEVEL_AT: Final = 8
+_INFO_AT: Final = 32
+_INCOMPLETE: Final = 0x8
+#: ``DUMP_ELF_INCOMPLETE`` in ``e_flags`` (makedumpfile.c).
+_ELF_INCOMPLETE: Final = 0x1
+_ELF_FLAGS_AT: Final = 48
+_DESCRIPTOR_BYTES: Final = 24
+COMPRESSIONS: Final = {0x1: "zlib", 0x2: "lzo", 0x4: "snappy", 0x20: "zstd"}
+#: Limits: descriptors that are counted, and the size of a bitmap, which is a bit for each page.
+_MAX_DESCRIPTORS: Final = 1 << 20
+_MAX_BITMAP_BYTES: Final = 1 << 31
+_MAX_INFO_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the headers say.
+
+    Attributes:
+        path: the dump.
+        form: its format.
+        inner: the format of what is flattened.
+        size_bytes: of the file.
+        is_incomplete: makedumpfile marked it so.
+        level: the dump level; None if it is not recorded.
+        asked: the compression that makedumpfile was told to use; "" for none.
+        pages: how many of the first pages are compressed in which way; "" for not.
+        bitmap: a bit for each page that the dump has, from page 0 on; None if it has no bitmap.
+        vmcoreinfo: "" if there is none.
+        gap: why something cannot be read; "" if all was.
+    """
+
+    path: Path
+    form: Form
+    inner: Form
+    size_bytes: int
+    is_incomplete: bool = False
+    level: int | None = None
+    asked: str = ""
+    pages: Mapping[str, int] = field(default_factory=dict)
+    bitmap: bytes | None = None
+    vmcoreinfo: str = ""
+    gap: str = ""
+
+    def value(self, key: str) -> str:
+        """Return a value of VMCOREINFO; "" if there is none."""
+        for line in self.vmcoreinfo.splitlines():
+            name, equals, value = line.partition("=")
+            if equals and name == key:
+                return value
+        return ""
+
+
+def read_head(path: Path) -> Head:
+    """Read the headers of a dump.
+
+    Raises:
+        PageproofError: the file cannot be read, or is no dump.
+    """
+    where = str(path)
+    try:
+        with open_file(path) as file:
+            return _read(path, file, where)
+    except FileNotFoundError:
+        raise PageproofError("there is no such dump", where, "check the path") from None
+    except PermissionError:
+        raise PageproofError(
+            "no permission to read the dump", where, "become root or change the file's owner"
+        ) from None
+    except NotAFileError as error:
+        raise PageproofError(f"this is {error.kind}, not a dump", where, "give a file") from None
+    except OSError as error:
+        raise PageproofError(f"can't read the dump: {error.strerror}", where) from None
+
+
+def _read(path: Path, file: BinaryIO, where: str) -> Head:
+    plain = PlainBytes(file)
+    found = recognise(plain.read(0, HEAD_BYTES))
+    if found.form not in (Form.ELF, Form.KDUMP, Form.FLATTENED):
+        if found.form is None:
+            raise PageproofError(f"this is not a dump but {found.name}", where, found.remedy)
+        raise PageproofError(
+            "this is neither an ELF core, nor a kdump-compressed dump, nor a flattened one",
+            where,
+            f"check an image of memory with: pageproof -c {path.name} audit",
+        )
+    source: FileBytes = plain
+    inner: Form = found.form
+    if inner is Form.FLATTENED:
+        try:
+            source = FlattenedBytes(plain, where)
+        except PageproofError as error:
+            return Head(path, found.form, inner, plain.size, gap=error.what)
+        inner = recognise(source.read(0, HEAD_BYTES)).form or Form.RAW
+    if inner is Form.KDUMP:
+        return _kdump(path, found.form, plain.size, source)
+    if inner is Form.ELF:
+        return _elf(path, found.form, plain.size, source)
+    return Head(path, found.form, inner, plain.size, gap="what is flattened is no dump")
+
+
+def _elf(path: Path, form: Form, size: int, source: FileBytes) -> Head:
+    (flags,) = struct.unpack("<I", source.read(_ELF_FLAGS_AT, 4))
+    return Head(
+        path,
+        form,
+        Form.ELF,
+        size,
+        is_incomplete=bool(flags & _ELF_INCOMPLETE),
+        vmcoreinfo=vmcoreinfo_note(source.read) or "",
+    )
+
+
+def _kdump(path: Path, form: Form, size: int, source: FileBytes) -> Head:
+    status, block, sub_blocks, bitmap_blocks = _WORDS.unpack(source.read(_WORDS_AT, _WORDS.size))
+    (level,) = struct.unpack("<i", source.read(_BLOCK + _LEVEL_AT, 4))
+    info_at, info_bytes = struct.unpack("<QQ", source.read(_BLOCK + _INFO_AT, 16))
+    info = b""
+    if 0 < info_bytes <= _MAX_INFO_BYTES:
+        info = source.read(info_at, info_bytes)
+    asked = next((name for bit, name in COMPRESSIONS.items() if status & bit), "")
+    half = bitmap_blocks // 2 * _BLOCK
+    bitmap_at = (1 + sub_blocks) * _BLOCK + half
+    known = Head(
+        path,
+        form,
+        Form.KDUMP,
+        size,
+        is_incomplete=bool(status & _INCOMPLETE),
+        level=level if 0 <= level < 32 else None,
+        asked=asked,
+        vmcoreinfo=vmcoreinfo_text(info),
+    )
+    if block != _BLOCK or sub_blocks < 1 or not 0 < half <= min(_MAX_BITMAP_BYTES, source.size):
+        return known
+    bitmap = source.read(bitmap_at, half)
+    count = min(int.from_bytes(bitmap, "little").bit_count(), _MAX_DESCRIPTORS)
+    pages = _count(source, bitmap_at + half, count)
+    return replace(known, bitmap=bitmap, pages=pages)
+
+
+def _count(source: FileBytes, at: int, count: int) -> Counter[str]:
+    """Count the pages by their compression: the third word of ``struct page_desc``."""
+    data = source.read(at, count * _DESCRIPTOR_BYTES)
+    flags = Counter(memoryview(data).cast("I")[3::6].tolist())
+    pages: Counter[str] = Counter()
+    for word, number in flags.items():
+        pages[next((name for bit, name in COMPRESSIONS.items() if word & bit), "")] += number
+    return pages
