@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Final
 
 from pageproof.model.kdump import Checked, bad, ok, unknown
-from pageproof_kdump.check.facts import Facts
+from pageproof.space.units import PAGE_BYTES
+from pageproof_kdump.check.facts import SETUP, Facts
 from pageproof_kdump.engine import Check, NoFact
 from pageproof_kdump.filter import (
     CACHE,
@@ -24,6 +25,7 @@ from pageproof_kdump.makedumpfile import COMPRESSIONS, Program
 
 _INSTALL: Final = "install it (Debian: apt install makedumpfile)"
 _KIB: Final = 1024
+_SECTOR_BYTES: Final = 512  # of sysfs, whatever the disk has
 
 
 def makedumpfile(facts: Facts) -> Checked:
@@ -136,15 +138,26 @@ def room(facts: Facts) -> Checked:
         return unknown(
             name, f"dumps go to {settings.remote}", "look there whether a dump of this machine fits"
         )
-    at, free = facts.machine.bytes_free_at(settings.directory)
     needed = _needed_kib(facts) * _KIB
+    if settings.partition:
+        at = where = f"/dev/{settings.partition}"
+        # Its first page is the mark.
+        size = facts.machine.number(f"/sys/class/block/{settings.partition}/size") * _SECTOR_BYTES
+        free = size - PAGE_BYTES
+    elif settings.directory:
+        where = settings.directory
+        at, free = facts.machine.bytes_free_at(where)
+    else:
+        return bad(
+            name, f"what {settings.file} names for the dump is not there or not mounted", SETUP
+        )
     shown = {
-        "directory": settings.directory,
+        "place": where,
         "file system": at,
         "free bytes": str(free),
         "needed bytes": str(needed),
     }
-    words = f"{settings.directory} has {_size(free)} free, and a dump now has up to {_size(needed)}"
+    words = f"{where} has room for {_size(free)}, and a dump now has up to {_size(needed)}"
     if free < needed:
         return bad(
             name,

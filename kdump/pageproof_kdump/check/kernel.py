@@ -9,12 +9,10 @@ from typing import Final
 
 from pageproof.model.kdump import Checked, bad, ok, unknown
 from pageproof_kdump.check.facts import SETUP, Facts
+from pageproof_kdump.check.settings import LEAST_MIB
 from pageproof_kdump.engine import Check, NoFact
 
 _MIB: Final = 1 << 20
-#: Smallest reserved memory in which the project's capture environment has saved a dump; in 64 MiB
-#: it fails.
-LEAST_MIB: Final = 96
 #: Options that a kernel needs so that it can be captured, and capture itself.
 _NEEDED: Final = ("CRASH_DUMP", "PROC_VMCORE", "RELOCATABLE")
 _LOCKDOWN: Final = "/sys/kernel/security/lockdown"
@@ -134,16 +132,17 @@ def capture_kernel(facts: Facts) -> Checked:
     if settings is None:
         return unknown(name, "nothing is set up that would load one")
     releases = []
-    for what, path in (("kernel", settings.kernel), ("initramfs", settings.image)):
-        if not machine.exists(path):
+    files = {"kernel": settings.kernel, "initramfs": settings.image}
+    here = {what: machine.place(path) for what, path in files.items() if path}
+    for what, path in files.items():
+        if path and not machine.exists(path):
             return bad(
                 name,
                 f"the capture {what} {path} does not exist",
                 f"run {settings.load} as root, which makes it, or {SETUP.removeprefix('run ')}",
             )
-        releases.append(_release_in(machine.place(path)))
+        releases.append(_release_in(here.get(what, "")))
     kernel, image = releases
-    here = {"kernel": machine.place(settings.kernel), "initramfs": machine.place(settings.image)}
     if kernel and image and kernel != image:
         return bad(
             name,

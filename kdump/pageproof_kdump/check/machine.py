@@ -117,6 +117,13 @@ class Machine:
         except (NoFact, OSError):
             return False
 
+    def names(self, path: str) -> list[str]:
+        """Return the names in a directory, sorted; none if it cannot be read."""
+        try:
+            return sorted(one.name for one in self.host_path(path).iterdir())
+        except (NoFact, OSError):
+            return []
+
     def bytes_free_at(self, path: str) -> tuple[str, int]:
         """Return the nearest directory that exists, and the free space there."""
         at = PurePosixPath(self.place(path))

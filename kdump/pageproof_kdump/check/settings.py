@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,15 @@ from pageproof_kdump.engine import NoFact
 DEFAULTS: Final = "/etc/default/kdump-tools"
 PROGRAM: Final = "/usr/sbin/kdump-config"
 DIRECTORY: Final = "/var/lib/kdump"
+#: Reserved memory that Debian's own initramfs needs: its package's default.
+_KDUMP_TOOLS_MIB: Final = 128
+#: Smallest reserved memory in which the project's capture environment has saved a dump; in 64 MiB
+#: it fails.
+LEAST_MIB: Final = 96
+#: What ``pageproof kdump setup`` writes.
+CONFIGURATION: Final = "/etc/pageproof/kdump.conf"
+_UNIT: Final = "pageproof-kdump.service"
+_FORMATS: Final = {"zlib": "-c", "lzo": "-l", "snappy": "-p", "zstd": "-z", "elf": "-E"}
 _DEFAULT_CORES: Final = "/var/crash"
 _DEFAULT_ARGUMENTS: Final = "-F -c -d 31"
 _WANTS: Final = (
@@ -30,8 +40,9 @@ class Settings:
         file: where it is configured.
         is_on: it loads a capture kernel when the machine starts.
         arguments: of makedumpfile.
-        directory: where dumps go; "" if they go to another machine.
+        directory: where dumps go; "" if they do not go to a directory of this machine.
         remote: the other machine; "" for none.
+        partition: the partition that gets the dump; "" for none.
         kernel, image: what is loaded: the capture kernel and its initramfs; "" if not known.
         least_mib: reserved memory that its capture environment needs, as measured.
         load: the command that loads the capture kernel again.
@@ -49,6 +60,7 @@ class Settings:
     least_mib: int
     load: str
     off: str = ""
+    partition: str = ""
 
 
 def read_settings(machine: Machine) -> Settings | None:
@@ -57,11 +69,64 @@ def read_settings(machine: Machine) -> Settings | None:
     Raises:
         NoFact: a configuration cannot be read.
     """
-    return _kdump_tools(machine)
+    return _own(machine) or _kdump_tools(machine)
 
 
-#: Measured on Debian 13 with its own initramfs (docs/kdump.md).
-_KDUMP_TOOLS_MIB: Final = 128
+def _own(machine: Machine) -> Settings | None:
+    try:
+        text = machine.text(CONFIGURATION)
+    except NoFact as error:
+        if error.is_absent:
+            return None
+        raise
+    pairs = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
+    values = {name: value for name, equals, value in pairs if equals}
+    forms = values.get("formats", "lzo").split(",")
+    option = _FORMATS.get(forms[0], "")
+    wants = f"/etc/systemd/system/multi-user.target.wants/{_UNIT}"
+    off = "" if machine.exists(wants) else f"its unit {_UNIT} does not start with the machine"
+    target = values.get("target", "file")
+    partition = _partition(machine, values.get("id", "")) if target == "partition" else ""
+    return Settings(
+        name="pageproof's capture environment",
+        file=CONFIGURATION,
+        is_on=not off,
+        arguments=f"{option} -d {values.get('level', '31')}".strip(),
+        directory=_directory(machine, values) if target == "file" else "",
+        remote=values.get("host", "") if target == "ssh" else "",
+        partition=partition,
+        kernel=f"/boot/vmlinuz-{machine.release}",
+        image="",  # built when it is loaded
+        least_mib=LEAST_MIB,
+        load=f"systemctl restart {_UNIT}",
+        off=off,
+    )
+
+
+def _directory(machine: Machine, values: Mapping[str, str]) -> str:
+    """Return the directory of the dumps; "" if its file system is not mounted."""
+    disk = values.get("disk", "")
+    if disk.startswith("UUID="):
+        disk = f"/dev/disk/by-uuid/{disk.removeprefix('UUID=')}"
+    device = machine.place(disk) if disk.startswith("/") else ""
+    for line in machine.text("/proc/mounts").splitlines():
+        source, _, rest = line.partition(" ")
+        if source.startswith("/") and machine.place(source) == device:
+            mounted = rest.partition(" ")[0]
+            return f"{mounted.rstrip('/')}/{values.get('dir', '').lstrip('/')}"
+    return ""
+
+
+def _partition(machine: Machine, mark: str) -> str:
+    """Return the partition that ``setup`` marked; "" if it is not there."""
+    wanted = f"pageproof dump 1\nid={mark}\n".encode()
+    for name in machine.names("/sys/class/block"):
+        try:
+            if mark and machine.data(f"/dev/{name}", len(wanted)) == wanted:
+                return name
+        except NoFact:
+            continue
+    return ""
 
 
 def _kdump_tools(machine: Machine) -> Settings | None:

@@ -13,12 +13,15 @@ from pageproof.model.alias import AliasReport
 from pageproof.model.audit import AuditReport
 from pageproof.model.auditdiff import AuditDiffReport
 from pageproof.model.diff import DiffReport
+from pageproof.model.kdump import KdumpReport
 from pageproof.model.kmap import KernelMap
 from pageproof.model.regions import RegionsReport
 from pageproof.model.whatis import WhatisReport
 from pageproof.render.draw.kmap import ExplainedArea
 from pageproof.render.draw.rules import ExplainedRules, ListedRules
 from pageproof.render.table import REPORTS, forms_of
+from pageproof_kdump.check.command import CHECK
+from pageproof_kdump.verify.command import VERIFY
 
 REPORT_OF: dict[str, tuple[type, ...]] = {
     "verify": (Report,),
@@ -31,10 +34,14 @@ REPORT_OF: dict[str, tuple[type, ...]] = {
     "audit": (AuditReport,),
     "diff": (DiffReport, AuditDiffReport),
     "explain": (ExplainedRules,),
+    "kdump check": (KdumpReport,),
+    "kdump verify": (KdumpReport,),
 }
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *OFFLINE], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, *OFFLINE, CHECK, VERIFY], ids=lambda one: one.name
+)
 def test_options(command: Command | Offline) -> None:
     parser = argparse.ArgumentParser()
     command.add_options(parser)
@@ -52,7 +59,7 @@ def test_options(command: Command | Offline) -> None:
 
 
 def test_each_type_is_some_command_s() -> None:
-    reports = [kind for kinds in REPORT_OF.values() for kind in kinds]
+    reports = {kind for kinds in REPORT_OF.values() for kind in kinds}
     names = [kind.__name__ for kind in (*reports, ListedRules, ExplainedArea)]
     assert sorted(REPORTS) == sorted(names)
 

@@ -32,6 +32,7 @@ WRONG: Final = {
     "--gdb": (NOWHERE,),
     "--kind": ("shmm",),
     "--length": ("x", "0", "-5"),
+    "--level": ("x", "32", "-1"),
     "--offset": ("x", "-1", "4096"),
     "--output": (NOWHERE, "/"),
     "--owner": ("user if", ""),
@@ -53,6 +54,7 @@ FREE: Final = {"--kernel", "--name", "--pages", "--symbols", "--type", "--user"}
 NEEDED: Final = {
     "alias": ("0",),
     "diff": ("old.json", "new.json"),
+    "kdump verify": (NOWHERE,),
     "maps": ("--pid", "1"),
     "walk": ("0",),
     "whatis": ("0",),
