@@ -39,9 +39,7 @@ REPORT_OF: dict[str, tuple[type, ...]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "command", [*COMMANDS, *OFFLINE, CHECK, VERIFY], ids=lambda one: one.name
-)
+@pytest.mark.parametrize("command", [*COMMANDS, *OFFLINE, CHECK, VERIFY], ids=lambda one: one.name)
 def test_options(command: Command | Offline) -> None:
     parser = argparse.ArgumentParser()
     command.add_options(parser)
