@@ -46,7 +46,7 @@ class Head:
     Attributes:
         path: the dump.
         form: its format.
-        inner: the format of what is flattened.
+        inner: the format of what is flattened; FLATTENED if that cannot be read.
         size_bytes: of the file.
         is_incomplete: makedumpfile marked it so.
         level: the dump level; None if it is not recorded.
@@ -112,18 +112,19 @@ def _read(path: Path, file: BinaryIO, where: str) -> Head:
             f"check an image of memory with: pageproof -c {path.name} audit",
         )
     source: FileBytes = plain
-    inner: Form = found.form
+    form: Form = found.form
+    inner = form
     if inner is Form.FLATTENED:
         try:
             source = FlattenedBytes(plain, where)
         except PageproofError as error:
-            return Head(path, found.form, inner, plain.size, gap=error.what)
+            return Head(path, form, inner, plain.size, gap=error.what)
         inner = recognise(source.read(0, HEAD_BYTES)).form or Form.RAW
     if inner is Form.KDUMP:
-        return _kdump(path, found.form, plain.size, source)
+        return _kdump(path, form, plain.size, source)
     if inner is Form.ELF:
-        return _elf(path, found.form, plain.size, source)
-    return Head(path, found.form, inner, plain.size, gap="what is flattened is no dump")
+        return _elf(path, form, plain.size, source)
+    return Head(path, form, form, plain.size, gap="what is flattened is no dump")
 
 
 def _elf(path: Path, form: Form, size: int, source: FileBytes) -> Head:

@@ -18,6 +18,7 @@ from pageproof_kdump.verify.facts import DumpFacts
 _NAMES: Final = {
     Form.ELF: "an ELF dump",
     Form.KDUMP: "a kdump-compressed dump",
+    Form.FLATTENED: "a flattened dump",
 }
 _AGAIN: Final = "dump again: the disk was full, or the capture was interrupted"
 #: Releases of distributions, and the package that has their debug info.
@@ -31,13 +32,10 @@ _PACKAGES: Final = (
 def form(facts: DumpFacts) -> Checked:
     """Report the format."""
     head = facts.head
-    words = _NAMES.get(head.inner, "an unknown format")
-    if head.form is Form.FLATTENED:
+    words = _NAMES[head.inner]
+    if head.form is Form.FLATTENED and head.inner is not Form.FLATTENED:
         words += ", flattened"
-    size = f"{head.size_bytes:,} bytes"
-    if head.gap:
-        return bad("format", f"{words}, {size}: {head.gap}", "copy it again; else dump again")
-    return ok("format", f"{words}, {size}", path=head.path)
+    return ok("format", f"{words}, {head.size_bytes:,} bytes", path=head.path)
 
 
 def complete(facts: DumpFacts) -> Checked:
@@ -45,8 +43,8 @@ def complete(facts: DumpFacts) -> Checked:
     name, head = "complete", facts.head
     if head.is_incomplete:
         return bad(name, "makedumpfile marked the dump as incomplete", _AGAIN)
-    if facts.damage:
-        return bad(name, facts.damage, "copy it again; else dump again")
+    if facts.damage or head.gap:
+        return bad(name, facts.damage or head.gap, "copy it again; else dump again")
     if "incomplete" in head.path.name:
         return bad(name, "its name says that it was not written to its end (incomplete)", _AGAIN)
     return ok(name, "all that its headers promise is in the file")
@@ -91,7 +89,7 @@ def kernel(facts: DumpFacts) -> Checked:
     if not release:
         opened = facts.opened
         if isinstance(opened, PageproofError):
-            return unknown(name, "the dump has no VMCOREINFO, which would name its kernel")
+            return unknown(name, "its headers do not name the kernel: there is no VMCOREINFO")
         return ok(name, f"Linux {opened.facts.release}; the dump itself does not name it")
     build = head.value("BUILD-ID")  # since 5.9
     words = f"Linux {release}" + (f", build ID {build}" if build else "")

@@ -20,9 +20,13 @@ from pageproof_kdump.engine import Check
 from pageproof_kdump.filter import KEYS, USER, ZERO, sound_level
 from pageproof_kdump.verify.facts import DumpFacts
 
+_NO_ELF: Final = "dump again in makedumpfile's own format (-c, -l, -z), or without bit 1"
 #: Reasons that are shown.
 _SHOWN: Final = 3
-_EXCLUDED: Final = re.compile("excluded", re.IGNORECASE)
+#: Words of libkdumpfile, of the engine and of the reader for a page that a dump leaves out.
+_EXCLUDED: Final = re.compile("excluded|left out", re.IGNORECASE)
+#: The same, where the reason is not kept.
+_MAYBE: Final = re.compile(f"{_EXCLUDED.pattern}|some of its tables", re.IGNORECASE)
 _TABLE: Final = re.compile(rb"[^\0]", re.DOTALL)
 
 
@@ -31,7 +35,7 @@ def kernel_tables(facts: DumpFacts) -> Checked:
     name, audit = "kernel-tables", facts.audit
     for need in (Need.KERNEL, Need.USER_HALF):
         if need in audit.missing:
-            return _lost(name, facts, [audit.missing[need]])
+            return _lost(name, facts, [audit.missing[need]], may_be_zeros=_drops_zeros(facts))
     ranges = audit.kernel or ()
     pages = sum(one.last + 1 - one.start for one in ranges) // PAGE_BYTES
     if not pages:
@@ -54,7 +58,7 @@ def task_tables(facts: DumpFacts) -> Checked:
     if tops is not None:
         gaps += [f"{one.name}: {one.gap}" for one in (*tops.spaces, *tops.user_halves) if one.gap]
     if gaps:
-        return _lost(name, facts, gaps)
+        return _lost(name, facts, gaps, may_be_zeros=_drops_zeros(facts) and not users.faults)
     if not users.spaces:
         return unknown(name, "there is no address space of a process")
     tables = sum(len(one.tables) for one in users.spaces)
@@ -146,21 +150,42 @@ def _judge_kept(
         return ok(name, f"all {count:,} {words} are in the dump")
     shown = {"first frames": ", ".join(f"0x{pfn:x}" for pfn in missing)}
     what = f"{lost:,} of {count:,} {words} are not in the dump"
-    may_be_zeros = facts.head.inner is Form.ELF and (facts.level is None or facts.level & ZERO)
-    if may_be_zeros:
+    if _drops_zeros(facts):
         return unknown(
             name,
             f"{what}: they were zeros, or they are lost",
-            "compare with the checks of tasks and modules",
+            _NO_ELF,
             **shown,
         )
     return bad(name, what, _remedy(facts), **shown)
 
 
-def _lost(name: str, facts: DumpFacts, reasons: list[str]) -> Checked:
-    """Return the result for data that cannot be read."""
+def _drops_zeros(facts: DumpFacts) -> bool:
+    """Return whether pages of zeros may be missing like lost ones.
+
+    In an ELF dump makedumpfile leaves out pages of zeros among others that it leaves out. In a
+    kdump-compressed one all of them share one page.
+    """
+    return facts.head.inner is Form.ELF and (facts.level is None or bool(facts.level & ZERO))
+
+
+def _lost(
+    name: str, facts: DumpFacts, reasons: list[str], *, may_be_zeros: bool = False
+) -> Checked:
+    """Return the result for data that cannot be read.
+
+    Args:
+        name: of the check.
+        facts: about the dump.
+        reasons: why it cannot be read.
+        may_be_zeros: what is missing may have been zeros.
+    """
     more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
     what = "; ".join(islice(reasons, _SHOWN)) + more
+    if may_be_zeros and all(map(_MAYBE.search, reasons)):
+        return unknown(
+            name, f"pages are missing: they were zeros, or they are lost: {what}", _NO_ELF
+        )
     if any(map(_EXCLUDED.search, reasons)):
         return bad(name, f"pages are missing that must not be: {what}", _remedy(facts))
     return bad(name, what, _remedy(facts))

@@ -20,16 +20,20 @@ def draw_kdump(report: KdumpReport, sheet: Sheet) -> None:
     what = "machine" if report.command == "check" else "dump"
     sheet.facts([(what, report.subject), ("kernel", f"Linux {report.release or 'unknown'}")])
     sheet.gap()
-    rows = [row for one in report.checks for row in _rows(one, verbose=sheet.verbose)]
+    first: dict[str, str] = {}
+    rows = [row for one in report.checks for row in _rows(one, first, verbose=sheet.verbose)]
     sheet.table(columns(2, FOLDED), rows)
     sheet.gap()
     sheet.line(_sum(report), style=styles.of_exit(report.exit_code))
 
 
-def _rows(one: Checked, *, verbose: bool) -> Iterator[tuple[Cell, ...]]:
+def _rows(one: Checked, first: dict[str, str], *, verbose: bool) -> Iterator[tuple[Cell, ...]]:
+    """Yield the rows of a check; ``first`` has the check that showed a remedy first."""
     yield styled(one.state.value, style=_STYLES[one.state]), one.id, one.found
     if one.remedy:
-        yield "", "", styled(("do: ", LABEL), one.remedy)
+        before = first.setdefault(one.remedy, one.id)
+        what = one.remedy if before == one.id else f"as for {before}"
+        yield "", "", styled(("do: ", LABEL), what)
     if verbose:
         for name, value in one.facts:
             yield "", "", styled(f"{name}: {value}", style=LABEL)
