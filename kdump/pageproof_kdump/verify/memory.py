@@ -40,11 +40,7 @@ def kernel_tables(facts: DumpFacts) -> Checked:
     pages = sum(one.last + 1 - one.start for one in ranges) // PAGE_BYTES
     if not pages:
         return bad(name, "the kernel's page tables map nothing", _remedy(facts))
-    return ok(name, f"all can be read; they map {pages:,} pages", **_levels(facts))
-
-
-def _levels(facts: DumpFacts) -> dict[str, str]:
-    return {"levels": str(facts.paging.levels)}
+    return ok(name, f"all can be read; they map {pages:,} pages", levels=audit.paging.levels)
 
 
 def task_tables(facts: DumpFacts) -> Checked:
