@@ -22,13 +22,18 @@ LEAST_MIB: Final = 96
 #: What ``pageproof kdump setup`` writes.
 CONFIGURATION: Final = "/etc/pageproof/kdump.conf"
 _UNIT: Final = "pageproof-kdump.service"
-_FORMATS: Final = {"zlib": "-c", "lzo": "-l", "snappy": "-p", "zstd": "-z", "elf": "-E"}
+_FORMATS: Final = {
+    "zlib": "-c",
+    "lzo": "-l",
+    "snappy": "-p",
+    "zstd": "-z",
+    "elf": "-E",
+    "flat": "-F -l",
+}
 _DEFAULT_CORES: Final = "/var/crash"
 _DEFAULT_ARGUMENTS: Final = "-F -c -d 31"
-_WANTS: Final = (
-    "/etc/systemd/system/basic.target.wants/kdump-tools.service",
-    "/etc/systemd/system/multi-user.target.wants/kdump-tools.service",
-)
+_KDUMP_TOOLS_UNIT: Final = "kdump-tools.service"
+_UNITS: Final = "/etc/systemd/system"
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,15 @@ def read_settings(machine: Machine) -> Settings | None:
     return _own(machine) or _kdump_tools(machine)
 
 
+def _starts(machine: Machine, unit: str) -> bool:
+    """Return whether systemd starts a unit with the machine: a target wants it."""
+    return any(
+        unit in machine.names(f"{_UNITS}/{name}")
+        for name in machine.names(_UNITS)
+        if name.endswith((".wants", ".requires"))
+    )
+
+
 def _own(machine: Machine) -> Settings | None:
     try:
         text = machine.text(CONFIGURATION)
@@ -82,16 +96,15 @@ def _own(machine: Machine) -> Settings | None:
     pairs = (line.partition("=") for line in text.splitlines() if not line.startswith("#"))
     values = {name: value for name, equals, value in pairs if equals}
     forms = values.get("formats", "lzo").split(",")
-    option = _FORMATS.get(forms[0], "")
-    wants = f"/etc/systemd/system/multi-user.target.wants/{_UNIT}"
-    off = "" if machine.exists(wants) else f"its unit {_UNIT} does not start with the machine"
+    level = "0" if forms[0] == "copy" else values.get("level", "31")
+    off = "" if _starts(machine, _UNIT) else f"its unit {_UNIT} does not start with the machine"
     target = values.get("target", "file")
     partition = _partition(machine, values.get("id", "")) if target == "partition" else ""
     return Settings(
         name="pageproof's capture environment",
         file=CONFIGURATION,
         is_on=not off,
-        arguments=f"{option} -d {values.get('level', '31')}".strip(),
+        arguments=f"{_FORMATS.get(forms[0], '')} -d {level}".strip(),
         directory=_directory(machine, values) if target == "file" else "",
         remote=values.get("host", "") if target == "ssh" else "",
         partition=partition,
@@ -144,7 +157,7 @@ def _kdump_tools(machine: Machine) -> Settings | None:
     off = ""
     if values.get("USE_KDUMP", "0") in ("", "0"):
         off = f"USE_KDUMP is not 1 in {DEFAULTS}"
-    elif not any(map(machine.exists, _WANTS)):
+    elif not _starts(machine, _KDUMP_TOOLS_UNIT):
         off = "its service does not start with the machine; run: systemctl enable kdump-tools"
     release = machine.release
     return Settings(
