@@ -200,7 +200,13 @@ class Guest:
     # Crashing it
 
     def load_crash_kernel(
-        self, formats: Iterable[str] = FORMATS, level: int = 31, *, stay: bool = False
+        self,
+        formats: Iterable[str] = FORMATS,
+        level: int = 31,
+        *,
+        stay: bool = False,
+        image: str = "/opt/pageproof/capture.img",
+        more: Iterable[str] = (),
     ) -> None:
         """Load the crash kernel, which saves dumps when the guest panics (kdump/load).
 
@@ -208,14 +214,17 @@ class Guest:
             formats: formats of the dumps, of `FORMATS`.
             level: makedumpfile's dump level.
             stay: it saves nothing and stays up.
+            image: its initramfs, in the guest.
+            more: words of its command line.
         """
         self.check(
             "/opt/pageproof/kdump/load",
             "/usr/lib/debug/vmlinuz",
-            "/opt/pageproof/capture.img",
+            image,
             f"pageproof.formats={','.join(formats)}",
             f"pageproof.level={level}",
             f"pageproof.stay={int(stay)}",
+            *more,
         )
 
     def crash(
@@ -248,8 +257,8 @@ class Guest:
         Raises:
             LabError: the crash kernel did not end, or did not save a dump.
         """
-        agent = self._panic()
-        self._wait_end(timeout_seconds)
+        agent = self.sysrq_crash()
+        self.wait_end(timeout_seconds)
         agent.close()
         disk = self.disks / "dump.ext4"
         status = into / "status"
@@ -274,7 +283,7 @@ class Guest:
         Raises:
             LabError: it did not come up.
         """
-        agent = self._panic()
+        agent = self.sysrq_crash()
         deadline = time.monotonic() + timeout_seconds
         while "capture: staying up" not in self.sockets.serial.read_text(errors="replace"):
             if time.monotonic() > deadline or not self.alive():
@@ -282,13 +291,19 @@ class Guest:
             time.sleep(0.05)
         agent.close()
 
-    def _panic(self) -> Agent:
+    def sysrq_crash(self) -> Agent:
+        """Panic by sysrq-c and return the connection, which ends with the guest."""
         self.hang_up()
         agent = Agent(self.sockets.agent)
         agent.send("guest-exec", {"path": "/bin/sh", "arg": ["-c", "echo c > /proc/sysrq-trigger"]})
         return agent
 
-    def _wait_end(self, timeout_seconds: float) -> None:
+    def wait_end(self, timeout_seconds: float) -> None:
+        """Wait until its QEMU has ended.
+
+        Raises:
+            LabError: it did not end in time.
+        """
         deadline = time.monotonic() + timeout_seconds
         while self.alive():
             if time.monotonic() > deadline:
@@ -319,7 +334,7 @@ class Guest:
             self.running.end()
         elif self.alive():
             os.kill(self.facts.keeper_pid, 15)
-            self._wait_end(10)
+            self.wait_end(10)
         remove(self.directory)
 
     def log_tail(self) -> str:

@@ -4,15 +4,19 @@
 import shutil
 from pathlib import Path
 
+from pageproof_kdump.capture.image import Contents, build
 from pageproof_lab.images.build import Built
 from pageproof_lab.images.bytecode import PACKAGES, compiled_packages
 from pageproof_lab.images.debuginfo import by_build_id
-from pageproof_lab.images.initramfs import DISK_MODULES, GUEST_MODULES, copy_program, pack
+from pageproof_lab.images.initramfs import DISK_MODULES, GUEST_MODULES, pack
 from pageproof_lab.images.kernels import Kernel
 from pageproof_lab.images.modules import module_index
 from pageproof_lab.images.roots import guest_root, make_ext4, size_mib
 from pageproof_lab.paths import cache_lock, source_dir
 from pageproof_lab.proc import run
+
+#: The lab waits for the end of the guest; a guest that failed need not be read on its console.
+CAPTURE = {"disk": "/dev/vdc", "after": "poweroff", "pause": "0"}
 
 
 def kernel_disk(kernel: Kernel) -> Path:
@@ -46,20 +50,14 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 
 def capture_image(kernel: Kernel, into: Path) -> Path:
-    """Make the initramfs of the crash kernel: busybox, makedumpfile, kdump/capture-init."""
-    root = guest_root()
-    tree = into / "capture.tree"
-    tree.mkdir()
-    copy_program(root, "/usr/bin/makedumpfile", tree)
+    """Make the initramfs of the crash kernel, as `pageproof kdump setup` does on a machine.
+
+    Its programs come from the guest's root, and its modules from the kernel's own index.
+    """
     image = into / "capture.img"
-    pack(
-        image,
-        {"bin/busybox": root / "usr/bin/busybox", "init": source_dir() / "kdump/capture-init"},
-        trees={".": tree},
-        kernel=kernel,
-        modules=DISK_MODULES,
-    )
-    shutil.rmtree(tree)
+    contents = Contents(modules=DISK_MODULES, parameters=CAPTURE)
+    modules_root = module_index(kernel).parents[2]
+    image.write_bytes(build(kernel.release, contents, guest_root(), modules_root))
     return image
 
 

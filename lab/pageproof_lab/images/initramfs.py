@@ -44,41 +44,6 @@ def copy_modules(kernel: Kernel, names: Iterable[str], into: Path) -> None:
         (into / f"{number:02d}-{name}.ko").write_bytes(data)
 
 
-def copy_program(root: Path, program: str, into: Path) -> None:
-    """Copy a program of a Debian tree with all shared libraries that it needs.
-
-    Raises:
-        LabError: the program or a library is not in the tree.
-    """
-    todo, done = [program], set[str]()
-    library_dirs = ("usr/lib/x86_64-linux-gnu", "usr/lib64", "lib/x86_64-linux-gnu", "lib64")
-    while todo:
-        name = todo.pop()
-        if name in done:
-            continue
-        done.add(name)
-        places = (
-            [root / name.lstrip("/")]
-            if name.startswith("/")
-            else [root / d / name for d in library_dirs]
-        )
-        source = next((p for p in places if p.exists()), None)
-        if source is None:
-            raise LabError(
-                f"{root}: {program} needs {name}, which is missing; remove {root} to make it again"
-            )
-        target = into / (name.lstrip("/") if name.startswith("/") else f"lib/{name}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source.resolve(), target)
-        for line in run(["readelf", "-ld", source]).splitlines():
-            if "(NEEDED)" in line or "program interpreter" in line:
-                todo.append(
-                    line.rsplit("[", 1)[1]
-                    .removeprefix("Requesting program interpreter: ")
-                    .rstrip("]")
-                )
-
-
 def pack(
     image: Path,
     files: Mapping[str, Path],
