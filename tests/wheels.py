@@ -73,12 +73,13 @@ def make_wheel(
 
 
 def wheel_of_this_clone(folder: Path) -> Path:
-    """Pack pageproof as pip would install it: its package, and the engine that was built."""
-    package = ROOT / "drgn_scripts/pageproof"
+    """Pack pageproof as pip would install it: its packages, and the engine that was built."""
+    packages = ROOT / "drgn_scripts/pageproof", ROOT / "kdump/pageproof_kdump"
     files: dict[str, str | bytes] = {
-        f"pageproof/{path.relative_to(package)}": path.read_bytes()
+        f"{package.name}/{path.relative_to(package)}": path.read_bytes()
+        for package in packages
         for path in package.rglob("*")
-        if path.suffix in (".py", ".json", ".typed")
+        if path.suffix in (".py", ".json", ".typed") or path.name == "init"
     }
     for engine in (ROOT / "build/lib").glob("*.so"):
         files[engine.name] = engine.read_bytes()

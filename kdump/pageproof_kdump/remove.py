@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pageproof.errors import PageproofError
+from pageproof.errors import Exit, PageproofError
 from pageproof.front.command import Offline
 
 if TYPE_CHECKING:
@@ -14,23 +15,62 @@ if TYPE_CHECKING:
 
 EPILOG: Final = """\
 exit codes:
-  0  done
+  0  done; or with --dry-run: it can be done
   2  wrong usage, or it cannot be done
 """
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
+    parser.add_argument(
+        "--force", action="store_true", help="restore files also if they were changed since"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="show what would change")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path("/"),
+        metavar="DIR",
+        help="change files below DIR, and run no commands (default: this machine)",
+    )
 
 
 def run(args: argparse.Namespace, progress: Progress) -> int:
-    raise PageproofError("kdump remove is not part of this version")
+    from pageproof_kdump.install import changes
+    from pageproof_kdump.install.commands import run_all
+    from pageproof_kdump.install.machine import Machine
+
+    if not args.root.is_dir():
+        raise PageproofError(f"--root {args.root}: not a directory", "", "name a directory")
+    machine = Machine(args.root.resolve())
+    if not args.dry_run:
+        machine.need_root()
+    journal = changes.read(machine.root)
+    changed = changes.changed_since(machine.root, journal)
+    if changed and not args.force:
+        raise PageproofError(
+            f"changed after setup: {', '.join(changed)}",
+            "",
+            "keep what you need of them, then add --force to restore what was there before setup",
+        )
+    for path, before, _ in journal.files:
+        print(f"{'remove' if before.content is None else 'restore'} /{path}")
+    for words in journal.commands:
+        print(f"run: {' '.join(words)}")
+    if args.dry_run:
+        return Exit.SOUND
+    changes.restore(machine.root, journal)
+    if machine.here:
+        run_all(journal.commands)
+    print("done" if machine.here else "the files are restored; run the commands on that machine")
+    return Exit.SOUND
 
 
 REMOVE: Final = Offline(
     name="kdump remove",
     help="undo what setup has done",
-    description="",
+    description="Restore the files as they were before pageproof kdump setup, remove those that it "
+    "created, and unload the crash kernel. Dumps stay.",
     epilog=EPILOG,
     add_options=add_options,
     run=run,

@@ -134,7 +134,7 @@ def test_the_order_of_rooms() -> None:
 def test_known_commands() -> None:
     assert {"verify", "diff", "explain", "lab"} <= set(known_commands())
     assert {"list", "up", "down", "demo"} <= set(known_commands("lab"))
-    assert known_commands("kdump") == ["check", "setup", "remove", "verify"]
+    assert known_commands("kdump") == ["check", "setup", "remove", "load", "verify"]
 
 
 def test_tables_of_rules() -> None:

@@ -18,10 +18,13 @@ from pageproof.errors import Exit
 NOWHERE: Final = "/nonexistent/file"
 #: Values that are refused without a target, by option.
 WRONG: Final = {
+    "--after": ("sleep",),
     "--baseline": (NOWHERE,),
+    "--compression": ("rar",),
     "--core": (NOWHERE, "/etc"),
     "--count": ("x", "0", "-1"),
     "--cpu": ("x", "-1"),
+    "--crashkernel": ("x", "64", "1G-:"),
     "--debug-info": ("none",),
     "--device": ("1:x", "foo"),
     "--expect": ("readonly",),
@@ -30,7 +33,9 @@ WRONG: Final = {
     "--format": ("jsn",),
     "--frame": ("x", "-1"),
     "--gdb": (NOWHERE,),
+    "--key": (NOWHERE,),
     "--kind": ("shmm",),
+    "--known-hosts": (NOWHERE,),
     "--length": ("x", "0", "-5"),
     "--level": ("x", "32", "-1"),
     "--offset": ("x", "-1", "4096"),
@@ -41,11 +46,15 @@ WRONG: Final = {
     "--program": (NOWHERE, "/etc", "/etc/passwd"),
     "--qemu": (NOWHERE,),
     "--ram": ("x", "0-fff", "0-ff0@0", "1000-fff@0", "0-fff@0"),
+    "--root": (NOWHERE, "/etc/passwd"),
     "--rule": ("nosuch",),
     "--seconds": ("x", "0", "nan", "1e99"),
     "--skip": ("nosuch",),
+    "--timeout": ("x", "-1"),
+    "--to": ("relative", "partition:/etc", "ssh:a:b:c:d", "/a b", '/$x"'),
     "--walker": ("rust",),
     "--which-kernel": ("first",),
+    "--with": ("tar",),
     "--write-baseline": (NOWHERE, "/"),
 }
 #: Any value may be right, or only the target shows that it is wrong.
