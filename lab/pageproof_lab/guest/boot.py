@@ -73,7 +73,7 @@ def _boot_once(
 ) -> Guest:
     accel, model = qemu.choose(kernel.vmlinuz, options)
     append = qemu.command_line(options)
-    directory = _new_directory(name)
+    directory = new_directory(name)
     facts = Facts(
         kernel=kernel.name,
         release=kernel.release,
@@ -90,13 +90,15 @@ def _boot_once(
             guest.sockets,
             accel=accel,
             model=model,
-            vmlinuz=kernel.vmlinuz,
-            initrd=(
-                disks.plain_boot_image(kernel, guest.disks)
-                if options.debian
-                else disks.boot_image(kernel, built, guest.disks)
+            kernel=(
+                kernel.vmlinuz,
+                (
+                    disks.plain_boot_image(kernel, guest.disks)
+                    if options.debian
+                    else disks.boot_image(kernel, built, guest.disks)
+                ),
+                append,
             ),
-            append=append,
             disks=[
                 (image_of(debian_root() if options.debian else guest_root()), False),
                 (disks.kernel_disk(kernel), False),
@@ -110,7 +112,7 @@ def _boot_once(
         guest.running = qemu.Running(
             words, guest.sockets, options.deadline_seconds, scratch=guest.disks
         )
-        _wait_boot(guest, start + options.boot_seconds)
+        wait_boot(guest, start + options.boot_seconds)
         pid = guest.running.keeper.pid
         guest.facts = replace(
             facts,
@@ -125,7 +127,17 @@ def _boot_once(
         raise
 
 
-def _wait_boot(guest: Guest, deadline: float) -> None:
+def wait_boot(guest: Guest, deadline: float) -> None:
+    """Wait until a new guest's agent answers.
+
+    Args:
+        guest: the guest.
+        deadline: as time.monotonic() counts.
+
+    Raises:
+        Died: its QEMU ended.
+        Hung: it did not answer in time.
+    """
     while time.monotonic() < deadline:
         if not guest.alive():
             raise Died(f"the guest did not come up{guest.log_tail()}")
@@ -135,7 +147,12 @@ def _wait_boot(guest: Guest, deadline: float) -> None:
     raise Hung(f"the guest did not come up in time{guest.log_tail()}")
 
 
-def _new_directory(name: str | None) -> Path:
+def new_directory(name: str | None) -> Path:
+    """Create the directory of a guest and that of its disks.
+
+    Raises:
+        LabError: a guest of this name is up or being booted.
+    """
     scratch = cache_dir() / "disks"
     scratch.mkdir(exist_ok=True)
     _sweep(scratch)

@@ -41,6 +41,7 @@ class Options:
     debian: bool = False  # a plain Debian with systemd; pageproof is not installed in it
     emulate: bool = False  # even where KVM works: its CPUs have four debug registers
     memory_file: Path | None = None  # the guest's memory is this file, which is created
+    extra: tuple[str, ...] = ()  # more words for QEMU, such as another disk or a network
     vmcoreinfo: bool = True  # the device through which the guest names its VMCOREINFO
 
 
@@ -200,9 +201,7 @@ def arguments(
     *,
     accel: str,
     model: str,
-    vmlinuz: Path,
-    initrd: Path,
-    append: str,
+    kernel: tuple[Path, Path, str] | None,
     disks: list[tuple[Path, bool]],
 ) -> list[str]:
     """Return QEMU's command.
@@ -212,9 +211,7 @@ def arguments(
         sockets: where QEMU makes its sockets and logs.
         accel: `kvm` or `tcg`.
         model: CPU model.
-        vmlinuz: kernel image.
-        initrd: initramfs image.
-        append: the kernel's command line.
+        kernel: kernel image, initramfs and command line; None: the first disk boots by itself.
         disks: images, and whether to keep what the guest writes to them.
     """
     words = [
@@ -222,7 +219,6 @@ def arguments(
         "-no-reboot",
         "-machine", "q35", "-accel", "tcg,thread=multi" if accel == "tcg" else "kvm", "-cpu", model,
         "-m", f"{options.memory_mib}M", "-smp", str(options.cpus),
-        "-kernel", str(vmlinuz), "-initrd", str(initrd), "-append", append,
         "-serial", f"file:{sockets.serial}",
         "-qmp", f"unix:{sockets.qmp},server=on,wait=off",
         "-qmp", f"unix:{sockets.control},server=on,wait=off",
@@ -231,6 +227,10 @@ def arguments(
         "-device", "virtio-serial",
         "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
     ]  # fmt: skip
+    if kernel is not None:
+        image, initrd, append = kernel
+        words += ["-kernel", str(image), "-initrd", str(initrd), "-append", append]
+    words += options.extra
     if options.vmcoreinfo:
         words += ["-device", "vmcoreinfo"]
     for number, (image, keep) in enumerate(disks):

@@ -40,6 +40,23 @@ DEBIAN_PACKAGES = (
     "tcpdump",
     "udev",
 )
+#: A Debian on a disk of its own, with GRUB. Its kernel is one that the lab has debug info of.
+INSTALLED_PACKAGES = (
+    "apt",
+    "dbus",
+    "dropbear-bin",  # for the other end of ssh, outside the guest
+    "grub-pc",
+    "initramfs-tools",
+    "iproute2",
+    "linux-image-cloud-amd64",
+    "openssh-client",
+    "python3",
+    "qemu-guest-agent",
+    "systemd-sysv",
+    "udev",
+)
+#: What a user installs in it. apt's cache in the tree has them, as the guest has no network.
+FOR_APT = ("busybox-static", "kdump-tools", "kexec-tools", "makedumpfile")
 BUILD_PACKAGES = (
     "bc",
     "binutils",
@@ -57,9 +74,11 @@ CRASH_PACKAGES = ("crash",)
 _NO_DOCS = [f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "man", "locale", "info")]
 
 
-def _tree(name: str, packages: tuple[str, ...], *, extra: str = "") -> Path:
+def _tree(
+    name: str, packages: tuple[str, ...], *, extra: str = "", hooks: tuple[str, ...] = ()
+) -> Path:
     """Return the tree of some packages; its name has a digest of what it was made from."""
-    key = hashlib.sha256(" ".join((SUITE, *packages, extra)).encode()).hexdigest()[:12]
+    key = hashlib.sha256(" ".join((SUITE, *packages, extra, *hooks)).encode()).hexdigest()[:12]
     path = cache_dir() / f"{name}-{key}"
     if path.is_dir():
         return path
@@ -75,6 +94,7 @@ def _tree(name: str, packages: tuple[str, ...], *, extra: str = "") -> Path:
             "--variant=minbase",
             f"--include={','.join(packages)}",
             *_NO_DOCS,
+            *hooks,
             f"--keyring={KEYRING}",
             "--aptopt=Acquire::Retries 3",
             SUITE,
@@ -130,6 +150,35 @@ def debian_root() -> Path:
             _install_drgn(path)
             # Without an ID systemd assumes a first start and asks for a locale.
             run_in_root(path, ["systemd-machine-id-setup"])
+            stamp.touch()
+    return path
+
+
+def installed_tree() -> Path:
+    """Return the tree of an installed Debian, with drgn."""
+    console = "console=ttyS0"
+    settings = (
+        f'GRUB_CMDLINE_LINUX="{console}"',
+        "GRUB_TIMEOUT=0",
+        "GRUB_TERMINAL=serial",
+        "GRUB_DISABLE_OS_PROBER=true",
+    )
+    lines = "\\n".join(settings)
+    hooks = (
+        "--customize-hook=chroot $1 apt-get install --download-only --yes "
+        f"--no-install-recommends {' '.join(FOR_APT)}",
+        f"--customize-hook=printf '{lines}\\n' >> $1/etc/default/grub",
+        # mmdebstrap empties apt's cache and index at its end.
+        "--skip=cleanup/apt",
+    )
+    with cache_lock("installed-tree"):
+        extra = _requirements().read_text()
+        path = _tree("installed", INSTALLED_PACKAGES, extra=extra, hooks=hooks)
+        stamp = path / "opt" / "python-ready"
+        if not stamp.exists():
+            _install_drgn(path)
+            run_in_root(path, ["systemd-machine-id-setup"])
+            stamp.parent.mkdir(exist_ok=True)
             stamp.touch()
     return path
 

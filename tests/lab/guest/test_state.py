@@ -61,7 +61,7 @@ def test_a_path_is_no_name(runtime: Path, tmp_path: Path, command: tuple[str, ..
 
 @pytest.mark.parametrize("name", ["/x", "../x", "..", ".", "", "a/b", "-x", "x" * 41, "a\nb", "é"])
 def test_names(runtime: Path, name: str) -> None:
-    for use in (paths.lab_dir, guest.attach, boot._new_directory):
+    for use in (paths.lab_dir, guest.attach, boot.new_directory):
         with pytest.raises(LabError, match="cannot name a lab"):
             use(name)
 
@@ -90,8 +90,8 @@ def test_any_state_file(runtime: Path, text: str, capsys: pytest.CaptureFixture[
     directory.mkdir(exist_ok=True)
     (directory / "state.json").write_text(text, errors="surrogateescape")
     boot._sweep(paths.cache_dir())
-    assert boot._new_directory("other").is_dir()
-    assert boot._new_directory("lab") == directory
+    assert boot.new_directory("other").is_dir()
+    assert boot.new_directory("lab") == directory
     assert not (directory / "state.json").exists()
 
 
@@ -111,14 +111,14 @@ def test_state_is_written_at_once(runtime: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_name_that_is_being_booted(runtime: Path) -> None:
     """A second `lab up` with the same name must not remove the files of the first."""
-    directory = boot._new_directory("lab")
-    assert boot._new_directory("lab") == directory  # another try of the same process
+    directory = boot.new_directory("lab")
+    assert boot.new_directory("lab") == directory  # another try of the same process
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
         (directory / boot.BOOTING).write_text(f"{other.pid} {guest.start_time(other.pid)}")
         with pytest.raises(LabError, match=f"is being booted by process {other.pid}"):
-            boot._new_directory("lab")
+            boot.new_directory("lab")
         other.kill()
-    assert boot._new_directory("lab") == directory
+    assert boot.new_directory("lab") == directory
 
 
 def test_run_dir_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
