@@ -28,7 +28,7 @@ DAMAGE_RUNS ?= 2000
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all test-bugs test-load test-damage test-unit build engine module helper fuzz bench format pins acceptance clean
+.PHONY: help setup demo test test-all test-bugs test-load test-damage test-kdump test-unit build engine module helper fuzz bench format pins acceptance clean
 
 help: ## show this help
 	@echo "pageproof: make TARGET [KERNEL=5.10|6.1|6.12|7.2] [V=1]"
@@ -58,6 +58,9 @@ test-load: setup engine ## run verify and audit on sound guests, busy, crowded o
 test-damage: setup engine ## run commands on DAMAGE_RUNS=2000 damaged vmcores (tests/dumpdamage.py)
 	$(Q)PAGEPROOF_DAMAGE_RUNS=$(DAMAGE_RUNS) $(PYTEST) $(WORKERS) \
 		-m "long or not long" tests/vmcore/test_vmcore_damaged.py $(PYTEST_ARGS)
+
+test-kdump: setup engine ## crash capture as users set it up, in a Debian with GRUB: long, and its output is shown
+	$(Q)$(PYTEST) -n0 -rA -s -m "long or not long" $(wildcard tests/kdump) tests/vmcore/test_capture.py $(PYTEST_ARGS)
 
 test-unit: setup engine ## run the tests that need no kernel
 	$(Q)$(PYTEST) $(wildcard tests/unit tests/golden tests/setup) $(PYTEST_ARGS)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The capture initramfs where not everything goes well, and where the dump goes elsewhere.
+
+Each test panics a guest of its own. All other tests of dumps use the same initramfs on ext4.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from capturing import is_the_same, live_report
+
+from pageproof_kdump.capture.image import Contents, build
+from pageproof_kdump.install.place import MARK_BYTES, mark_of
+from pageproof_lab.guest import boot, qemu
+from pageproof_lab.guest.guest import Guest
+from pageproof_lab.images import disks, installed, kernels
+from pageproof_lab.images.initramfs import DISK_MODULES
+from pageproof_lab.images.modules import module_index
+from pageproof_lab.images.roots import guest_root
+
+KERNEL = "6.12"
+CRASH_SECONDS = 600
+DUMP_DISK = "/dev/vdc"
+#: A makedumpfile that fails where a test needs it: lzo at any level but 1, zlib always.
+FAILING = """\
+#!/bin/busybox sh
+# The real one reads NUMBER(PAGE_SLAB_MAPCOUNT_VALUE), which init looks for here.
+case "$*" in
+*--dump-dmesg*) ;;
+*'-l -d 1 '*) ;;
+*) echo "makedumpfile: this one fails: $*" >&2; exit 1 ;;
+esac
+exec /usr/bin/makedumpfile.real "$@"
+"""
+
+
+@pytest.fixture
+def guest() -> Iterator[Guest]:
+    options = qemu.Options(cpus=1, memory_mib=512, append="crashkernel=96M")
+    with boot.boot(kernels.fetch(KERNEL), options) as here:
+        yield here
+
+
+def panic(guest: Guest) -> str:
+    """Panic, wait for the end of the crash kernel, and return what its console showed."""
+    agent = guest.sysrq_crash()
+    guest.wait_end(CRASH_SECONDS)
+    agent.close()
+    return guest.sockets.serial.read_text(errors="replace").partition("Run /init")[2]
+
+
+def test_fallback(guest: Guest, tmp_path: Path) -> None:
+    """makedumpfile fails: first a lower level, then a copy of all memory; the console says why.
+
+    The dump goes into a directory of its own on the file system with a UUID.
+    """
+    kernel = kernels.fetch(KERNEL)
+    real = guest_root() / "usr/bin/makedumpfile"
+    contents = Contents(
+        modules=DISK_MODULES,
+        parameters=disks.CAPTURE | {"dir": "var/crash", "dmesg": "1"},
+        programs=("/usr/bin/makedumpfile",),
+        files={"usr/bin/makedumpfile.real": (0o755, real.read_bytes())},
+        replaced={"usr/bin/makedumpfile": (0o755, FAILING.encode())},
+    )
+    image = build(kernel.release, contents, guest_root(), module_index(kernel).parents[2])
+    guest.agent.write_file("/run/capture.img", image)
+    uuid = guest.check("blkid", "-s", "UUID", "-o", "value", DUMP_DISK).strip()
+    live = live_report(guest, tmp_path)
+    guest.load_crash_kernel(
+        ("lzo", "zlib"), image="/run/capture.img", more=(f"pageproof.disk=UUID={uuid}",)
+    )
+    shown = panic(guest)
+    for line in (
+        "capture: lzo code=1 level=31",
+        "capture: failed: makedumpfile: this one fails: -l -d 31",
+        "capture: falling back to level 1",
+        "capture: lzo code=0 level=1",
+        "capture: zlib code=1 level=31",
+        "capture: zlib code=1 level=1",
+        "capture: falling back to a copy of /proc/vmcore",
+        "capture: copy code=0 level=0",
+        "capture: done",
+    ):
+        assert line in shown, shown[-3000:]
+    disk = guest.disks / "dump.ext4"
+    (stamp,) = installed.list_files(disk, "/var/crash", partition=False)
+    assert re.fullmatch(r"\d{8}-\d{6}", stamp)
+    place = f"/var/crash/{stamp}"
+    names = installed.list_files(disk, place, partition=False)
+    assert names == ["dmesg.txt", "status", "vmcore.copy", "vmcore.lzo"]
+    disks.read_from_disk(disk, f"{place}/dmesg.txt", tmp_path / "dmesg.txt")
+    assert "sysrq: Trigger a crash" in (tmp_path / "dmesg.txt").read_text(errors="replace")
+    for name in ("vmcore.lzo", "vmcore.copy"):
+        dump = tmp_path / name
+        disks.read_from_disk(disk, f"{place}/{name}", dump)
+        is_the_same(live, dump)
+        dump.unlink()
+
+
+def test_full_disk(guest: Guest, tmp_path: Path) -> None:
+    """What fits is kept as .incomplete, and no larger dump is tried."""
+    fill = (
+        f"mkdir /run/dump && mount {DUMP_DISK} /run/dump && cd /run/dump && "
+        "free=$(df -Pk . | awk 'NR == 2 { print $4 }') && "
+        "fallocate -l $((free - 8192))k filler && cd / && umount /run/dump"
+    )
+    guest.check("sh", "-c", fill)
+    guest.load_crash_kernel(("lzo",))
+    shown = panic(guest)
+    assert "capture: no room for a larger dump" in shown, shown[-3000:]
+    assert "falling back" not in shown
+    assert "capture: no complete dump was saved" in shown
+    names = installed.list_files(guest.disks / "dump.ext4", "/", partition=False)
+    assert [name for name in names if name.startswith("vmcore")] == ["vmcore.lzo.incomplete"]
+
+
+def test_partition(guest: Guest, tmp_path: Path) -> None:
+    """The dump is behind the mark, which says how long it is; no other disk is written to."""
+    disk = guest.disks / "dump.ext4"
+    name = "0123456789abcdef"
+    mark = mark_of(name)
+    assert len(mark) == MARK_BYTES
+    guest.agent.write_file("/run/mark", mark)
+    guest.check("dd", "if=/run/mark", f"of={DUMP_DISK}", "conv=fsync")
+    live = live_report(guest, tmp_path)
+    guest.load_crash_kernel(("lzo",), more=("pageproof.target=partition", f"pageproof.id={name}"))
+    shown = panic(guest)
+    assert f"capture: to partition {DUMP_DISK}" in shown, shown[-3000:]
+    with disk.open("rb") as file:
+        lines = file.read(MARK_BYTES).rstrip(b"\0").decode().splitlines()
+        assert lines[:4] == ["pageproof dump 1", f"id={name}", "state=complete", "name=vmcore.lzo"]
+        size = int(lines[4].removeprefix("bytes="))
+        dump = tmp_path / "vmcore.flat"
+        dump.write_bytes(file.read(size))
+    assert dump.read_bytes()[:12] == b"makedumpfile"
+    assert struct.unpack(">qq", dump.read_bytes()[-16:]) == (-1, -1)  # its end
+    is_the_same(live, dump)
