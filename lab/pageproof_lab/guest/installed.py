@@ -45,9 +45,6 @@ def _install_grub(disk: Path) -> None:
         root = f"UUID={guest.check('blkid', '-s', 'UUID', '-o', 'value', installed.ROOT_DEVICE)}"
         table = f"{root.strip()} / ext4 errors=remount-ro 0 1\n"
         guest.agent.write_file("/etc/fstab", table.encode())
-        # GRUB reads both files by the BIOS, which takes minutes of emulation for all modules.
-        guest.agent.write_file("/etc/initramfs-tools/conf.d/small", b"MODULES=dep\nCOMPRESS=gzip\n")
-        guest.check("update-initramfs", "-u", timeout_seconds=INSTALL_SECONDS)
         guest.check("grub-install", "/dev/vda", timeout_seconds=INSTALL_SECONDS)
         guest.check("update-grub", timeout_seconds=INSTALL_SECONDS)
         power_off(guest)
