@@ -35,6 +35,8 @@ case "$*" in
 esac
 exec /usr/bin/makedumpfile.real "$@"
 """
+#: What hangs in a crash kernel is mostly a driver; to init it looks the same.
+HANGING = "#!/bin/busybox sh\nwhile true; do sleep 1000; done\n"
 
 
 @pytest.fixture
@@ -52,11 +54,8 @@ def panic(guest: Guest) -> str:
     return guest.sockets.serial.read_text(errors="replace").partition("Run /init")[2]
 
 
-def test_fallback(guest: Guest, tmp_path: Path) -> None:
-    """makedumpfile fails: first a lower level, then a copy of all memory; the console says why.
-
-    The dump goes into a directory of its own on the file system with a UUID.
-    """
+def load_with(guest: Guest, script: str, formats: tuple[str, ...], *more: str) -> None:
+    """Load a crash kernel whose makedumpfile is a script; the real one is beside it."""
     kernel = kernels.fetch(KERNEL)
     real = guest_root() / "usr/bin/makedumpfile"
     contents = Contents(
@@ -64,15 +63,21 @@ def test_fallback(guest: Guest, tmp_path: Path) -> None:
         parameters=disks.CAPTURE | {"dir": "var/crash", "dmesg": "1"},
         programs=("/usr/bin/makedumpfile",),
         files={"usr/bin/makedumpfile.real": (0o755, real.read_bytes())},
-        replaced={"usr/bin/makedumpfile": (0o755, FAILING.encode())},
+        replaced={"usr/bin/makedumpfile": (0o755, script.encode())},
     )
     image = build(kernel.release, contents, guest_root(), module_index(kernel).parents[2])
     guest.agent.write_file("/run/capture.img", image)
+    guest.load_crash_kernel(formats, image="/run/capture.img", more=more)
+
+
+def test_fallback(guest: Guest, tmp_path: Path) -> None:
+    """makedumpfile fails: first a lower level, then a copy of all memory; the console says why.
+
+    The dump goes into a directory of its own on the file system with a UUID.
+    """
     uuid = guest.check("blkid", "-s", "UUID", "-o", "value", DUMP_DISK).strip()
     live = live_report(guest, tmp_path)
-    guest.load_crash_kernel(
-        ("lzo", "zlib"), image="/run/capture.img", more=(f"pageproof.disk=UUID={uuid}",)
-    )
+    load_with(guest, FAILING, ("lzo", "zlib"), f"pageproof.disk=UUID={uuid}")
     shown = panic(guest)
     for line in (
         "capture: lzo code=1 level=31",
@@ -99,6 +104,14 @@ def test_fallback(guest: Guest, tmp_path: Path) -> None:
         disks.read_from_disk(disk, f"{place}/{name}", dump)
         is_the_same(live, dump)
         dump.unlink()
+
+
+def test_hang(guest: Guest) -> None:
+    """A makedumpfile that never ends: the machine ends after the timeout all the same."""
+    load_with(guest, HANGING, ("lzo",), "pageproof.timeout=5")
+    shown = panic(guest)
+    assert "capture: no end after 5 s, giving up" in shown, shown[-3000:]
+    assert "capture: lzo code=" not in shown
 
 
 def test_full_disk(guest: Guest, tmp_path: Path) -> None:
