@@ -97,4 +97,9 @@ def drivers_of(device: Path) -> Iterator[str]:
         for link in (here / "driver/module", here / "device/driver/module"):
             if link.exists():
                 yield link.resolve().name
+        # With NVMe's multipath a disk is a virtual device, and its controllers are links beside it
+        # (linux drivers/nvme/host/core.c, nvme_init_subsystem()).
+        for controller in here.glob("nvme[0-9]*"):
+            if controller.is_symlink():
+                yield from drivers_of(controller)
         here = here.parent

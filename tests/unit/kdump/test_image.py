@@ -82,6 +82,33 @@ def test_no_modules_of_this_release(tmp_path: Path) -> None:
         modules.load_order(tmp_path, "1.2.3", ["ext4"])
 
 
+def test_drivers_of_a_disk(tmp_path: Path) -> None:
+    """A disk of virtio, and one of NVMe, whose devices are in different branches of /sys."""
+    pci = tmp_path / "devices/pci0000:00"
+    disk = pci / "0000:00:05.0/virtio2/block/vda/vda1"
+    controller = pci / "0000:00:06.0/nvme/nvme0"
+    virtual = tmp_path / "devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1"
+    for directory in (disk, controller, virtual):
+        directory.mkdir(parents=True)
+    (virtual.parent / "nvme0").symlink_to(controller)
+    for device, name in (
+        (disk.parents[2], "virtio_blk"),
+        (disk.parents[3], "virtio_pci"),
+        (controller.parents[1], "nvme"),
+    ):
+        driver, module = tmp_path / f"drivers/{name}", tmp_path / f"module/{name}"
+        driver.mkdir(parents=True)
+        module.mkdir(parents=True)
+        (driver / "module").symlink_to(module)
+        (device / "driver").symlink_to(driver)
+    block = tmp_path / "class/block"
+    block.mkdir(parents=True)
+    (block / "vda1").symlink_to(disk)
+    (block / "nvme0n1").symlink_to(virtual)
+    assert list(modules.drivers_of(block / "vda1")) == ["virtio_blk", "virtio_pci"]
+    assert list(modules.drivers_of(block / "nvme0n1")) == ["nvme"]
+
+
 def test_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = b"\x7fELF module"
     packed = {
