@@ -91,9 +91,8 @@ PyObject *unpack_symbols(PyObject *module, PyObject *args);
 PyObject *parse_symbols(PyObject *module, PyObject *args);
 PyObject *symbol_addresses(PyObject *module, PyObject *args);
 
-/* kdump.c: the engine's reader in a Kdump. It lives as long as the object. */
-struct pw_kdump;
-const struct pw_kdump *kdump_of(PyObject *kdump);
+/* kdump.c: read memory inside one page from a Kdump or those after it; false if none has it. */
+bool kdump_read_page(PyObject *kdump, uint64_t paddr, void *data, size_t length);
 
 /* filememory.c: the engine's reader in a FileMemory. It lives as long as the object. */
 struct pw_file_memory;

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "filememory.h"
-#include "kdump.h"
 
 #define CALLBACK_FAILED (-1)
 /* Reads without the callable between two checks for Ctrl-C: some milliseconds. */
@@ -83,7 +82,7 @@ static int read_here(void *arg, uint64_t paddr, void *data, size_t length)
 
 	if (is_interrupted(call))
 		return CALLBACK_FAILED;
-	if (walker->kdump && pw_kdump_read(kdump_of(walker->kdump), paddr, data, length))
+	if (walker->kdump && kdump_read_page(walker->kdump, paddr, data, length))
 		return 0;
 	if (walker->file && pw_file_read(file_memory_of(walker->file), paddr, data, length))
 		return 0;

@@ -18,6 +18,7 @@ struct kdump {
 	PyObject_HEAD
 	struct pw_kdump *kdump;
 	Py_buffer file;
+	PyObject *next;			/* a Kdump, or NULL */
 };
 
 #ifdef PW_ZLIB
@@ -65,17 +66,25 @@ static struct pw_direct *parse_parts(const Py_buffer *file, const Py_buffer *par
 static PyObject *kdump_new(PyTypeObject *type, PyObject *args, PyObject *keywords)
 {
 	static char *names[] = { "file", "parts", "bitmap_at", "first", "end", "descriptors_at",
-				 NULL };
+				 "next", NULL };
+	struct state *state = PyType_GetModuleState(type);
+	PyObject *next = Py_None;
 	struct pw_kdump_layout layout;
 	Py_buffer file = { 0 }, parts = { 0 };
 	struct pw_direct *pieces = NULL;
 	struct kdump *kdump = NULL;
 	size_t count = 0;
 
-	if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*O&O&O&O&:Kdump", names, &file, &parts,
-					 to_u64, &layout.bitmap_at, to_u64, &layout.first, to_u64,
-					 &layout.end, to_u64, &layout.descriptors_at))
+	if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*y*O&O&O&O&|O:Kdump", names, &file,
+					 &parts, to_u64, &layout.bitmap_at, to_u64, &layout.first,
+					 to_u64, &layout.end, to_u64, &layout.descriptors_at, &next))
 		return NULL;
+	if (!state)
+		goto out;
+	if (next != Py_None && !PyObject_TypeCheck(next, (PyTypeObject *)state->kdump_type)) {
+		PyErr_SetString(PyExc_TypeError, "next must be a Kdump");
+		goto out;
+	}
 	if (layout.end > UINT64_C(1) << 40 || layout.bitmap_at > INT64_MAX ||
 	    layout.descriptors_at > INT64_MAX) {
 		PyErr_SetString(PyExc_ValueError, "not the layout of a dump");
@@ -87,6 +96,7 @@ static PyObject *kdump_new(PyTypeObject *type, PyObject *args, PyObject *keyword
 		goto out;
 	kdump->kdump = pw_kdump_create(pieces, count, &layout, codecs);
 	if (kdump->kdump) {
+		kdump->next = next == Py_None ? NULL : Py_NewRef(next);
 		kdump->file = file;
 		file = (Py_buffer){ 0 };
 	} else {
@@ -100,6 +110,14 @@ out:
 	return (PyObject *)kdump;
 }
 
+bool kdump_read_page(PyObject *kdump, uint64_t paddr, void *data, size_t length)
+{
+	for (; kdump; kdump = ((struct kdump *)kdump)->next)
+		if (pw_kdump_read(((struct kdump *)kdump)->kdump, paddr, data, length))
+			return true;
+	return false;
+}
+
 static PyObject *kdump_read(PyObject *self, PyObject *args)
 {
 	unsigned char page[PW_KDUMP_PAGE];
@@ -107,15 +125,9 @@ static PyObject *kdump_read(PyObject *self, PyObject *args)
 
 	if (!PyArg_ParseTuple(args, "O&:read", to_u64, &paddr))
 		return NULL;
-	if (!pw_kdump_read(((struct kdump *)self)->kdump, paddr & -(uint64_t)PW_KDUMP_PAGE, page,
-			   sizeof(page)))
+	if (!kdump_read_page(self, paddr & -(uint64_t)PW_KDUMP_PAGE, page, sizeof(page)))
 		Py_RETURN_NONE;
 	return PyBytes_FromStringAndSize((const char *)page, sizeof(page));
-}
-
-const struct pw_kdump *kdump_of(PyObject *kdump)
-{
-	return ((struct kdump *)kdump)->kdump;
 }
 
 static void kdump_dealloc(PyObject *self)
@@ -125,6 +137,7 @@ static void kdump_dealloc(PyObject *self)
 
 	pw_kdump_destroy(kdump->kdump);
 	PyBuffer_Release(&kdump->file);
+	Py_XDECREF(kdump->next);
 	((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
 	Py_DECREF(type);
 }

@@ -365,6 +365,7 @@ class Kdump:
         first: int,
         end: int,
         descriptors_at: int,
+        next: Kdump | None = None,
     ) -> Kdump:
         """Describe a dump whose headers were checked.
 
@@ -375,6 +376,7 @@ class Kdump:
             bitmap_at: offset in the content of the bit of page 0.
             first, end: the pages that have bits.
             descriptors_at: offset in the content.
+            next: another part of the same dump, for pages that this one does not have.
 
         Raises:
             ValueError: a part is not in the file, or the layout is none.

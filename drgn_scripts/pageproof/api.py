@@ -48,7 +48,7 @@ class Verification:
 def verify(
     *,
     qemu: str | os.PathLike[str] | None = None,
-    core: str | os.PathLike[str] | None = None,
+    core: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None = None,
     symbols: Iterable[str | os.PathLike[str]] = (),
     debug_info: str = "auto",
     kinds: Iterable[str] = (),
@@ -67,7 +67,8 @@ def verify(
 
     Args:
         qemu: QMP socket of a guest.
-        core: path of a vmcore. Without ``qemu`` and ``core`` the target is the live kernel.
+        core: path of a vmcore, or the paths of all parts of a split one. Without ``qemu`` and
+            ``core`` the target is the live kernel.
         symbols: files with debug info (vmlinux, ``*.ko``) in addition to those that drgn finds.
         debug_info: "dwarf", "btf" (the kernel's own), or "auto": BTF if there is no DWARF.
         kinds: check regions of these kinds only.
@@ -94,7 +95,8 @@ def verify(
         kernel=KernelSide(kernel, pages, length),
         expected=expectations(expect),
     )
-    if qemu is not None and core is not None:
+    cores = _paths(core)
+    if qemu is not None and cores:
         raise PageproofError("a target is a guest or a vmcore, and not both")
     from pageproof.attach import DebugInfo, Wanted, open_target
     from pageproof.attach.faults import faults_as_errors
@@ -110,7 +112,8 @@ def verify(
         )
     wanted = Wanted(
         qemu=None if qemu is None else os.fspath(qemu),
-        core=None if core is None else Path(core),
+        core=cores[0] if cores else None,
+        other_parts=cores[1:],
         symbols=tuple(Path(one) for one in symbols),
         debug_info=DebugInfo(debug_info),
     )
@@ -124,6 +127,16 @@ def verify(
     for watch in _watchers:
         watch(verification)
     return verification
+
+
+def _paths(
+    core: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None,
+) -> tuple[Path, ...]:
+    if core is None:
+        return ()
+    if isinstance(core, (str, os.PathLike)):
+        return (Path(core),)
+    return tuple(Path(one) for one in core)
 
 
 @contextmanager

@@ -128,7 +128,13 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("target (default: the live kernel)")
     which = group.add_mutually_exclusive_group()
     which.add_argument(
-        "-c", "--core", metavar="FILE", type=Path, help="a vmcore, or an image of memory"
+        "-c",
+        "--core",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        default=[],
+        help="a vmcore, or an image of memory; repeatable for the parts of a split dump",
     )
     which.add_argument("--qemu", metavar="SOCKET", help="a running QEMU guest, by its QMP socket")
     group.add_argument(
@@ -202,7 +208,7 @@ def _run_command(command: Command | Offline, args: argparse.Namespace, open_it: 
 
 def _open(args: argparse.Namespace) -> _Open:
     ram = tuple(parse_ram(text) for text in args.ram)
-    if ram and args.core is None:
+    if ram and not args.core:
         raise PageproofError("--ram is for a raw image of memory", "", "give the image with -c")
 
     def open_it(say: Callable[[str], None]) -> Target:
@@ -211,7 +217,8 @@ def _open(args: argparse.Namespace) -> _Open:
 
         wanted = Wanted(
             qemu=args.qemu,
-            core=args.core,
+            core=args.core[0] if args.core else None,
+            other_parts=tuple(args.core[1:]),
             ram=ram,
             symbols=tuple(args.symbols),
             debug_info=DebugInfo(args.debug_info),

@@ -25,7 +25,13 @@ _PROOFS = pytest.StashKey[list[api.Verification]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("pageproof", "target of the fixture pageproof_verify (default: live)")
     group.addoption("--pageproof-qemu", metavar="SOCKET", help="a guest, by its QMP socket")
-    group.addoption("--pageproof-core", metavar="VMCORE", help="a vmcore")
+    group.addoption(
+        "--pageproof-core",
+        metavar="VMCORE",
+        action="append",
+        default=[],
+        help="a vmcore; repeatable for the parts of a split one",
+    )
     group.addoption(
         "--pageproof-symbols",
         metavar="FILE",

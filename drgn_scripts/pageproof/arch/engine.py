@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 #: (paddr, bytes) of physical memory, or (paddr, length) of memory that a dump omits.
 DirectMemory = Sequence[tuple[int, memoryview | int]]
 
-#: The arguments of the engine's ``Kdump``: a dump whose headers were checked.
-CompressedMemory = tuple[memoryview, "array[int]", int, int, int, int]
+#: The arguments of the engine's ``Kdump``: a dump whose headers were checked, or a part of one.
+CompressedPart = tuple[memoryview, "array[int]", int, int, int, int]
+#: All parts of a dump.
+CompressedMemory = Sequence[CompressedPart]
 
 #: The arguments of the engine's ``FileMemory``: a descriptor, and (paddr, length, offset) of parts.
 FileMemory = tuple[int, "array[int]"]
@@ -32,9 +34,9 @@ def cores() -> int:
 class MappedFiles:
     """The mapped files that direct and compressed memory is in."""
 
-    def __init__(self, direct: DirectMemory, compressed: CompressedMemory | None) -> None:
+    def __init__(self, direct: DirectMemory, compressed: CompressedMemory) -> None:
         views = [bytes_ for _, bytes_ in direct if isinstance(bytes_, memoryview)]
-        views += [compressed[0]] if compressed else []
+        views += [part[0] for part in compressed]
         self._maps = {id(one.obj): one.obj for one in views if isinstance(one.obj, mmap.mmap)}
 
     def trim(self) -> None:
@@ -50,7 +52,7 @@ def engine_walker(
     paging: Paging,
     read: Callable[[int, int], bytes | int] | None,
     direct: DirectMemory = (),
-    compressed: CompressedMemory | None = None,
+    compressed: CompressedMemory = (),
     file: FileMemory | None = None,
 ) -> pageproof_pagewalk.Walker:
     """Make the engine's walker.
@@ -69,6 +71,9 @@ def engine_walker(
     import pageproof_pagewalk as engine
 
     swap, form = paging.swap, paging.engine_form()
+    kdump = None
+    for part in compressed:
+        kdump = engine.Kdump(*part, kdump)
     return engine.Walker(
         form if isinstance(form, str) else engine.Form(**form),
         bytes(paging.memory_types.index(each) for each in paging.type_table),
@@ -78,6 +83,6 @@ def engine_walker(
         read=read,
         direct=direct,
         reserved_mask=paging.reserved_mask,
-        kdump=None if compressed is None else engine.Kdump(*compressed),
+        kdump=kdump,
         file=None if file is None else engine.FileMemory(*file),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import drgn
 
 from pageproof import arch
+from pageproof.attach.assembled import attach_flattened, attach_split, fault_if_omitted
 from pageproof.attach.dumpfile import DumpFile
 from pageproof.attach.guest import VMCOREINFO_REMEDY
 from pageproof.attach.messages import drgn_messages
@@ -46,7 +47,10 @@ def attach_core(
     try:
         with drgn_messages():  # drgn warns about flattened dumps, which are fine
             try:
-                prog.set_core_dump(str(path))
+                if dump.info is None:
+                    prog.set_core_dump(str(path))
+                else:
+                    prog = _assembled(dump, dump.info)
             except Exception as error:
                 if "KDUMP_ATTR_ARCH_NAME" not in str(error):
                     raise
@@ -69,6 +73,8 @@ def attach_core(
     if named and which is not None:
         raise PageproofError("this dump names its kernel", where, "omit --which-kernel")
     if named:
+        if dump.elf_map is not None and dump.info is None:
+            fault_if_omitted(prog, dump.elf_map)
         return prog, notes
     if dump.elf_map is None:
         raise PageproofError(
@@ -77,3 +83,9 @@ def attach_core(
     from pageproof.attach.searched import attach_unnamed  # here, because it is seldom needed
 
     return attach_unnamed(path, dump.elf_map, which, progress)
+
+
+def _assembled(dump: DumpFile, info: bytes) -> drgn.Program:
+    if dump.elf_map is not None:
+        return attach_flattened(info, dump.elf_map)
+    return attach_split(info, dump.split)

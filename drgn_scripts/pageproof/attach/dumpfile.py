@@ -13,20 +13,23 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from pageproof import arch
 from pageproof.attach.elfmap import ElfMap, Segment, map_file
+from pageproof.attach.elfnotes import vmcoreinfo_of
 from pageproof.attach.filebytes import FileBytes, FlattenedBytes, PlainBytes, cut, damaged
 from pageproof.attach.formats import HEAD_BYTES, Form, recognise
 from pageproof.attach.image import Image, open_image
 from pageproof.attach.kdump import KdumpLayout, KdumpPages, check_kdump
+from pageproof.attach.splitparts import SplitPart, check_parts, missing_parts
 from pageproof.errors import PageproofError
 from pageproof.files.inputs import NotAFileError, open_file
 from pageproof.space.ramranges import RamRange
 
 _ET_CORE: Final = 4
 _PT_LOAD: Final = 1
+_PT_NOTE: Final = 4
 _PHDR: Final = struct.Struct("<IIQQQQQQ")
 _SHDR_BYTES: Final = 64
 _PN_XNUM: Final = 0xFFFF
@@ -41,36 +44,60 @@ class DumpFile:
 
     Attributes:
         format: "elf", "kdump", "flattened", or that of an image: "raw", "lime", "avml".
-        zero_fills: omitted pages may read as zeros, and it is not known which they are.
         elf_map: physical memory of an "elf" dump; None for other formats.
-        split: the file is one of several, and has only a part of the pages.
-        kdump: the pages of a kdump-compressed dump.
-        image: an image of memory; None for dumps, which drgn opens itself.
+        kdump: the pages of a kdump-compressed dump, one entry for each part of it.
+        split: the parts of a split dump that were given.
+        info: VMCOREINFO, if drgn cannot read the dump by itself: it is split or a flattened ELF.
+        image: an image of memory; None for dumps.
+        notes: for the user.
     """
 
     format: str
-    zero_fills: bool = False
     elf_map: ElfMap | None = None
-    split: bool = False
-    kdump: KdumpPages | None = None
+    kdump: tuple[KdumpPages, ...] = ()
+    split: tuple[SplitPart, ...] = ()
+    info: bytes | None = None
     image: Image | None = None
+    notes: tuple[str, ...] = ()
 
 
-def inspect_dump(path: Path, ram: Sequence[RamRange] = ()) -> DumpFile:
+def inspect_dump(path: Path, ram: Sequence[RamRange] = (), others: Sequence[Path] = ()) -> DumpFile:
     """Recognise and check a dump.
 
     Args:
         path: the file.
         ram: where a raw image has RAM; none if it is memory from address 0 on.
+        others: the other parts of a split dump.
 
     Raises:
         PageproofError: the file does not exist or may not be read, or it is not a dump, or it is
             truncated or damaged.
     """
+    dumps = [_inspect_file(one, ram) for one in (path, *others)]
+    if not others and not dumps[0].split:
+        return dumps[0]
+    for one, dump in zip((path, *others), dumps, strict=True):
+        if not dump.split:
+            raise PageproofError(
+                f"{len(dumps)} files were given, and this one is not a part of a split dump",
+                str(one),
+                "give several -c only for the files of one makedumpfile --split",
+            )
+    parts = check_parts([part for dump in dumps for part in dump.split])
+    return DumpFile(
+        Form.KDUMP,
+        kdump=tuple(pages for dump in dumps for pages in dump.kdump),
+        split=parts,
+        info=parts[0].layout.info,
+        notes=missing_parts(parts),
+    )
+
+
+def _inspect_file(path: Path, ram: Sequence[RamRange]) -> DumpFile:
     where = str(path)
     try:
         with open_file(path) as file:
-            return _inspect(file, ram, where)
+            return _inspect(file, path, ram, where)
     except FileNotFoundError:
         raise PageproofError("there is no such dump", where, "check the path") from None
     except PermissionError:
@@ -84,7 +111,7 @@ def inspect_dump(path: Path, ram: Sequence[RamRange] = ()) -> DumpFile:
         raise PageproofError(f"can't read the dump: {error.strerror}", where) from None
 
 
-def _inspect(file: BinaryIO, ram: Sequence[RamRange], where: str) -> DumpFile:
+def _inspect(file: BinaryIO, path: Path, ram: Sequence[RamRange], where: str) -> DumpFile:
     plain = PlainBytes(file)
     found = recognise(plain.read(0, HEAD_BYTES))
     form = found.form
@@ -98,35 +125,63 @@ def _inspect(file: BinaryIO, ram: Sequence[RamRange], where: str) -> DumpFile:
         flattened = FlattenedBytes(plain, where)
         inner = recognise(flattened.read(0, HEAD_BYTES)).form
         if inner is Form.KDUMP:
-            return _kdump(form, file, check_kdump(flattened, where), flattened.parts())
+            return _kdump(form, file, path, check_kdump(flattened, where), flattened.parts())
         if inner is Form.ELF:
-            _read_elf(flattened, where, flattened=True)
-            return DumpFile(form, zero_fills=True)
+            return _flattened_elf(flattened, map_file(file), where)
         raise damaged(where, "its flattened content is neither ELF nor kdump-compressed")
     if form is Form.KDUMP:
         parts = [(0, plain.size, 0)]
-        return _kdump(form, file, check_kdump(plain, where), parts)
+        return _kdump(form, file, path, check_kdump(plain, where), parts)
     if form is Form.ELF:
-        return DumpFile(form, elf_map=ElfMap(_read_elf(plain, where), map_file(file)))
+        return DumpFile(form, elf_map=ElfMap(_read_elf(plain, where).loads, map_file(file)))
     image = open_image(form, file, ram, where)
     return DumpFile(form, elf_map=image.elf_map, image=image)
 
 
 def _kdump(
-    form: Form, file: BinaryIO, layout: KdumpLayout, parts: Sequence[tuple[int, int, int]]
+    form: Form,
+    file: BinaryIO,
+    path: Path,
+    layout: KdumpLayout,
+    parts: Sequence[tuple[int, int, int]],
 ) -> DumpFile:
-    memory = None if layout.split else map_file(file)
-    pages = None if memory is None else KdumpPages(memory, parts, layout)
-    return DumpFile(form, split=layout.split, kdump=pages)
+    memory = map_file(file)
+    pages = (KdumpPages(memory, parts, layout),) if memory is not None and layout.pages else ()
+    split = (SplitPart(path, layout),) if layout.split else ()
+    return DumpFile(form, kdump=pages, split=split)
 
 
-def _read_elf(source: FileBytes, where: str, *, flattened: bool = False) -> list[Segment]:
+def _flattened_elf(source: FlattenedBytes, memory: memoryview | None, where: str) -> DumpFile:
+    """Read it here: libkdumpfile returns zeros for what it omits."""
+    headers = _read_elf(source, where)
+    info = vmcoreinfo_of(source, headers.notes)
+    if info is None:
+        raise PageproofError(
+            "the dump has no vmcoreinfo", where, "is it complete, and a kernel's dump?"
+        )
+    if memory is None:
+        raise PageproofError(
+            "the dump is flattened, and its file system cannot map files",
+            where,
+            "convert it to a plain one: makedumpfile -R VMCORE < FLATTENED",
+        )
+    elf_map = ElfMap(source.placed(headers.loads), memory)
+    return DumpFile(Form.FLATTENED, elf_map=elf_map, info=info)
+
+
+class _Headers(NamedTuple):
+    """Program headers: PT_LOAD, and the (offset, length) of each PT_NOTE."""
+
+    loads: list[Segment]
+    notes: list[tuple[int, int]]
+
+
+def _read_elf(source: FileBytes, where: str) -> _Headers:
     """Read and check the program headers.
 
     Args:
         source: the ELF file.
         where: the path, for messages.
-        flattened: the dump is flattened, so libkdumpfile will read it and its section headers.
     """
     if source.size < 64:
         raise cut(where, source.size, 64)
@@ -146,33 +201,27 @@ def _read_elf(source: FileBytes, where: str, *, flattened: bool = False) -> list
         why = f"the dump is not of an {arch.ONLY} machine"
         raise PageproofError(why, where, f"only {arch.ONLY} is supported")
     phoff, shoff = struct.unpack_from("<QQ", head, 32)
-    phentsize, phnum, shentsize, shnum = struct.unpack_from("<HHHH", head, 54)
-    if phnum == _PN_XNUM or (flattened and shoff):
+    phentsize, phnum, shentsize = struct.unpack_from("<HHH", head, 54)
+    if phnum == _PN_XNUM:
         # More segments than fit in 16 bits: the number is in sh_info of section 0.
         if shentsize < _SHDR_BYTES or not source.holds(shoff, shoff + _SHDR_BYTES):
             raise cut(where, source.size, shoff + _SHDR_BYTES)
-        sections, _, info = struct.unpack("<QII", source.read(shoff + 32, 16))
-        phnum = info if phnum == _PN_XNUM else phnum
-        shnum = shnum or sections
-    if flattened and shnum > 1:
-        raise PageproofError(
-            f"the flattened dump has {shnum} sections",
-            where,
-            "convert it to a plain one: makedumpfile -R VMCORE < FLATTENED",
-        )
+        (phnum,) = struct.unpack("<I", source.read(shoff + 44, 4))
     if phentsize < _PHDR.size:
         raise damaged(where, f"its program headers have {phentsize} bytes")
     if phnum > _MAX_SEGMENTS:
         raise damaged(where, f"it claims {phnum} program headers")
     if not source.holds(phoff, phoff + phnum * phentsize):
         raise cut(where, source.size, phoff + phnum * phentsize)
-    segments = []
+    found = _Headers([], [])
     for number in range(phnum):
-        p_type, _, offset, _, paddr, filesz, memsz, _ = _PHDR.unpack(
+        p_type, _, offset, vaddr, paddr, filesz, memsz, _ = _PHDR.unpack(
             source.read(phoff + number * phentsize, _PHDR.size)
         )
         if filesz and not source.holds(offset, offset + filesz):
             raise cut(where, source.size, offset + filesz)
         if p_type == _PT_LOAD:
-            segments.append(Segment(paddr, memsz, filesz, number, offset))
-    return segments
+            found.loads.append(Segment(paddr, memsz, filesz, number, offset, vaddr))
+        elif p_type == _PT_NOTE:
+            found.notes.append((offset, filesz))
+    return found

@@ -11,9 +11,11 @@ import bisect
 import heapq
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import BinaryIO, Final
+
+from pageproof.model import MemoryGap, Outcome
 
 _PADDR_END: Final = 1 << 64
 #: p_paddr of a segment without a physical address, as in drgn.
@@ -22,13 +24,19 @@ _NO_PADDR: Final = _PADDR_END - 1
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One PT_LOAD: ``memory_bytes`` at ``paddr``; the first ``file_bytes`` are in the file."""
+    """One PT_LOAD: ``memory_bytes`` at ``paddr``; the first ``file_bytes`` are in the file.
+
+    Attributes:
+        order: position of the program header.
+        vaddr: where it is mapped; None for memory of a file that has no virtual addresses.
+    """
 
     paddr: int
     memory_bytes: int
     file_bytes: int
     order: int
     file_offset: int = 0
+    vaddr: int | None = None
 
     @property
     def end(self) -> int:
@@ -56,6 +64,15 @@ class ElfMap:
         self.pieces = pieces_of(segments)
         self._starts = [piece.paddr for piece in self.pieces]
         self._memory = memory
+        named = [one for one in segments if one.vaddr is not None]
+        virtual = [replace(one, paddr=one.vaddr) for one in named if one.vaddr is not None]
+        #: (address, length, whether it is physical) of the memory that the dump names and omits.
+        self.omitted = tuple(
+            (piece.paddr, piece.length, physical)
+            for physical, pieces in ((True, self.pieces), (False, pieces_of(virtual)))
+            for piece in pieces
+            if piece.file_offset is None
+        )
 
     def is_excluded(self, paddr: int, length: int) -> bool:
         """Return whether the dump names this memory but does not have all of it."""
@@ -68,6 +85,26 @@ class ElfMap:
                 return True
             paddr = piece.paddr + piece.length
         return False
+
+    def read(self, paddr: int, length: int) -> bytes:
+        """Read memory from the mapped file.
+
+        Raises:
+            MemoryGap: the dump omits some of it, or does not name it.
+        """
+        data = bytearray()
+        assert self._memory is not None
+        while len(data) < length:
+            at = bisect.bisect_right(self._starts, paddr + len(data)) - 1
+            piece = self.pieces[at] if at >= 0 else None
+            skip = paddr + len(data) - (piece.paddr if piece else 0)
+            if piece is None or skip >= piece.length:
+                raise MemoryGap(Outcome.UNREADABLE, f"{paddr:#x} is in no segment of the dump")
+            if piece.file_offset is None:
+                raise MemoryGap.left_out(paddr + len(data))
+            start = piece.file_offset + skip
+            data += self._memory[start : start + min(piece.length - skip, length - len(data))]
+        return bytes(data)
 
     def segments(self) -> list[Segment]:
         """Return the memory that is in the file, by physical address, without overlaps."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import bisect
 import os
 import struct
+from dataclasses import replace
 from typing import BinaryIO, Final, Protocol
 
 from pageproof.attach.elfmap import Segment, pieces_of
@@ -84,6 +85,27 @@ class FlattenedBytes:
             for piece in self._pieces
             if piece.file_offset is not None
         ]
+
+    def placed(self, segments: list[Segment]) -> list[Segment]:
+        """Return segments of the content as segments of the file.
+
+        Parts of a segment that the file does not have are omitted memory.
+        """
+        found = []
+        for one in segments:
+            found.append(replace(one, file_bytes=0, order=2 * one.order))
+            end = one.file_offset + one.file_bytes
+            at = max(bisect.bisect_right(self._starts, one.file_offset) - 1, 0)
+            for piece in self._pieces[at : bisect.bisect_left(self._starts, end)]:
+                start = max(piece.paddr, one.file_offset)
+                length = min(piece.paddr + piece.length, end) - start
+                if length > 0 and piece.file_offset is not None:
+                    skip = start - one.file_offset
+                    vaddr = None if one.vaddr is None else one.vaddr + skip
+                    offset = piece.file_offset + start - piece.paddr
+                    order = 2 * one.order + 1
+                    found.append(Segment(one.paddr + skip, length, length, order, offset, vaddr))
+        return found
 
     def holds(self, start: int, end: int) -> bool:
         at = max(bisect.bisect_right(self._starts, start) - 1, 0)

@@ -12,15 +12,16 @@ Sources: makedumpfile's ``IMPLEMENTATION`` and ``diskdump_mod.h``; libkdumpfile'
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from operator import add, not_
-from typing import Final
+from typing import Final, NamedTuple
 
-from pageproof.arch.engine import CompressedMemory
+from pageproof.arch.engine import CompressedPart
 from pageproof.attach.filebytes import FileBytes, cut, damaged
 from pageproof.errors import PageproofError
 
@@ -45,8 +46,12 @@ _MAX_NOTE_BYTES: Final = 64 << 20
 #: Limit of pages: 64 TiB, the direct map with 4 levels. A bitmap then has 2 GiB.
 _MAX_PAGES: Final = 1 << 34
 
+#: Flags of a page: not compressed, zlib, LZO, snappy, zstd. libkdumpfile returns the data of a page
+#: with another one as it is (diskdump_read_page()).
+_METHODS: Final = frozenset({0, 1, 2, 4, 0x20})
+
 #: What to do with one part of a split dump.
-REASSEMBLE: Final = "put the parts together with makedumpfile --reassemble PART1 PART2 … VMCORE"
+ALL_PARTS: Final = "give all parts: -c PART1 -c PART2 …"
 
 _DESCRIPTOR_BYTES: Final = 24
 #: Multiple of a block, and of a descriptor.
@@ -62,6 +67,10 @@ class KdumpLayout:
         bitmap_at: offset of bitmap 2, which has a bit for each page from page 0 on.
         first_page, end_page: the pages whose bits have a descriptor in this file.
         descriptors_at: offset of the descriptors.
+        max_page: number of pages of the whole dump.
+        pages: how many of them have a descriptor in this file.
+        info: VMCOREINFO.
+        identity: digest of what all parts of one dump have in common.
     """
 
     split: bool
@@ -69,6 +78,10 @@ class KdumpLayout:
     first_page: int
     end_page: int
     descriptors_at: int
+    max_page: int
+    pages: int
+    info: bytes
+    identity: bytes
 
 
 @dataclass(frozen=True)
@@ -86,7 +99,7 @@ class KdumpPages:
     parts: Sequence[tuple[int, int, int]]
     layout: KdumpLayout
 
-    def for_engine(self) -> CompressedMemory:
+    def for_engine(self) -> CompressedPart:
         """Return the pages as the engine gets them."""
         parts = array("Q", (number for part in self.parts for number in part))
         one = self.layout
@@ -123,7 +136,8 @@ def check_kdump(source: FileBytes, where: str) -> KdumpLayout:
         struct.unpack_from(order + "I", header, _BLOCK_SIZE_32_AT)[0] for order in "<>"
     ):
         raise damaged(where, "its header could also be that of a 32-bit machine")
-    first, end_page, max_page, split = _check_sub_header(source, where, version, max_page)
+    sub = _check_sub_header(source, where, version, max_page)
+    max_page = sub.max_page
     bitmap_at = (1 + sub_blocks) * _BLOCK
     half = bitmap_blocks // 2 * _BLOCK
     if max_page > min(half * 8, _MAX_PAGES) or half > _MAX_PAGES // 8:
@@ -135,22 +149,55 @@ def check_kdump(source: FileBytes, where: str) -> KdumpLayout:
         raise cut(where, source.size, descriptors_at)
     if bits_set(source, bitmap_at + half, half, max_page, half * 8):
         raise damaged(where, f"its bitmap has pages after the last one, {max_page}")
-    pages = bits_set(source, bitmap_at + half, half, first, min(end_page, half * 8))
-    if split and not pages:
-        raise PageproofError("this part of a split dump has no pages", where, REASSEMBLE)
-    _check_descriptors(source, where, descriptors_at, pages)
-    end_page = min(end_page, half * 8)
-    return KdumpLayout(split, bitmap_at + half, first, end_page, descriptors_at)
+    pages = bits_set(source, bitmap_at + half, half, sub.first_page, min(sub.end_page, half * 8))
+    # makedumpfile divides a machine with a few GiB so that some parts have no page.
+    if not sub.split:
+        _check_descriptors(source, where, descriptors_at, pages, pages)
+    elif pages:
+        # Each part has room for the descriptors of all (write_kdump_pages_and_bitmap_cyclic()).
+        room = bits_set(source, bitmap_at + half, half, 0, half * 8)
+        _check_descriptors(source, where, descriptors_at, pages, room)
+    return KdumpLayout(
+        sub.split,
+        bitmap_at + half,
+        sub.first_page,
+        min(sub.end_page, half * 8),
+        descriptors_at,
+        sub.max_page,
+        pages,
+        sub.info,
+        _digest(source, header + sub.common, bitmap_at, 2 * half) if sub.split else b"",
+    )
 
 
-def _check_sub_header(
-    source: FileBytes, where: str, version: int, max_page: int
-) -> tuple[int, int, int, bool]:
-    """Check the ranges in the sub header.
+class _SubHeader(NamedTuple):
+    """What the sub header gives.
 
-    Returns:
-        First page of this file, page after its last, number of pages, whether it is one part.
+    Attributes:
+        first_page, end_page: the pages of this file.
+        max_page: number of pages of the whole dump.
+        split: this file is one part.
+        info: VMCOREINFO.
+        common: bytes that all parts of one dump have in common.
     """
+
+    first_page: int
+    end_page: int
+    max_page: int
+    split: bool
+    info: bytes
+    common: bytes
+
+
+def _digest(source: FileBytes, common: bytes, at: int, length: int) -> bytes:
+    digest = hashlib.sha256(common)
+    for chunk in _chunks(source, at, length):
+        digest.update(chunk)
+    return digest.digest()
+
+
+def _check_sub_header(source: FileBytes, where: str, version: int, max_page: int) -> _SubHeader:
+    """Check the ranges in the sub header."""
     words = _SUB_HEADER.unpack(source.read(_BLOCK, _SUB_HEADER.size))
     _, _, split, start, end, info, info_bytes, notes, notes_bytes = words[:9]
     erased, erased_bytes, start_64, end_64, max_64 = words[9:]
@@ -163,11 +210,13 @@ def _check_sub_header(
             raise damaged(where, f"bad range of {name}: {length} bytes at byte {offset}")
     if version >= 6:
         start, end, max_page = start_64, end_64, max_64
-    if not split:
-        return 0, max_page, max_page, False
-    if start > end:
+    if split and start > end:
         raise damaged(where, f"it claims to be the part from page {start} to page {end}")
-    return start, end, max_page, True
+    if not split:
+        start, end = 0, max_page
+    text = source.read(info, info_bytes)
+    common = struct.pack("<3Q", words[0], words[1], max_page) + text
+    return _SubHeader(start, end, max_page, bool(split), text, common)
 
 
 def bits_set(source: FileBytes, at: int, length: int, first: int, end: int) -> int:
@@ -194,15 +243,17 @@ def bits_set(source: FileBytes, at: int, length: int, first: int, end: int) -> i
     return count
 
 
-def _check_descriptors(source: FileBytes, where: str, at: int, pages: int) -> None:
+def _check_descriptors(source: FileBytes, where: str, at: int, pages: int, room: int) -> None:
     """Check that each bit has a descriptor and that each page's data is in the file.
+
+    The data begins behind the place for ``room`` descriptors.
 
     makedumpfile and QEMU write the data of all pages in order and without gaps. It starts with one
     page of zeros that all zero pages share, unless zeros are dumped like other data.
     """
     if not pages:
         raise damaged(where, "its bitmap has no page")
-    data_at = at + pages * _DESCRIPTOR_BYTES
+    data_at = at + room * _DESCRIPTOR_BYTES
     if not source.holds(at, data_at):
         raise cut(where, source.size, data_at)
     wrong = damaged(
@@ -214,6 +265,13 @@ def _check_descriptors(source: FileBytes, where: str, at: int, pages: int) -> No
         # struct page_desc: 8 bytes offset, 4 bytes size, 4 bytes flags, 8 bytes page flags.
         offsets = memoryview(chunk).cast("Q")[::3].tolist()
         sizes = memoryview(chunk).cast("I")[2::6].tolist()
+        unknown = set(memoryview(chunk).cast("I")[3::6].tolist()) - _METHODS
+        if unknown:
+            raise PageproofError(
+                f"some pages are compressed by an unknown method, {min(unknown):#x}",
+                where,
+                "convert it with the makedumpfile that wrote it: makedumpfile -c VMCORE CONVERTED",
+            )
         is_other = list(map(data_at.__ne__, offsets))
         first = set(compress(sizes, map(not_, is_other)))
         if first:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import drgn
@@ -24,7 +25,7 @@ class Reader:
         self,
         prog: drgn.Program,
         elf_map: ElfMap | None = None,
-        kdump: KdumpPages | None = None,
+        kdump: Sequence[KdumpPages] = (),
         guest: GuestMemory | None = None,
         slow: MonitorMemory | None = None,
     ) -> None:
@@ -53,12 +54,12 @@ class Reader:
         """
         return self._elf_map.direct() if self._elf_map is not None else ()
 
-    def compressed_memory(self) -> CompressedMemory | None:
+    def compressed_memory(self) -> CompressedMemory:
         """Return the pages of a kdump-compressed dump, as the engine's ``Kdump`` wants them.
 
         drgn reads them too, but it holds the GIL while libkdumpfile decompresses a page.
         """
-        return None if self._kdump is None else self._kdump.for_engine()
+        return [part.for_engine() for part in self._kdump]
 
     def file_memory(self) -> FileMemory | None:
         """Return RAM of a guest, as the engine's ``FileMemory`` wants it.

@@ -10,6 +10,7 @@ from typing import Final
 
 import drgn
 
+from pageproof.attach.assembled import fault_if_omitted
 from pageproof.attach.elfmap import ElfMap
 from pageproof.attach.guest import VMCOREINFO_REMEDY
 from pageproof.attach.image import Image, ImageMemory, check_end
@@ -43,6 +44,7 @@ def attach_unnamed(
     chosen = choose(memory, found, (), which, f"-c {path}", _UNNAMED_REMEDY)
     prog = drgn.Program(assumed_platform(), vmcoreinfo=chosen.kernel.text)
     prog.set_core_dump(str(path))
+    fault_if_omitted(prog, elf_map)
     return prog, ("the dump does not name its kernel", *chosen.notes)
 
 

@@ -15,11 +15,11 @@ import drgn
 
 from pageproof import arch
 from pageproof.attach import core, guest, live
+from pageproof.attach.assembled import fault_if_omitted
 from pageproof.attach.debuginfo import DebugInfo, load_debug_info
 from pageproof.attach.dumpfile import DumpFile, inspect_dump
 from pageproof.attach.faults import faults_as_errors
 from pageproof.attach.forks import check_fork
-from pageproof.attach.kdump import REASSEMBLE
 from pageproof.attach.kernelchoice import KernelChoice
 from pageproof.attach.messages import drgn_messages
 from pageproof.attach.reader import Reader
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from pageproof.attach.monitor import Monitor
     from pageproof.attach.monitormemory import MonitorMemory
 
-_SPLIT_NOTE = (
-    f"the dump is one part of several; the pages in the other parts are missing; {REASSEMBLE}"
-)
-
 #: Plugins that only add commands to drgn's shell: drgn's own (its entry_points.txt) and
 #: pageproof's. Nothing here runs one, and loading them takes a tenth of a short command's time.
 #: Other plugins are still loaded.
@@ -50,6 +46,7 @@ class Wanted:
 
     Attributes:
         ram: where the core, a raw image, has RAM.
+        other_parts: the core is one part of a split dump, and these are the others.
     """
 
     qemu: str | None = None
@@ -58,6 +55,7 @@ class Wanted:
     debug_info: DebugInfo = DebugInfo.AUTO
     which_kernel: KernelChoice | None = None
     ram: tuple[RamRange, ...] = ()
+    other_parts: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,9 @@ def open_target(
         )
         form = "qmp"
     elif wanted.core is not None:
-        kind, where = TargetKind.CORE, str(wanted.core)
+        kind, where = TargetKind.CORE, ", ".join(map(str, (wanted.core, *wanted.other_parts)))
         progress(f"opening {where}")
-        dump = inspect_dump(wanted.core, wanted.ram)
+        dump = inspect_dump(wanted.core, wanted.ram, wanted.other_parts)
         if dump.image is not None:
             from pageproof.attach.searched import attach_image, image_checked
 
@@ -121,8 +119,7 @@ def open_target(
             memory = dump.image.guest
         else:
             prog, notes = core.attach_core(wanted.core, dump, wanted.which_kernel, progress)
-        if dump.split:
-            notes += (_SPLIT_NOTE,)
+        notes += dump.notes
         form = dump.format
     else:
         kind, where, form = TargetKind.LIVE, "/proc/kcore", "kcore"
@@ -142,7 +139,7 @@ def open_target(
         release=release,
         live=kind is not TargetKind.CORE or memory is not None,
         # /proc/kcore gives zeros for offline, poisoned and non-RAM pages.
-        zero_fills=dump.zero_fills if dump else kind is TargetKind.LIVE,
+        zero_fills=kind is TargetKind.LIVE,
         arch=architecture.name,
         notes=notes,
     )
@@ -157,7 +154,7 @@ def _reader(
     slow: MonitorMemory | None = None,
 ) -> Reader:
     """Make the reader of a target, and leave it for the rooms that only have the program."""
-    elf_map, kdump = (dump.elf_map, dump.kdump) if dump else (None, None)
+    elf_map, kdump = (dump.elf_map, dump.kdump) if dump else (None, ())
     reader = Reader(prog, elf_map, kdump, memory, slow)
     prog.cache[READER] = reader
     return reader
@@ -202,10 +199,24 @@ def given_target(prog: drgn.Program) -> Target:
         format=form,
         release=release,
         live=running,
-        zero_fills=dump.zero_fills if dump else kind is not TargetKind.QEMU,
+        zero_fills=_fills_here(prog, dump) if dump else kind is not TargetKind.QEMU,
         arch=architecture.name,
+        notes=dump.notes if dump else (),
     )
     return Target(prog, _reader(prog, dump), facts, 0.0, 0.0)
+
+
+def _fills_here(prog: drgn.Program, dump: DumpFile) -> bool:
+    """Let drgn, which has opened a dump itself, not read what it omits as zeros.
+
+    Returns:
+        Whether it still may: libkdumpfile, which reads a flattened ELF core, translates addresses
+        itself.
+    """
+    if dump.elf_map is None:
+        return False
+    fault_if_omitted(prog, dump.elf_map)
+    return dump.info is not None
 
 
 def release_of(prog: drgn.Program) -> str:

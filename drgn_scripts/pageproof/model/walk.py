@@ -76,8 +76,11 @@ GAPS: Final = frozenset({Outcome.EXCLUDED, Outcome.ZERO_FILLED, Outcome.UNREADAB
 MemoryType: TypeAlias = str
 
 
-#: The message of libkdumpfile for a page that makedumpfile omitted.
-_EXCLUDED_WORDS: Final = ("excluded page", "page not present in dump", "missing page")
+#: Messages for memory that the dump omits: libkdumpfile's, and those of attach/assembled.py.
+_EXCLUDED_WORDS: Final = (
+    *("excluded page", "page not present in dump", "missing page"),
+    *("was left out of the dump", "that was not given"),
+)
 
 
 class MemoryGap(Exception):

@@ -131,7 +131,7 @@ class EngineWalker:
         read_physical: ReadPhysical,
         paging: Paging,
         direct: DirectMemory = (),
-        compressed: CompressedMemory | None = None,
+        compressed: CompressedMemory = (),
         file: FileMemory | None = None,
     ) -> None:
         import pageproof_pagewalk as engine

@@ -21,7 +21,7 @@ def make_walker(
     paging: Paging,
     choice: WalkerChoice = WalkerChoice.AUTO,
     direct: DirectMemory = (),
-    compressed: CompressedMemory | None = None,
+    compressed: CompressedMemory = (),
     file: FileMemory | None = None,
 ) -> Walker:
     """Make a walker: the only place that knows of more than one.

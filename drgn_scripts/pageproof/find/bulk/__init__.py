@@ -29,7 +29,7 @@ class Reader(Protocol):
     def direct_memory(self) -> DirectMemory:
         """Return physical memory that needs no read."""
 
-    def compressed_memory(self) -> CompressedMemory | None:
+    def compressed_memory(self) -> CompressedMemory:
         """Return physical memory that the engine decompresses itself."""
 
     def file_memory(self) -> FileMemory | None:
@@ -53,8 +53,9 @@ class _OfProgram:
         """Return nothing."""
         return ()
 
-    def compressed_memory(self) -> None:
+    def compressed_memory(self) -> CompressedMemory:
         """Return nothing."""
+        return ()
 
     def file_memory(self) -> None:
         """Return nothing."""

@@ -66,7 +66,7 @@ class EngineBulk:
         direct_map: range,
         read: ReadPhysical,
         direct: DirectMemory = (),
-        compressed: CompressedMemory | None = None,
+        compressed: CompressedMemory = (),
         file: FileMemory | None = None,
         *,
         still: bool,
