@@ -57,7 +57,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGuest:
     return ByGuest(config, log)
 
 
-def _parameters(setup: Setup) -> Iterator[str]:
+def parameters(setup: Setup) -> Iterator[str]:
     """Yield parameters of the kernel's command line."""
     yield f"hugepages={HUGE_PAGES}"
     if setup in ONE_A_KERNEL:
@@ -81,7 +81,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
         pti=setup.pti,
         cpus=setup.cpus,
         gdb=True,
-        append=" ".join(_parameters(setup)),
+        append=" ".join(parameters(setup)),
     )
     with boot.boot(kernel, options, built=built) as here:
         # Tests compare several reads; khugepaged would move pages between them.

@@ -201,7 +201,13 @@ def _read_elf(source: FileBytes, where: str) -> _Headers:
         why = f"the dump is not of an {arch.ONLY} machine"
         raise PageproofError(why, where, f"only {arch.ONLY} is supported")
     phoff, shoff = struct.unpack_from("<QQ", head, 32)
-    phentsize, phnum, shentsize = struct.unpack_from("<HHH", head, 54)
+    phentsize, phnum, shentsize, shnum = struct.unpack_from("<HHHH", head, 54)
+    if not phnum and shnum:
+        raise PageproofError(
+            "this is not a dump but a Xen domain core (sections, and no segments)",
+            where,
+            "set up kdump in the domain, let it panic, and give its vmcore",
+        )
     if phnum == _PN_XNUM:
         # More segments than fit in 16 bits: the number is in sh_info of section 0.
         if shentsize < _SHDR_BYTES or not source.holds(shoff, shoff + _SHDR_BYTES):

@@ -45,7 +45,8 @@ class Format:
 
 #: Magics are those of the writers' sources: QEMU's migration/savevm.c (QEMU_VM_FILE_MAGIC),
 #: libvirt's qemu_saveimage.h, VirtualBox's SSM.cpp, the kernel's kernel/power/swap.c,
-#: Firecracker's src/vmm/src/snapshot/mod.rs.
+#: Firecracker's src/vmm/src/snapshot/mod.rs, makedumpfile's diskdump_mod.h and sadump_mod.h; and
+#: those of crash, which reads them: lkcd_dump_v8.h, vas_crash.h, xendump.h.
 FORMATS: Final = (
     Format(
         "an ELF core",
@@ -75,6 +76,53 @@ FORMATS: Final = (
         Form.AVML,
         "needs libsnappy (Debian: libsnappy1v5)",
         (b"AVML",),
+    ),
+    Format(
+        "a diskdump dump",
+        "diskdump, of Linux 2.4 and 2.6",
+        None,
+        "pageproof reads dumps of Linux 5.10 and newer; use crash",
+        (b"DISKDUMP", b"diskdump"),
+    ),
+    Format(
+        "an sadump dump",
+        "Fujitsu's stand-alone dump",
+        None,
+        "convert it: makedumpfile -l -x VMLINUX FILE VMCORE; a disk set with --diskset=FILE for "
+        "each disk",
+        (b"sadump\0\0",),
+    ),
+    Format(
+        "an LKCD dump",
+        "LKCD, of Linux 2.4 and 2.6",
+        None,
+        "pageproof reads dumps of Linux 5.10 and newer; use crash",
+        (
+            b"\xed\x23\x8f\x61\x73\x01\x19\xa8",
+            b"\xa8\x19\x01\x73\x61\x8f\x23\xed",
+            b"\xcd\x23\x8f\x61\x73\x01\x19\xa8",
+        ),
+    ),
+    Format(
+        "an s390 stand-alone dump",
+        "`zipl -d`, `zgetdump -f s390`",
+        None,
+        "pageproof reads x86_64 only",
+        (b"\xa8\x19\x01\x73\x61\x8f\x23\xfd",),
+    ),
+    Format(
+        "a Mission Critical Linux dump",
+        "mcore, of Linux 2.2 and 2.4",
+        None,
+        "pageproof reads dumps of Linux 5.10 and newer; use crash",
+        (b"\xdd\xcc\x8b\x9a",),
+    ),
+    Format(
+        "a Xen domain core",
+        "`xm dump-core` up to Xen 3.1",
+        None,
+        "set up kdump in the domain, let it panic, and give its vmcore",
+        (b"\xed\xeb\x0f\xf0", b"\xee\xeb\x0f\xf0"),
     ),
     Format(
         "a QEMU migration stream",
@@ -138,7 +186,7 @@ FORMATS: Final = (
     ),
     Format(
         "a Windows crash dump",
-        "Windows",
+        "Windows; `dump-guest-memory` with `format` win-dmp, of Windows guests only",
         None,
         "pageproof reads Linux kernels only",
         (b"PAGEDU64", b"PAGEDUMP"),

@@ -160,6 +160,7 @@ def test_a_dump_that_makedumpfile_could_not_finish(tmp_path: Path) -> None:
         (elf([], kind=2), "an ELF executable or object", "with -s"),
         (elf([], kind=1), "an ELF executable or object", "with -s"),
         (elf([], machine=183), "not of an x86_64 machine", "only x86_64"),
+        (elf([])[:60] + b"\5\0" + elf([])[62:], "a Xen domain core", "set up kdump"),
         (b"\x1f\x8b" + b"x" * 90, "a gzip file", "gunzip it first"),
         (b"\xfd7zXZ\0" + b"x" * 90, "an xz file", "unxz it first"),
         (b"\x28\xb5\x2f\xfd" + b"x" * 90, "a zstd file", "unzstd it first"),
