@@ -26,7 +26,7 @@ from pageproof.find.process.spaces import (
     spaces_of,
     unreadable_process,
 )
-from pageproof.find.process.vmafacts import Files, VmaReader
+from pageproof.find.process.vmafacts import ALL_ZEROS, Files, VmaReader
 from pageproof.model import MappingFacts, PagingFacts, TaskFault
 from pageproof.model.quick import quick
 from pageproof.space.units import PAGE_BYTES
@@ -36,7 +36,9 @@ MappingKey = tuple[int, int, int, int, int, int]
 
 _Picked = TypeVar("_Picked")
 _Made = TypeVar("_Made")
-_START, _OPS, _FILE = (VmaRecord._fields.index(name) for name in ("start", "vm_ops", "file"))
+_START, _END, _OPS, _FILE = (
+    VmaRecord._fields.index(name) for name in ("start", "end", "vm_ops", "file")
+)
 _POINTER_BYTES: Final = 8
 _OFFSET_MASK: Final = PAGE_BYTES - 1
 #: By vm_ops and file, whether VMAs are wanted: "" or None; or why that is not known.
@@ -98,6 +100,8 @@ class Search:
     def __init__(self, prog: drgn.Program, paging: PagingFacts, spaces: Sequence[Space]) -> None:
         self._prog, self._paging = prog, paging
         self.faults: list[TaskFault] = []
+        #: A running kernel may fill a structure while it is read.
+        self._still = not prog.flags & drgn.ProgramFlags.IS_LIVE
         self.files = Files(prog)
         self._reader = VmaReader(prog, self.files)
         self.spaces = spaces
@@ -132,11 +136,17 @@ class Search:
         for part in self._parts():
             self._decide(part.vmas, wanted.backing, decided)
             for number, record in zip(part.numbers, part.vmas.spaces, strict=True):
+                losses = Losses()
                 if not record.length and not record.lost:
+                    if self._still and not record.pgd:
+                        losses.add(f"{ALL_ZEROS}: its mm_struct has no page table")
+                        self.faults.append(self.spaces[number].fault(losses))
                     continue
                 starts = part.vmas.column(_START, record.first, record.length)
                 self.is_sorted = self.is_sorted and starts == sorted(starts)
-                losses = Losses()
+                if self._still and 0 in starts:  # address 0 may be mapped
+                    if 0 in part.vmas.column(_END, record.first, record.length):
+                        losses.add(f"{ALL_ZEROS}: a VMA ends at address 0")
                 yield from self._of_space(
                     number, record, part.vmas, wanted, decided, take, make, losses
                 )

@@ -23,6 +23,8 @@ from pageproof.space.units import PAGE_BYTES
 
 _facts: Final = quick(VmaFacts)
 _OFFSET_MASK: Final = PAGE_BYTES - 1
+#: The beginning of messages about a structure in which there are zeros that the kernel never leaves.
+ALL_ZEROS: Final = "memory that reads as zeros may be missing"
 
 
 class Files:
@@ -37,8 +39,12 @@ class Files:
         """Read the operations of many files in one call."""
         fresh = [one for one in set(files) if one and one not in self._f_ops]
         rows = bulk_of(self._prog).gather(fresh, fields_of(self._prog.type("struct file"), "f_op"))
+        still = not self._prog.flags & drgn.ProgramFlags.IS_LIVE
         for number, (file, f_op) in enumerate(zip(fresh, rows.column(0), strict=True)):
-            self._f_ops[file] = rows.faults.get(number, f_op)
+            found = rows.faults.get(number, f_op)
+            if found == 0 and still:
+                found = f"{ALL_ZEROS}: its file has no operations"
+            self._f_ops[file] = found
 
     def f_op(self, file: int) -> int:
         """Return the address of the ``struct file_operations`` of a file; 0 for no file.

@@ -54,6 +54,15 @@ def find_region(prog: drgn.Program) -> FoundRegion:
         backing = _enumerator(region.backing, "UMH_SHM_BACKING_")
         mapped = _enumerator(region.map, "UMH_SHM_MAP_")
     except (LookupError, AttributeError) as error:
+        known = {module.name for module in prog.modules()}
+        if known and MODULE not in known:
+            # drgn leaves out a module of which it cannot read all (libdrgn/linux_kernel.c).
+            raise PageproofError(
+                f"cannot read where {MODULE} is loaded: memory of the module is missing",
+                "",
+                "a dump may be damaged, or lack pages or page tables",
+                Exit.UNDECIDED,
+            ) from None
         raise PageproofError(
             f"no debug info for {MODULE}.ko: {str(error.args[0]) if error.args else error}",
             "",
