@@ -98,5 +98,6 @@ clean: ## remove what was built in the clone, but not the cache outside it
 	$(Q)find . -name __pycache__ -prune -exec rm -rf {} +
 
 include mk/docs.mk
+include mk/formats.mk
 include mk/lint.mk
 include mk/mutants.mk

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Remove chosen frames from a dump: omitted as makedumpfile omits them, or filled with zeros.
 
-    ELF     omitted: the segment is split, and the frame is memory without bytes in the file
-            zeros:   the bytes in the file are zeros
-    kdump   omitted: no bit in bitmap 2, no descriptor, no data
-            zeros:   the descriptor is that of the page of zeros, which zero pages share
+ELF     omitted: the segment is split, and the frame is memory without bytes in the file
+        zeros:   the bytes in the file are zeros
+kdump   omitted: no bit in bitmap 2, no descriptor, no data
+        zeros:   the descriptor is that of the page of zeros, which zero pages share
 """
 
 import shutil
 import struct
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 PAGE = 4096
@@ -40,7 +41,7 @@ class Phdr:
         end = self.paddr + self.file_bytes
         gone = sorted(f * PAGE for f in frames if self.paddr <= f * PAGE and f * PAGE + PAGE <= end)
         edges = [self.paddr, *gone, self.paddr + self.memory_bytes]
-        for number, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+        for number, (start, stop) in enumerate(pairwise(edges)):
             skip = start - self.paddr
             hole = PAGE if number else 0
             if start == stop:
@@ -121,9 +122,7 @@ def remove_from_kdump(dump: Path, into: Path, frames: Collection[int], *, zeros:
     found = [struct.unpack_from("<QIIQ", data, table_at + 24 * n) for n in range(len(pages))]
     data_at = table_at + 24 * len(pages)
     had = set(pages) & set(frames)
-    keep = [
-        (page, one) for page, one in zip(pages, found, strict=True) if zeros or page not in had
-    ]
+    keep = [(page, one) for page, one in zip(pages, found, strict=True) if zeros or page not in had]
     new_at = table_at + 24 * len(keep)
     table, blocks, at = [], [bytes(PAGE)], new_at + PAGE
     for page, (offset, size, flags, page_flags) in keep:

@@ -75,6 +75,7 @@ def _at_length(setups: Sequence[Setup], *always: str) -> pytest.MarkDecorator:
 each_kernel_at_length = _at_length(ONE_A_KERNEL, "5.10")
 # For types from BTF: the same guests as those of each_kernel.
 each_kernel_with_btf = _at_length(ONE_A_KERNEL, "6.12")
+each_kernel_with_a_tree_of_vmas = _at_length(ONE_A_KERNEL, "6.12")
 # One always, and all at length; watches through QEMU's gdb stub want one CPU: before QEMU 8.0 it
 # does not report locked instructions of guests with several.
 each_kernel_with_one_cpu = _at_length([SETUPS[4], *SETUPS[1:3], SETUPS[7]], "6.12")

@@ -81,7 +81,10 @@ def _make(name: str, into: Path) -> None:
         memory_mib=MEMORY_MIB,
         append=" ".join(conftest.parameters(setup)),
     )
-    with boot.boot(kernel, options, built=built) as guest, Machine(setup, guest, kernel, built) as it:
+    with (
+        boot.boot(kernel, options, built=built) as guest,
+        Machine(setup, guest, kernel, built) as it,
+    ):
         guest.check("sh", "-c", f"echo {10**9} > {conftest.KHUGEPAGED}/scan_sleep_millisecs")
         it.load(Region("kzalloc", "remap", 4), allow_any=True)
         # No page of zeros: an ELF dump has a hole for 256 or more adjacent pages that it omits.

@@ -68,9 +68,9 @@ class Bench:
     def kdump(self) -> engine.Kdump:
         """The engine's own reader of a compressed dump."""
         compressed = self.target.reader.compressed_memory()
-        if compressed is None:
-            raise SystemExit("this target is not a kdump-compressed dump")
-        return engine.Kdump(*compressed)
+        if len(compressed) != 1:
+            raise SystemExit("this target is not a kdump-compressed dump in one file")
+        return engine.Kdump(*compressed[0])
 
     def unpacker(self) -> engine.Walker:
         """The engine, which decompresses tables itself."""

@@ -2,7 +2,7 @@
 """The parts of a split dump (``makedumpfile --split``).
 
 Each part has the headers, VMCOREINFO, notes and bitmaps of the whole dump, and the data of a range
-of pages. Source: makedumpfile's ``writeout_multiple_dumpfiles()`` and ``reassemble_kdump_header()``.
+of pages. Source: makedumpfile's ``writeout_multiple_dumpfiles()``, ``reassemble_kdump_header()``.
 """
 
 from __future__ import annotations

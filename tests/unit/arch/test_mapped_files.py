@@ -24,8 +24,8 @@ def test_they_are_mapped_again_when_needed(tmp_path: Path) -> None:
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     assert view[:: mmap.PAGESIZE].tobytes() == bytes(64 * MIB // mmap.PAGESIZE)
     before = mapped_mib()
-    files = MappedFiles(((0, view[: 32 * MIB]), (1 << 32, view[32 * MIB :]), (1 << 33, 4096)), None)
+    files = MappedFiles(((0, view[: 32 * MIB]), (1 << 32, view[32 * MIB :]), (1 << 33, 4096)), ())
     files.trim()
     assert mapped_mib() < before - 48
     assert view[5 :: 16 * MIB].tolist() == [5] * 4
-    MappedFiles(((0, memoryview(b"not a file")),), None).trim()
+    MappedFiles(((0, memoryview(b"not a file")),), ()).trim()

@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 from unit.attach.test_dumpfile import kdump
 
+from pageproof import api, cli
 from pageproof.attach.dumpfile import DumpFile, inspect_dump
-from pageproof.errors import PageproofError
+from pageproof.errors import Exit, PageproofError
 
 EDGES = ((0, 9), (9, 20), (20, 31))
 
 
 def parts_of(directory: Path, *edges: tuple[int, int], notes: bytes = b"notes") -> list[Path]:
     found = []
+    directory.mkdir(exist_ok=True)
     for number, edge in enumerate(edges):
         path = directory / f"part{number}"
         path.write_bytes(kdump(31, part=edge, notes=notes))
@@ -114,3 +116,24 @@ def test_pages_are_those_of_their_part(tmp_path: Path) -> None:
     assert one is not None
     with pytest.raises(TypeError, match="next must be a Kdump"):
         engine.Kdump(*pages.for_engine(), 7)
+
+
+def test_the_command_and_the_function_take_several(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = parts_of(tmp_path, *EDGES[:2])
+    other = parts_of(tmp_path / "other", EDGES[1], notes=b"others")
+    second.write_bytes(other[0].read_bytes()[:-1])
+    for call in (
+        lambda: cli.main(["-c", str(first), "-c", str(second), "verify"]),
+        lambda: api.verify(core=[first, str(second)]),
+    ):
+        try:
+            assert call() == Exit.USAGE
+            said = capsys.readouterr().err
+        except PageproofError as error:
+            said = str(error)
+        assert "the dump is truncated" in said
+        assert str(second) in said
+    with pytest.raises(PageproofError, match="and not both"):
+        api.verify(qemu=tmp_path / "socket", core=[first])

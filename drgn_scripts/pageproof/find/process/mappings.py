@@ -144,9 +144,10 @@ class Search:
                     continue
                 starts = part.vmas.column(_START, record.first, record.length)
                 self.is_sorted = self.is_sorted and starts == sorted(starts)
-                if self._still and 0 in starts:  # address 0 may be mapped
-                    if 0 in part.vmas.column(_END, record.first, record.length):
-                        losses.add(f"{ALL_ZEROS}: a VMA ends at address 0")
+                # Address 0 may be mapped.
+                ends = part.vmas.column(_END, record.first, record.length) if 0 in starts else ()
+                if self._still and 0 in ends:
+                    losses.add(f"{ALL_ZEROS}: a VMA ends at address 0")
                 yield from self._of_space(
                     number, record, part.vmas, wanted, decided, take, make, losses
                 )

@@ -23,7 +23,7 @@ from pageproof.space.units import PAGE_BYTES
 
 _facts: Final = quick(VmaFacts)
 _OFFSET_MASK: Final = PAGE_BYTES - 1
-#: The beginning of messages about a structure in which there are zeros that the kernel never leaves.
+#: How messages about a structure begin that has zeros where the kernel never leaves any.
 ALL_ZEROS: Final = "memory that reads as zeros may be missing"
 
 
