@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +76,7 @@ def attach_core(
     if named:
         if dump.elf_map is not None and dump.info is None:
             fault_if_omitted(prog, dump.elf_map)
+        _check_compression(prog, where)
         return prog, notes
     if dump.elf_map is None:
         raise PageproofError(
@@ -89,3 +91,27 @@ def _assembled(dump: DumpFile, info: bytes) -> drgn.Program:
     if dump.elf_map is not None:
         return attach_flattened(info, dump.elf_map)
     return attach_split(info, dump.split)
+
+
+def _check_compression(prog: drgn.Program, where: str) -> None:
+    """Check that libkdumpfile was built with the dump's compression, on the kernel's top table.
+
+    Raises:
+        PageproofError: it was not.
+    """
+    found = re.search(
+        rb"^SYMBOL\(swapper_pg_dir\)=([0-9a-f]+)$", prog["VMCOREINFO"].string_(), re.M
+    )
+    if found is None:
+        return
+    try:
+        prog.read(int(found[1], 16), 8)
+    except drgn.FaultError as error:
+        # libkdumpfile's diskdump_read_page()
+        if "Unsupported compression method" in str(error):
+            raise PageproofError(
+                f"the libkdumpfile of this drgn cannot read the dump: {error}",
+                where,
+                "use drgn from PyPI, which has all methods, or convert the dump: "
+                "makedumpfile -c VMCORE CONVERTED",
+            ) from None
