@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A libkdumpfile that lacks the dump's compression. The message is that of its diskdump.c."""
+"""What drgn reads of a dump: not what the dump omits; and a libkdumpfile without a compression.
+
+The message of the latter is that of libkdumpfile's diskdump.c.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from pathlib import Path
 
 import drgn
 import pytest
+from unit.attach.test_dumpfile import PAGE, elf, flattened
 
 from pageproof.attach import core
-from pageproof.attach.dumpfile import DumpFile
+from pageproof.attach.dumpfile import DumpFile, inspect_dump
 from pageproof.errors import Exit, PageproofError
 
 #: What drgn 0.3.0 makes of it.
@@ -45,3 +49,18 @@ def test_another_error_is_reported_where_the_memory_is_needed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert attach(monkeypatch, "could not read memory from kdump: Excluded page")
+
+
+@pytest.mark.parametrize("form", ["plain", "flattened"])
+def test_what_an_elf_dump_omits_is_not_zeros(tmp_path: Path, form: str) -> None:
+    """drgn itself reads zeros there, for dumps of a kernel."""
+    data = elf([(16 * PAGE, 3 * PAGE, PAGE), (32 * PAGE, 2 * PAGE, 2 * PAGE)], info=INFO)
+    path = tmp_path / "vmcore"
+    path.write_bytes(data if form == "plain" else flattened(data))
+    prog, _ = core.attach_core(path, inspect_dump(path))
+    for physical in (True, False) if form == "plain" else (True,):
+        assert prog.read(16 * PAGE, PAGE, physical) == b"\xaa" * PAGE
+        assert prog.read(33 * PAGE, PAGE, physical) == b"\xaa" * PAGE
+        for address in (17 * PAGE - 4, 17 * PAGE, 19 * PAGE - 8):
+            with pytest.raises(drgn.FaultError, match="left out of the dump"):
+                prog.read(address, 8, physical)

@@ -144,9 +144,7 @@ class Search:
                     continue
                 starts = part.vmas.column(_START, record.first, record.length)
                 self.is_sorted = self.is_sorted and starts == sorted(starts)
-                # Address 0 may be mapped.
-                ends = part.vmas.column(_END, record.first, record.length) if 0 in starts else ()
-                if self._still and 0 in ends:
+                if self._still and 0 in starts and _has_zeros(part.vmas, record):
                     losses.add(f"{ALL_ZEROS}: a VMA ends at address 0")
                 yield from self._of_space(
                     number, record, part.vmas, wanted, decided, take, make, losses
@@ -249,6 +247,12 @@ class Search:
             process.kernel_half_root,
             self._reader.facts(vma),
         )
+
+
+def _has_zeros(vmas: Vmas, space: SpaceRecord) -> bool:
+    """Return whether a VMA that was read ends at address 0. One may start there."""
+    ends = vmas.column(_END, space.first, space.length)
+    return any(not end and row not in vmas.faults for row, end in enumerate(ends, space.first))
 
 
 def _pairs_of(vmas: Vmas, space: SpaceRecord) -> Iterator[tuple[int, int]]:
