@@ -97,7 +97,4 @@ clean: ## remove what was built in the clone, but not the cache outside it
 	$(Q)git clean -fdXq -- $(wildcard module c-helper)
 	$(Q)find . -name __pycache__ -prune -exec rm -rf {} +
 
-include mk/docs.mk
-include mk/formats.mk
-include mk/lint.mk
-include mk/mutants.mk
+include mk/docs.mk mk/formats.mk mk/lint.mk mk/mutants.mk
