@@ -3,9 +3,8 @@
 # setup/ installs, mk/lint.mk checks, the lab (lab/pageproof_lab) builds for the kernels and boots
 # them. Only the page-table engine (c-helper/Makefile) is built with the host's compiler.
 #
-#   make demo KERNEL=6.12             use one of the lab's kernels
+#   make demo KERNEL=6.12             use one of the lab's kernels (V=1 shows the commands)
 #   make test PYTEST_ARGS='-k mmap'   pass arguments to pytest
-#   V=1                               show the commands
 
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
