@@ -11,10 +11,10 @@ from pageproof.model import Finding, TaskFault
 from pageproof.model.rule import Shown
 from pageproof.model.where import task
 
-#: makedumpfile 1.7.2 does not know PAGE_SLAB_MAPCOUNT_VALUE, 1.7.8 page.compound_info.
+#: makedumpfile 1.7.2 does not know PAGE_SLAB_MAPCOUNT_VALUE, nor does 1.7.9 page.compound_info.
 NO_SLAB: Final = (
     "the dump lacks slab pages; at a level with bit 8, such as -d 31, makedumpfile 1.7.2 drops "
-    "those of Linux 6.10 and newer, and up to 1.7.8 those of 7.1 and newer: dump with -d 23"
+    "those of Linux 6.10 and newer, and up to 1.7.9 those of 7.1 and newer: dump with -d 23"
 )
 
 
