@@ -72,14 +72,16 @@ class Machine:
         """Return the file on this machine that a path of the machine leads to."""
         return self._host(PurePosixPath(self.place(path)))
 
-    def data(self, path: str, limit: int = _TEXT_BYTES) -> bytes:
-        """Return the content of a file, up to a limit.
+    def data(self, path: str, limit: int = _TEXT_BYTES, start: int = 0) -> bytes:
+        """Return the content of a file, from an offset on and up to a limit.
 
         Raises:
             NoFact: it cannot be read.
         """
         try:
             with self.host_path(path).open("rb", buffering=0) as file:
+                if start:
+                    file.seek(start)
                 return _read(file, limit)
         except OSError as error:
             # procfs and sysfs refuse with EPERM; the file's mode with EACCES.

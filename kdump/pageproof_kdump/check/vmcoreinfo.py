@@ -14,8 +14,6 @@ from pageproof_kdump.elfnotes import vmcoreinfo_note
 from pageproof_kdump.engine import NoFact
 
 _KCORE: Final = "/proc/kcore"
-#: Limit: the notes come after the program headers, one for each range of memory.
-_HEAD_BYTES: Final = 4 << 20
 
 
 def read_vmcoreinfo(machine: Machine) -> str:
@@ -24,8 +22,8 @@ def read_vmcoreinfo(machine: Machine) -> str:
     Raises:
         NoFact: it cannot be read.
     """
-    head = machine.data(_KCORE, _HEAD_BYTES)
-    found = vmcoreinfo_note(lambda offset, length: head[offset : offset + length])
+    # No more than the headers and notes: behind them is the kernel's memory.
+    found = vmcoreinfo_note(lambda offset, length: machine.data(_KCORE, length, offset))
     if found is None:
         raise NoFact(f"{_KCORE} has no VMCOREINFO")
     return found

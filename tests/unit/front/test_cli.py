@@ -23,6 +23,7 @@ from pageproof.front import output
 from pageproof.render.jsonform import report_to_json
 
 PACKAGE_ROOT = str(Path(pageproof.__file__).parent.parent)
+KDUMP_ROOT = str(Path(__file__).resolve().parents[3] / "kdump")
 
 
 def run(
@@ -128,6 +129,22 @@ def test_a_lab_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     got = run("lab", "up", PYTHONPATH=f"{tmp_path}{os.pathsep}{PACKAGE_ROOT}")
     assert got.returncode == Exit.USAGE
     assert "the lab is not installed: broken" in got.stderr
+
+
+def test_kdump_is_a_package_of_its_own(tmp_path: Path) -> None:
+    """Its commands are loaded when they are used; without it the other commands work."""
+    got = run("kdump", "check", PYTHONPATH=PACKAGE_ROOT)
+    assert got.returncode == Exit.USAGE
+    assert "kdump is not installed: No module named 'pageproof_kdump'" in got.stderr
+    assert run("--version", PYTHONPATH=PACKAGE_ROOT).returncode == 0
+
+
+def test_kdump_needs_no_target() -> None:
+    path = f"{KDUMP_ROOT}{os.pathsep}{PACKAGE_ROOT}"
+    got = run("-c", "vmcore", "kdump", "verify", "vmcore", PYTHONPATH=path)
+    assert "kdump verify reads no target; name the dump after the command" in got.stderr
+    got = run("kdump", PYTHONPATH=path)
+    assert (got.returncode, "required: COMMAND" in got.stderr) == (Exit.USAGE, True)
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ class Recorder(Machine):
         self.links: dict[str, str] = {}
         self.free: dict[str, int] = {}
 
-    def data(self, path: str, limit: int = 4 << 20) -> bytes:
-        data = super().data(path, limit)
+    def data(self, path: str, limit: int = 4 << 20, start: int = 0) -> bytes:
+        data = super().data(path, limit, start)
         if path == "/proc/kcore":
             self.texts[path] = read_vmcoreinfo(Machine())
         elif path.endswith("/makedumpfile"):
