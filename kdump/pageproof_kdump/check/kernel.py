@@ -121,7 +121,7 @@ def setup(facts: Facts) -> Checked:
             )
         return bad(name, "nothing loads a capture kernel when the machine starts", SETUP)
     if settings.off:
-        return bad(name, f"{settings.name} is off: {settings.off}", SETUP)
+        return bad(name, f"{settings.name} is off: {settings.off}", settings.turn_on)
     return ok(name, f"{settings.name} loads the capture kernel when the machine starts")
 
 

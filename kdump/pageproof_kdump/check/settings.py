@@ -52,6 +52,7 @@ class Settings:
         least_mib: reserved memory that its capture environment needs, as measured.
         load: the command that loads the capture kernel again.
         off: why it is off; "" if it is on.
+        turn_on: what to do about that.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Settings:
     least_mib: int
     load: str
     off: str = ""
+    turn_on: str = ""
     partition: str = ""
 
 
@@ -97,7 +99,7 @@ def _own(machine: Machine) -> Settings | None:
     values = {name: value for name, equals, value in pairs if equals}
     forms = values.get("formats", "lzo").split(",")
     level = "0" if forms[0] == "copy" else values.get("level", "31")
-    off = "" if _starts(machine, _UNIT) else f"its unit {_UNIT} does not start with the machine"
+    off = "" if _starts(machine, _UNIT) else "its unit does not start with the machine"
     target = values.get("target", "file")
     partition = _partition(machine, values.get("id", "")) if target == "partition" else ""
     return Settings(
@@ -113,6 +115,7 @@ def _own(machine: Machine) -> Settings | None:
         least_mib=LEAST_MIB,
         load=f"systemctl restart {_UNIT}",
         off=off,
+        turn_on=f"run systemctl enable {_UNIT} as root",
     )
 
 
@@ -154,11 +157,12 @@ def _kdump_tools(machine: Machine) -> Settings | None:
     values = shell_variables(text)
     arguments = values.get("MAKEDUMP_ARGS") or _DEFAULT_ARGUMENTS
     remote = next((values[name] for name in ("SSH", "NFS", "FTP") if values.get(name)), "")
-    off = ""
+    off = turn_on = ""
     if values.get("USE_KDUMP", "0") in ("", "0"):
-        off = f"USE_KDUMP is not 1 in {DEFAULTS}"
+        off, turn_on = "USE_KDUMP is not 1", f"set USE_KDUMP=1 in {DEFAULTS}"
     elif not _starts(machine, _KDUMP_TOOLS_UNIT):
-        off = "its service does not start with the machine; run: systemctl enable kdump-tools"
+        off = "its service does not start with the machine"
+        turn_on = "run systemctl enable kdump-tools as root"
     release = machine.release
     return Settings(
         name="kdump-tools",
@@ -172,4 +176,5 @@ def _kdump_tools(machine: Machine) -> Settings | None:
         least_mib=_KDUMP_TOOLS_MIB,
         load="kdump-config load",
         off=off,
+        turn_on=turn_on,
     )

@@ -175,11 +175,11 @@ def test_room(lab72: Laid) -> None:
 
 def test_kdump_tools_that_are_off(lab72: Laid) -> None:
     with_tools(lab72)
-    assert "systemctl enable" in lab72.check()["setup"].found
+    assert "systemctl enable" in lab72.check()["setup"].remedy
     lab72.write("/etc/systemd/system/basic.target.wants/kdump-tools.service", "")
     assert lab72.check()["setup"].state is State.OK
     lab72.write(DEFAULTS, "USE_KDUMP=0\n")
-    assert "USE_KDUMP" in lab72.check()["setup"].found
+    assert "USE_KDUMP=1" in lab72.check()["setup"].remedy
 
 
 def test_after_a_kernel_update(lab72: Laid) -> None:
