@@ -9,6 +9,7 @@ from typing import Final
 
 from pageproof_kdump.check.machine import Machine, shell_variables
 from pageproof_kdump.engine import NoFact
+from pageproof_kdump.install.plan import CONFIGURATION, UNIT_NAME
 
 #: kdump-tools' own files (its kdump-config).
 DEFAULTS: Final = "/etc/default/kdump-tools"
@@ -19,9 +20,6 @@ _KDUMP_TOOLS_MIB: Final = 128
 #: Smallest reserved memory in which the project's capture environment has saved a dump; in 64 MiB
 #: it fails.
 LEAST_MIB: Final = 96
-#: What ``pageproof kdump setup`` writes.
-CONFIGURATION: Final = "/etc/pageproof/kdump.conf"
-_UNIT: Final = "pageproof-kdump.service"
 _FORMATS: Final = {
     "zlib": "-c",
     "lzo": "-l",
@@ -43,7 +41,6 @@ class Settings:
     Attributes:
         name: what does it, for messages.
         file: where it is configured.
-        is_on: it loads a capture kernel when the machine starts.
         arguments: of makedumpfile.
         directory: where dumps go; "" if they do not go to a directory of this machine.
         remote: the other machine; "" for none.
@@ -51,13 +48,12 @@ class Settings:
         kernel, image: what is loaded: the capture kernel and its initramfs; "" if not known.
         least_mib: reserved memory that its capture environment needs, as measured.
         load: the command that loads the capture kernel again.
-        off: why it is off; "" if it is on.
+        off: why it does not load a capture kernel when the machine starts; "" if it does.
         turn_on: what to do about that.
     """
 
     name: str
     file: str
-    is_on: bool
     arguments: str
     directory: str
     remote: str
@@ -90,7 +86,7 @@ def _starts(machine: Machine, unit: str) -> bool:
 
 def _own(machine: Machine) -> Settings | None:
     try:
-        text = machine.text(CONFIGURATION)
+        text = machine.text(f"/{CONFIGURATION}")
     except NoFact as error:
         if error.is_absent:
             return None
@@ -99,13 +95,12 @@ def _own(machine: Machine) -> Settings | None:
     values = {name: value for name, equals, value in pairs if equals}
     forms = values.get("formats", "lzo").split(",")
     level = "0" if forms[0] == "copy" else values.get("level", "31")
-    off = "" if _starts(machine, _UNIT) else "its unit does not start with the machine"
+    off = "" if _starts(machine, UNIT_NAME) else "its unit does not start with the machine"
     target = values.get("target", "file")
     partition = _partition(machine, values.get("id", "")) if target == "partition" else ""
     return Settings(
         name="pageproof's capture environment",
-        file=CONFIGURATION,
-        is_on=not off,
+        file=f"/{CONFIGURATION}",
         arguments=f"{_FORMATS.get(forms[0], '')} -d {level}".strip(),
         directory=_directory(machine, values) if target == "file" else "",
         remote=values.get("host", "") if target == "ssh" else "",
@@ -113,9 +108,9 @@ def _own(machine: Machine) -> Settings | None:
         kernel=f"/boot/vmlinuz-{machine.release}",
         image="",  # built when it is loaded
         least_mib=LEAST_MIB,
-        load=f"systemctl restart {_UNIT}",
+        load=f"systemctl restart {UNIT_NAME}",
         off=off,
-        turn_on=f"run systemctl enable {_UNIT} as root",
+        turn_on=f"run systemctl enable {UNIT_NAME} as root",
     )
 
 
@@ -138,7 +133,9 @@ def _partition(machine: Machine, mark: str) -> str:
     wanted = f"pageproof dump 1\nid={mark}\n".encode()
     for name in machine.names("/sys/class/block"):
         try:
-            if mark and machine.data(f"/dev/{name}", len(wanted)) == wanted:
+            # A drive without a medium has size 0, and may take long to say so.
+            has_medium = machine.number(f"/sys/class/block/{name}/size") > 0
+            if mark and has_medium and machine.data(f"/dev/{name}", len(wanted)) == wanted:
                 return name
         except NoFact:
             continue
@@ -167,7 +164,6 @@ def _kdump_tools(machine: Machine) -> Settings | None:
     return Settings(
         name="kdump-tools",
         file=DEFAULTS,
-        is_on=not off,
         arguments=arguments,
         directory="" if remote else values.get("KDUMP_COREDIR") or _DEFAULT_CORES,
         remote=remote,
