@@ -49,6 +49,7 @@ class Head:
         inner: the format of what is flattened; FLATTENED if that cannot be read.
         size_bytes: of the file.
         is_incomplete: makedumpfile marked it so.
+        is_part: it is one of several files of one dump (makedumpfile --split).
         level: the dump level; None if it is not recorded.
         asked: the compression that makedumpfile was told to use; "" for none.
         pages: how many of the first pages are compressed in which way; "" for not.
@@ -62,6 +63,7 @@ class Head:
     inner: Form
     size_bytes: int
     is_incomplete: bool = False
+    is_part: bool = False
     level: int | None = None
     asked: str = ""
     pages: Mapping[str, int] = field(default_factory=dict)
@@ -141,7 +143,7 @@ def _elf(path: Path, form: Form, size: int, source: FileBytes) -> Head:
 
 def _kdump(path: Path, form: Form, size: int, source: FileBytes) -> Head:
     status, block, sub_blocks, bitmap_blocks = _WORDS.unpack(source.read(_WORDS_AT, _WORDS.size))
-    (level,) = struct.unpack("<i", source.read(_BLOCK + _LEVEL_AT, 4))
+    level, split = struct.unpack("<ii", source.read(_BLOCK + _LEVEL_AT, 8))
     info_at, info_bytes = struct.unpack("<QQ", source.read(_BLOCK + _INFO_AT, 16))
     info = b""
     if 0 < info_bytes <= _MAX_INFO_BYTES:
@@ -155,6 +157,7 @@ def _kdump(path: Path, form: Form, size: int, source: FileBytes) -> Head:
         Form.KDUMP,
         size,
         is_incomplete=bool(status & _INCOMPLETE),
+        is_part=bool(split),
         level=level if 0 <= level < 32 else None,
         asked=asked,
         vmcoreinfo=vmcoreinfo_text(info),

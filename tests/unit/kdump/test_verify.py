@@ -48,6 +48,12 @@ def test_headers_of_a_compressed_dump(tmp_path: Path, flat: bool) -> None:
     assert head.value("RELEASE") == ""
 
 
+def test_a_part_of_a_split_dump(tmp_path: Path) -> None:
+    report = verify_dump(written(tmp_path, kdump(5, part=(1, 4))), (), None, print)
+    found = {one.id: one for one in report.checks}["complete"]
+    assert (found.state, "--reassemble" in found.remedy) == (State.BAD, True)
+
+
 def test_headers_of_an_elf_dump(tmp_path: Path) -> None:
     head = read_head(written(tmp_path, kcore(INFO.decode())))
     assert (head.form, head.level, head.bitmap, head.is_incomplete) == (Form.ELF, None, None, False)
