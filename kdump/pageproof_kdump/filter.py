@@ -65,6 +65,25 @@ def unread_keys(vmcoreinfo: str, program: bytes) -> tuple[Key, ...]:
     )
 
 
+#: Linux 4ffca5a96678 ("mm: support only one page_type per page"). makedumpfile before 72c3414 takes
+#: free pages for slab pages then. Such a dump is sound, but larger.
+_FREE_SINCE: Final = (6, 12)
+_FREE_READ_SINCE: Final = (1, 7, 7)
+
+
+def keeps_free_pages(release: str, version: str) -> bool:
+    """Return whether a makedumpfile may keep free pages of a kernel, at any level.
+
+    Args:
+        release: of the kernel.
+        version: of makedumpfile.
+    """
+    kernel = release_numbers(release)
+    digits = [part for part in version.partition("+")[0].split(".") if part.isdecimal()]
+    is_old = not digits or tuple(map(int, digits)) < _FREE_READ_SINCE
+    return is_old and (kernel is None or kernel >= _FREE_SINCE)
+
+
 def sound_level(level: int) -> int:
     """Return a level at which the keys do not matter."""
     return level & ~USER

@@ -16,6 +16,7 @@ from pageproof_kdump.filter import (
     KEYS,
     USER,
     Key,
+    keeps_free_pages,
     level_words,
     release_numbers,
     sound_level,
@@ -175,7 +176,9 @@ def _needed_kib(facts: Facts) -> int:
         raise NoFact("/proc/meminfo has no MemTotal")
     level = facts.wanted.levels[0]
     kept = memory["MemTotal"]
-    if level & FREE:
+    program = facts.program
+    version = program.version if program else ""
+    if level & FREE and not keeps_free_pages(facts.machine.release, version):
         kept -= memory.get("MemFree", 0)
     if level & (CACHE | CACHE_PRIVATE):
         # Shared memory is in "Cached", but it is data of processes.

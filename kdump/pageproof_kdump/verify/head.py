@@ -52,7 +52,8 @@ class Head:
         is_part: it is one of several files of one dump (makedumpfile --split).
         level: the dump level; None if it is not recorded.
         asked: the compression that makedumpfile was told to use; "" for none.
-        pages: how many of the first pages are compressed in which way; "" for not.
+        pages: how many of the first pages are compressed in which way; "" for not, and "zeros"
+            for the page of zeros that all such pages share.
         bitmap: a bit for each page that the dump has, from page 0 on; None if it has no bitmap.
         vmcoreinfo: "" if there is none.
         gap: why something cannot be read; "" if all was.
@@ -171,10 +172,19 @@ def _kdump(path: Path, form: Form, size: int, source: FileBytes) -> Head:
 
 
 def _count(source: FileBytes, at: int, count: int) -> Counter[str]:
-    """Count the pages by their compression: the third word of ``struct page_desc``."""
-    data = source.read(at, count * _DESCRIPTOR_BYTES)
-    flags = Counter(memoryview(data).cast("I")[3::6].tolist())
+    """Count the pages by their compression: the flags in ``struct page_desc``.
+
+    Pages of zeros that are left out (bit 1 of the level) have the first page of data in common.
+    """
+    data = memoryview(source.read(at, count * _DESCRIPTOR_BYTES))
+    words = data.cast("I")[3::6].tolist()
+    offsets = data.cast("Q")[::3].tolist()
+    zeros = offsets.count(min(offsets)) if offsets else 0
+    flags = Counter(words)
     pages: Counter[str] = Counter()
+    if zeros > 1:
+        flags[words[offsets.index(min(offsets))]] -= zeros
+        pages["zeros"] = zeros
     for word, number in flags.items():
         pages[next((name for bit, name in COMPRESSIONS.items() if word & bit), "")] += number
-    return pages
+    return +pages

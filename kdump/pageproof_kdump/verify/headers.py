@@ -60,19 +60,19 @@ def compression(facts: DumpFacts) -> Checked:
         return ok(name, "none: an ELF dump is not compressed")
     if not head.pages:
         return unknown(name, "the page descriptors cannot be read")
-    used = {how: count for how, count in head.pages.items() if how}
-    plain = head.pages.get("", 0)
+    plain, zeros = head.pages.get("", 0), head.pages.get("zeros", 0)
+    used = {how: count for how, count in head.pages.items() if how not in ("", "zeros")}
     shown = {how or "none": str(count) for how, count in head.pages.items()}
     if not used:
         return ok(
             name,
-            "none: all pages are as they were",
+            f"none: {plain:,} pages are as they were, and {zeros:,} are zeros",
             "if makedumpfile was told to compress, it was built without that compression: "
             "pageproof kdump check",
             **shown,
         )
     words = ", ".join(f"{count:,} pages {how}" for how, count in sorted(used.items()))
-    return ok(name, f"{words}; {plain:,} as they were, because that is smaller", **shown)
+    return ok(name, f"{words}, {plain:,} that do not get smaller, {zeros:,} of zeros", **shown)
 
 
 def level(facts: DumpFacts) -> Checked:

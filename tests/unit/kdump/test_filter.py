@@ -88,3 +88,18 @@ def test_words_of_levels() -> None:
     assert rule.level_words(0) == "nothing"
     assert rule.level_words(24) == "data of processes, free pages"
     assert rule.sound_level(31) == 23
+
+
+@pytest.mark.parametrize(
+    ("release", "version", "kept"),
+    [
+        ("6.12.1", "1.7.6", True),
+        ("6.12.1", "1.7.7", False),
+        ("7.2.12", "1.8.0", False),
+        ("7.2.12", "", True),
+        ("6.1.0", "1.7.2", False),
+        ("strange", "1.7.2", True),
+    ],
+)
+def test_free_pages(release: str, version: str, kept: bool) -> None:
+    assert rule.keeps_free_pages(release, version) is kept

@@ -41,7 +41,7 @@ def test_headers_of_a_compressed_dump(tmp_path: Path, flat: bool) -> None:
     head = read_head(written(tmp_path, flattened(dump) if flat else dump))
     assert (head.form, head.inner) == (Form.FLATTENED if flat else Form.KDUMP, Form.KDUMP)
     assert (head.level, head.is_incomplete, head.asked) == (31, False, "zlib")
-    assert head.pages == {"": 2, "lzo": 3}
+    assert head.pages == {"zeros": 2, "lzo": 3}
     assert head.bitmap is not None
     assert head.bitmap[:2] == b"\x1f\0"
     assert head.value("OSRELEASE") == "7.2.12"
