@@ -215,7 +215,7 @@ def _check_sub_header(source: FileBytes, where: str, version: int, max_page: int
     if not split:
         start, end = 0, max_page
     text = source.read(info, info_bytes)
-    common = struct.pack("<3Q", words[0], words[1], max_page) + text
+    common = struct.pack("<QqQ", words[0], words[1], max_page) + text
     return _SubHeader(start, end, max_page, bool(split), text, common)
 
 
