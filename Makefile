@@ -96,4 +96,4 @@ clean: ## remove what was built in the clone, but not the cache outside it
 	$(Q)git clean -fdXq -- $(wildcard module c-helper)
 	$(Q)find . -name __pycache__ -prune -exec rm -rf {} +
 
-include mk/docs.mk mk/formats.mk mk/lint.mk mk/mutants.mk
+include mk/debug.mk mk/docs.mk mk/formats.mk mk/lint.mk mk/mutants.mk

@@ -18,7 +18,7 @@ from pageproof_lab.bench.bench_verify import bench_verify
 from pageproof_lab.bench.bench_watch import bench_watch
 from pageproof_lab.bench.server_options import add_server_options, wishes_of
 from pageproof_lab.guest import boot, guest, qemu
-from pageproof_lab.images import build, driver, kernels
+from pageproof_lab.images import build, debugkernel, driver, firmware, kernels
 from pageproof_lab.images.kernels import Kernel
 from pageproof_lab.paths import lab_dir, run_dir
 
@@ -47,9 +47,11 @@ def _command(function: Command) -> Command:
 
 
 def _add_kernel(parser: argparse.ArgumentParser, default: str | None = demo.KERNEL) -> None:
-    names = [s.name for s in kernels.SERIES]
     parser.add_argument(
-        "--kernel", choices=names, default=default, help=f"(default: {default or 'all'})"
+        "--kernel",
+        choices=kernels.NAMES,
+        default=default,
+        help=f"debug: the one of `make debug-kernel` (default: {default or 'all but debug'})",
     )
 
 
@@ -85,9 +87,8 @@ def _add_boot_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory",
         type=int,
-        default=defaults.memory_mib,
         metavar="MIB",
-        help="(default: %(default)s)",
+        help=f"(default: {defaults.memory_mib}; {qemu.DEBUG.memory_mib} for the debug kernel)",
     )
     parser.add_argument("--cpus", type=int, default=defaults.cpus, help="(default: %(default)s)")
     parser.add_argument(
@@ -99,15 +100,16 @@ def _add_boot_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a guest that nobody prepared: no vmcoreinfo device",
     )
+    parser.add_argument("--uefi", action="store_true", help="boot with OVMF instead of QEMU's BIOS")
     parser.add_argument(
         "--append", default="", metavar="WORDS", help="words to append to the kernel's command line"
     )
     parser.add_argument(
         "--deadline",
         type=float,
-        default=defaults.deadline_seconds,
         metavar="SECONDS",
-        help="end the guest after this time (default: %(default).0f)",
+        help=f"end the guest after this time (default: {defaults.deadline_seconds:.0f}; "
+        f"{qemu.DEBUG.deadline_seconds:.0f} for the debug kernel)",
     )
     own = parser.add_argument_group("a kernel of your own, instead of --kernel")
     own.add_argument("--your-kernel", type=Path, metavar="IMAGE", help="bzImage or vmlinuz")
@@ -130,6 +132,9 @@ def _pti(args: argparse.Namespace) -> bool | None:
 
 
 def _options(args: argparse.Namespace) -> qemu.Options:
+    base = qemu.DEBUG if args.kernel == kernels.DEBUG.name else qemu.Options()
+    if args.memory is None:
+        args.memory = base.memory_mib
     if args.memory < 512:
         raise LabError(
             f"--memory {args.memory}: too small; a guest and its crash kernel need 512 MiB"
@@ -140,7 +145,8 @@ def _options(args: argparse.Namespace) -> qemu.Options:
         raise LabError(f"--nodes {args.nodes}: must be 1 to 8")
     if not args.your_kernel:
         _check_paging(args.kernel, args.paging)
-    return qemu.Options(
+    return replace(
+        base,
         paging=args.paging,
         kaslr=not args.nokaslr,
         pti=_pti(args),
@@ -149,9 +155,15 @@ def _options(args: argparse.Namespace) -> qemu.Options:
         nodes=args.nodes,
         gdb=args.gdb,
         vmcoreinfo=not args.no_vmcoreinfo,
+        firmware=firmware.uefi() if args.uefi else None,
         append=args.append,
-        deadline_seconds=args.deadline,
+        deadline_seconds=args.deadline or base.deadline_seconds,
     )
+
+
+def _check_flavour(args: argparse.Namespace) -> None:
+    if args.kernel == kernels.DEBUG.name and args.flavour != kernels.CLOUD:
+        raise LabError(f"--flavour {args.flavour}: the debug kernel has only one")
 
 
 def _kernel(args: argparse.Namespace) -> tuple[Kernel, build.Built | None]:
@@ -161,6 +173,7 @@ def _kernel(args: argparse.Namespace) -> tuple[Kernel, build.Built | None]:
             raise LabError(
                 "--module needs --your-kernel; the lab builds the module for its own kernels"
             )
+        _check_flavour(args)
         kernel = kernels.fetch(args.kernel, args.flavour)
         return kernel, build.build(kernel)
     if not (image and modules):
@@ -190,6 +203,8 @@ def _list(args: argparse.Namespace) -> int:
             where = kernel.release if kernel else "not fetched yet"
             how = f"{levels}-level paging, {one.compiler}"
             print(f"{one.name:6}{flavour:13}{where:32} {how}")
+    debug = kernels.cached(kernels.DEBUG.name)
+    print(f"{'debug':19}{debug.release if debug else 'not built: make debug-kernel'}")
     for directory in sorted(run_dir().iterdir()):
         if (directory / guest.STATE).is_file():
             try:
@@ -258,7 +273,9 @@ def _crash(args: argparse.Namespace) -> int:
         return 0
     args.output.mkdir(parents=True, exist_ok=True)
     with guest.attach(args.name) as here:
-        dumps = here.crash(args.output, args.dump_format or ("lzo",), args.level)
+        slow = here.facts.kernel == kernels.DEBUG.name
+        seconds = qemu.DEBUG.boot_seconds if slow else guest.CRASH_SECONDS
+        dumps = here.crash(args.output, args.dump_format or ("lzo",), args.level, seconds)
         for path in dumps.values():
             print(path)
     return 0
@@ -274,12 +291,14 @@ def _chosen(args: argparse.Namespace) -> list[str]:
 
 
 def _fetch(args: argparse.Namespace) -> int:
+    _check_flavour(args)
     for name in _chosen(args):
         print(kernels.fetch(name, args.flavour).home)
     return 0
 
 
 def _build(args: argparse.Namespace) -> int:
+    _check_flavour(args)
     for name in _chosen(args):
         print(build.build(kernels.fetch(name, args.flavour)).module)
     return 0
@@ -291,6 +310,11 @@ def _make(args: argparse.Namespace) -> int:
     kernel = kernels.fetch(args.kernel, args.flavour)
     for path in driver.make(kernel, args.directory, args.output, args.words):
         print(path)
+    return 0
+
+
+def _debug_kernel(args: argparse.Namespace) -> int:
+    print(debugkernel.debug_kernel().home)
     return 0
 
 
@@ -402,6 +426,7 @@ def add_commands(lab: argparse.ArgumentParser) -> None:
         of_kernels = add(name, function, text)
         _add_kernel(of_kernels, None)
         _add_flavour(of_kernels)
+    add("debug-kernel", _debug_kernel, "build a kernel with KASAN, lockdep and other checks")
     _add_kernel(add("lint", _lint, "run checkpatch and sparse on the module"), None)
 
     own = add(

@@ -99,7 +99,9 @@ exec chroot "$root" "$@"
 """
 
 
-def run_in_root(root: Path, command: Sequence[str], *, show: bool = False) -> str:
+def run_in_root(
+    root: Path, command: Sequence[str], *, show: bool = False, timeout_seconds: float = 1200
+) -> str:
     """Run a program inside a directory tree, with /proc (objtool of 7.2 reads it) and /dev/null.
 
     It runs in mount and PID namespaces of its own, so nothing stays mounted and no process stays
@@ -109,6 +111,7 @@ def run_in_root(root: Path, command: Sequence[str], *, show: bool = False) -> st
         root: the tree, for chroot(1).
         command: program and arguments.
         show: as for `run`.
+        timeout_seconds: as for `run`.
 
     Returns:
         Its stdout and stderr.
@@ -123,5 +126,6 @@ def run_in_root(root: Path, command: Sequence[str], *, show: bool = False) -> st
         ["unshare", *namespaces, "--", "sh", "-ec", _ENTER, "sh", root, *command],
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "LC_ALL": "C.UTF-8"},
         show=show,
+        timeout_seconds=timeout_seconds,
         called=shlex.join(command),
     )

@@ -20,6 +20,7 @@ from pageproof_lab.paths import lab_dir, run_dir
 DISKS = "disks"
 STATE = "state.json"
 FORMATS = ("elf", "lzo", "zstd", "flat")
+CRASH_SECONDS = 180  # for the crash kernel to save a dump and to end
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,7 @@ class Guest:
         into: Path,
         formats: Iterable[str] = FORMATS,
         level: int = 31,
-        timeout_seconds: float = 180,
+        timeout_seconds: float = CRASH_SECONDS,
     ) -> dict[str, Path]:
         """Load the crash kernel and panic."""
         formats = tuple(formats)
@@ -240,7 +241,7 @@ class Guest:
         return self.panic(into, formats, timeout_seconds)
 
     def panic(
-        self, into: Path, formats: Iterable[str] = FORMATS, timeout_seconds: float = 180
+        self, into: Path, formats: Iterable[str] = FORMATS, timeout_seconds: float = CRASH_SECONDS
     ) -> dict[str, Path]:
         """Panic by sysrq-c and copy the dumps that the loaded crash kernel saves.
 
@@ -277,7 +278,7 @@ class Guest:
             disks.read_from_disk(disk, f"/vmcore.{name}", dumps[name])
         return dumps
 
-    def panic_and_stay(self, timeout_seconds: float = 180) -> None:
+    def panic_and_stay(self, timeout_seconds: float = CRASH_SECONDS) -> None:
         """Panic into a crash kernel that was loaded with `stay`, and wait until it is up.
 
         Raises:

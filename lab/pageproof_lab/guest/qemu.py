@@ -36,13 +36,19 @@ class Options:
     gdb: bool = False
     append: str = ""
     deadline_seconds: float = 3600
+    crash_mib: int = 128  # memory of the crash kernel
     boot_seconds: float = 300  # emulated, systemd takes a minute, and more on a busy host
     oops_panics: bool = True
     debian: bool = False  # a plain Debian with systemd; pageproof is not installed in it
     emulate: bool = False  # even where KVM works: its CPUs have four debug registers
     memory_file: Path | None = None  # the guest's memory is this file, which is created
     extra: tuple[str, ...] = ()  # more words for QEMU, such as another disk or a network
+    firmware: Path | None = None  # instead of QEMU's own BIOS, for example OVMF's UEFI
     vmcoreinfo: bool = True  # the device through which the guest names its VMCOREINFO
+
+
+#: For the debug kernel: each check has its own memory, and calls take several times as long.
+DEBUG = Options(memory_mib=2048, crash_mib=512, boot_seconds=1800, deadline_seconds=4 * 3600)
 
 
 def accelerator(vmlinuz: Path) -> str:
@@ -134,7 +140,7 @@ def choose(vmlinuz: Path, options: Options) -> tuple[str, str]:
 
 def command_line(options: Options) -> str:
     """Return the guest kernel's command line."""
-    words = ["console=ttyS0", "crashkernel=128M", "panic=-1"]
+    words = ["console=ttyS0", f"crashkernel={options.crash_mib}M", "panic=-1"]
     if options.oops_panics:
         words.append("oops=panic")
     if not options.kaslr:
@@ -231,6 +237,8 @@ def arguments(
         image, initrd, append = kernel
         words += ["-kernel", str(image), "-initrd", str(initrd), "-append", append]
     words += options.extra
+    if options.firmware is not None:
+        words += ["-bios", str(options.firmware)]
     if options.vmcoreinfo:
         words += ["-device", "vmcoreinfo"]
     for number, (image, keep) in enumerate(disks):

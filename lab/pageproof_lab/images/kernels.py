@@ -35,10 +35,15 @@ SERIES = (
     Series("7.2", ("trixie-backports",), r"7\.2\.\d+\+deb13", "gcc-14", (4, 5)),
 )
 
+#: Made by `lab debug-kernel` from Debian's source of 6.12 (images/debugkernel.py). No command uses
+#: it unless it is named, because its build takes half an hour.
+DEBUG = Series("debug", ("trixie", "trixie-security"), "", "gcc-14", (4, 5))
+
 CLOUD = "cloud-amd64"
 #: Debian's names. The debug package of the others is three times as large (1 GB), and BTF does
 #: without it, so the lab has debug info of the cloud kernels only.
 FLAVOURS = (CLOUD, "amd64", "rt-amd64")
+NAMES = (*(one.name for one in SERIES), DEBUG.name)
 OWN = "own"  # name of a kernel that the user brought
 
 
@@ -74,10 +79,10 @@ def series(name: str) -> Series:
     Raises:
         LabError: unknown name.
     """
-    for one in SERIES:
+    for one in (*SERIES, DEBUG):
         if one.name == name:
             return one
-    raise LabError(f"unknown kernel {name!r}; choose from {', '.join(s.name for s in SERIES)}")
+    raise LabError(f"unknown kernel {name!r}; choose from {', '.join(NAMES)}")
 
 
 def _name(series_name: str, flavour: str) -> str:
@@ -111,11 +116,13 @@ def fetch(name: str, flavour: str = CLOUD) -> Kernel:
     """Return the kernel of a series and a flavour; download it unless it is in the cache.
 
     Raises:
-        LabError: it could not be downloaded.
+        LabError: it could not be downloaded; the debug kernel was not built yet.
     """
     called = _name(name, flavour)
     with cache_lock(f"kernel-{called}"):
         kernel = cached(name, flavour)
+        if kernel is None and name == DEBUG.name:
+            raise LabError("the debug kernel is not in the cache; build it with: make debug-kernel")
         if kernel is None:
             release = _download(series(name), flavour)
             (cache_dir() / "kernels" / called / "complete.json").write_text(
@@ -213,8 +220,13 @@ def _extract_vmlinux(deb: Path, into: Path) -> None:
     found = [p for p in tree.rglob("vmlinux*") if p.is_file() and not p.is_symlink()]
     if not found:
         raise LabError(f"{deb.name}: no vmlinux in it")
+    strip_for_drgn(found[0], into / "vmlinux")
+
+
+def strip_for_drgn(vmlinux: Path, into: Path) -> None:
+    """Copy vmlinux without the sections that drgn does not use."""
     drop = ".rela*", ".debug_line", ".debug_aranges", ".debug_frame", ".debug_loc*", ".debug_r*"
-    run(["objcopy", *[f"--remove-section={s}" for s in drop], found[0], into / "vmlinux"])
+    run(["objcopy", *[f"--remove-section={s}" for s in drop], vmlinux, into])
 
 
 def own(image: Path, modules: Path, vmlinux: Path | None) -> Kernel:
@@ -250,7 +262,11 @@ def _install_headers(kernel: Kernel) -> None:
     root = build_root()
     assert kernel.headers is not None
     with cache_lock("build-root"):
-        if (root / kernel.headers.lstrip("/") / "Makefile").is_file():
+        place = root / kernel.headers.lstrip("/")
+        if (place / "Makefile").is_file():
+            return
+        if kernel.name == DEBUG.name:
+            shutil.copytree(kernel.home / "headers", place, symlinks=True, dirs_exist_ok=True)
             return
         for deb in sorted(
             (kernel.home / "headers").glob("*.deb"), key=lambda d: "kbuild" not in d.name

@@ -70,6 +70,26 @@ BUILD_PACKAGES = (
     "sparse",
     "perl",
 )
+#: For a whole kernel, with BTF. The build root has what modules need.
+KERNEL_PACKAGES = (
+    "bc",
+    "bison",
+    "cpio",
+    "flex",
+    "gcc-14",
+    "kmod",
+    "libc6-dev",
+    "libdw-dev",
+    "libelf-dev",
+    "libssl-dev",
+    "make",
+    "pahole",
+    "perl",
+    "python3-minimal",
+    "rsync",
+    "xz-utils",
+    "zstd",
+)
 CRASH_PACKAGES = ("crash",)
 _NO_DOCS = [f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "man", "locale", "info")]
 
@@ -118,6 +138,12 @@ def build_root() -> Path:
     """Return the tree with compilers and make. Kernel headers are added to its /usr/src."""
     with cache_lock("build-root-make"):
         return _tree("build-root", BUILD_PACKAGES)
+
+
+def kernel_root() -> Path:
+    """Return the tree in which the debug kernel is built."""
+    with cache_lock("kernel-root"):
+        return _tree("kernel-root", KERNEL_PACKAGES)
 
 
 def crash_root() -> Path:
