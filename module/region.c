@@ -96,13 +96,22 @@ static int region_parse(struct umh_shm_region *region)
 
 static void *region_alloc(const struct umh_shm_region *region)
 {
+	size_t size = region->length;
+
 	switch (region->backing) {
 	case UMH_SHM_BACKING_KZALLOC:
+		/*
+		 * page_table_check makes a BUG of a user mapping of a slab page
+		 * (mm/page_table_check.c, since 6.4). Memory that is too large
+		 * for kmalloc()'s caches is not in a slab.
+		 */
+		if (IS_ENABLED(CONFIG_PAGE_TABLE_CHECK))
+			size = max_t(size_t, size, KMALLOC_MAX_CACHE_SIZE + 1);
 		/*
 		 * Page aligned: kmalloc() aligns powers of two naturally, and
 		 * other numbers of pages are too large for its caches.
 		 */
-		return kzalloc(region->length, GFP_KERNEL | __GFP_NOWARN);
+		return kzalloc(size, GFP_KERNEL | __GFP_NOWARN);
 	case UMH_SHM_BACKING_PAGES:
 		return alloc_pages_exact(region->length, GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN);
 	case UMH_SHM_BACKING_VMALLOC:
