@@ -7,12 +7,15 @@ one worker runs all tests of a guest.
 """
 
 import json
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from buglab import GUESTS as BUG_GUESTS
+from fuzzmodule import QUIET
 from machine import ONE_A_KERNEL, SETUPS, Json, Machine, Setup
 from sharing import Everything, share_everything
 from xdist.scheduler import LoadScopeScheduling
@@ -35,6 +38,8 @@ GUESTS = (
     *map(str, SETUPS),
     *BUG_GUESTS,
     *(f"{kind}-{setup.kernel}" for kind in ("numa", "crowd") for setup in ONE_A_KERNEL),
+    "debug-4level",
+    "debug-5level",
     "test_debian.py",
     "test_unprepared.py",
     "test_flavours.py",
@@ -73,15 +78,18 @@ def parameters(setup: Setup) -> Iterator[str]:
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A guest of one set-up, up for all its tests."""
     setup: Setup = request.param
-    kernel = kernels.fetch(setup.kernel)
+    # The debug kernel is a 6.12 too, so that all of a test's expectations hold for it.
+    instead = os.environ.get("PAGEPROOF_DEBUG_KERNEL") == "1" and setup.kernel == "6.12"
+    kernel = kernels.fetch(kernels.DEBUG.name if instead else setup.kernel)
     built = build.build(kernel)
-    options = qemu.Options(
+    options = replace(
+        qemu.DEBUG if instead else qemu.Options(),
         paging=setup.paging,
         kaslr=setup.kaslr,
         pti=setup.pti,
         cpus=setup.cpus,
         gdb=True,
-        append=" ".join(parameters(setup)),
+        append=" ".join((*parameters(setup), *([QUIET] if instead else []))),
     )
     with boot.boot(kernel, options, built=built) as here:
         # Tests compare several reads; khugepaged would move pages between them.
