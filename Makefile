@@ -27,7 +27,7 @@ DAMAGE_RUNS ?= 2000
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all test-bugs test-load test-damage test-kdump test-unit build engine module helper fuzz bench format pins acceptance clean
+.PHONY: help setup demo test test-all test-bugs test-load test-damage test-kdump test-unit build engine module helper bench format pins acceptance clean
 
 help: ## show this help
 	@echo "pageproof: make TARGET [KERNEL=5.10|6.1|6.12|7.2] [V=1]"
@@ -73,10 +73,6 @@ module: setup ## build umh_shm.ko, which contains the helper, for each kernel or
 	$(Q)$(PAGEPROOF) lab build $(KERNEL_ARG)
 
 helper: module ## same as module, because the module contains the helper
-
-fuzz: ## fuzz the engine for a short while (longer with FUZZ_RUNS=10000000)
-	$(Q)setup/setup.sh base fuzz
-	$(Q)$(MAKE) --no-print-directory -C c-helper fuzz
 
 bench: setup engine ## run the benchmarks, on KERNEL or the demo's kernel
 	$(Q)$(PAGEPROOF) lab bench $(KERNEL_ARG)
