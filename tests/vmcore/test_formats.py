@@ -48,6 +48,7 @@ def cell(raw: RawDump, whole: Json, files: list[Path]) -> str:
 
 
 @each_kernel_of_the_table
+@pytest.mark.timeout(3 * 3600)  # a guest, then some fifty dumps
 def test_table(kernel: str, tmp_path: Path) -> None:
     raw = raw_dump(kernel)
     program = makedumpfile()

@@ -21,6 +21,7 @@ from itertools import compress
 from operator import add, not_
 from typing import Final, NamedTuple
 
+from pageproof import arch
 from pageproof.arch.engine import CompressedPart
 from pageproof.attach.filebytes import FileBytes, cut, damaged
 from pageproof.errors import PageproofError
@@ -30,6 +31,7 @@ _HEADER_BYTES: Final = 464
 #: ``struct disk_dump_header``: six 65-byte utsname fields, padding and a 16-byte timestamp
 #: precede status, block_size, sub_hdr_size, bitmap_blocks and max_mapnr.
 _VERSION_AT: Final = 8
+_MACHINE: Final = slice(12 + 4 * 65, 12 + 5 * 65)
 _WORDS_AT: Final = 424
 #: Offset of ``block_size`` in a 32-bit header. libkdumpfile tries that form first.
 _BLOCK_SIZE_32_AT: Final = 416
@@ -122,6 +124,10 @@ def check_kdump(source: FileBytes, where: str) -> KdumpLayout:
     status, block, sub_blocks, bitmap_blocks, max_page = struct.unpack_from(
         "<IiiII", header, _WORDS_AT
     )
+    machine = header[_MACHINE].partition(b"\0")[0]
+    if machine not in (b"", arch.ONLY.encode()):
+        why = f"the dump is not of an {arch.ONLY} machine"
+        raise PageproofError(why, where, f"only {arch.ONLY} is supported")
     if status & _INCOMPLETE:
         raise PageproofError(
             "the dump is truncated: makedumpfile marked it as incomplete",
@@ -166,7 +172,7 @@ def check_kdump(source: FileBytes, where: str) -> KdumpLayout:
         sub.max_page,
         pages,
         sub.info,
-        _digest(source, header + sub.common, bitmap_at, 2 * half) if sub.split else b"",
+        _digest(source, header + sub.common, bitmap_at + half, half) if sub.split else b"",
     )
 
 
@@ -210,7 +216,7 @@ def _check_sub_header(source: FileBytes, where: str, version: int, max_page: int
             raise damaged(where, f"bad range of {name}: {length} bytes at byte {offset}")
     if version >= 6:
         start, end, max_page = start_64, end_64, max_64
-    if split and start > end:
+    if split and not start <= end <= max_page:
         raise damaged(where, f"it claims to be the part from page {start} to page {end}")
     if not split:
         start, end = 0, max_page

@@ -6,6 +6,7 @@ The message of the latter is that of libkdumpfile's diskdump.c.
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import drgn
@@ -14,6 +15,8 @@ from unit.attach.test_dumpfile import PAGE, elf, flattened
 
 from pageproof.attach import core
 from pageproof.attach.dumpfile import DumpFile, inspect_dump
+from pageproof.attach.elfnotes import vmcoreinfo_of
+from pageproof.attach.filebytes import PlainBytes
 from pageproof.errors import Exit, PageproofError
 
 #: What drgn 0.3.0 makes of it.
@@ -64,3 +67,24 @@ def test_what_an_elf_dump_omits_is_not_zeros(tmp_path: Path, form: str) -> None:
         for address in (17 * PAGE - 4, 17 * PAGE, 19 * PAGE - 8):
             with pytest.raises(drgn.FaultError, match="left out of the dump"):
                 prog.read(address, 8, physical)
+
+
+def test_other_notes_before_vmcoreinfo(tmp_path: Path) -> None:
+    """A PRSTATUS for each CPU, and dumps of devices (NT_VMCOREDD, since Linux 4.18)."""
+    notes = b"".join(
+        struct.pack("<III", len(name), len(text), kind)
+        + name.ljust(-(-len(name) // 4) * 4, b"\0")
+        + text.ljust(-(-len(text) // 4) * 4, b"\0")
+        for name, text, kind in (
+            (b"CORE\0", b"x" * 336, 1),
+            (b"LINUX\0", b"device" * 9, 0x700),
+            (b"VMCOREINFO\0", INFO, 0),
+        )
+    )
+    path = tmp_path / "notes"
+    path.write_bytes(b"ab" + notes)
+    with path.open("rb") as file:
+        source = PlainBytes(file)
+        assert vmcoreinfo_of(source, [(0, 0), (2, len(notes))]) == INFO
+        assert vmcoreinfo_of(source, [(2, len(notes) - len(INFO) - 30)]) is None
+        assert vmcoreinfo_of(source, [(1, len(notes)), (1 << 40, 1 << 50)]) is None

@@ -235,6 +235,17 @@ def test_what_does_not_fit(
     assert "the dump is damaged" in str(caught.value)
 
 
+def test_a_compressed_dump_of_another_machine(tmp_path: Path) -> None:
+    for machine, good in ((b"x86_64", True), (b"", True), (b"aarch64", False), (b"i686", False)):
+        data = kdump(9)
+        data[272 : 272 + len(machine)] = machine
+        if good:
+            assert inspect_dump(written(tmp_path, data)).kdump
+            continue
+        with pytest.raises(PageproofError, match="not of an x86_64 machine"):
+            inspect_dump(written(tmp_path, data))
+
+
 @pytest.mark.parametrize("method", [3, 8, 0x40])
 def test_an_unknown_compression(tmp_path: Path, method: int) -> None:
     """libkdumpfile returns the data of such a page as it is."""

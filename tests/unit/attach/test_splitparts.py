@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from pathlib import Path
 
 import pytest
-from unit.attach.test_dumpfile import kdump
+from unit.attach.test_dumpfile import PAGE, kdump
 
 from pageproof import api, cli
 from pageproof.attach.dumpfile import DumpFile, inspect_dump
@@ -67,16 +68,25 @@ def test_a_part_twice_and_parts_that_overlap(tmp_path: Path) -> None:
         assert error.remedy == "give each part once"
 
 
-def test_parts_of_two_dumps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("change", [424, 8 + 65, PAGE, PAGE + 8, PAGE + 96, 3 * PAGE])
+def test_parts_of_two_dumps(tmp_path: Path, change: int) -> None:
+    """Status, a name in utsname, phys_base, level, number of pages, a bit of the bitmap."""
     first, second = parts_of(tmp_path, *EDGES[:2])
-    other = tmp_path / "other"
-    for change in (424, 8 + 65, 4096, 4096 + 8, 4096 + 96, 2 * 4096):
-        data = bytearray(second.read_bytes())
-        data[change] ^= 2 if change != 4096 + 96 else 1
-        other.write_bytes(data)
-        error = refused([first, other])
-        assert "another dump" in error.what or change == 4096 + 96
-        assert error.where == str(other)
+    data = bytearray(second.read_bytes())
+    data[change] ^= 32 if change == PAGE + 96 else 2 if change < 3 * PAGE else 1
+    second.write_bytes(data)
+    error = refused([first, second])
+    assert error.where == str(second)
+    assert "another dump" in error.what or "do not match" in error.what
+
+
+@pytest.mark.parametrize("edges", [(20, 9), (9, 32), (1 << 60, 1 << 61), (31, 1 << 63)])
+def test_a_part_of_pages_that_are_not_there(tmp_path: Path, edges: tuple[int, int]) -> None:
+    (path,) = parts_of(tmp_path, (9, 20))
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<QQ", data, PAGE + 80, *edges)
+    path.write_bytes(data)
+    assert "it claims to be the part" in refused([path]).what
 
 
 def test_other_files_among_the_parts(tmp_path: Path) -> None:
