@@ -218,11 +218,13 @@ def split(data: mmap.mmap, rng: random.Random) -> str:
     descriptors_at = (1 + sub_blocks + bitmap_blocks) * PAGE
     bits = int.from_bytes(data[descriptors_at - half : descriptors_at], "little")
     (pages,) = struct.unpack_from("<Q", data, PAGE + 96)
-    first, end = sorted(rng.sample((0, pages // 4, pages // 2, pages * 3 // 4, pages), 2))
+    edges = [0, pages // 4, pages // 2, pages * 3 // 4, pages]
+    first, end = sorted(rng.sample(rng.choice([edges[1:], edges[:-1]]), 2))
     before = (bits & ((1 << first) - 1)).bit_count()
     count = (bits >> first & ((1 << end - first) - 1)).bit_count()
     table = data[descriptors_at + before * 24 : descriptors_at + (before + count) * 24]
-    zeros = descriptors_at + count * 24
+    # As makedumpfile does it: each part has room for the descriptors of all pages.
+    zeros = descriptors_at + bits.bit_count() * 24
     (old_zeros,) = struct.unpack_from("<Q", data, descriptors_at)
     written, parts = bytearray(), [bytes(PAGE)]
     at = zeros + PAGE
@@ -235,7 +237,7 @@ def split(data: mmap.mmap, rng: random.Random) -> str:
             at += size
     struct.pack_into("<i", data, PAGE + 12, 1)
     struct.pack_into("<QQ", data, PAGE + 80, first, end)
-    rest = bytes(written) + b"".join(parts)
+    rest = bytes(written).ljust(zeros - descriptors_at, b"\0") + b"".join(parts)
     data.resize(descriptors_at + len(rest))
     data[descriptors_at:] = rest
     return f"split: pages {first} to {end}"
