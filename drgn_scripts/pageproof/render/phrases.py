@@ -31,7 +31,7 @@ from pageproof.render.where import where_words
 #: Formats of images of memory; other files are vmcores.
 _IMAGES: Final = ("raw", "lime", "avml")
 #: For the facts "page" and "vma" of several reports.
-NO_STRUCT_PAGE: Final = "none: the kernel does not manage this memory, or the target lacks its struct page"
+NO_STRUCT_PAGE: Final = "none: the kernel does not manage this memory, or the target lacks it"
 NO_VMA: Final = "no VMA covers this address"
 
 
