@@ -20,6 +20,8 @@ from pageproof_lab.images.debuginfo import by_build_id
 from pageproof_lab.images.roots import guest_root
 
 NEW = "7.2"
+#: By default a part has at least 1 GiB, more than the guest.
+SPLIT = "--split", "--splitblock-size", "16"
 
 
 def makedumpfile(*words: str | Path) -> subprocess.CompletedProcess[bytes]:
@@ -32,9 +34,9 @@ def makedumpfile(*words: str | Path) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(command, capture_output=True, timeout=COMMAND_SECONDS, check=False)
 
 
-def verify(crashed: Crashed, dump: Path, *words: str) -> Json:
+def verify(crashed: Crashed, dump: Path, *words: str | Path) -> Json:
     """Return the report, with the checks by their names."""
-    result = pageproof("kdump", "verify", str(dump), "--format", "json", *words)
+    result = pageproof("kdump", "verify", dump, *words, "--format", "json")
     report = result.report
     jsonschema.validate(report, schema("kdump-1.json"))
     assert result.code == report["exit_code"]
@@ -91,6 +93,17 @@ def test_other_formats(crashed: Crashed) -> None:
     report = verify(crashed, crashed.dumps["flat"])
     assert not_ok(report) == set()
     assert "flattened" in report["checks"]["format"]["found"]
+
+
+@on_one_kernel
+def test_a_split_dump(crashed: Crashed, tmp_path: Path) -> None:
+    parts = [tmp_path / "part1", tmp_path / "part2"]
+    split = makedumpfile(*SPLIT, "-l", "-d", "23", crashed.dumps["lzo"], *parts)
+    assert split.returncode == 0
+    assert not_ok(verify(crashed, *parts)) == set()
+    one = verify(crashed, parts[0])["checks"]["complete"]
+    assert one["state"] == "bad"
+    assert "--split" in one["remedy"]
 
 
 @on_one_kernel

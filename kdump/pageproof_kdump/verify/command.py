@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,7 +41,13 @@ def _level(text: str) -> int:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to verify")
-    what.add_argument("dump", metavar="VMCORE", type=Path, help="the dump")
+    what.add_argument(
+        "dumps",
+        metavar="VMCORE",
+        type=Path,
+        nargs="+",
+        help="the dump; of one that was split (makedumpfile --split), all its files",
+    )
     what.add_argument(
         "-s",
         "--symbols",
@@ -65,18 +71,21 @@ def run(args: argparse.Namespace, progress: Progress) -> int:
     from pageproof.render import Options
 
     need_drgn()
-    report = verify_dump(args.dump, args.debug_files, args.level, progress.say)
+    report = verify_dump(args.dumps, args.debug_files, args.level, progress.say)
     write_answer(report, args, progress, Options(verbose=args.verbose))
     return report.exit_code
 
 
 def verify_dump(
-    path: Path, symbols: Iterable[Path], level: int | None, progress: Callable[[str], None]
+    paths: Sequence[Path],
+    symbols: Iterable[Path],
+    level: int | None,
+    progress: Callable[[str], None],
 ) -> KdumpReport:
     """Return the report about a dump.
 
     Args:
-        path: the dump.
+        paths: the dump; all files of one that was split.
         symbols: files with debug info.
         level: the dump level, for a dump that does not record it.
         progress: called with one line before each step.
@@ -92,20 +101,30 @@ def verify_dump(
     from pageproof_kdump.verify.facts import DumpFacts
     from pageproof_kdump.verify.head import read_head
 
+    path, *others = paths
     progress(f"reading the headers of {path}")
-    head = read_head(path)
+    heads = [read_head(one) for one in paths]
+    head = heads[0]
+    if others and not all(one.is_part for one in heads):
+        raise PageproofError(
+            "several files were given, and not all are parts of a split dump",
+            "",
+            "verify one dump at a time",
+        )
     damage = ""
     try:
-        inspect_dump(path)
+        notes = inspect_dump(path, (), others).notes
+        if head.is_part and notes:
+            damage = notes[0].partition("; ")[0]  # the rest is about -c
     except PageproofError as error:
         damage = error.what
-    facts = DumpFacts(head, level, damage, symbols, progress)
+    facts = DumpFacts(head, level, damage, symbols, progress, others)
     checks = run_checks((*headers.CHECKS, *memory.CHECKS), facts)
     return KdumpReport(
         schema=KDUMP_SCHEMA,
         version=__version__,
         command="verify",
-        subject=str(path),
+        subject=" ".join(map(str, paths)),
         release=head.value("OSRELEASE"),
         checks=checks,
         exit_code=exit_of(checks),

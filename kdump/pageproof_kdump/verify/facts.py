@@ -36,6 +36,7 @@ class DumpFacts:
         damage: what is wrong with the file; "" for nothing.
         symbols: files with debug info.
         progress: called with one line before each step.
+        others: the other files of a dump that was split.
     """
 
     def __init__(
@@ -45,17 +46,19 @@ class DumpFacts:
         damage: str,
         symbols: Iterable[Path],
         progress: Callable[[str], None],
+        others: Iterable[Path] = (),
     ) -> None:
         self.head, self.damage = head, damage
         self.level = level if head.level is None else head.level
         self._symbols, self._progress = tuple(symbols), progress
+        self._others = tuple(others)
 
     @cached_property
     def opened(self) -> Target | PageproofError:
         """The dump with its debug info, or why it cannot be opened."""
         if self.damage:
             return PageproofError("the dump is damaged")
-        wanted = Wanted(core=self.head.path, symbols=self._symbols)
+        wanted = Wanted(core=self.head.path, symbols=self._symbols, other_parts=self._others)
         try:
             return open_target(wanted, (), self._progress)
         except PageproofError as error:

@@ -24,9 +24,11 @@ _HEADER_BYTES: Final = 464
 #: ``struct disk_dump_header``: status, block_size, sub_hdr_size, bitmap_blocks.
 _WORDS: Final = struct.Struct("<IiiI")
 _WORDS_AT: Final = 424
-#: ``struct kdump_sub_header``: dump_level, split; offset and size of VMCOREINFO.
+#: ``struct kdump_sub_header``: dump_level, split; offset and size of VMCOREINFO; start_pfn_64 and
+#: end_pfn_64.
 _LEVEL_AT: Final = 8
 _INFO_AT: Final = 32
+_PART_AT: Final = 80
 _INCOMPLETE: Final = 0x8
 #: ``DUMP_ELF_INCOMPLETE`` in ``e_flags`` (makedumpfile.c).
 _ELF_INCOMPLETE: Final = 0x1
@@ -166,7 +168,11 @@ def _kdump(path: Path, form: Form, size: int, source: FileBytes) -> Head:
     if block != _BLOCK or sub_blocks < 1 or not 0 < half <= min(_MAX_BITMAP_BYTES, source.size):
         return known
     bitmap = source.read(bitmap_at, half)
-    count = min(int.from_bytes(bitmap, "little").bit_count(), _MAX_DESCRIPTORS)
+    bits = int.from_bytes(bitmap, "little")
+    if split:  # each file has the bitmap of all
+        start, end = struct.unpack("<QQ", source.read(_BLOCK + _PART_AT, 16))
+        bits = bits >> start & (1 << end - start) - 1 if start <= end <= half * 8 else 0
+    count = min(bits.bit_count(), _MAX_DESCRIPTORS)
     pages = _count(source, bitmap_at + half, count)
     return replace(known, bitmap=bitmap, pages=pages)
 

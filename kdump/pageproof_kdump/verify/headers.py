@@ -20,7 +20,7 @@ _NAMES: Final = {
     Form.KDUMP: "a kdump-compressed dump",
     Form.FLATTENED: "a flattened dump",
 }
-_JOIN: Final = "first put the parts together: makedumpfile --reassemble PART1 PART2 … VMCORE"
+_ALL_PARTS: Final = "name all files that makedumpfile --split wrote"
 _AGAIN: Final = "dump again: the disk was full, or the capture was interrupted"
 #: Releases of distributions, and the package that has their debug info.
 _PACKAGES: Final = (
@@ -45,9 +45,8 @@ def complete(facts: DumpFacts) -> Checked:
     if head.is_incomplete:
         return bad(name, "makedumpfile marked the dump as incomplete", _AGAIN)
     if facts.damage or head.gap:
-        return bad(name, facts.damage or head.gap, "copy it again; else dump again")
-    if head.is_part:
-        return bad(name, "it is one part of a dump that was split", _JOIN)
+        remedy = _ALL_PARTS if head.is_part else "copy it again; else dump again"
+        return bad(name, facts.damage or head.gap, remedy)
     if "incomplete" in head.path.name:
         return bad(name, "its name says that it was not written to its end (incomplete)", _AGAIN)
     return ok(name, "all that its headers promise is in the file")

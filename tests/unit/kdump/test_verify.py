@@ -49,9 +49,15 @@ def test_headers_of_a_compressed_dump(tmp_path: Path, flat: bool) -> None:
 
 
 def test_a_part_of_a_split_dump(tmp_path: Path) -> None:
-    report = verify_dump(written(tmp_path, kdump(5, part=(1, 4))), (), None, print)
+    report = verify_dump([written(tmp_path, kdump(5, part=(1, 4)))], (), None, print)
     found = {one.id: one for one in report.checks}["complete"]
-    assert (found.state, "--reassemble" in found.remedy) == (State.BAD, True)
+    assert (found.state, "--split" in found.remedy) == (State.BAD, True)
+
+
+def test_several_files_that_are_no_parts(tmp_path: Path) -> None:
+    dump = written(tmp_path, kdump(5))
+    with pytest.raises(PageproofError, match="not all are parts"):
+        verify_dump([dump, dump], (), None, print)
 
 
 def test_headers_of_an_elf_dump(tmp_path: Path) -> None:
@@ -69,7 +75,7 @@ def test_headers_that_lie(tmp_path: Path, at: int, value: int) -> None:
     """They end in a report, whatever is in them."""
     dump = with_info(kdump(5))
     struct.pack_into("<I", dump, at, value)
-    report = verify_dump(written(tmp_path, dump), (), None, print)
+    report = verify_dump([written(tmp_path, dump)], (), None, print)
     assert report.exit_code in (Exit.WRONG, Exit.UNDECIDED)
     assert not any("the check failed" in one.found for one in report.checks)
 
@@ -79,7 +85,7 @@ def test_headers_that_lie(tmp_path: Path, at: int, value: int) -> None:
 def test_dumps_that_are_cut(tmp_path: Path, flat: bool, length: int) -> None:
     dump = with_info(kdump(200))
     data = flattened(dump) if flat else bytes(dump)
-    report = verify_dump(written(tmp_path, data[:length]), (), None, print)
+    report = verify_dump([written(tmp_path, data[:length])], (), None, print)
     states = {one.id: one.state for one in report.checks}
     assert (states["complete"], report.exit_code) == (State.BAD, Exit.WRONG)
 
