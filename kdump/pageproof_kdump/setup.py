@@ -213,6 +213,8 @@ def _do(machine: Machine, place: Place, plan: Plan) -> None:
         if place.mark is not None and place.device is not None and machine.here:
             with place.device.open("r+b") as file:
                 file.write(place.mark)
+                file.flush()
+                os.fsync(file.fileno())
         if machine.here:
             reserved = reserved_bytes() > 0
             run_all(words for words in plan.commands if reserved or not _starts(words))
