@@ -106,6 +106,39 @@ def test_fallback(guest: Guest, tmp_path: Path) -> None:
         dump.unlink()
 
 
+def test_set_up(guest: Guest, tmp_path: Path) -> None:
+    """What setup writes for a directory of this machine, kdump load loads, and a panic uses.
+
+    The guest has no systemd, so setup cannot finish here, and undoes what it wrote. A whole Debian
+    is in tests/kdump.
+    """
+    guest.check("sh", "-c", f"mkdir -p /run/tree /run/dump && mount {DUMP_DISK} /run/dump")
+    guest.check(
+        "sh", "-c", "mkdir -p /boot && ln -sf /usr/lib/debug/vmlinuz /boot/vmlinuz-$(uname -r)"
+    )
+    words = ("kdump", "setup", "--yes", "--no-bootloader", "--to", "/run/dump/crash")
+    before = guest.check("find", "/etc", "/var/lib")
+    failed = guest.run("pageproof", *words, timeout_seconds=CRASH_SECONDS)
+    assert failed.code == 2, failed.out + failed.err
+    assert "systemctl daemon-reload: not installed; nothing was changed" in failed.err
+    assert guest.check("find", "/etc", "/var/lib") == before
+    for path in ("etc", "usr"):
+        guest.check("ln", "-s", f"/{path}", f"/run/tree/{path}")
+    guest.check("pageproof", *words, "--root", "/run/tree", timeout_seconds=CRASH_SECONDS)
+    print(guest.check("cat", "/etc/pageproof/kdump.conf"))
+    print(guest.check("pageproof", "kdump", "load", timeout_seconds=CRASH_SECONDS))
+    assert guest.check("cat", "/sys/kernel/kexec_crash_loaded").strip() == "1"
+    live = live_report(guest, tmp_path)
+    shown = panic(guest)
+    print(shown)
+    assert "capture: lzo code=0 level=31" in shown, shown[-3000:]
+    disk = guest.disks / "dump.ext4"
+    (stamp,) = installed.list_files(disk, "/crash", partition=False)
+    dump = tmp_path / "vmcore.lzo"
+    disks.read_from_disk(disk, f"/crash/{stamp}/vmcore.lzo", dump)
+    is_the_same(live, dump)
+
+
 def test_hang(guest: Guest) -> None:
     """A makedumpfile that never ends: the machine ends after the timeout all the same."""
     load_with(guest, HANGING, ("lzo",), "pageproof.timeout=5")

@@ -91,12 +91,13 @@ def load(configuration: Path, known_hosts: Path) -> str:
             "no memory is kept for a crash kernel", "",
             "restart the machine once; if it stays so, look for crashkernel= in /proc/cmdline",
         )  # fmt: skip
-    with tempfile.NamedTemporaryFile(prefix="pageproof-capture-") as file:
-        file.write(image)
-        file.flush()
+    # Only root may read it: it can have a key. The kernel refuses a file that is open for writing.
+    with tempfile.TemporaryDirectory(prefix="pageproof-capture-") as directory:
+        file = Path(directory) / "initrd.img"
+        file.write_bytes(image)
         line = " ".join((*_consoles(), *_COMMAND_LINE))
         # The system call (-s) checks signatures under Secure Boot.
-        run(["kexec", "-s", "-p", str(kernel), f"--initrd={file.name}", f"--command-line={line}"])
+        run(["kexec", "-s", "-p", str(kernel), f"--initrd={file}", f"--command-line={line}"])
     return f"loaded {kernel} with an initramfs of {len(image) >> 10} KiB"
 
 
