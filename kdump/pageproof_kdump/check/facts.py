@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Final
 
 from pageproof_kdump.check.machine import PROGRAM_BYTES, Machine
 from pageproof_kdump.check.settings import Settings, read_settings
@@ -11,7 +12,8 @@ from pageproof_kdump.check.vmcoreinfo import read_vmcoreinfo
 from pageproof_kdump.engine import NoFact
 from pageproof_kdump.makedumpfile import PLACES, Program, Wanted, parse_arguments, program_of
 
-SETUP: str = "run pageproof kdump setup"
+#: What to do where nothing is set up.
+SETUP: Final = "run pageproof kdump setup"
 
 
 class Facts:

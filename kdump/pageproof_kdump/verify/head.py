@@ -20,7 +20,6 @@ from pageproof.files.inputs import NotAFileError, open_file
 from pageproof_kdump.elfnotes import vmcoreinfo_note, vmcoreinfo_text
 
 _BLOCK: Final = 4096
-_HEADER_BYTES: Final = 464
 #: ``struct disk_dump_header``: status, block_size, sub_hdr_size, bitmap_blocks.
 _WORDS: Final = struct.Struct("<IiiI")
 _WORDS_AT: Final = 424

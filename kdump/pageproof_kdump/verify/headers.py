@@ -12,7 +12,7 @@ from pageproof.attach.formats import Form
 from pageproof.errors import PageproofError
 from pageproof.model.kdump import Checked, bad, ok, unknown
 from pageproof_kdump.engine import Check
-from pageproof_kdump.filter import KEYS, USER, level_words
+from pageproof_kdump.filter import KEYS, level_words
 from pageproof_kdump.verify.facts import DumpFacts
 
 _NAMES: Final = {
@@ -126,11 +126,6 @@ def _package(release: str) -> str:
         if re.fullmatch(pattern, release):
             return f"install the package {package.format(release)}, or give vmlinux with -s"
     return f"give the vmlinux of Linux {release} with -s" if release else ""
-
-
-def has_user_bit(facts: DumpFacts) -> bool:
-    """Return whether data of processes was to be left out, as far as that is known."""
-    return facts.level is None or bool(facts.level & USER)
 
 
 CHECKS: Final = (

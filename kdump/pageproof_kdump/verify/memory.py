@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -27,7 +27,7 @@ _SHOWN: Final = 3
 _EXCLUDED: Final = re.compile("excluded|left out", re.IGNORECASE)
 #: The same, where the reason is not kept.
 _MAYBE: Final = re.compile(f"{_EXCLUDED.pattern}|some of its tables", re.IGNORECASE)
-_TABLE: Final = re.compile(rb"[^\0]", re.DOTALL)
+_MARKED: Final = re.compile(rb"[^\0]", re.DOTALL)
 
 
 def kernel_tables(facts: DumpFacts) -> Checked:
@@ -89,24 +89,29 @@ def modules(facts: DumpFacts) -> Checked:
     """Check that every module can be found, and has its memory."""
     name, prog = "modules", facts.target.prog
     count = 0
+    faults: list[str] = []
     try:
         for module in all_modules(prog):
             title = module_name(module)
             count += 1
-            for part in module_parts(module):
-                for address in (part.start, part.start + part.length_bytes - 1):
-                    if part.length_bytes and part.start:
-                        _read_module(prog, title, part.name, address)
+            faults += _unread_parts(module, title)
     except (drgn.FaultError, DamagedError) as error:
-        return _lost(name, facts, [f"after {count} modules: {error}"])
+        return _lost(name, facts, [f"after {count} modules: {error}", *faults])
+    if faults:
+        return _lost(name, facts, faults, may_be_zeros=_drops_zeros(facts))
     return ok(name, f"all {count:,} can be found, with their memory" if count else "there are none")
 
 
-def _read_module(prog: drgn.Program, title: str, part: str, address: int) -> None:
-    try:
-        prog.read(address, 1)
-    except drgn.FaultError as error:
-        raise DamagedError(f"{part} of {title}: {error}") from None
+def _unread_parts(module: drgn.Object, title: str) -> Iterator[str]:
+    """Yield why the first or the last byte of a part of a module cannot be read."""
+    for part in module_parts(module):
+        if not part.length_bytes or not part.start:
+            continue
+        for address in (part.start, part.start + part.length_bytes - 1):
+            try:
+                module.prog_.read(address, 1)
+            except drgn.FaultError as error:
+                yield f"{part.name} of {title}: {error}"
 
 
 def slab(facts: DumpFacts) -> Checked:
@@ -128,7 +133,7 @@ def _kept(facts: DumpFacts, name: str, wanted: FrameClass, words: str) -> Checke
     count = 0
     missing: list[int] = []
     lost = 0
-    for found in _TABLE.finditer(chosen):
+    for found in _MARKED.finditer(chosen):
         count += 1
         if not has(found.start()):
             lost += 1
