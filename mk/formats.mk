@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Dumps in all formats, at all levels, of all kernels. The dumps stay in build/formats; remove it to
-# make them anew. PAGEPROOF_MAKEDUMPFILE names another makedumpfile than the lab's.
+# make them anew. PAGEPROOF_MAKEDUMPFILE names another makedumpfile than the lab's,
+# PAGEPROOF_FORMATS_WORKERS how many dumps are read at a time.
 
 .PHONY: test-formats
 

@@ -6,14 +6,18 @@ outcome is kept in build/formats; `make test-formats` writes the table of docs/d
 """
 
 import json
+import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from dumpforms import FORMS, LEVELS, CannotWrite, Compared, admits, compare, cores, written
+from dumpforms import FORMS, LEVELS, CannotWrite, Compared, Form, admits, compare, cores, written
 from machine import ONE_A_KERNEL, Json, Result, pageproof
 from rawdumps import KEPT, RawDump, makedumpfile, raw_dump
 
+#: Dumps that are made and read at a time; each takes as much of the disk as its memory.
+WORKERS = int(os.environ.get("PAGEPROOF_FORMATS_WORKERS", os.cpu_count() or 1))
 #: What UNKNOWN may say if a dump of a level above 0 lacks a page.
 OMITTED = {"excluded"}
 
@@ -47,6 +51,19 @@ def cell(raw: RawDump, whole: Json, files: list[Path]) -> str:
     return told(compare(whole, said.report), said.report)
 
 
+def row(raw: RawDump, whole: Json, words: str, tmp_path: Path, form: Form, level: int) -> str:
+    """Convert a dump, read it, and return the table's cell."""
+    if form.needs and f"{form.needs}\tenabled" not in words:
+        return f"not written: this makedumpfile has no {form.needs}"
+    into = tmp_path / f"{FORMS.index(form)}-{level}"
+    into.mkdir()
+    try:
+        with written(makedumpfile(), form, raw.copy, into, level) as files:
+            return cell(raw, whole, files)
+    except CannotWrite as error:
+        return f"not written: {error}"
+
+
 @each_kernel_of_the_table
 @pytest.mark.timeout(3 * 3600)  # a guest, then some fifty dumps
 def test_table(kernel: str, tmp_path: Path) -> None:
@@ -69,18 +86,13 @@ def test_table(kernel: str, tmp_path: Path) -> None:
             if isinstance(dump, str)
             else told(compare(raw.live, (said := run(raw, [dump]).report), old), said)
         )
-    for one in FORMS:
-        for level in LEVELS:
+    asked = [(form, level) for form in FORMS for level in LEVELS]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        cells = pool.map(lambda one: row(raw, copied.report, words, tmp_path, *one), asked)
+        for (one, level), outcome in zip(asked, cells, strict=True):
             name = f"{one.name}, level {level}"
-            if one.needs and f"{one.needs}\tenabled" not in words:
-                rows[name] = f"not written: this makedumpfile has no {one.needs}"
-                continue
-            try:
-                with written(program, one, raw.copy, tmp_path, level) as files:
-                    rows[name] = cell(raw, copied.report, files)
-            except CannotWrite as error:
-                rows[name] = f"not written: {error}"
-            print(f"{kernel}: {name}: {rows[name]}", flush=True)
+            rows[name] = outcome
+            print(f"{kernel}: {name}: {outcome}", flush=True)
     release = raw.live["target"]["release"]
     found_all = {"release": release, "makedumpfile": words.splitlines()[0], "rows": rows}
     (KEPT / f"{kernel}.json").write_text(json.dumps(found_all, indent=1))

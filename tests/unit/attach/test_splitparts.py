@@ -7,6 +7,7 @@ import itertools
 import struct
 from pathlib import Path
 
+import pageproof_pagewalk as engine
 import pytest
 from unit.attach.test_dumpfile import PAGE, kdump
 
@@ -119,13 +120,12 @@ def test_a_cut_part(tmp_path: Path) -> None:
 
 
 def test_pages_are_those_of_their_part(tmp_path: Path) -> None:
-    engine = pytest.importorskip("pageproof_pagewalk")
     one = None
     for pages in inspect(parts_of(tmp_path, *EDGES)).kdump:
         one = engine.Kdump(*pages.for_engine(), one)
     assert one is not None
     with pytest.raises(TypeError, match="next must be a Kdump"):
-        engine.Kdump(*pages.for_engine(), 7)
+        engine.Kdump(*pages.for_engine(), 7)  # type: ignore[arg-type]
 
 
 def test_the_command_and_the_function_take_several(
