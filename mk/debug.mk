@@ -20,7 +20,7 @@ test-debug-kernel: debug-kernel engine ## run the tests on the debug kernel, aga
 
 fuzz-module: setup engine ## fuzz the module's interface on the debug kernel (FUZZ_CALLS=1000000)
 	$(Q)$(if $(filter debug,$(FUZZ_KERNEL)),$(PAGEPROOF) lab debug-kernel)
-	$(Q)PYTHONPATH=drgn_scripts:lab:tests $(VENV)/python tests/fuzzmodule.py --kernel $(FUZZ_KERNEL) \
+	$(Q)PYTHONPATH=drgn_scripts:lab:kdump:tests $(VENV)/python tests/fuzzmodule.py --kernel $(FUZZ_KERNEL) \
 		--calls $(FUZZ_CALLS) --seed $(FUZZ_SEED) --turns $(FUZZ_TURNS)
 
 fuzz: ## fuzz the engine for a short while (longer with FUZZ_RUNS=10000000)
