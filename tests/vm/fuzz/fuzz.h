@@ -93,6 +93,7 @@ void pause_ms(unsigned int ms);
 int alarm_in(unsigned int ms);				/* ends a call that blocks; 0: stop the alarm */
 
 void run_programs(struct state *s);
+const char *call_name(unsigned int kind);	/* NULL after the last one */
 
 bool kcov_start(void);
 bool kcov_end(void);	/* whether the calls since the start reached code that was never reached */

@@ -25,8 +25,6 @@ struct shared *shared;
 struct options options = { .seed = 1, .calls = 10000, .processes = 4, .stuck_seconds = 120 };
 __thread sigjmp_buf *fault_return;
 
-const char *call_name(unsigned int kind);
-
 uint64_t mix(uint64_t a, uint64_t b)
 {
 	/* splitmix64 */

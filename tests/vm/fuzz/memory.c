@@ -318,7 +318,6 @@ static int make_fork(struct state *s)
 }
 
 struct thread_work {
-	struct state *s;
 	char *at;
 	uint64_t random;
 };
@@ -346,7 +345,7 @@ static int make_thread(struct state *s)
 
 	if (!m)
 		return -1;
-	w = (struct thread_work){ s, m->start + below(s, m->length / PAGE) * PAGE, draw(s) };
+	w = (struct thread_work){ m->start + below(s, m->length / PAGE) * PAGE, draw(s) };
 	pthread_attr_init(&small);
 	pthread_attr_setstacksize(&small, 64 << 10);
 	if (pthread_create(&thread, &small, thread_touches, &w))

@@ -44,7 +44,6 @@ static void list_all(void)
 	list_calls(life_calls);
 }
 
-const char *call_name(unsigned int kind);
 const char *call_name(unsigned int kind)
 {
 	list_all();
