@@ -61,7 +61,12 @@ def run(args: argparse.Namespace, progress: Progress) -> int:
         return Exit.SOUND
     changes.restore(machine.root, journal)
     if machine.here:
-        run_all(journal.commands)
+        try:
+            run_all(journal.commands)
+        except PageproofError as error:
+            raise PageproofError(
+                f"the files are restored, but a command failed: {error}"
+            ) from error
     print("done" if machine.here else "the files are restored; run the commands on that machine")
     return Exit.SOUND
 

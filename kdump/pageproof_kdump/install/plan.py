@@ -28,6 +28,8 @@ UNIT: Final = f"etc/systemd/system/{UNIT_NAME}"
 _WANTED: Final = f"etc/systemd/system/multi-user.target.wants/{UNIT_NAME}"
 BEGIN: Final = "# pageproof kdump setup: the lines from here on replace those above\n"
 END: Final = "# pageproof kdump setup: end\n"
+#: It loads its crash kernel again, if it runs.
+_RESTART: Final = ("systemctl", "try-restart", "kdump-tools.service")
 #: Of makedumpfile, by the name of a compression.
 COMPRESSIONS: Final = {"zlib": "-c", "lzo": "-l", "zstd": "-z", "none": "-E"}
 _FORMATS: Final = {"zlib": "zlib", "lzo": "lzo", "zstd": "zstd", "none": "elf"}
@@ -87,7 +89,7 @@ def for_kdump_tools(machine: Machine, place: Place, wishes: Wishes) -> Plan:
     line, notes = _boot_line(machine, wishes, needed=not machine.crashkernel_line)
     changes += line
     commands: list[tuple[str, ...]] = [("update-grub",)] if line else []
-    undo = (*commands, ("systemctl", "try-restart", "kdump-tools.service"))
+    undo = (*commands, _RESTART)
     commands += [
         ("systemctl", "enable", "kdump-tools.service"),
         ("systemctl", "restart", "kdump-tools.service"),
@@ -160,8 +162,11 @@ def for_initramfs(machine: Machine, place: Place, wishes: Wishes) -> Plan:
     reload = ("systemctl", "daemon-reload")
     grub = [("update-grub",)] if line else []
     # Until it reloads, systemd knows how to stop a unit whose file is gone; ExecStop unloads.
-    undo = (("systemctl", "stop", UNIT_NAME), reload, *grub)
-    return Plan(tuple(changes), (*grub, reload, ("systemctl", "start", UNIT_NAME)), undo, notes)
+    undo = [("systemctl", "stop", UNIT_NAME), reload, *grub]
+    if machine.kdump_tools:
+        undo.append(_RESTART)
+    start = ("systemctl", "start", UNIT_NAME)
+    return Plan(tuple(changes), (*grub, reload, start), tuple(undo), notes)
 
 
 def _configuration(parameters: Mapping[str, str], build: Mapping[str, str]) -> bytes:

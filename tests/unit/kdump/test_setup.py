@@ -9,7 +9,7 @@ import pytest
 from pageproof import cli
 from pageproof.errors import Exit
 from pageproof_kdump.install import place, slab
-from pageproof_kdump.install.changes import is_set_up
+from pageproof_kdump.install.changes import is_set_up, read
 from pageproof_kdump.install.load import read_configuration
 from pageproof_kdump.install.place import Place
 from pageproof_kdump.install.plan import BEGIN, CONFIGURATION, GRUB, UNIT
@@ -113,6 +113,7 @@ def test_the_initramfs_beside_kdump_tools(root: Path) -> None:
     """Else both would load a crash kernel, and the last one would count."""
     add_kdump_tools(root)
     assert setup(root, "--yes", "--with", "initramfs") == Exit.SOUND
+    assert read(root).commands[-1] == ("systemctl", "try-restart", "kdump-tools.service")
     assert 'USE_KDUMP="0"' in (root / "etc/default/kdump-tools").read_text()
     assert (root / UNIT).exists()
 
