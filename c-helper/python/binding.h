@@ -98,7 +98,8 @@ bool kdump_read_page(PyObject *kdump, uint64_t paddr, void *data, size_t length)
 struct pw_file_memory;
 const struct pw_file_memory *file_memory_of(PyObject *file);
 
-/* heads.c: a function, see pageproof_pagewalk.pyi. */
+/* guard.c, heads.c: functions, see pageproof_pagewalk.pyi. */
+PyObject *guard_mappings(PyObject *module, PyObject *args);
 PyObject *read_heads(PyObject *module, PyObject *args);
 
 /* form.c: the engine's form in a Form. It lives as long as the object. */

@@ -184,6 +184,7 @@ static PyMethodDef module_methods[] = {
 	{ "watch_pieces", pieces, METH_VARARGS, NULL },
 	{ "watch_is_emulated", is_emulated, METH_NOARGS, NULL },
 	{ "classify", classify, METH_VARARGS, NULL },
+	{ "guard_mappings", guard_mappings, METH_VARARGS, NULL },
 	{ "account_merge", account_merge, METH_VARARGS, NULL },
 	{ "read_heads", read_heads, METH_VARARGS, NULL },
 	{ "unpack_symbols", unpack_symbols, METH_VARARGS, NULL },

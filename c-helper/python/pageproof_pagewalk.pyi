@@ -76,6 +76,16 @@ def account_merge(
         ValueError: the arrays differ in length.
     """
 
+def guard_mappings(message: bytes, exit_code: int, /) -> None:
+    """Handle SIGBUS from now on: write a message to standard error and exit.
+
+    The process reads a mapped file behind its end if another process has truncated it. Any other
+    SIGBUS ends the process as before.
+
+    Raises:
+        ValueError: the message has more than 8192 bytes.
+    """
+
 def read_heads(pid: int, address: int, pages: int, page_bytes: int, head_bytes: int, /) -> bytes:
     """Read the first bytes of each page of another process. Releases the GIL.
 

@@ -215,6 +215,11 @@ def _open(args: argparse.Namespace) -> _Open:
         need_drgn()
         from pageproof.attach import DebugInfo, KernelChoice, Wanted, open_target
 
+        if args.core is not None:
+            from pageproof.attach.shrinking import exit_if_it_shrinks
+
+            exit_if_it_shrinks(args.core, lambda error: _line(f"error: {error}") + "\n")
+
         wanted = Wanted(
             qemu=args.qemu,
             core=args.core[0] if args.core else None,
@@ -298,7 +303,11 @@ def guarded(run: Callable[[], int], *, verbose: bool = False) -> int:
 
 def _say(line: str) -> None:
     if sys.stderr is not None:  # print() would use standard output instead
-        print(f"pageproof: {printable(line)}", file=sys.stderr)
+        print(_line(line), file=sys.stderr)
+
+
+def _line(text: str) -> str:
+    return f"pageproof: {printable(text)}"
 
 
 def _say_lines(text: str) -> None:
