@@ -150,7 +150,8 @@ def has_cpu_flag(prog: drgn.Program, name: bytes, number: int) -> bool:
         return bool(capability[number // 32].value_() >> number % 32 & 1)
     for bit in range(length):
         pointer = names[bit]
-        if pointer.value_() and pointer.string_() == name:
+        address = pointer.value_()
+        if address and prog.read_c_string(address, max_size=len(name) + 1) == name:
             return bool(capability[bit // 32].value_() >> bit % 32 & 1)
     return False
 

@@ -19,6 +19,7 @@ from pageproof.attach.btf.kallsyms import SymbolTable
 from pageproof.errors import PageproofError
 from pageproof.files.inputs import NotAFileError, open_file
 from pageproof.find.bounded import DamagedError, list_entries
+from pageproof.find.strings import bytes_of
 
 SYSFS: Final = Path("/sys/kernel/btf")
 _KALLSYMS: Final = Path("/proc/kallsyms")
@@ -250,4 +251,4 @@ def _in_memory(prog: drgn.Program) -> Iterator[tuple[bytes, int, int]]:
         "struct btf_module", prog["btf_modules"].address_of_(), "list", _MAX_MODULES
     ):
         btf = each.btf
-        yield btf.name.string_(), int(btf.data.value_()), int(btf.data_size.value_())
+        yield bytes_of(btf.name), int(btf.data.value_()), int(btf.data_size.value_())

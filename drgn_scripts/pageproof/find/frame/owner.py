@@ -9,6 +9,7 @@ from drgn.helpers.linux.mm import compound_head, compound_nr, page_index, page_t
 from pageproof.find.frame.flags import MAPPING_ANON
 from pageproof.find.frame.free import FreeLists
 from pageproof.find.process.paths import inode_path
+from pageproof.find.strings import bytes_of, text_of
 from pageproof.model import FileFacts, StructPageFacts
 from pageproof.model.whatis import OwnerFacts
 
@@ -56,7 +57,7 @@ def owner_facts(prog: drgn.Program, pfn: int, page: StructPageFacts) -> OwnerFac
 def _index_of(prog: drgn.Program, pfn: int, head: drgn.Object, inode: drgn.Object) -> int:
     """Return a page's index in its file, from the head: the ``index`` of a tail page is invalid."""
     index = int(page_index(head).value_())
-    kind = inode.i_sb.s_type.name.string_()
+    kind = bytes_of(inode.i_sb.s_type.name)
     if kind == b"hugetlbfs" and _counts_huge_pages(prog):
         index *= compound_nr(head).value_()
     return index + pfn - int(page_to_pfn(head).value_())
@@ -99,7 +100,7 @@ def named_file_of(prog: drgn.Program, page: StructPageFacts, mapped: FileFacts) 
         inode = drgn.Object(prog, "struct address_space *", page.mapping).host.read_()
         if not inode or inode.i_mapping.value_() != page.mapping or not inode.i_nlink:
             return ""
-        kind = inode.i_sb.s_type.name.string_().decode("ascii", "replace")
+        kind = text_of(inode.i_sb.s_type.name)
         return f"inode {inode.i_ino.value_()} of {kind}"
     except drgn.FaultError:
         return ""

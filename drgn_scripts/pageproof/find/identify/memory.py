@@ -12,6 +12,7 @@ from pageproof.find.identify.place import Missing, Place
 from pageproof.find.kernel import areas
 from pageproof.find.kernel.layout import physmap
 from pageproof.find.kernel.symbols import code_words
+from pageproof.find.strings import text_of
 from pageproof.model import Outcome, SlabFacts, SlabState
 from pageproof.model.whatis import PageStructFacts, VmapFacts
 
@@ -62,7 +63,7 @@ def slab_facts(prog: drgn.Program, address: int) -> SlabFacts | None:
     if not info.slab_cache:
         raise Missing("the slab has no cache")
     cache = info.slab_cache
-    name, slot = cache.name.string_().decode("utf-8", "replace"), cache.size.value_()
+    name, slot = text_of(cache.name), cache.size.value_()
     if not name or not slot:
         raise Missing("the slab's cache has no name and no size")
     state = {True: SlabState.ALLOCATED, False: SlabState.FREE, None: SlabState.UNKNOWN}

@@ -19,6 +19,7 @@ from pageproof.find.process.mappings import address_space
 from pageproof.find.process.paths import d_path, path_of
 from pageproof.find.process.spaces import BROKEN
 from pageproof.find.process.vmas import mm_object
+from pageproof.find.strings import bytes_of
 from pageproof.find.words import VM_FLAGS, vm_flags_words
 from pageproof.model import MappingFacts, PagingFacts, VmaFacts, VmaLine
 from pageproof.space.units import ADDRESS_LAST, PAGE_SHIFT
@@ -142,7 +143,7 @@ def _anonymous_name(vma: drgn.Object) -> bytes:
     if vma.vm_file and name.address_ == vma.shared.address_:
         # Until d09e8ca6cb93 (6.2) it is in a union with ``shared``, which file mappings use.
         return b""
-    return bytes(name.name.string_()) if name else b""
+    return bytes_of(name.name) if name else b""
 
 
 def _special_name(prog: drgn.Program, vma: drgn.Object) -> bytes:
@@ -154,7 +155,7 @@ def _special_name(prog: drgn.Program, vma: drgn.Object) -> bytes:
     if vma.vm_ops.value_() != ops:
         return b""
     mapping = cast("struct vm_special_mapping *", vma.vm_private_data)
-    return bytes(mapping.name.string_())
+    return bytes_of(mapping.name)
 
 
 def _path(file: drgn.Object) -> bytes:

@@ -8,13 +8,13 @@ from typing import Final
 
 import drgn
 from drgn import cast, container_of
-from drgn.helpers.linux.pci import pci_name
 
 from pageproof.find.bounded import list_entries
 from pageproof.find.kernel.symbols import symbol_name
 from pageproof.find.process.paths import path_of
 from pageproof.find.shared.finder import Claim, Finder, not_private, owner_of
 from pageproof.find.shared.physical import kernel_sides
+from pageproof.find.strings import text_of
 from pageproof.space.units import PAGE_BYTES
 
 _PCI: Final = "pci_phys_vm_ops"
@@ -32,7 +32,7 @@ def _claim(vma: drgn.Object) -> Claim | None:
     not_private(vma)
     pfn, file = int(vma.vm_pgoff), vma.vm_file
     for device, bar, frames in _resources(vma.prog_):
-        name = pci_name(device)
+        name = text_of(device.dev.kobj.name)
         if pfn in frames and _is_file_of(file, name, bar):
             return Claim(
                 owner=device.value_(),
@@ -85,9 +85,7 @@ def _devices(prog: drgn.Program) -> Iterator[drgn.Object]:
 def _is_file_of(file: drgn.Object, device: str, bar: int) -> bool:
     """Return whether the file is the BAR's. The name is needed: two BARs may share a page."""
     dentry = path_of(file).dentry
-    name, directory = (
-        one.d_name.name.string_().decode("utf-8", "replace") for one in (dentry, dentry.d_parent)
-    )
+    name, directory = (text_of(one.d_name.name) for one in (dentry, dentry.d_parent))
     if name.startswith("resource"):
         return (directory, name.removesuffix("_wc")) == (device, f"resource{bar}")
     return device.endswith(f"{directory}:{name}")

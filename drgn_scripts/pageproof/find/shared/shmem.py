@@ -13,6 +13,7 @@ from pageproof.find.frame.cache import cached_pages
 from pageproof.find.kernel.symbols import symbol_name
 from pageproof.find.process.paths import path_of
 from pageproof.find.shared.finder import Claim, Finder, Runs, is_shared, owner_of
+from pageproof.find.strings import text_of
 from pageproof.space.units import PAGE_BYTES
 
 #: With these operations the VMA's file leads through ``struct shm_file_data`` (ipc/shm.c) to the
@@ -33,7 +34,7 @@ def claim_of_file(vma: drgn.Object, sysv: str) -> Claim | None:
     if symbol_name(vma.prog_, file.f_op.value_()) == sysv:
         file = cast("struct shm_file_data *", file.private_data).file
     inode = file.f_inode
-    name = path_of(file).dentry.d_name.name.string_().decode("utf-8", "replace")
+    name = text_of(path_of(file).dentry.d_name.name)
     return Claim(
         owner=inode.value_(),
         owner_type="struct inode",

@@ -8,10 +8,10 @@ from typing import Final
 
 import drgn
 from drgn import cast
-from drgn.helpers.linux.device import dev_name
 
 from pageproof.find.shared.finder import Claim, Finder, adjoining, not_private, owner_of
 from pageproof.find.shared.physical import kernel_sides
+from pageproof.find.strings import text_of
 from pageproof.space.units import PAGE_BYTES
 
 #: ``UIO_MEM_…`` of include/linux/uio_driver.h. They are macros, which DWARF does not have.
@@ -40,8 +40,8 @@ def _claim(vma: drgn.Object) -> Claim | None:
     if number >= len(info.mem) or not info.mem[number].size:
         raise ValueError(f"the UIO device has no map {number}: the rest of a split mapping?")
     mem = info.mem[number]
-    label = mem.name.string_().decode("utf-8", "replace") if mem.name else "unnamed"
-    name = dev_name(device.dev.address_of_()).decode("utf-8", "replace")
+    label = text_of(mem.name) if mem.name else "unnamed"
+    name = text_of(device.dev.kobj.name)
     return Claim(
         owner=device.value_(),
         owner_type="struct uio_device",

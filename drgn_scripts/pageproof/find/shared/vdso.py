@@ -14,6 +14,7 @@ from drgn.helpers.linux.mm import page_to_virt
 from pageproof.find.kernel.debuginfo import of_program
 from pageproof.find.process.tasks import read_tasks
 from pageproof.find.shared.finder import Claim, Finder, UnknownPart, adjoining, owner_of
+from pageproof.find.strings import bytes_of
 from pageproof.model import kinds
 from pageproof.space.units import PAGE_BYTES
 
@@ -101,7 +102,7 @@ def _claim(vma: drgn.Object) -> Claim | None:
         return _code(vma)
     if part == _DATA:
         return _data(vma)
-    name = cast("struct vm_special_mapping *", vma.vm_private_data).name.string_()
+    name = bytes_of(cast("struct vm_special_mapping *", vma.vm_private_data).name)
     if name == b"[vvar_vclock]":
         return None  # clocks of the hypervisor (since 6.15), not memory of the kernel
     raise UnknownPart(name.decode("utf-8", "replace"))
