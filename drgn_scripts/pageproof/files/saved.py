@@ -8,9 +8,11 @@ pageproof may add some.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
+import math
 import re
 import types
 import typing
@@ -27,7 +29,9 @@ from pageproof.model.audit import AUDIT_SCHEMA, AuditReport
 from pageproof.model.where import Where
 
 _HEX: Final = re.compile(r"0x(0|[1-9a-f][0-9a-f]{0,15})")
-_KNOWN: Final = re.compile(r"pageproof/([a-z]+)-([0-9]+)")
+_KNOWN: Final = re.compile(r"pageproof/([a-z]{1,20})-([0-9]{1,18})")
+#: Characters of a hostile value that a message shows.
+_SHOWN: Final = 60
 #: Command and model of each report that can be read, by schema.
 _READ: Final[dict[str, tuple[str, type[Report | AuditReport]]]] = {
     SCHEMA: ("verify", Report),
@@ -67,7 +71,12 @@ def _remedy(command: str) -> str:
 def _json(path: Path) -> Any:
     text = read_text(path, "report", str(path))
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            object_pairs_hook=_without_duplicates,
+        )
     except json.JSONDecodeError as error:
         if not text.strip():
             what = "this file is empty"
@@ -83,6 +92,22 @@ def _json(path: Path) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:_SHOWN]} is not a JSON number")
+    return value
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object. Of two equal keys, programs use different ones, so both are refused."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = collections.Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f'"{twice[:_SHOWN]}" is there twice in one object')
+    return found
 
 
 def _schema(value: Any, path: Path) -> str:
@@ -217,7 +242,7 @@ def _enum(kind: type[Enum], value: Any, place: str) -> Enum:
         return kind(value)
     except ValueError:
         known = ", ".join(str(one.value) for one in kind)
-        raise _BadError(f"{place} is {value!r}, not one of {known}") from None
+        raise _BadError(f"{place} is {str(value)[:_SHOWN]!r}, not one of {known}") from None
 
 
 def _integer(value: Any, place: str) -> int:
