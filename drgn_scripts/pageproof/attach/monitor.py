@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import time
 from typing import Final
 
 from pageproof.errors import PageproofError
@@ -17,6 +18,9 @@ from pageproof.errors import PageproofError
 #: Limit of one answer. ``info mtree -f`` has some kilobytes, and a megabyte with many devices.
 _ANSWER_BYTES: Final = 16 << 20
 _RECEIVE_BYTES: Final = 1 << 16
+#: Deadline of an answer with all events before it. Each read has a limit too (qmp.py), but a peer
+#: may send a byte, or an event, now and then.
+ANSWER_SECONDS: Final = 60.0
 
 
 class Unusable(Exception):
@@ -78,7 +82,8 @@ class Monitor:
         if descriptor is not None:
             sent = socket.send_fds(self.connection, [line], [descriptor])
         self.connection.sendall(line[sent:])
-        while "event" in (answer := self._message()):
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while "event" in (answer := self._message(deadline)):
             pass
         if answer.get("id") != name:
             raise ValueError("an answer of QEMU does not belong to its question")
@@ -88,8 +93,9 @@ class Monitor:
 
     def finish(self) -> None:
         """Leave no part of an event to drgn."""
+        deadline = time.monotonic() + ANSWER_SECONDS
         while self._received:
-            self._message()
+            self._message(deadline)
 
     def drain(self) -> None:
         """Read the events that have come: QEMU keeps in its memory what nobody reads.
@@ -101,8 +107,9 @@ class Monitor:
             self._check()
         except Unusable:
             return
+        deadline = time.monotonic() + ANSWER_SECONDS
         while self._received or select.select([self.connection], [], [], 0)[0]:
-            self._message()
+            self._message(deadline)
 
     def _check(self) -> None:
         """Check that the next byte begins a message.
@@ -118,15 +125,18 @@ class Monitor:
         if pending and not pending.startswith(b'{"timestamp":'):
             raise Unusable("the middle of an event")
 
-    def _message(self) -> dict[str, object]:
-        received, more = [], self._received
+    def _message(self, deadline: float) -> dict[str, object]:
+        received, more, length = [], self._received, 0
         while b"\n" not in more:
             received.append(more)
-            if sum(map(len, received)) > _ANSWER_BYTES:
+            length += len(more)
+            if length > _ANSWER_BYTES:
                 raise ValueError("an answer of QEMU is too long")
+            _check_time(deadline)
             more = self.connection.recv(_RECEIVE_BYTES)
             if not more:
                 raise ConnectionError("QEMU closed the connection")
+        _check_time(deadline)
         end, _, self._received = more.partition(b"\n")
         line = b"".join((*received, end))
         try:
@@ -136,6 +146,11 @@ class Monitor:
         if not isinstance(message, dict):
             raise ValueError("an answer of QEMU is not an object")
         return message
+
+
+def _check_time(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError(f"QEMU did not finish its answer within {ANSWER_SECONDS:.0f} s")
 
 
 def ask_qemu(monitor: Monitor, command: str, where: str) -> object:
