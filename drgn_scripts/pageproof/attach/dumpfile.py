@@ -22,6 +22,7 @@ from pageproof.attach.filebytes import FileBytes, FlattenedBytes, PlainBytes, cu
 from pageproof.attach.formats import HEAD_BYTES, Form, recognise
 from pageproof.attach.image import Image, open_image
 from pageproof.attach.kdump import KdumpLayout, KdumpPages, check_kdump
+from pageproof.attach.segments import disagreement
 from pageproof.attach.splitparts import SplitPart, check_parts, missing_parts
 from pageproof.errors import PageproofError
 from pageproof.files.inputs import NotAFileError, open_file
@@ -230,4 +231,6 @@ def _read_elf(source: FileBytes, where: str) -> _Headers:
             found.loads.append(Segment(paddr, memsz, filesz, number, offset, vaddr))
         elif p_type == _PT_NOTE:
             found.notes.append((offset, filesz))
+    if wrong := disagreement(found.loads):
+        raise damaged(where, wrong)
     return found
