@@ -23,11 +23,10 @@ PAGEPROOF := build/bin/pageproof
 KERNEL_ARG := $(if $(KERNEL),--kernel $(KERNEL))
 DIST ?= bookworm
 LOAD_SECONDS ?= 600
-DAMAGE_RUNS ?= 2000
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test test-all test-bugs test-load test-damage test-kdump test-unit build engine module helper bench format pins acceptance clean
+.PHONY: help setup demo test test-all test-bugs test-load test-hostile test-kdump test-unit build engine module helper bench format pins acceptance clean
 
 help: ## show this help
 	@echo "pageproof: make TARGET [KERNEL=5.10|6.1|6.12|7.2] [V=1]"
@@ -54,9 +53,9 @@ test-load: setup engine ## run verify and audit on sound guests, busy, crowded o
 		-m "long or not long" -rA tests/live/test_load.py tests/live/test_soundness.py tests/live/test_crowd.py \
 		$(PYTEST_ARGS)
 
-test-damage: setup engine ## run commands on DAMAGE_RUNS=2000 damaged vmcores (tests/dumpdamage.py)
-	$(Q)PAGEPROOF_DAMAGE_RUNS=$(DAMAGE_RUNS) $(PYTEST) $(WORKERS) \
-		-m "long or not long" tests/vmcore/test_vmcore_damaged.py $(PYTEST_ARGS)
+test-hostile: setup engine ## run all 10,000 cases of damaged and hostile input (docs/hostile.md)
+	$(Q)$(PYTEST) $(WORKERS) -m "long or not long" tests/hostile tests/vmcore/test_vmcore_damaged.py \
+		$(PYTEST_ARGS)
 
 test-kdump: setup engine ## crash capture as users set it up, in a Debian with GRUB: long, and its output is shown
 	$(Q)$(PYTEST) -n0 -rA -s -m "long or not long" $(wildcard tests/kdump) tests/vmcore/test_capture.py $(PYTEST_ARGS)

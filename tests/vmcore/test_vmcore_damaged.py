@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Damaged dumps and debug info: a message or UNKNOWN; no traceback, no signal, bounded memory.
 
-tests/dumpdamage.py makes the damage. ``make test-damage`` does many more runs.
+These need the dumps of the other tests; tests/hostile has damage of all kinds.
 """
 
 import json
 import mmap
-import os
 import shutil
 import struct
 import sys
@@ -14,42 +13,14 @@ from pathlib import Path
 
 import dumpdamage as damage
 import pytest
-from machine import each_kernel, environment, on_one_kernel, pageproof
+from machine import environment, on_one_kernel, pageproof
 from plugins.crashed import VERIFY, Crashed
 
 from pageproof_lab.proc import run
 
-RUNS = int(os.environ.get("PAGEPROOF_DAMAGE_RUNS", "2000"))
-SEED = int(os.environ.get("PAGEPROOF_DAMAGE_SEED", "0"))
-
 
 def vmlinux(crashed: Crashed) -> Path:
     return Path(crashed.machine.kernel.vmlinux)
-
-
-def some_runs(crashed: Crashed, form: str, scratch: Path, seeds: range) -> None:
-    dump = crashed.dumps[form]
-    wrong = [
-        f"{one.wrong}: {form}, {one.what}\n{one.out[-3000:]}"
-        for one in damage.runs(dump, vmlinux(crashed), scratch, seeds, environment())
-        if one.wrong is not None
-    ]
-    assert not wrong, "\n".join(wrong)
-
-
-@on_one_kernel
-@pytest.mark.parametrize("form", ["elf", "lzo", "flat"])
-def test_damage(crashed: Crashed, form: str, tmp_path: Path) -> None:
-    """One damage of each kind, with a few commands."""
-    some_runs(crashed, form, tmp_path / "vmcore", range(10))
-
-
-@pytest.mark.long
-@each_kernel
-def test_much_damage(crashed: Crashed, tmp_path: Path) -> None:
-    """``make test-damage`` runs this; PAGEPROOF_DAMAGE_RUNS and -k KERNEL restrict it."""
-    for form in ("elf", "lzo", "flat"):
-        some_runs(crashed, form, tmp_path / "vmcore", range(SEED, SEED + RUNS // 12))
 
 
 @on_one_kernel
