@@ -106,6 +106,8 @@ def _check_compression(prog: drgn.Program, where: str) -> None:
         return
     try:
         prog.read(int(found[1], 16), 8)
+    except UnicodeDecodeError:  # drgn names the release in its message, whatever that is
+        return
     except drgn.FaultError as error:
         # libkdumpfile's diskdump_read_page()
         if "Unsupported compression method" in str(error):

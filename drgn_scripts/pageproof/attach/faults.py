@@ -17,9 +17,10 @@ from pageproof.errors import PageproofError, ReaderGoneError
 
 _REMEDY: Final = "a dump may be damaged or a part of one; in a running kernel try again"
 
-#: drgn raises these two besides its own classes, and never a subclass of them: Exception for errors
-#: without a class of their own (such as libdw's), LookupError for missing types.
-_BARE: Final = (Exception, LookupError)
+#: drgn raises these besides its own classes, and never a subclass of them: Exception for errors
+#: without a class of their own (such as libdw's), LookupError for missing types,
+#: NotImplementedError for a file of another machine.
+_BARE: Final = (Exception, LookupError, NotImplementedError)
 
 
 @contextmanager
@@ -47,6 +48,10 @@ def faults_as_errors(where: str) -> Iterator[None]:
         ) from error
     except (drgn.ObjectAbsentError, drgn.OutOfBoundsError) as error:
         raise PageproofError(f"the debug info does not fit: {error}", where) from error
+    except UnicodeDecodeError as error:
+        # drgn puts names of the target into its messages, and Python refuses those that are not
+        # UTF-8. pageproof itself replaces what it cannot decode.
+        raise PageproofError(f"drgn failed: {error.object!r}", where, _REMEDY) from error
     except Exception as error:
         if type(error) not in _BARE and type(error).__module__ != drgn.FaultError.__module__:
             raise

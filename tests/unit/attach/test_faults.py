@@ -64,6 +64,18 @@ def test_debug_info_that_is_damaged() -> None:
         raise drgn.BadDataError(".debug_abbrev+0: ULEB128 number overflows")
 
 
+def test_a_message_that_is_no_text() -> None:
+    """drgn 0.3.0 on a VMCOREINFO whose release is not UTF-8 (case 2357 of tests/hostile)."""
+    with pytest.raises(PageproofError, match="odd"), faults_as_errors("vmcore"):
+        b"odd\xff".decode()
+
+
+def test_a_module_of_another_machine() -> None:
+    """drgn 0.3.0 on a module with another e_machine (case 5432 of tests/hostile)."""
+    with pytest.raises(PageproofError, match="drgn failed"), faults_as_errors("vmcore"):
+        raise NotImplementedError("relocation support is not implemented")
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), ValueError("x"), AssertionError(), IndexError()])
 def test_others_are_bugs(error: Exception) -> None:
     with pytest.raises(type(error)), faults_as_errors("vmcore"):
