@@ -82,6 +82,7 @@ def panic(guest: Guest) -> None:
 
 def the_dump(disk: Path, pattern: str, into: Path) -> Path:
     """Return the one dump in the directory of the one crash."""
+    images.replay_journal(disk)
     (stamp,) = (n for n in images.list_files(disk, CRASHES) if re.fullmatch(r"\d{8}-?\d{4,6}", n))
     names = images.list_files(disk, f"{CRASHES}/{stamp}")
     print(f"{CRASHES}/{stamp}:", *names)

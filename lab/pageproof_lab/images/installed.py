@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pageproof_lab.images.roots import installed_tree, size_mib
 from pageproof_lab.paths import cache_dir, cache_lock
-from pageproof_lab.proc import run, say
+from pageproof_lab.proc import Failed, run, say
 
 #: Where the first partition begins. GRUB's core image lies before it, behind the boot sector.
 PARTITION_BYTES = 1 << 20
@@ -17,6 +17,8 @@ _SECTOR_BYTES = 512
 _LINUX = 0x83
 #: Room for packages, initramfs images, and the dumps of two crashes.
 _SPARE_MIB = 1500
+#: Exit code of e2fsck(8) after it changed something.
+_REPAIRED = 1
 #: The device of the disk below, as the guest's kernel calls it.
 ROOT_DEVICE = "/dev/vda1"
 
@@ -79,6 +81,22 @@ def _fill(disk: Path, tree: Path) -> None:
 def copy_disk(disk: Path, into: Path) -> None:
     """Copy a disk, holes included."""
     run(["cp", "--sparse=always", "--reflink=auto", disk, into])
+
+
+def replay_journal(disk: Path) -> None:
+    """Write what is only in the file system's journal to its place, for the functions below.
+
+    kdump-tools restarts the machine with its root mounted (reboot -f).
+
+    Raises:
+        LabError: the file system is damaged.
+    """
+    where = f"{disk}?offset={PARTITION_BYTES}"
+    try:
+        run(["e2fsck", "-p", "-E", "journal_only", where])
+    except Failed as error:
+        if error.code != _REPAIRED:
+            raise
 
 
 def read_file(disk: Path, path: str, target: Path) -> None:
