@@ -215,7 +215,7 @@ def _open(args: argparse.Namespace) -> _Open:
         need_drgn()
         from pageproof.attach import DebugInfo, KernelChoice, Wanted, open_target
 
-        if args.core is not None:
+        if args.core:
             from pageproof.attach.shrinking import exit_if_it_shrinks
 
             exit_if_it_shrinks(args.core, lambda error: _line(f"error: {error}") + "\n")

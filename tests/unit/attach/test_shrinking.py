@@ -18,7 +18,7 @@ from pageproof.attach.shrinking import exit_if_it_shrinks
 
 path = Path(sys.argv[1])
 if len(sys.argv) > 2:
-    exit_if_it_shrinks(path, lambda error: f"pageproof: error: {error}\\n")
+    exit_if_it_shrinks([path], lambda error: f"pageproof: error: {error}\\n")
 with path.open("rb") as file:
     mapped = map_file(file)
 os.truncate(path, 4096)
@@ -41,6 +41,7 @@ def test_a_message(tmp_path: Path) -> None:
     done = shrink(tmp_path / "vm\x1bcore", "guarded")
     assert done.returncode == 2
     assert "pageproof: error: the dump became shorter while it was read" in done.stderr
+    assert f", -c {tmp_path}/vm" in done.stderr
     assert not done.stdout
 
 
@@ -54,6 +55,15 @@ def test_another_bus_error(tmp_path: Path) -> None:
     code = "import os, pageproof_pagewalk as e; e.guard_mappings(b'no', 2); os.kill(os.getpid(), 7)"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True)
     assert (done.returncode, done.stderr) == (-7, b"")
+
+
+def test_many_parts() -> None:
+    """The message is cut."""
+    code = (
+        "from pathlib import Path; from pageproof.attach.shrinking import exit_if_it_shrinks as e;"
+        "e([Path('x' * 200)] * 100, str)"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
 
 
 def test_a_message_that_is_too_long() -> None:
