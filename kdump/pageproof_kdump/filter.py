@@ -34,7 +34,7 @@ class Key:
     Attributes:
         text: as it is in VMCOREINFO, and in makedumpfile's program with a "=" behind it.
         since: Linux releases that have it, from this one on; (major, minor).
-        reads: the first version of makedumpfile that reads it.
+        reads: the makedumpfile that reads it, in words.
     """
 
     text: str
@@ -43,11 +43,11 @@ class Key:
 
 
 #: Linux d50569612c29 ("mm: rename the 'compound_head' field in the 'struct page' to
-#: 'compound_info'"), makedumpfile f50c015; Linux 46df8e73a4a3 ("mm: free up PG_slab"),
-#: makedumpfile bad2a7c.
+#: 'compound_info'"), makedumpfile f50c015, which no release has yet; Linux 46df8e73a4a3 ("mm: free
+#: up PG_slab"), makedumpfile bad2a7c.
 KEYS: Final = (
-    Key("OFFSET(page.compound_info)", (7, 1), "1.8.0"),
-    Key("NUMBER(PAGE_SLAB_MAPCOUNT_VALUE)", (6, 10), "1.7.6"),
+    Key("OFFSET(page.compound_info)", (7, 1), "a makedumpfile newer than 1.7.9"),
+    Key("NUMBER(PAGE_SLAB_MAPCOUNT_VALUE)", (6, 10), "makedumpfile 1.7.6 or newer"),
 )
 
 

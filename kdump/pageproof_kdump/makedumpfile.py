@@ -24,7 +24,7 @@ PLACES: Final = tuple(
 #: Options that compress; zlib is always there.
 COMPRESSIONS: Final = {"-c": "zlib", "-l": "lzo", "-p": "snappy", "-z": "zstd"}
 _VERSION: Final = re.compile(rb"makedumpfile: version ([0-9][0-9A-Za-z.+~-]*)")
-#: Of makedumpfile 1.8.0 (makedumpfile.c, main()).
+#: makedumpfile.c, main(), after 1.7.9.
 _SHORT: Final = "b:cDd:eEFfg:hi:lL:pRvXx:z"
 _FLAGS: Final = (
     "split reassemble dump-dmesg partial-dmesg help non-mmap mem-usage check-params dry-run "

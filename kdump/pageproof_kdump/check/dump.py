@@ -113,7 +113,7 @@ def filtering(facts: Facts) -> Checked:
     settings = facts.settings
     if settings is not None:
         where = f" in {settings.file}"
-    remedy = f"use -d {sound}{where}, or makedumpfile {lost[0].reads} or newer"
+    remedy = f"use -d {sound}{where}, or {lost[0].reads}"
     if not is_sure:
         return unknown(name, f"{what}, if this kernel has that; {reason}", remedy, level=level)
     return bad(name, what, remedy, level=level, keys=keys)

@@ -201,7 +201,7 @@ def _remedy(facts: DumpFacts) -> str:
         sound = sound_level(31 if level is None else level)
         first = keys[0]
         return (
-            f"dump again with -d {sound}, or with makedumpfile {first.reads} or newer: an older "
+            f"dump again with -d {sound}, or with {first.reads}: an older "
             f"one does not read {first.text}, drops slab pages at {at}, and returns 0"
         )
     return "dump again, at level 0 if you can: these pages cannot be restored"
