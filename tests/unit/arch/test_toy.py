@@ -188,8 +188,8 @@ class FakeReader:
     def __init__(self, tables: Tables) -> None:
         self.read_physical = tables.read
 
-    def compressed_memory(self) -> None:
-        return None
+    def compressed_memory(self) -> tuple[()]:
+        return ()
 
     def direct_memory(self) -> Sequence[tuple[int, memoryview | int]]:
         return ()
