@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from pageproof import __version__
 from pageproof.errors import PageproofError
-from pageproof.model.kdump import Checked, unknown
+from pageproof.model.kdump import KDUMP_SCHEMA, Checked, KdumpReport, exit_of, unknown
 
 _Facts = TypeVar("_Facts")
 
@@ -43,6 +44,22 @@ class Check(Generic[_Facts]):
 def run_checks(checks: Sequence[Check[_Facts]], facts: _Facts) -> tuple[Checked, ...]:
     """Return the result of each check."""
     return tuple(_run(checks, facts))
+
+
+def report_of(
+    command: str, subject: str, release: str, checks: Sequence[Check[_Facts]], facts: _Facts
+) -> KdumpReport:
+    """Run checks and return their report (:class:`pageproof.model.kdump.KdumpReport`)."""
+    results = run_checks(checks, facts)
+    return KdumpReport(
+        schema=KDUMP_SCHEMA,
+        version=__version__,
+        command=command,
+        subject=subject,
+        release=release,
+        checks=results,
+        exit_code=exit_of(results),
+    )
 
 
 def _run(checks: Iterable[Check[_Facts]], facts: _Facts) -> Iterator[Checked]:

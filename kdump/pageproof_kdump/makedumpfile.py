@@ -23,6 +23,8 @@ PLACES: Final = tuple(
 )
 #: Options that compress; zlib is always there.
 COMPRESSIONS: Final = {"-c": "zlib", "-l": "lzo", "-p": "snappy", "-z": "zstd"}
+#: By the name of a format, as the capture environment has it.
+OPTIONS: Final = {**{name: option for option, name in COMPRESSIONS.items()}, "elf": "-E"}
 _VERSION: Final = re.compile(rb"makedumpfile: version ([0-9][0-9A-Za-z.+~-]*)")
 #: makedumpfile.c, main(), after 1.7.9.
 _SHORT: Final = "b:cDd:eEFfg:hi:lL:pRvXx:z"
@@ -78,7 +80,7 @@ def program_of(path: str, data: bytes) -> Program:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What makedumpfile was told to do.
+    """Parsed arguments of makedumpfile.
 
     Attributes:
         text: its arguments.

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pageproof.errors import Exit, PageproofError
 from pageproof.front.command import Offline
+from pageproof_kdump.install.machine import add_root, machine_of
 
 if TYPE_CHECKING:
     from pageproof.front.output import Progress
@@ -26,23 +26,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="restore files also if they were changed since"
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would change")
-    parser.add_argument(
-        "--root",
-        type=Path,
-        default=Path("/"),
-        metavar="DIR",
-        help="change files below DIR, and run no commands (default: this machine)",
-    )
+    add_root(parser)
 
 
 def run(args: argparse.Namespace, progress: Progress) -> int:
     from pageproof_kdump.install import changes
     from pageproof_kdump.install.commands import run_all
-    from pageproof_kdump.install.machine import Machine
 
-    if not args.root.is_dir():
-        raise PageproofError(f"--root {args.root}: not a directory", "", "name a directory")
-    machine = Machine(args.root.resolve())
+    machine = machine_of(args)
     if not args.dry_run:
         machine.need_root()
     journal = changes.read(machine.root)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pageproof.errors import Exit, PageproofError
 from pageproof.front.command import Offline
+from pageproof_kdump.install.machine import add_root, machine_of
 
 if TYPE_CHECKING:
     from pageproof.front.output import Progress
@@ -90,21 +91,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="show what would change; change nothing"
     )
     doing.add_argument("--yes", action="store_true", help="do not ask")
-    doing.add_argument(
-        "--root",
-        type=Path,
-        default=Path("/"),
-        metavar="DIR",
-        help="change files below DIR, and run no commands (default: this machine)",
-    )
+    add_root(doing)
 
 
 def run(args: argparse.Namespace, progress: Progress) -> int:
     from pageproof_kdump.install import changes
-    from pageproof_kdump.install.machine import Machine
 
     _check(args)
-    machine = Machine(args.root)
+    machine = machine_of(args)
     machine.need_known()
     if not args.dry_run:
         machine.need_root()
@@ -149,9 +143,6 @@ def _check(args: argparse.Namespace) -> None:
                 "",
                 "use letters, digits and /._-+@:,=",
             )
-    if not args.root.is_dir():
-        raise PageproofError(f"--root {args.root}: not a directory", "", "name a directory")
-    args.root = args.root.resolve()
 
 
 def _plan(args: argparse.Namespace, machine: Machine) -> tuple[Place, Plan]:

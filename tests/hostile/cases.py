@@ -49,7 +49,7 @@ _KINDS = (
     _Kind("long string", _PLAIN, memory.long_string, attached=True, strict=False),
     _Kind("file", ("elf", "lzo", "flat", "raw", "lime"), files.scene),
 )
-#: One case in so many is about debug info, which takes a second.
+#: One case in this number damages debug info; such a case takes a second.
 _SYMBOLS_EVERY = 97
 
 

@@ -3,8 +3,8 @@
 """Fuzz umh_shm.ko inside a guest, as root, and watch what the kernel says to it.
 
     fuzz_rounds.py calls --seed SEED --calls CALLS    one round of fuzz_module
-    fuzz_rounds.py kills --turns TURNS                kill the helper so often
-    fuzz_rounds.py loads --turns TURNS                load and unload so often
+    fuzz_rounds.py kills --turns TURNS                kill the helper TURNS times
+    fuzz_rounds.py loads --turns TURNS                load and unload the module TURNS times
     fuzz_rounds.py memory                             how much memory is in use, nothing loaded
 
 Prints a JSON object whose "faults" are empty if all is well. Exit status: 0, or 1 with faults.

@@ -55,7 +55,7 @@ def fault_if_omitted(prog: drgn.Program, memory: ElfMap) -> None:
     Zeros would also be right if makedumpfile omitted the pages because they are zeros (level 1),
     but the dump does not record why. See program_set_core_dump_fd_internal() in drgn's program.c.
     """
-    for start, length, physical in memory.omitted:
+    for start, length, physical in memory.omitted():
         prog.add_memory_segment(start, length, _omitted, physical)
 
 

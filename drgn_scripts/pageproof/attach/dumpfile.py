@@ -10,14 +10,14 @@ Sources: ``elf.h``, drgn's ``linux_kernel.c``, libkdumpfile's ``elfdump.c``.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from pageproof import arch
 from pageproof.attach.elfmap import ElfMap, Segment, map_file
-from pageproof.attach.elfnotes import vmcoreinfo_of
 from pageproof.attach.filebytes import FileBytes, FlattenedBytes, PlainBytes, cut, damaged
 from pageproof.attach.formats import HEAD_BYTES, Form, recognise
 from pageproof.attach.image import Image, open_image
@@ -25,6 +25,7 @@ from pageproof.attach.kdump import KdumpLayout, KdumpPages, check_kdump
 from pageproof.attach.segments import disagreement
 from pageproof.attach.splitparts import SplitPart, check_parts, missing_parts
 from pageproof.errors import PageproofError
+from pageproof.files.elfnotes import vmcoreinfo_of
 from pageproof.files.inputs import NotAFileError, open_file
 from pageproof.space.ramranges import RamRange
 
@@ -95,10 +96,21 @@ def inspect_dump(path: Path, ram: Sequence[RamRange] = (), others: Sequence[Path
 
 
 def _inspect_file(path: Path, ram: Sequence[RamRange]) -> DumpFile:
+    with open_dump(path) as file:
+        return _inspect(file, path, ram, str(path))
+
+
+@contextmanager
+def open_dump(path: Path) -> Iterator[BinaryIO]:
+    """Open the file of a dump for the block, in which errors of reading become messages too.
+
+    Raises:
+        PageproofError: it does not exist, may not be read, is no file, or cannot be read.
+    """
     where = str(path)
     try:
         with open_file(path) as file:
-            return _inspect(file, path, ram, where)
+            yield file
     except FileNotFoundError:
         raise PageproofError("there is no such dump", where, "check the path") from None
     except PermissionError:
@@ -155,7 +167,7 @@ def _kdump(
 def _flattened_elf(source: FlattenedBytes, memory: memoryview | None, where: str) -> DumpFile:
     """Read it here: libkdumpfile returns zeros for what it omits."""
     headers = _read_elf(source, where)
-    info = vmcoreinfo_of(source, headers.notes)
+    info = vmcoreinfo_of(source.read, headers.notes)
     if info is None:
         raise PageproofError(
             "the dump has no vmcoreinfo", where, "is it complete, and a kernel's dump?"

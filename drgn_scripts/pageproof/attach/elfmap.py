@@ -64,15 +64,15 @@ class ElfMap:
         self.pieces = pieces_of(segments)
         self._starts = [piece.paddr for piece in self.pieces]
         self._memory = memory
-        named = [one for one in segments if one.vaddr is not None]
-        virtual = [replace(one, paddr=one.vaddr) for one in named if one.vaddr is not None]
-        #: (address, length, whether it is physical) of the memory that the dump names and omits.
-        self.omitted = tuple(
-            (piece.paddr, piece.length, physical)
-            for physical, pieces in ((True, self.pieces), (False, pieces_of(virtual)))
-            for piece in pieces
-            if piece.file_offset is None
-        )
+        self._segments = segments
+
+    def omitted(self) -> Iterator[tuple[int, int, bool]]:
+        """Yield (address, length, whether it is physical) of what the dump names and omits."""
+        virtual = [replace(one, paddr=one.vaddr) for one in self._segments if one.vaddr is not None]
+        for physical, pieces in ((True, self.pieces), (False, pieces_of(virtual))):
+            for piece in pieces:
+                if piece.file_offset is None:
+                    yield piece.paddr, piece.length, physical
 
     def is_excluded(self, paddr: int, length: int) -> bool:
         """Return whether the dump names this memory but does not have all of it."""

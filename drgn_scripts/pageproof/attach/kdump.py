@@ -48,9 +48,10 @@ _MAX_NOTE_BYTES: Final = 64 << 20
 #: Limit of pages: 64 TiB, the direct map with 4 levels. A bitmap then has 2 GiB.
 _MAX_PAGES: Final = 1 << 34
 
-#: Flags of a page: not compressed, zlib, LZO, snappy, zstd. libkdumpfile returns the data of a page
-#: with another one as it is (diskdump_read_page()).
-_METHODS: Final = frozenset({0, 1, 2, 4, 0x20})
+#: Flags of a page. libkdumpfile returns the data of a page with another one as it is
+#: (diskdump_read_page()).
+COMPRESSIONS: Final = {0x1: "zlib", 0x2: "lzo", 0x4: "snappy", 0x20: "zstd"}
+_METHODS: Final = frozenset({0, *COMPRESSIONS})
 
 #: What to do with one part of a split dump.
 ALL_PARTS: Final = "give all parts: -c PART1 -c PART2 …"

@@ -41,23 +41,12 @@ def run(args: argparse.Namespace, progress: Progress) -> int:
 
 def check_machine(machine: Machine) -> KdumpReport:
     """Return the report about a machine."""
-    from pageproof import __version__
-    from pageproof.model.kdump import KDUMP_SCHEMA, KdumpReport, exit_of
     from pageproof_kdump.check import dump, kernel
     from pageproof_kdump.check.facts import Facts
-    from pageproof_kdump.engine import run_checks
+    from pageproof_kdump.engine import report_of
 
-    checks = run_checks((*kernel.CHECKS, *dump.CHECKS), Facts(machine))
-
-    return KdumpReport(
-        schema=KDUMP_SCHEMA,
-        version=__version__,
-        command="check",
-        subject=machine.name,
-        release=machine.release,
-        checks=checks,
-        exit_code=exit_of(checks),
-    )
+    checks = (*kernel.CHECKS, *dump.CHECKS)
+    return report_of("check", machine.name, machine.release, checks, Facts(machine))
 
 
 CHECK: Final = Offline(

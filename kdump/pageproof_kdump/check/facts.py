@@ -40,7 +40,7 @@ class Facts:
 
     @cached_property
     def wanted(self) -> Wanted:
-        """What makedumpfile is told to do."""
+        """The arguments of makedumpfile."""
         settings = self.settings
         if settings is None:
             raise NoFact("nothing is set up that would run makedumpfile")

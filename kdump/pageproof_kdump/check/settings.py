@@ -9,7 +9,9 @@ from typing import Final
 
 from pageproof_kdump.check.machine import Machine, shell_variables
 from pageproof_kdump.engine import NoFact
+from pageproof_kdump.install.place import mark_start
 from pageproof_kdump.install.plan import CONFIGURATION, UNIT_NAME
+from pageproof_kdump.makedumpfile import OPTIONS
 
 #: kdump-tools' own files (its kdump-config).
 DEFAULTS: Final = "/etc/default/kdump-tools"
@@ -20,14 +22,7 @@ _KDUMP_TOOLS_MIB: Final = 128
 #: Smallest reserved memory in which the project's capture environment has saved a dump; in 64 MiB
 #: it fails.
 LEAST_MIB: Final = 96
-_FORMATS: Final = {
-    "zlib": "-c",
-    "lzo": "-l",
-    "snappy": "-p",
-    "zstd": "-z",
-    "elf": "-E",
-    "flat": "-F -l",
-}
+_FORMATS: Final = {**OPTIONS, "flat": "-F -l"}
 _DEFAULT_CORES: Final = "/var/crash"
 _DEFAULT_ARGUMENTS: Final = "-F -c -d 31"
 _KDUMP_TOOLS_UNIT: Final = "kdump-tools.service"
@@ -130,7 +125,7 @@ def _directory(machine: Machine, values: Mapping[str, str]) -> str:
 
 def _partition(machine: Machine, mark: str) -> str:
     """Return the partition that ``setup`` marked; "" if it is not there."""
-    wanted = f"pageproof dump 1\nid={mark}\n".encode()
+    wanted = mark_start(mark)
     for name in machine.names("/sys/class/block"):
         try:
             # A drive without a medium has size 0, and may take long to say so.

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from pageproof.files.elfnotes import vmcoreinfo_note
 from pageproof_kdump.check.machine import Machine
-from pageproof_kdump.elfnotes import vmcoreinfo_note
 from pageproof_kdump.engine import NoFact
 
 _KCORE: Final = "/proc/kcore"

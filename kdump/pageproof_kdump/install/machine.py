@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,28 @@ class Machine:
             ):
                 return str(path)
         return ""
+
+
+def add_root(group: argparse._ActionsContainer) -> None:
+    """Add the option for the tree to change."""
+    group.add_argument(
+        "--root",
+        type=Path,
+        default=Path("/"),
+        metavar="DIR",
+        help="change files below DIR, and run no commands (default: this machine)",
+    )
+
+
+def machine_of(args: argparse.Namespace) -> Machine:
+    """Return the machine that ``--root`` names.
+
+    Raises:
+        PageproofError: it is not a directory.
+    """
+    if not args.root.is_dir():
+        raise PageproofError(f"--root {args.root}: not a directory", "", "name a directory")
+    return Machine(args.root.resolve())
 
 
 def reserved_bytes() -> int:

@@ -144,7 +144,12 @@ def _partition(device: Path) -> Place:
 
 def mark_of(name: str) -> bytes:
     """Return what a partition for a dump begins with."""
-    return (_MARK + f"id={name}\nstate=empty\n".encode()).ljust(MARK_BYTES, b"\0")
+    return (mark_start(name) + b"state=empty\n").ljust(MARK_BYTES, b"\0")
+
+
+def mark_start(name: str) -> bytes:
+    """Return the part of a mark that init never changes."""
+    return _MARK + f"id={name}\n".encode()
 
 
 def _content(device: Path) -> str:

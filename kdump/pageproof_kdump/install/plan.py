@@ -18,6 +18,7 @@ from pageproof.errors import PageproofError
 from pageproof_kdump.install.changes import Change
 from pageproof_kdump.install.machine import KDUMP_TOOLS, Machine
 from pageproof_kdump.install.place import SSH_PROGRAM, Place
+from pageproof_kdump.makedumpfile import OPTIONS
 
 CONFIGURATION: Final = "etc/pageproof/kdump.conf"
 KNOWN_HOSTS: Final = "etc/pageproof/kdump_known_hosts"
@@ -30,9 +31,6 @@ BEGIN: Final = "# pageproof kdump setup: the lines from here on replace those ab
 END: Final = "# pageproof kdump setup: end\n"
 #: It loads its crash kernel again, if it runs.
 _RESTART: Final = ("systemctl", "try-restart", "kdump-tools.service")
-#: Of makedumpfile, by the name of a compression.
-COMPRESSIONS: Final = {"zlib": "-c", "lzo": "-l", "zstd": "-z", "none": "-E"}
-_FORMATS: Final = {"zlib": "zlib", "lzo": "lzo", "zstd": "zstd", "none": "elf"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def for_kdump_tools(machine: Machine, place: Place, wishes: Wishes) -> Plan:
     values = {
         "USE_KDUMP": "1",
         "KDUMP_COREDIR": place.directory,
-        "MAKEDUMP_ARGS": f"{COMPRESSIONS[wishes.compression]} -d {wishes.level}",
+        "MAKEDUMP_ARGS": f"{OPTIONS[_format(wishes)]} -d {wishes.level}",
     }
     if place.kind == "ssh":
         if wishes.key is None:
@@ -95,6 +93,11 @@ def for_kdump_tools(machine: Machine, place: Place, wishes: Wishes) -> Plan:
         ("systemctl", "restart", "kdump-tools.service"),
     ]
     return Plan(tuple(changes), tuple(commands), undo, notes)
+
+
+def _format(wishes: Wishes) -> str:
+    """Return the format of the dump, as init names it."""
+    return "elf" if wishes.compression == "none" else wishes.compression
 
 
 def _defaults(machine: Machine, values: Mapping[str, str]) -> Change:
@@ -137,7 +140,7 @@ def for_initramfs(machine: Machine, place: Place, wishes: Wishes) -> Plan:
         raise PageproofError("kexec is not installed", "", "run: apt install kexec-tools")
     parameters = {
         **place.parameters,
-        "formats": _FORMATS[wishes.compression],
+        "formats": _format(wishes),
         "level": str(wishes.level),
         "dmesg": "1",
         "timeout": str(wishes.timeout_seconds),

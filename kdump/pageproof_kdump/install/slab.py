@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
+from pageproof_kdump.check.facts import Facts
 from pageproof_kdump.check.machine import Machine
-from pageproof_kdump.check.vmcoreinfo import read_vmcoreinfo
 from pageproof_kdump.engine import NoFact
 from pageproof_kdump.filter import USER, sound_level, unread_keys
-from pageproof_kdump.makedumpfile import PLACES
 
 DEFAULT_LEVEL: Final = 31
 
@@ -21,14 +19,13 @@ def safe_level(wanted: int | None) -> tuple[int, str]:
     Where this cannot be decided, as without root, the initramfs decides before it saves.
     """
     level = DEFAULT_LEVEL if wanted is None else wanted
-    program = next((path for path in map(Path, PLACES) if path.is_file()), None)
-    if not level & USER or program is None:
-        return level, ""
+    facts = Facts(Machine())
     try:
-        info = read_vmcoreinfo(Machine())
+        program = facts.program
+        lost = level & USER and program and unread_keys(facts.vmcoreinfo, program.data)
     except NoFact:
         return level, ""
-    if not unread_keys(info, program.read_bytes()):
+    if not lost:
         return level, ""
     sound = sound_level(level)
     return sound, (

@@ -93,10 +93,8 @@ def verify_dump(
     Raises:
         PageproofError: the file cannot be read, or is no dump.
     """
-    from pageproof import __version__
     from pageproof.attach.dumpfile import inspect_dump
-    from pageproof.model.kdump import KDUMP_SCHEMA, KdumpReport, exit_of
-    from pageproof_kdump.engine import run_checks
+    from pageproof_kdump.engine import report_of
     from pageproof_kdump.verify import headers, memory
     from pageproof_kdump.verify.facts import DumpFacts
     from pageproof_kdump.verify.head import read_head
@@ -119,16 +117,9 @@ def verify_dump(
     except PageproofError as error:
         damage = error.what
     facts = DumpFacts(head, level, damage, symbols, progress, others)
-    checks = run_checks((*headers.CHECKS, *memory.CHECKS), facts)
-    return KdumpReport(
-        schema=KDUMP_SCHEMA,
-        version=__version__,
-        command="verify",
-        subject=" ".join(map(str, paths)),
-        release=head.value("OSRELEASE"),
-        checks=checks,
-        exit_code=exit_of(checks),
-    )
+    checks = (*headers.CHECKS, *memory.CHECKS)
+    subject = " ".join(map(str, paths))
+    return report_of("verify", subject, head.value("OSRELEASE"), checks, facts)
 
 
 VERIFY: Final = Offline(

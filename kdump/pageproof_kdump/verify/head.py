@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from pageproof.attach.dumpfile import open_dump
 from pageproof.attach.filebytes import FileBytes, FlattenedBytes, PlainBytes
 from pageproof.attach.formats import HEAD_BYTES, Form, recognise
+from pageproof.attach.kdump import COMPRESSIONS
 from pageproof.errors import PageproofError
-from pageproof.files.inputs import NotAFileError, open_file
-from pageproof_kdump.elfnotes import vmcoreinfo_note, vmcoreinfo_text
+from pageproof.files.elfnotes import vmcoreinfo_note, vmcoreinfo_text
 
 _BLOCK: Final = 4096
 #: ``struct disk_dump_header``: status, block_size, sub_hdr_size, bitmap_blocks.
@@ -33,7 +34,6 @@ _INCOMPLETE: Final = 0x8
 _ELF_INCOMPLETE: Final = 0x1
 _ELF_FLAGS_AT: Final = 48
 _DESCRIPTOR_BYTES: Final = 24
-COMPRESSIONS: Final = {0x1: "zlib", 0x2: "lzo", 0x4: "snappy", 0x20: "zstd"}
 #: Limits: descriptors that are counted, and the size of a bitmap, which is a bit for each page.
 _MAX_DESCRIPTORS: Final = 1 << 20
 _MAX_BITMAP_BYTES: Final = 1 << 31
@@ -88,20 +88,8 @@ def read_head(path: Path) -> Head:
     Raises:
         PageproofError: the file cannot be read, or is no dump.
     """
-    where = str(path)
-    try:
-        with open_file(path) as file:
-            return _read(path, file, where)
-    except FileNotFoundError:
-        raise PageproofError("there is no such dump", where, "check the path") from None
-    except PermissionError:
-        raise PageproofError(
-            "no permission to read the dump", where, "become root or change the file's owner"
-        ) from None
-    except NotAFileError as error:
-        raise PageproofError(f"this is {error.kind}, not a dump", where, "give a file") from None
-    except OSError as error:
-        raise PageproofError(f"can't read the dump: {error.strerror}", where) from None
+    with open_dump(path) as file:
+        return _read(path, file, str(path))
 
 
 def _read(path: Path, file: BinaryIO, where: str) -> Head:

@@ -15,9 +15,9 @@ from unit.attach.test_dumpfile import PAGE, elf, flattened
 
 from pageproof.attach import core
 from pageproof.attach.dumpfile import DumpFile, inspect_dump
-from pageproof.attach.elfnotes import vmcoreinfo_of
 from pageproof.attach.filebytes import PlainBytes
 from pageproof.errors import Exit, PageproofError
+from pageproof.files.elfnotes import vmcoreinfo_of
 
 #: What drgn 0.3.0 makes of it.
 MESSAGE = "could not read memory from kdump: Unsupported compression method: "
@@ -85,6 +85,6 @@ def test_other_notes_before_vmcoreinfo(tmp_path: Path) -> None:
     path.write_bytes(b"ab" + notes)
     with path.open("rb") as file:
         source = PlainBytes(file)
-        assert vmcoreinfo_of(source, [(0, 0), (2, len(notes))]) == INFO
-        assert vmcoreinfo_of(source, [(2, len(notes) - len(INFO) - 30)]) is None
-        assert vmcoreinfo_of(source, [(1, len(notes)), (1 << 40, 1 << 50)]) is None
+        assert vmcoreinfo_of(source.read, [(0, 0), (2, len(notes))]) == INFO
+        assert vmcoreinfo_of(source.read, [(2, len(notes) - len(INFO) - 30)]) is None
+        assert vmcoreinfo_of(source.read, [(1, len(notes)), (1 << 40, 1 << 50)]) is None

@@ -15,9 +15,9 @@ from unit.kdump.machines import kcore
 
 from pageproof.attach.formats import Form
 from pageproof.errors import Exit, PageproofError
+from pageproof.files.elfnotes import vmcoreinfo_note
 from pageproof.model.auditfacts import AuditFacts, FrameClass, Need
 from pageproof.model.kdump import Checked, State
-from pageproof_kdump.elfnotes import vmcoreinfo_note
 from pageproof_kdump.verify import headers, memory
 from pageproof_kdump.verify.command import verify_dump
 from pageproof_kdump.verify.facts import DumpFacts
